@@ -1,0 +1,64 @@
+# The Citadel. `make` lists what there is; everything that a target needs, it installs into .venv by itself.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: .venv/demo ## the whole system on one machine: 2,000 renewals, 30 days in a minute (KEEP=1 leaves it running)
+	$(BIN)/citadel demo $(if $(KEEP),--keep) $(DEMO)
+
+.PHONY: up
+up: .venv/demo ## the four services on this machine, with your settings (.env) and an embedded PostgreSQL
+	$(BIN)/citadel up
+
+.PHONY: test
+test: .venv/dev ## every test that needs no Docker
+	$(BIN)/pytest -n $(or $(JOBS),2) --dist loadgroup $(TEST)
+
+.PHONY: check
+check: .venv/dev ## format, lint, types, architecture, migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/squawk --config .squawk.toml shared/migrations/versions/*.up.sql
+
+.PHONY: format
+format: .venv/dev ## format the code and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --quiet
+
+.PHONY: lock
+lock: .venv/dev ## write requirements/*.txt anew from pyproject.toml
+	$(LOCK) --upgrade -o requirements/base.txt
+	$(LOCK) --upgrade -c requirements/base.txt --extra embedded --extra simulator -o requirements/demo.txt
+	$(LOCK) --upgrade -c requirements/demo.txt --extra embedded --extra simulator --extra dev -o requirements/dev.txt
+
+.PHONY: clean
+clean: ## remove what the targets above made (.venv, .citadel, caches)
+	rm -rf .venv .citadel .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The virtual environment. A stamp per requirements file: installing again only when the file has changed.
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "The Citadel needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 …" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/demo: requirements/demo.txt pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev: requirements/dev.txt pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@ .venv/demo

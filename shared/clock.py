@@ -1,0 +1,28 @@
+"""The business's now: the database's clock plus the offset in `test_clock`, which is empty in production.
+
+Code that decides by time gets its now as an argument; whoever needs one reads it here, inside the transaction that
+uses it. Leases and time-outs use real time and never this clock.
+"""
+
+from datetime import UTC, datetime
+
+from shared.database import Connection
+
+NOW = "SELECT citadel_now()"
+
+TRAVEL = """
+INSERT INTO test_clock (clock_offset)
+VALUES ($1::timestamptz - now())
+ON CONFLICT (only_row) DO UPDATE SET clock_offset = excluded.clock_offset
+"""
+
+
+async def business_now(db: Connection) -> datetime:
+    """The business's now, aware, in UTC; the same throughout one transaction."""
+    now: datetime = await db.fetchval(NOW)
+    return now.astimezone(UTC)
+
+
+async def travel_to(db: Connection, when: datetime) -> None:
+    """Move the business's now of every process at once. Needs the database's owner; for the demo and tests."""
+    await db.execute(TRAVEL, when)

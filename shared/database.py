@@ -1,0 +1,122 @@
+"""The way to PostgreSQL: one pool per process, under the service's own role.
+
+    DatabaseAway   the server cannot be reached or went away: answer 503, try again, nothing is lost
+
+The pool connects when it is first used and reconnects by itself, so a process starts, and recovers, without its
+database.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import orjson
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+
+
+class Role(StrEnum):
+    """A service's role in the database; migration 0010 says what each may do."""
+
+    INGRESS = "citadel_ingress"
+    WORKER = "citadel_worker"
+    AUTH = "citadel_auth"
+    LEDGER = "citadel_ledger"
+
+
+class DatabaseAway(Exception):
+    """The database cannot be reached or went away in the middle; a transaction in flight is rolled back.
+
+    Whether a COMMIT in flight took effect is unknown: repeat only what is safe to repeat.
+    """
+
+
+# What asyncpg raises when the server is not there, as opposed to refusing a statement.
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.InterfaceError,
+)
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+async def _set_codecs(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, encoder=_dumps, decoder=orjson.loads, schema="pg_catalog")
+
+
+class Database:
+    """A pool of connections under one role.
+
+    `transaction()` is the one way to the database: everything inside commits together or not at all.
+    """
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, url: str, role: Role | None, *, size: int = 10, name: str = "citadel"
+    ) -> AsyncIterator["Database"]:
+        """A database for the life of the block. `role=None` keeps the login's own rights (the owner's commands).
+
+        Does not connect yet, so it does not fail when the server is away. A statement has 30 s, a lock 10 s.
+        """
+        settings = {"application_name": name, "timezone": "UTC", "lock_timeout": "10s"}
+        settings["idle_in_transaction_session_timeout"] = "60s"
+        if role is not None:
+            settings["role"] = role.value  # asyncpg takes a plain str only
+        pool = asyncpg.create_pool(
+            url,
+            min_size=0,
+            max_size=size,
+            timeout=5,
+            command_timeout=30,
+            init=_set_codecs,
+            server_settings=settings,
+        )
+        async with pool:
+            yield cls(pool)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One transaction on one connection, committed at the end of the block, rolled back on an error.
+
+        Raises DatabaseAway when the server is not there (at the start, in the middle or at the commit). What the
+        block itself raises passes through unchanged.
+        """
+        try:
+            connection = await self._pool.acquire(timeout=10)
+        except AWAY as error:
+            raise DatabaseAway(f"no connection to the database: {type(error).__name__}") from error
+        try:
+            async with connection.transaction():
+                yield connection
+        except AWAY as error:
+            if connection.is_closed() or isinstance(error, asyncpg.PostgresError):
+                raise DatabaseAway(f"the database went away: {type(error).__name__}") from error
+            raise
+        finally:
+            await self._pool.release(connection, timeout=5)
+
+    async def schema_revision(self) -> str | None:
+        """The revision that the database is at; None before the first migration."""
+        async with self.transaction() as db:
+            if not await db.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
+                return None
+            revision: str | None = await db.fetchval("SELECT version_num FROM alembic_version")
+            return revision

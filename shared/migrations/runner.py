@@ -1,0 +1,54 @@
+"""Runs the revisions against one database. Synchronous: a migration is a command, not a service."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
+
+_HERE = Path(__file__).parent
+
+
+class MigrationError(Exception):
+    """A revision did not apply. The revisions before it stay applied, it itself left nothing behind."""
+
+
+def _config(url: str = "") -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_HERE))
+    if url:
+        # psycopg is the driver because it sends a file of several statements as it stands.
+        config.attributes["url"] = make_url(url).set(drivername="postgresql+psycopg")
+    return config
+
+
+def _head() -> str:
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise MigrationError(f"no revisions found under {_HERE / 'versions'}: reinstall citadel")
+    return head
+
+
+HEAD = _head()
+"""The newest revision: what this version of the code expects of the database."""
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the database at `url` (a `postgresql://` URL of its owner) up to `revision`. Repeating it changes nothing.
+
+    Raises MigrationError when a statement fails or the database cannot be reached.
+    """
+    try:
+        command.upgrade(_config(url), revision)
+    except DBAPIError as error:
+        raise MigrationError(f"upgrade to {revision} failed: {error.orig}") from error
+
+
+def downgrade(url: str, revision: str = "base") -> None:
+    """Take the database back to `revision`. For development: production goes forward only."""
+    try:
+        command.downgrade(_config(url), revision)
+    except DBAPIError as error:
+        raise MigrationError(f"downgrade to {revision} failed: {error.orig}") from error

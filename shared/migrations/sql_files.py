@@ -1,0 +1,37 @@
+"""A revision's two directions, read from the SQL files beside its module."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from alembic import op
+
+_OUTSIDE = "-- no transaction"
+
+
+def _execute(sql: str) -> None:
+    # Without parameters the driver sends the text as it stands: `%` means `%`, and several statements are one message.
+    op.get_bind().exec_driver_sql(sql, execution_options={"no_parameters": True})
+
+
+def from_sql(module_file: str) -> tuple[Callable[[], None], Callable[[], None]]:
+    """`upgrade, downgrade = from_sql(__file__)`: run `<module>.up.sql` and `<module>.down.sql`.
+
+    A file whose first line starts with `-- no transaction` runs statement by statement outside one, which
+    `CREATE INDEX CONCURRENTLY` needs; such a file ends each statement with a semicolon at the end of a line and
+    holds no function bodies. Every other file runs as a whole in the revision's transaction.
+    """
+
+    def run(direction: str) -> None:
+        path = Path(module_file).with_suffix(f".{direction}.sql")
+        sql = path.read_text(encoding="utf-8")
+        if not sql.startswith(_OUTSIDE):
+            _execute(sql)
+            return
+        if "$$" in sql:
+            raise ValueError(f"{path.name}: a file outside a transaction cannot hold a function body")
+        with op.get_context().autocommit_block():
+            for statement in sql.split(";\n"):
+                if any(line.strip() and not line.startswith("--") for line in statement.splitlines()):
+                    _execute(statement)
+
+    return lambda: run("up"), lambda: run("down")

@@ -1,0 +1,7 @@
+-- no transaction
+DROP INDEX CONCURRENTLY IF EXISTS scheduled_tasks_merchant;
+DROP INDEX CONCURRENTLY IF EXISTS scheduled_tasks_public_id;
+DROP INDEX CONCURRENTLY IF EXISTS scheduled_tasks_recovery;
+DROP INDEX CONCURRENTLY IF EXISTS scheduled_tasks_unique_key;
+DROP INDEX CONCURRENTLY IF EXISTS scheduled_tasks_running;
+DROP INDEX CONCURRENTLY IF EXISTS scheduled_tasks_due;

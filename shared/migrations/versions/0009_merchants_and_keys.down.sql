@@ -1,0 +1,19 @@
+ALTER TABLE processed_events
+    DROP COLUMN event_type,
+    DROP COLUMN stripe_account,
+    DROP COLUMN merchant_id,
+    DROP COLUMN object_id,
+    DROP COLUMN api_version,
+    DROP COLUMN event_created_at,
+    DROP COLUMN outcome;
+DROP TABLE api_keys;
+DROP TABLE oauth_states;
+ALTER TABLE merchants
+    DROP CONSTRAINT merchants_gone_has_no_token,
+    DROP CONSTRAINT merchants_status_known,
+    DROP COLUMN refresh_token,
+    DROP COLUMN oauth_scope,
+    DROP COLUMN livemode,
+    DROP COLUMN status,
+    DROP COLUMN connected_at,
+    DROP COLUMN disconnected_at;

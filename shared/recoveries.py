@@ -1,0 +1,313 @@
+"""The life of a recovery, and the only statements that change it.
+
+    open ──> waiting <──> attempting            recovered
+      │         ^  │          │          ──>    exhausted
+      └──> action_required, needs_new_method    stopped
+
+`TRANSITIONS` is the table that the database checks too (`recovery_transitions`). Every change writes one row of the
+timeline, and an end writes the money into the ledger (`usage_logs`), in the caller's transaction.
+
+A stop that arrives while an attempt is in flight cannot end the recovery: the charge may already have happened. It is
+noted (`stop_requested`), no further attempt is made, and the attempt's outcome decides how the recovery ends.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from shared import tasks
+from shared.database import Connection
+from shared.money import Money
+
+
+class RecoveryState(StrEnum):
+    """Where a recovery is; the drawing is above."""
+
+    OPEN = "open"
+    WAITING = "waiting"
+    ATTEMPTING = "attempting"
+    ACTION_REQUIRED = "action_required"
+    NEEDS_NEW_METHOD = "needs_new_method"
+    RECOVERED = "recovered"
+    EXHAUSTED = "exhausted"
+    STOPPED = "stopped"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing follows any more."""
+        return self in ENDS
+
+
+ENDS = frozenset({RecoveryState.RECOVERED, RecoveryState.EXHAUSTED, RecoveryState.STOPPED})
+
+TRANSITIONS: Mapping[RecoveryState, frozenset[RecoveryState]] = {
+    state: frozenset(RecoveryState) - {state, RecoveryState.OPEN} if state not in ENDS else frozenset()
+    for state in RecoveryState
+}
+
+
+class RecoveredBy(StrEnum):
+    """What brought the money in: our attempt, or our message to the customer."""
+
+    RETRY = "retry"
+    MESSAGE = "message"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the timeline: what happened and why. `detail` holds ids, codes, amounts and times only."""
+
+    kind: str
+    rule: str
+    explanation: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    next_step: str | None = None
+    next_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedInvoice:
+    """What is known when a recovery opens. `amount` is what was due."""
+
+    merchant_id: str
+    invoice_id: str
+    subscription_id: str | None
+    customer_id: str | None
+    amount: Money
+
+
+# The policy in force is pinned here: the merchant's own active one, or the platform's.
+OPEN = """
+INSERT INTO recoveries (merchant_id, invoice_id, subscription_id, customer_id, amount_due, currency, policy_id)
+SELECT $1, $2, $3, $4, $5, $6, id
+FROM policies
+WHERE active AND (merchant_id = $1 OR merchant_id IS NULL)
+ORDER BY merchant_id NULLS LAST
+LIMIT 1
+ON CONFLICT (merchant_id, invoice_id) DO NOTHING
+RETURNING id
+"""
+
+LOCK = """
+SELECT state, amount_due, currency, merchant_id
+FROM recoveries
+WHERE id = $1
+FOR UPDATE
+"""
+
+CHANGE = """
+UPDATE recoveries
+SET state = $2,
+    next_attempt_at = $3,
+    decline_cause = COALESCE($4, decline_cause),
+    updated_at = citadel_now()
+WHERE id = $1
+"""
+
+CLOSE = """
+UPDATE recoveries
+SET state = $2,
+    end_reason = $3,
+    recovered_by = $4,
+    amount_recovered = $5,
+    next_attempt_at = NULL,
+    closed_at = citadel_now(),
+    updated_at = citadel_now()
+WHERE id = $1
+"""
+
+REQUEST_STOP = """
+UPDATE recoveries
+SET stop_requested = COALESCE(stop_requested, $2), updated_at = citadel_now()
+WHERE id = $1
+"""
+
+MESSAGED = "SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND kind = 'messaged')"
+
+RECORD = """
+INSERT INTO recovery_timeline
+    (recovery_id, merchant_id, kind, from_state, to_state, rule, explanation, detail, next_step, next_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+"""
+
+BOOK = """
+INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id)
+VALUES ($1, $2, $3, $4, $5)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Locked:
+    state: RecoveryState
+    due: Money
+    merchant_id: str
+
+
+async def _lock(db: Connection, recovery_id: UUID) -> _Locked:
+    row = await db.fetchrow(LOCK, recovery_id)
+    if row is None:
+        raise LookupError(f"no recovery {recovery_id}")
+    return _Locked(RecoveryState(row["state"]), Money(row["amount_due"], row["currency"]), row["merchant_id"])
+
+
+async def open_recovery(db: Connection, failed: FailedInvoice, entry: Entry) -> UUID | None:
+    """Open a recovery under the policy in force and queue its first evaluation; None when the invoice has one already.
+
+    The second event about one failed invoice, in whatever order and under whatever id, changes nothing.
+    """
+    recovery_id: UUID | None = await db.fetchval(
+        OPEN,
+        failed.merchant_id,
+        failed.invoice_id,
+        failed.subscription_id,
+        failed.customer_id,
+        failed.amount.amount,
+        failed.amount.currency,
+    )
+    if recovery_id is None:
+        return None
+    await _record(db, recovery_id, failed.merchant_id, None, RecoveryState.OPEN, entry)
+    await book(db, failed.merchant_id, "recovery_opened", failed.amount, recovery_id)
+    await tasks.enqueue(
+        db,
+        tasks.NewTask(
+            failed.merchant_id,
+            "dunning_retry",
+            {"invoice_id": failed.invoice_id},
+            recovery_id=recovery_id,
+            unique_key=f"dunning_retry:{recovery_id}",
+        ),
+    )
+    return recovery_id
+
+
+async def change(
+    db: Connection,
+    recovery_id: UUID,
+    to: RecoveryState,
+    entry: Entry,
+    *,
+    next_attempt_at: datetime | None = None,
+    decline_cause: str | None = None,
+) -> None:
+    """Move a recovery that goes on to another state (or note a new time in the same one), and say why.
+
+    Raises asyncpg.CheckViolationError when there is no way from its state to `to`, LookupError when it is unknown.
+    """
+    if to.ended:
+        raise ValueError(f"a recovery ends by close(), not by change() to {to}")
+    locked = await _lock(db, recovery_id)
+    await db.execute(CHANGE, recovery_id, to, next_attempt_at, decline_cause)
+    await _record(db, recovery_id, locked.merchant_id, locked.state, to, entry)
+
+
+async def close(
+    db: Connection,
+    recovery_id: UUID,
+    to: RecoveryState,
+    end_reason: str,
+    entry: Entry,
+    *,
+    recovered: Money | None = None,
+    recovered_by: RecoveredBy | None = None,
+) -> bool:
+    """End a recovery: its money goes into the ledger and its pending tasks are canceled. False: it had ended before.
+
+    `recovered` and `recovered_by` are given exactly when it ends as recovered; `recovered` is what was paid.
+    """
+    if not to.ended:
+        raise ValueError(f"{to} is not an end")
+    if (to is RecoveryState.RECOVERED) != (recovered is not None and recovered_by is not None):
+        raise ValueError("a recovered recovery says how much and by what; no other does")
+    locked = await _lock(db, recovery_id)
+    if locked.state.ended:
+        return False
+    amount = recovered or locked.due
+    await db.execute(CLOSE, recovery_id, to, end_reason, recovered_by, recovered.amount if recovered else 0)
+    await _record(db, recovery_id, locked.merchant_id, locked.state, to, entry)
+    await book(db, locked.merchant_id, f"recovery_{to}", amount, recovery_id)
+    await tasks.cancel_of_recovery(db, recovery_id, f"recovery ended: {end_reason}")
+    return True
+
+
+async def request_stop(db: Connection, recovery_id: UUID, end_reason: str, entry: Entry) -> bool:
+    """Stop a recovery for a reason from outside; no attempt and no message follows. False: it had ended before.
+
+    Ends it at once, unless an attempt is in flight: then the stop is noted, pending tasks are canceled, and the
+    attempt's outcome decides.
+    """
+    locked = await _lock(db, recovery_id)
+    if locked.state.ended:
+        return False
+    if locked.state is RecoveryState.ATTEMPTING:
+        await tasks.cancel_of_recovery(db, recovery_id, f"stop requested: {end_reason}")
+        await db.execute(REQUEST_STOP, recovery_id, end_reason)
+        await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
+        return True
+    return await close(db, recovery_id, RecoveryState.STOPPED, end_reason, entry)
+
+
+async def settle_paid(db: Connection, recovery_id: UUID, paid: Money, *, out_of_band: bool, source: str) -> bool:
+    """End a recovery whose invoice was paid by someone other than our attempt. False: it had ended before.
+
+    Paid at Stripe after a message of ours: recovered by the message. Paid before any message, or outside Stripe:
+    stopped, `paid_elsewhere`; that money is not counted as ours. With an attempt in flight only noted: that
+    attempt's own outcome says whose money it is. `source` is the event type or the reading that told us.
+    """
+    locked = await _lock(db, recovery_id)
+    inputs = {"source": source, "paid": paid.amount, "currency": paid.currency}
+    if locked.state is RecoveryState.ATTEMPTING or out_of_band or not await db.fetchval(MESSAGED, recovery_id):
+        why = "outside Stripe" if out_of_band else "without a message of ours"
+        entry = Entry("closed", "paid_elsewhere", f"The invoice was paid {why}.", inputs)
+        return await request_stop(db, recovery_id, "paid_elsewhere", entry)
+    entry = Entry("closed", "paid_after_message", "The customer paid after our message.", inputs)
+    return await close(
+        db,
+        recovery_id,
+        RecoveryState.RECOVERED,
+        "paid_after_message",
+        entry,
+        recovered=paid,
+        recovered_by=RecoveredBy.MESSAGE,
+    )
+
+
+async def record(db: Connection, recovery_id: UUID, entry: Entry) -> None:
+    """Write one row of the timeline that changes no state."""
+    locked = await _lock(db, recovery_id)
+    await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
+
+
+async def book(db: Connection, merchant_id: str, metric_type: str, amount: Money, recovery_id: UUID) -> None:
+    """Write one row of the ledger about a recovery; the trigger folds it into the totals.
+
+    `metric_type` is one of recovery_opened, recovery_recovered, recovery_exhausted, recovery_stopped (cents), or
+    attempt, message (a count of 1, in the recovery's currency).
+    """
+    await db.execute(BOOK, merchant_id, metric_type, amount.amount, amount.currency, recovery_id)
+
+
+async def _record(
+    db: Connection,
+    recovery_id: UUID,
+    merchant_id: str,
+    before: RecoveryState | None,
+    after: RecoveryState,
+    entry: Entry,
+) -> None:
+    await db.execute(
+        RECORD,
+        recovery_id,
+        merchant_id,
+        entry.kind,
+        before,
+        after,
+        entry.rule,
+        entry.explanation,
+        dict(entry.detail),
+        entry.next_step,
+        entry.next_at,
+    )

@@ -1,0 +1,57 @@
+"""One Stripe client per merchant, and one for the platform; nothing global.
+
+Every client shares one HTTP session, a pinned API version and a time-out. The SDK repeats nothing by itself: a
+repeat is a decision of the engine, under the same idempotency key, so `max_network_retries` is 0.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import stripe
+
+from shared.settings import StripeSettings
+
+API_VERSION = "2026-10-28.endive"
+"""Pinned to the version that stripe 16.1 was generated for: what we read has one shape, whatever the account's is."""
+
+_CONNECTIONS = 100
+
+
+class StripeClientFactory:
+    """Makes clients. Use `open()`; the factory lives as long as its HTTP session."""
+
+    def __init__(self, settings: StripeSettings, session: aiohttp.ClientSession) -> None:
+        self._settings = settings
+        self._http = stripe.AIOHTTPClient(timeout=settings.stripe_timeout_seconds, session=session)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: StripeSettings) -> AsyncIterator["StripeClientFactory"]:
+        """A factory with one HTTP session for the life of the block."""
+        connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            yield cls(settings, session)
+
+    def for_merchant(self, stripe_connect_id: str) -> stripe.StripeClient:
+        """A client whose every request carries `Stripe-Account: stripe_connect_id`."""
+        if not stripe_connect_id.startswith("acct_"):
+            raise ValueError(f"expected a connected account's id (acct_…), got {stripe_connect_id!r}")
+        return self._client(stripe_connect_id)
+
+    def for_platform(self) -> stripe.StripeClient:
+        """A client that acts as the platform itself: OAuth, and nothing of a merchant's."""
+        return self._client(None)
+
+    def _client(self, account: str | None) -> stripe.StripeClient:
+        return stripe.StripeClient(
+            self._settings.stripe_secret_key.get_secret_value(),
+            stripe_account=account,
+            stripe_version=API_VERSION,
+            base_addresses={
+                "api": self._settings.stripe_api_base,
+                "connect": self._settings.stripe_connect_base,
+            },
+            max_network_retries=0,
+            http_client=self._http,
+        )
