@@ -58,6 +58,13 @@ async def _set_codecs(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         await connection.set_type_codec(name, encoder=_dumps, decoder=orjson.loads, schema="pg_catalog")
 
 
+def _gone(connection: Connection) -> bool:
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # the pool has taken the broken connection back already
+        return True
+
+
 class Database:
     """A pool of connections under one role.
 
@@ -107,9 +114,10 @@ class Database:
             async with connection.transaction():
                 yield connection
         except AWAY as error:
-            if connection.is_closed() or isinstance(error, asyncpg.PostgresError):
-                raise DatabaseAway(f"the database went away: {type(error).__name__}") from error
-            raise
+            # An InterfaceError on a connection that lives is a mistake of ours (wrong arguments, say), not an outage.
+            if isinstance(error, asyncpg.InterfaceError) and not _gone(connection):
+                raise
+            raise DatabaseAway(f"the database went away: {type(error).__name__}") from error
         finally:
             await self._pool.release(connection, timeout=5)
 

@@ -23,7 +23,7 @@ GRANT SELECT ON alembic_version, test_clock
     TO citadel_ingress, citadel_worker, citadel_auth, citadel_ledger;
 
 -- Ingress: takes events in, opens and stops recoveries. It never reads a token; it may only wipe them.
-GRANT SELECT (id, stripe_connect_id, status, tier) ON merchants TO citadel_ingress;
+GRANT SELECT (id, stripe_connect_id, status, tier, livemode, connected_at) ON merchants TO citadel_ingress;
 GRANT UPDATE (status, access_token, refresh_token, disconnected_at) ON merchants TO citadel_ingress;
 GRANT SELECT, INSERT ON processed_events TO citadel_ingress;
 GRANT SELECT, INSERT ON scheduled_tasks TO citadel_ingress;

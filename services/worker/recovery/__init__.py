@@ -1,0 +1,73 @@
+"""The recovery brain: what to do next about a failed invoice, as a pure function of what is known.
+
+No I/O, no clock, no chance. `decide` is the rulebook; the rest are its tables and its words.
+"""
+
+from services.worker.recovery.attribution import RecoveredBy, attribute_payment
+from services.worker.recovery.decide import decide
+from services.worker.recovery.declines import Classified, DeclineCause, Hardness, classify
+from services.worker.recovery.messages import MessageKind, SentMessage, next_message
+from services.worker.recovery.model import (
+    AskNewMethod,
+    AttemptNow,
+    AttemptResult,
+    Card,
+    Close,
+    Considered,
+    Decision,
+    Decline,
+    EndReason,
+    InvoiceStatus,
+    InvoiceTruth,
+    Origin,
+    PastAttempt,
+    Reason,
+    RecoveryFacts,
+    RequireAction,
+    Wait,
+)
+from services.worker.recovery.networks import CURRENT_RULES, Allowed, NetworkRules, Never, NotBefore, check
+from services.worker.recovery.policy import Delays, Paydays, Policy, Schedule, Schedules
+from services.worker.recovery.schedule import next_retry
+
+__all__ = [
+    "CURRENT_RULES",
+    "Allowed",
+    "AskNewMethod",
+    "AttemptNow",
+    "AttemptResult",
+    "Card",
+    "Classified",
+    "Close",
+    "Considered",
+    "Decision",
+    "Decline",
+    "DeclineCause",
+    "Delays",
+    "EndReason",
+    "Hardness",
+    "InvoiceStatus",
+    "InvoiceTruth",
+    "MessageKind",
+    "NetworkRules",
+    "Never",
+    "NotBefore",
+    "Origin",
+    "PastAttempt",
+    "Paydays",
+    "Policy",
+    "Reason",
+    "RecoveredBy",
+    "RecoveryFacts",
+    "RequireAction",
+    "Schedule",
+    "Schedules",
+    "SentMessage",
+    "Wait",
+    "attribute_payment",
+    "check",
+    "classify",
+    "decide",
+    "next_message",
+    "next_retry",
+]

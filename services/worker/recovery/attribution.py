@@ -1,0 +1,25 @@
+"""Whose money it is when the invoice turns out to be paid."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from services.worker.recovery.model import AttemptResult, EndReason, Origin, PastAttempt
+
+RecoveredBy = Literal["retry", "message"]
+
+
+def attribute_payment(
+    attempts: Sequence[PastAttempt], messages_sent: int, *, paid_out_of_band: bool
+) -> tuple[Literal["recovered"], RecoveredBy] | tuple[Literal["stopped"], Literal[EndReason.PAID_ELSEWHERE]]:
+    """How a recovery of a paid invoice ends: `("recovered", by)` or `("stopped", "paid_elsewhere")`.
+
+    Ours only what can be shown: an attempt of ours that succeeded (`retry`), or a payment at Stripe by the customer
+    after a message of ours (`message`). What Stripe's own retry collected, and what was paid outside Stripe, is not.
+    An attempt without an outcome proves nothing: settle it by reading before asking.
+    """
+    succeeded = {attempt.origin for attempt in attempts if attempt.result is AttemptResult.SUCCEEDED}
+    if Origin.CITADEL in succeeded:
+        return "recovered", "retry"
+    if paid_out_of_band or Origin.STRIPE in succeeded or messages_sent == 0:
+        return "stopped", EndReason.PAID_ELSEWHERE
+    return "recovered", "message"

@@ -1,0 +1,117 @@
+"""One failed invoice as the rules see it: the facts, and what can be read off them."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from services.worker.recovery.declines import CURED_BY_ENTERING_AGAIN, Classified, DeclineCause, classify
+from services.worker.recovery.model import AttemptResult, Card, InvoiceTruth, Origin, PastAttempt, RecoveryFacts
+from services.worker.recovery.networks import NetworkRules
+from services.worker.recovery.policy import Policy
+from services.worker.recovery.schedule import next_retry
+
+LONGEST_BACKOFF = timedelta(days=1)
+# A card is good through its last month wherever its bank is: the last place on Earth is 12 hours behind UTC.
+LAST_TIME_ZONE = timedelta(hours=12)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """All that a rule may look at; `attempts` in the order of time."""
+
+    policy: Policy
+    recovery: RecoveryFacts
+    invoice: InvoiceTruth
+    attempts: tuple[PastAttempt, ...]
+    now: datetime
+    same_card_elsewhere: tuple[PastAttempt, ...]
+    rules: NetworkRules
+
+    @property
+    def deadline(self) -> datetime:
+        """The end of the window: from here on nothing is tried."""
+        return self.recovery.opened_at + timedelta(days=self.policy.window_days)
+
+    @property
+    def used(self) -> int:
+        """How many attempts of the budget are gone: ours that reached Stripe, or may have."""
+        return sum(attempt.counts and attempt.origin is Origin.CITADEL for attempt in self.attempts)
+
+    @property
+    def on_method(self) -> list[PastAttempt]:
+        """The attempts that count, made with the payment method that is next to be charged."""
+        return [a for a in self.attempts if a.counts and _same_method(a, self.invoice)]
+
+    @property
+    def method_is_new(self) -> bool:
+        """Whether others were tried, and this payment method was not."""
+        return not self.on_method and any(attempt.counts for attempt in self.attempts)
+
+    @property
+    def hard_declines(self) -> list[Classified]:
+        """Why the payment method must not be charged off-session again; empty when it may."""
+        return [verdict for attempt in self.on_method if (verdict := _understood(attempt)) and verdict.hard]
+
+
+def when_due(case: Case) -> tuple[DeclineCause, datetime]:
+    """When the schedule and the gaps between attempts allow the next one, and the cause that it goes by."""
+    gap = timedelta(hours=case.policy.minimum_gap_hours)
+    last_counted = case.on_method[-1] if case.on_method else None
+    since = last_counted.at if last_counted else case.recovery.opened_at
+    cause = _cause(last_counted)
+    if case.method_is_new:
+        due = case.recovery.opened_at
+    else:
+        card = case.invoice.card or Card()
+        schedule = case.policy.schedules.for_cause(cause)
+        due = next_retry(schedule, since, max(1, len(case.on_method)), card.country, case.recovery.jitter_key)
+        due = max([due, *(attempt.at + gap for attempt in case.attempts)])
+    return cause, max(due, _backed_off(case, gap))
+
+
+def _backed_off(case: Case, gap: timedelta) -> datetime:
+    """Attempts that never reached Stripe cost nothing, but are not repeated in a hurry: the gap, doubled each time."""
+    streak = 0
+    for attempt in reversed(case.attempts):
+        if attempt.counts:
+            break
+        streak += 1
+    if not streak:
+        return case.recovery.opened_at
+    doublings = min(streak - 1, 10)  # capped before it is multiplied: a long streak's power of 2 is no timedelta
+    return case.attempts[-1].at + min(gap * (1 << doublings), LONGEST_BACKOFF)
+
+
+def _cause(attempt: PastAttempt | None) -> DeclineCause:
+    if attempt is not None and attempt.result is AttemptResult.FAILED:
+        return DeclineCause.TRY_LATER
+    understood = _understood(attempt) if attempt else None
+    return understood.cause if understood else DeclineCause.UNKNOWN
+
+
+def _understood(attempt: PastAttempt) -> Classified | None:
+    """What the bank said to an attempt; None when it declined nothing."""
+    if attempt.result is AttemptResult.REQUIRES_ACTION:
+        return Classified(DeclineCause.AUTHENTICATION_REQUIRED, True, "requires_action", customer_may_know=True)
+    return classify(attempt.decline) if attempt.decline is not None else None
+
+
+def _same_method(attempt: PastAttempt, invoice: InvoiceTruth) -> bool:
+    """Whether an attempt speaks about the payment method that is next. An attempt that does not say which: yes."""
+    if attempt.payment_method_id == invoice.payment_method_id:
+        return True
+    fingerprint = invoice.card.fingerprint if invoice.card else None
+    if attempt.card_fingerprint is None or fingerprint is None:
+        return attempt.payment_method_id is None
+    if attempt.card_fingerprint != fingerprint:
+        return False
+    understood = _understood(attempt)
+    return understood is None or understood.cause not in CURED_BY_ENTERING_AGAIN
+
+
+def expired(case: Case) -> bool:
+    """By the card's own date; where Stripe gives none, by the bank's word about it."""
+    card = case.invoice.card or Card()
+    if card.exp_month is None or card.exp_year is None:
+        return any(_cause(attempt) is DeclineCause.EXPIRED_CARD for attempt in case.on_method)
+    years, month = divmod(card.exp_month, 12)
+    return case.now >= datetime(card.exp_year + years, month + 1, 1, tzinfo=UTC) + LAST_TIME_ZONE

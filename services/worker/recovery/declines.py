@@ -1,0 +1,254 @@
+"""Why a payment was refused, and whether the same payment method may ever be tried again.
+
+One table of Stripe's codes with their sources, and `classify`, which reads it. A hard decline is never softened: what
+Stripe's advice and the networks' codes say can only make a soft one hard, or name a vague cause better.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from services.worker.recovery.model import Decline
+from services.worker.recovery.networks import network_code
+
+
+class DeclineCause(StrEnum):
+    """Causes that call for different answers. Those after UNKNOWN are always hard."""
+
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    TRY_LATER = "try_later"
+    DO_NOT_HONOR = "do_not_honor"
+    LIMIT_EXCEEDED = "limit_exceeded"
+    EXPIRED_CARD = "expired_card"
+    NOT_ALLOWED = "not_allowed"
+    UNKNOWN = "unknown"
+    LOST_OR_STOLEN = "lost_or_stolen"
+    INCORRECT_DETAILS = "incorrect_details"
+    AUTHENTICATION_REQUIRED = "authentication_required"
+    FRAUD_SUSPECTED = "fraud_suspected"
+    REVOKED = "revoked"
+
+
+ALWAYS_HARD = frozenset(
+    {
+        DeclineCause.LOST_OR_STOLEN,
+        DeclineCause.INCORRECT_DETAILS,
+        DeclineCause.AUTHENTICATION_REQUIRED,
+        DeclineCause.FRAUD_SUSPECTED,
+        DeclineCause.REVOKED,
+    }
+)
+
+# The same card, entered again by the customer as a new payment method, is worth a try after these.
+CURED_BY_ENTERING_AGAIN = frozenset(
+    {DeclineCause.EXPIRED_CARD, DeclineCause.INCORRECT_DETAILS, DeclineCause.AUTHENTICATION_REQUIRED}
+)
+
+# Stripe: present these to the customer as a plain decline, so that a thief learns nothing.
+HIDDEN_FROM_CUSTOMER = frozenset({DeclineCause.LOST_OR_STOLEN, DeclineCause.FRAUD_SUSPECTED})
+
+
+class Hardness(StrEnum):
+    """SOFT: the same method may work later. HARD: it will not, or must not be tried."""
+
+    HARD = "hard"
+    SOFT = "soft"
+
+
+class Source(StrEnum):
+    """Where a code is documented. Hardness is Stripe's word where it gives one, and our reading of it elsewhere."""
+
+    CODES = "https://docs.stripe.com/declines/codes (card decline codes), copy of April 2026"
+    LOCAL = "https://docs.stripe.com/declines/codes (local payment method decline codes), copy of April 2026"
+    NOT_RETRIED = "https://docs.stripe.com/billing/revenue-recovery/smart-retries (codes that Stripe does not retry)"
+    BACS = "https://docs.stripe.com/payments/payment-methods/bacs-debit (failure codes)"
+    SEPA = "https://docs.stripe.com/payments/sepa-debit (failure codes)"
+    ACH = "https://docs.stripe.com/declines/network-codes (ACH Direct Debit)"
+    ERRORS = "https://docs.stripe.com/error-codes"
+    RETRIES = "https://support.stripe.com/questions/payment-blocked-due-to-excessive-retries"
+
+
+@dataclass(frozen=True, slots=True)
+class DeclineRow:
+    """What one of Stripe's codes means."""
+
+    code: str
+    cause: DeclineCause
+    hardness: Hardness
+    source: Source
+
+
+_HARD, _SOFT = Hardness.HARD, Hardness.SOFT
+_C, _S = DeclineCause, Source
+
+# `decline_code`s first, then the `code`s of errors and failed debits that come without one.
+ROWS: tuple[DeclineRow, ...] = (
+    # Cards. The nine that Stripe itself never retries carry that page as their source.
+    DeclineRow("authentication_required", _C.AUTHENTICATION_REQUIRED, _HARD, _S.NOT_RETRIED),
+    DeclineRow("highest_risk_level", _C.FRAUD_SUSPECTED, _HARD, _S.NOT_RETRIED),
+    DeclineRow("incorrect_number", _C.INCORRECT_DETAILS, _HARD, _S.NOT_RETRIED),
+    DeclineRow("lost_card", _C.LOST_OR_STOLEN, _HARD, _S.NOT_RETRIED),
+    DeclineRow("pickup_card", _C.LOST_OR_STOLEN, _HARD, _S.NOT_RETRIED),
+    DeclineRow("revocation_of_all_authorizations", _C.REVOKED, _HARD, _S.NOT_RETRIED),
+    DeclineRow("revocation_of_authorization", _C.REVOKED, _HARD, _S.NOT_RETRIED),
+    DeclineRow("stolen_card", _C.LOST_OR_STOLEN, _HARD, _S.NOT_RETRIED),
+    DeclineRow("transaction_not_allowed", _C.NOT_ALLOWED, _HARD, _S.NOT_RETRIED),
+    DeclineRow("approve_with_id", _C.TRY_LATER, _SOFT, _S.CODES),
+    DeclineRow("authentication_not_handled", _C.AUTHENTICATION_REQUIRED, _HARD, _S.CODES),
+    DeclineRow("call_issuer", _C.DO_NOT_HONOR, _SOFT, _S.CODES),
+    DeclineRow("card_not_supported", _C.NOT_ALLOWED, _SOFT, _S.CODES),
+    DeclineRow("card_velocity_exceeded", _C.LIMIT_EXCEEDED, _SOFT, _S.CODES),
+    DeclineRow("currency_not_supported", _C.NOT_ALLOWED, _HARD, _S.LOCAL),  # "Retries won't succeed."
+    DeclineRow("do_not_honor", _C.DO_NOT_HONOR, _SOFT, _S.CODES),
+    DeclineRow("do_not_try_again", _C.DO_NOT_HONOR, _HARD, _S.CODES),
+    DeclineRow("duplicate_transaction", _C.TRY_LATER, _SOFT, _S.CODES),
+    DeclineRow("expired_card", _C.EXPIRED_CARD, _SOFT, _S.CODES),
+    DeclineRow("fraudulent", _C.FRAUD_SUSPECTED, _HARD, _S.CODES),
+    DeclineRow("generic_decline", _C.DO_NOT_HONOR, _SOFT, _S.CODES),
+    DeclineRow("incorrect_address", _C.INCORRECT_DETAILS, _HARD, _S.CODES),
+    DeclineRow("incorrect_cvc", _C.INCORRECT_DETAILS, _HARD, _S.CODES),
+    DeclineRow("incorrect_pin", _C.AUTHENTICATION_REQUIRED, _HARD, _S.CODES),
+    DeclineRow("incorrect_zip", _C.INCORRECT_DETAILS, _HARD, _S.CODES),
+    DeclineRow("insufficient_funds", _C.INSUFFICIENT_FUNDS, _SOFT, _S.CODES),
+    DeclineRow("invalid_account", _C.INCORRECT_DETAILS, _HARD, _S.CODES),
+    DeclineRow("invalid_amount", _C.NOT_ALLOWED, _HARD, _S.LOCAL),  # "Retries won't succeed."
+    DeclineRow("invalid_cvc", _C.INCORRECT_DETAILS, _HARD, _S.CODES),
+    DeclineRow("invalid_expiry_month", _C.INCORRECT_DETAILS, _HARD, _S.CODES),
+    DeclineRow("invalid_expiry_year", _C.INCORRECT_DETAILS, _HARD, _S.CODES),
+    DeclineRow("invalid_number", _C.INCORRECT_DETAILS, _HARD, _S.CODES),
+    DeclineRow("invalid_pin", _C.AUTHENTICATION_REQUIRED, _HARD, _S.CODES),
+    DeclineRow("issuer_not_available", _C.TRY_LATER, _SOFT, _S.CODES),
+    DeclineRow("merchant_blacklist", _C.FRAUD_SUSPECTED, _HARD, _S.CODES),
+    DeclineRow("mobile_device_authentication_required", _C.AUTHENTICATION_REQUIRED, _HARD, _S.CODES),
+    DeclineRow("new_account_information_available", _C.INCORRECT_DETAILS, _HARD, _S.CODES),
+    DeclineRow("no_action_taken", _C.DO_NOT_HONOR, _SOFT, _S.CODES),
+    DeclineRow("not_permitted", _C.NOT_ALLOWED, _SOFT, _S.CODES),
+    DeclineRow("offline_pin_required", _C.AUTHENTICATION_REQUIRED, _HARD, _S.CODES),
+    DeclineRow("online_or_offline_pin_required", _C.AUTHENTICATION_REQUIRED, _HARD, _S.CODES),
+    DeclineRow("pin_try_exceeded", _C.LIMIT_EXCEEDED, _SOFT, _S.CODES),
+    DeclineRow("processing_error", _C.TRY_LATER, _SOFT, _S.CODES),
+    DeclineRow("reenter_transaction", _C.TRY_LATER, _SOFT, _S.CODES),
+    DeclineRow("restricted_card", _C.NOT_ALLOWED, _SOFT, _S.CODES),
+    DeclineRow("security_violation", _C.DO_NOT_HONOR, _SOFT, _S.CODES),
+    DeclineRow("service_not_allowed", _C.NOT_ALLOWED, _SOFT, _S.CODES),
+    DeclineRow("stop_payment_order", _C.REVOKED, _HARD, _S.CODES),  # Visa's R0, category 1
+    DeclineRow("testmode_decline", _C.NOT_ALLOWED, _HARD, _S.CODES),
+    DeclineRow("try_again_later", _C.TRY_LATER, _SOFT, _S.CODES),
+    DeclineRow("withdrawal_count_limit_exceeded", _C.LIMIT_EXCEEDED, _SOFT, _S.CODES),
+    DeclineRow("previously_declined_do_not_retry", _C.DO_NOT_HONOR, _HARD, _S.RETRIES),
+    # Wallets and other local methods.
+    DeclineRow("compliance_violation", _C.NOT_ALLOWED, _HARD, _S.LOCAL),
+    DeclineRow("expired_payment_information", _C.INCORRECT_DETAILS, _HARD, _S.LOCAL),
+    DeclineRow("invalid_authorization", _C.REVOKED, _HARD, _S.LOCAL),
+    DeclineRow("invalid_billing_agreement", _C.REVOKED, _HARD, _S.LOCAL),
+    DeclineRow("invalid_business_account", _C.NOT_ALLOWED, _SOFT, _S.LOCAL),
+    DeclineRow("invalid_customer_account", _C.NOT_ALLOWED, _SOFT, _S.LOCAL),
+    DeclineRow("invalid_payment_information", _C.INCORRECT_DETAILS, _HARD, _S.LOCAL),
+    DeclineRow("partner_generic_decline", _C.DO_NOT_HONOR, _SOFT, _S.LOCAL),
+    DeclineRow("partner_high_risk_customer", _C.FRAUD_SUSPECTED, _HARD, _S.LOCAL),
+    DeclineRow("partner_payment_not_found", _C.DO_NOT_HONOR, _SOFT, _S.LOCAL),
+    DeclineRow("payment_disputed", _C.NOT_ALLOWED, _HARD, _S.LOCAL),
+    DeclineRow("payment_limit_exceeded", _C.LIMIT_EXCEEDED, _SOFT, _S.LOCAL),
+    # Direct debits.
+    DeclineRow("account_closed", _C.INCORRECT_DETAILS, _HARD, _S.BACS),
+    DeclineRow("authorization_revoked", _C.REVOKED, _HARD, _S.SEPA),
+    DeclineRow("bank_account_closed", _C.INCORRECT_DETAILS, _HARD, _S.ACH),
+    DeclineRow("bank_account_invalid_details", _C.INCORRECT_DETAILS, _HARD, _S.ACH),
+    DeclineRow("bank_account_restricted", _C.NOT_ALLOWED, _HARD, _S.SEPA),
+    DeclineRow("bank_ownership_changed", _C.INCORRECT_DETAILS, _HARD, _S.BACS),
+    DeclineRow("branch_does_not_exist", _C.INCORRECT_DETAILS, _HARD, _S.SEPA),
+    DeclineRow("debit_authorization_not_match", _C.REVOKED, _HARD, _S.SEPA),
+    DeclineRow("debit_disputed", _C.REVOKED, _HARD, _S.SEPA),
+    DeclineRow("debit_not_authorized", _C.REVOKED, _HARD, _S.ACH),
+    DeclineRow("generic_could_not_process", _C.TRY_LATER, _SOFT, _S.BACS),
+    DeclineRow("incorrect_account_holder_name", _C.INCORRECT_DETAILS, _HARD, _S.SEPA),
+    DeclineRow("invalid_account_number", _C.INCORRECT_DETAILS, _HARD, _S.BACS),
+    DeclineRow("recipient_deceased", _C.REVOKED, _HARD, _S.SEPA),
+    DeclineRow("refer_to_customer", _C.DO_NOT_HONOR, _SOFT, _S.SEPA),
+    # Errors without a decline code.
+    DeclineRow("card_declined", _C.DO_NOT_HONOR, _SOFT, _S.ERRORS),
+    DeclineRow("card_decline_rate_limit_exceeded", _C.LIMIT_EXCEEDED, _SOFT, _S.ERRORS),
+    DeclineRow("invoice_payment_intent_requires_action", _C.AUTHENTICATION_REQUIRED, _HARD, _S.ERRORS),
+    DeclineRow("payment_intent_authentication_failure", _C.AUTHENTICATION_REQUIRED, _HARD, _S.ERRORS),
+    DeclineRow("payment_method_customer_decline", _C.REVOKED, _HARD, _S.ERRORS),
+    DeclineRow("payment_method_not_available", _C.TRY_LATER, _SOFT, _S.ERRORS),
+    DeclineRow("payment_method_provider_decline", _C.DO_NOT_HONOR, _SOFT, _S.ERRORS),
+    DeclineRow("payment_method_provider_timeout", _C.TRY_LATER, _SOFT, _S.ERRORS),
+)
+
+BY_CODE: Mapping[str, DeclineRow] = {row.code: row for row in ROWS}
+
+# Codes of the networks that forbid this method, whatever Stripe's own code says. The network is not known here, so
+# every network's codes count: Visa's category 1 (the same ISO 8583 meanings elsewhere), then Mastercard's advice
+# (03, 21: never; 01: new credentials).
+NEVER_BY_NETWORK_CODE: Mapping[str, DeclineCause] = {
+    "04": _C.LOST_OR_STOLEN,
+    "07": _C.LOST_OR_STOLEN,
+    "12": _C.NOT_ALLOWED,
+    "14": _C.INCORRECT_DETAILS,
+    "15": _C.INCORRECT_DETAILS,
+    "41": _C.LOST_OR_STOLEN,
+    "43": _C.LOST_OR_STOLEN,
+    "46": _C.NOT_ALLOWED,
+    "57": _C.NOT_ALLOWED,
+    "R0": _C.REVOKED,
+    "R1": _C.REVOKED,
+    "R3": _C.REVOKED,
+}
+NEVER_BY_NETWORK_ADVICE: Mapping[str, DeclineCause] = {
+    "01": _C.INCORRECT_DETAILS,
+    "03": _C.DO_NOT_HONOR,
+    "21": _C.REVOKED,
+}
+# https://docs.stripe.com/declines/card#retrying-issuer-declines
+NEVER_BY_STRIPE_ADVICE: Mapping[str, DeclineCause] = {
+    "do_not_try_again": _C.DO_NOT_HONOR,
+    "confirm_card_data": _C.INCORRECT_DETAILS,
+}
+
+_VAGUE = frozenset({_C.DO_NOT_HONOR, _C.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """A decline understood.
+
+    `hard`: this payment method must not be tried again. `why`: the fields that said so, for people.
+    `customer_may_know`: False where the customer is only told "declined". `unknown`: no table has the code; it was
+    taken for soft, and the caller logs a warning so that the table grows.
+    """
+
+    cause: DeclineCause
+    hard: bool
+    why: str
+    customer_may_know: bool
+    unknown: bool = False
+
+
+def classify(decline: Decline) -> Classified:
+    """What `decline` means, from Stripe's code and whatever the advice and the network add to it."""
+    code = decline.decline_code or decline.code
+    row = BY_CODE.get(code) if code else None
+    causes = [row.cause if row else _C.UNKNOWN]
+    why = [code or "no code"]
+    hard = row is not None and row.hardness is _HARD
+    for field, value, never in (
+        ("network_decline_code", network_code(decline.network_decline_code), NEVER_BY_NETWORK_CODE),
+        ("network_advice_code", network_code(decline.network_advice_code), NEVER_BY_NETWORK_ADVICE),
+        ("advice_code", decline.advice_code, NEVER_BY_STRIPE_ADVICE),
+    ):
+        if value is not None and value in never:
+            hard = True
+            causes.append(never[value])
+            why.append(f"{field} {value}")
+    if decline.advice_code == "try_again_later" and not hard:
+        causes.append(_C.TRY_LATER)
+        why.append("advice_code try_again_later")
+    telling = [cause for cause in causes if cause not in _VAGUE]
+    return Classified(
+        cause=(telling or causes)[0],
+        hard=hard,
+        why=", ".join(why),
+        customer_may_know=HIDDEN_FROM_CUSTOMER.isdisjoint(causes),
+        unknown=row is None,
+    )

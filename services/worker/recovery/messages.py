@@ -1,0 +1,58 @@
+"""When the customer hears from us next."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from services.worker.recovery.model import as_utc
+from services.worker.recovery.policy import Policy
+
+ONE_DAY = timedelta(days=1)
+
+
+class MessageKind(StrEnum):
+    """What a message asks of the customer: nothing but to know, to authenticate, or another payment method."""
+
+    PAYMENT_FAILED = "payment_failed"
+    ACTION_REQUIRED = "action_required"
+    NEW_METHOD_NEEDED = "new_method_needed"
+
+
+@dataclass(frozen=True, slots=True)
+class SentMessage:
+    """A message that went out."""
+
+    kind: MessageKind
+    at: datetime
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at", as_utc("SentMessage.at", self.at))
+
+
+def next_message(
+    policy: Policy, opened_at: datetime, sent: Sequence[SentMessage], kind: MessageKind, now: datetime
+) -> datetime | None:
+    """When the next message of `kind` is due (at or before `now`: due now); None when none follows.
+
+    By the policy's message days, counted from `opened_at`. A first request to act (another kind than all before) does
+    not wait for its day. Days missed, by us or by a late start, become one message. Never two within 24 hours, never
+    one after the window: a message for the window's last day goes out at that day's beginning, while there is time.
+    """
+    opened_at, now = as_utc("opened_at", opened_at), as_utc("now", now)
+    end = opened_at + timedelta(days=policy.window_days)
+    if now >= end or not policy.message_days:
+        return None
+    last = max((message.at for message in sent), default=None)
+    days = [min(opened_at + day * ONE_DAY, end - ONE_DAY) for day in policy.message_days]
+    if kind is not MessageKind.PAYMENT_FAILED and all(m.kind is not kind for m in sent):
+        due = opened_at
+    else:
+        ahead = [day for day in days if last is None or day > last]
+        if not ahead:
+            return None
+        overdue = [day for day in ahead if day <= now]
+        due = overdue[-1] if overdue else ahead[0]
+    if last is not None:
+        due = max(due, last + ONE_DAY)
+    return due if due < end else None

@@ -1,0 +1,246 @@
+"""The values that the recovery brain thinks in: what happened, what is true now, and what to do next.
+
+Every time is an aware datetime and kept in UTC; a naive one is refused where it enters. Nothing here knows a customer:
+only ids, codes, amounts and times.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Literal
+
+from shared.money import Money
+
+JsonScalar = str | int | float | bool | None
+
+
+def as_utc(name: str, at: datetime) -> datetime:
+    """`at` in UTC. Raises ValueError for a naive time, which would be read in the machine's own zone.
+
+    In UTC, because Python adds hours to a local time by the clock on the wall, which jumps twice a year.
+    """
+    if at.utcoffset() is None:
+        raise ValueError(f"{name} must be an aware datetime (UTC), not the naive {at.isoformat()}")
+    return at.astimezone(UTC)
+
+
+class Origin(StrEnum):
+    """Who made an attempt: we did, or Stripe's own automatic collection."""
+
+    CITADEL = "citadel"
+    STRIPE = "stripe"
+
+
+class AttemptResult(StrEnum):
+    """How an attempt ended.
+
+    started: the call may be in flight. unknown: it ended, and nobody could say how yet. succeeded, declined,
+    requires_action: what the bank said. failed: settled that nothing was charged, for a reason other than a decline.
+    abandoned: settled that the call never reached Stripe; it uses up no budget.
+    """
+
+    STARTED = "started"
+    SUCCEEDED = "succeeded"
+    DECLINED = "declined"
+    REQUIRES_ACTION = "requires_action"
+    FAILED = "failed"
+    ABANDONED = "abandoned"
+    UNKNOWN = "unknown"
+
+
+class InvoiceStatus(StrEnum):
+    """Stripe's `invoice.status`."""
+
+    DRAFT = "draft"
+    OPEN = "open"
+    PAID = "paid"
+    VOID = "void"
+    UNCOLLECTIBLE = "uncollectible"
+
+
+class EndReason(StrEnum):
+    """Why a recovery ended, where the brain itself says so. A stop requested from outside brings its own word."""
+
+    PAID_BY_RETRY = "paid_by_retry"
+    PAID_AFTER_MESSAGE = "paid_after_message"
+    PAID_ELSEWHERE = "paid_elsewhere"
+    MERCHANT_GONE = "merchant_gone"
+    VOIDED = "voided"
+    MARKED_UNCOLLECTIBLE = "marked_uncollectible"
+    SUBSCRIPTION_CANCELED = "subscription_canceled"
+    COLLECTED_BY_HAND = "collected_by_hand"
+    WINDOW_OVER = "window_over"
+    ATTEMPTS_USED_UP = "attempts_used_up"
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """A refusal as Stripe reports it: the error's `code`, and what the PaymentIntent and the Charge's outcome add."""
+
+    code: str | None = None
+    decline_code: str | None = None
+    advice_code: str | None = None
+    network_decline_code: str | None = None
+    network_advice_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastAttempt:
+    """One try to collect, Stripe's or ours. `number` is our own count; `at` is when it began."""
+
+    number: int
+    origin: Origin
+    result: AttemptResult
+    at: datetime
+    payment_method_id: str | None
+    card_fingerprint: str | None
+    amount: Money
+    decline: Decline | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at", as_utc("PastAttempt.at", self.at))
+
+    @property
+    def counts(self) -> bool:
+        """Whether it used up a try: it reached Stripe, or may have."""
+        return self.result is not AttemptResult.ABANDONED
+
+    @property
+    def unresolved(self) -> bool:
+        """Whether money may have moved without anyone knowing: to be settled by reading, never by guessing."""
+        return self.result in (AttemptResult.STARTED, AttemptResult.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What the rules ask about a payment method; each part is None where Stripe does not say.
+
+    `network` is Stripe's `card.brand` (`visa`, `amex`, …); for a debit it is the payment method's type
+    (`us_bank_account`). `country` is the issuer's, as ISO 3166 alpha-2.
+    """
+
+    fingerprint: str | None = None
+    network: str | None = None
+    country: str | None = None
+    exp_month: int | None = None
+    exp_year: int | None = None
+    funding: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceTruth:
+    """The invoice as it was just read from Stripe; never a webhook's copy.
+
+    `payment_method_id` is the one that the next attempt would charge, None when there is none.
+    `stripe_next_attempt_at` is `next_payment_attempt`: when Stripe itself will try, None when it will not.
+    """
+
+    status: InvoiceStatus
+    amount_remaining: Money
+    collection_method: str = "charge_automatically"
+    subscription_status: str | None = None
+    payment_method_id: str | None = None
+    card: Card | None = None
+    stripe_next_attempt_at: datetime | None = None
+    paid_out_of_band: bool = False
+
+    def __post_init__(self) -> None:
+        if self.stripe_next_attempt_at is not None:
+            at = as_utc("InvoiceTruth.stripe_next_attempt_at", self.stripe_next_attempt_at)
+            object.__setattr__(self, "stripe_next_attempt_at", at)
+
+    @property
+    def paid(self) -> bool:
+        """Whether nothing is left to collect."""
+        return self.status is InvoiceStatus.PAID or self.amount_remaining.amount <= 0
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryFacts:
+    """What our own rows say about the recovery.
+
+    `stop_requested` is the end reason of a stop from outside. `jitter_key` (the recovery's id) spreads the attempts of
+    many recoveries over their morning; the same key gives the same times.
+    """
+
+    opened_at: datetime
+    merchant_active: bool = True
+    stop_requested: str | None = None
+    messages_sent: int = 0
+    jitter_key: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "opened_at", as_utc("RecoveryFacts.opened_at", self.opened_at))
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """An action that was possible and why it was not taken."""
+
+    action: str
+    rejected_because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a decision was made: the rule's name, one sentence for people, the rule's inputs and the roads not taken."""
+
+    rule: str
+    text: str
+    inputs: Mapping[str, JsonScalar] = field(default_factory=dict)
+    considered: tuple[Considered, ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        """The reason as plain JSON values, for the timeline."""
+        return {
+            "rule": self.rule,
+            "text": self.text,
+            "inputs": dict(self.inputs),
+            "considered": [
+                {"action": road.action, "rejected_because": road.rejected_because} for road in self.considered
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptNow:
+    """Charge the invoice's payment method now."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Do nothing until `until`, which is after the now it was decided at; then read the truth and decide again."""
+
+    until: datetime
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class RequireAction:
+    """The customer has to authenticate (3-D Secure): send them the hosted invoice, at the latest until `deadline`."""
+
+    reason: Reason
+    deadline: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AskNewMethod:
+    """This payment method must not be charged again: ask for another one, at the latest until `deadline`."""
+
+    reason: Reason
+    deadline: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The recovery is over."""
+
+    state: Literal["recovered", "exhausted", "stopped"]
+    end_reason: str
+    reason: Reason
+
+
+Decision = AttemptNow | Wait | RequireAction | AskNewMethod | Close

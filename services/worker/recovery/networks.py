@@ -1,0 +1,245 @@
+"""The card networks' rules about repeats, as data with their sources, and the check that applies them.
+
+The check fails closed: a network that is not in the table gets every row of it, an attempt whose
+card is not known counts against this card, and attempts of Stripe and of ours count together.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from services.worker.recovery.model import Card, PastAttempt, as_utc
+from shared.money import Money
+
+ANY_NETWORK = "*"
+
+
+class Counted(StrEnum):
+    """What a limit counts: every attempt, or only the repeats after the first one."""
+
+    ATTEMPTS = "attempts"
+    RETRIES = "retries"
+
+
+class Per(StrEnum):
+    """Which attempts a limit looks at: all on the card, or those for the same amount."""
+
+    CARD = "card"
+    CARD_AND_AMOUNT = "card_and_amount"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `most` (1 or more, or 0 for ever) of what is `counted` in any `within` (None: for ever)."""
+
+    name: str
+    most: int
+    within: timedelta | None
+    counted: Counted
+    per: Per
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRule:
+    """What one network (or, with a region, one country's issuers) asks. Codes as the network writes them.
+
+    `source` says where the figures stand, and whether that is the network's own text or somebody's account of it.
+    """
+
+    network: str
+    source: str
+    region: str | None = None
+    limits: tuple[Limit, ...] = ()
+    never_decline_codes: frozenset[str] = frozenset()
+    never_advice_codes: frozenset[str] = frozenset()
+    wait_by_advice: Mapping[str, timedelta] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRules:
+    """The whole table; `version` changes with any row of it and is written into each decision that a row made."""
+
+    version: str
+    rows: tuple[NetworkRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """No network rule stands against an attempt now."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotBefore:
+    """An attempt is allowed again at `at`; `rule` is the name of the one that holds longest."""
+
+    at: datetime
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """This card must not be tried again; `rule` says by which rule."""
+
+    rule: str
+
+
+Verdict = Allowed | NotBefore | Never
+
+VISA_CATEGORY_1 = frozenset({"04", "07", "12", "14", "15", "41", "43", "46", "57", "R0", "R1", "R3"})
+
+_30_DAYS = timedelta(days=30)
+
+CURRENT_RULES = NetworkRules(
+    version="1",
+    rows=(
+        NetworkRule(
+            network="visa",
+            source="Visa Core Rules, 18 April 2026, table 7-2; 20 since 25 May 2025 (Cielo's changelog), it was 15",
+            limits=(Limit("visa_20_retries_in_30_days", 20, _30_DAYS, Counted.RETRIES, Per.CARD_AND_AMOUNT),),
+            never_decline_codes=VISA_CATEGORY_1,
+        ),
+        NetworkRule(
+            network="mastercard",
+            source="Mastercard Transaction Processing Excellence, by acquirers' accounts: TabaPay (excessive retries), "
+            "Braintree and Antom (merchant advice codes)",
+            limits=(
+                Limit("mastercard_10_in_24_hours", 10, timedelta(hours=24), Counted.ATTEMPTS, Per.CARD),
+                Limit("mastercard_35_in_30_days", 35, _30_DAYS, Counted.ATTEMPTS, Per.CARD_AND_AMOUNT),
+            ),
+            never_advice_codes=frozenset({"03", "21"}),
+            wait_by_advice={
+                "24": timedelta(hours=1),
+                "25": timedelta(hours=24),
+                "26": timedelta(days=2),
+                "27": timedelta(days=4),
+                "28": timedelta(days=6),
+                "29": timedelta(days=8),
+                "30": timedelta(days=10),
+            },
+        ),
+        # The fee is counted by calendar month; 31 days from the first attempt on is never laxer.
+        NetworkRule(
+            network="mastercard",
+            region="BR",
+            source="Mastercard Brazil, by PayZu's account: since 1 February 2023 a fee from the 8th repeat",
+            limits=(Limit("mastercard_brazil_7_retries_in_31_days", 7, timedelta(days=31), Counted.RETRIES, Per.CARD),),
+        ),
+        *(
+            NetworkRule(
+                network=network,
+                source=source,
+                limits=(Limit(f"{network}_20_retries_in_30_days", 20, _30_DAYS, Counted.RETRIES, Per.CARD_AND_AMOUNT),),
+            )
+            for network, source in (
+                ("amex", "American Express: 20 in 30 days; not compared with the network's own text"),
+                ("discover", "Discover: 20 in 30 days; not compared with the network's own text"),
+                ("diners", "Runs on Discover's network, by Discover's rules"),
+            )
+        ),
+        NetworkRule(
+            network="us_bank_account",
+            source="ACH: 2 retries in 40 days; not compared with Nacha's own text",
+            limits=(Limit("ach_2_retries_in_40_days", 2, timedelta(days=40), Counted.RETRIES, Per.CARD_AND_AMOUNT),),
+        ),
+        NetworkRule(
+            network=ANY_NETWORK,
+            region="IN",
+            source="Cards issued in India (e-mandates): no retries; not compared with the regulator's own text",
+            limits=(Limit("india_no_retries", 0, None, Counted.RETRIES, Per.CARD_AND_AMOUNT),),
+        ),
+    ),
+)
+
+
+def check(
+    rules: NetworkRules, card: Card | None, attempts: Sequence[PastAttempt], amount: Money, now: datetime
+) -> Verdict:
+    """Whether `card` may be charged `amount` at `now`, after `attempts` (of Stripe and ours, in any order).
+
+    Pass every known attempt of the merchant on this card, those for other invoices too: the
+    networks count by card, not by invoice. The strictest rule wins: never over not before, and the
+    latest not before.
+    """
+    now = as_utc("now", now)
+    on_card = sorted((a for a in attempts if a.counts and _may_be_same_card(a, card)), key=lambda a: a.at)
+    earliest: NotBefore | None = None
+    for verdict in _verdicts(_rows_for(rules, card, amount), on_card, amount, now):
+        if isinstance(verdict, Never):
+            return verdict
+        if earliest is None or verdict.at > earliest.at:
+            earliest = verdict
+    return earliest or Allowed()
+
+
+def network_code(code: str | None) -> str | None:
+    """A network's code in the form of the table: upper case, two digits (`4` → `04`)."""
+    if not code or not code.strip():
+        return None
+    return code.strip().upper().zfill(2)
+
+
+def _verdicts(
+    rows: Sequence[NetworkRule], on_card: Sequence[PastAttempt], amount: Money, now: datetime
+) -> Iterator[NotBefore | Never]:
+    for row in rows:
+        for attempt in on_card:
+            yield from _of_codes(row, attempt, now)
+        for limit in row.limits:
+            yield from _of_limit(limit, on_card, amount, now)
+
+
+def _of_codes(row: NetworkRule, attempt: PastAttempt, now: datetime) -> Iterator[NotBefore | Never]:
+    if attempt.decline is None:
+        return
+    declined = network_code(attempt.decline.network_decline_code)
+    advised = network_code(attempt.decline.network_advice_code)
+    if declined in row.never_decline_codes:
+        yield Never(f"{row.network}_never_after_{declined}")
+    if advised in row.never_advice_codes:
+        yield Never(f"{row.network}_never_after_advice_{advised}")
+    wait = row.wait_by_advice.get(advised or "")
+    if wait is not None and now < attempt.at + wait:
+        yield NotBefore(attempt.at + wait, f"{row.network}_wait_by_advice_{advised}")
+
+
+def _of_limit(
+    limit: Limit, on_card: Sequence[PastAttempt], amount: Money, now: datetime
+) -> Iterator[NotBefore | Never]:
+    series = [attempt for attempt in on_card if limit.per is Per.CARD or attempt.amount == amount]
+    if not series:
+        return  # the next attempt is the first of its kind, no repeat
+    used = series if limit.counted is Counted.ATTEMPTS else series[1:]
+    if limit.within is None:
+        if len(used) >= limit.most:
+            yield Never(limit.name)
+        return
+    in_window = [attempt.at for attempt in used if attempt.at > now - limit.within]
+    if len(in_window) >= limit.most:
+        # Room again when so many have left the window that fewer than `most` are in it.
+        yield NotBefore(in_window[len(in_window) - limit.most] + limit.within, limit.name)
+
+
+def _rows_for(rules: NetworkRules, card: Card | None, amount: Money) -> list[NetworkRule]:
+    network = (card.network or "").lower() if card else ""
+    known = any(row.network == network for row in rules.rows)
+    country = _country(card, amount)
+    return [
+        row
+        for row in rules.rows
+        if (not known or row.network in (network, ANY_NETWORK)) and (row.region is None or row.region == country)
+    ]
+
+
+def _country(card: Card | None, amount: Money) -> str | None:
+    if card and card.country:
+        return card.country.upper()
+    # Fail closed: whoever is charged rupees with a card of unknown origin is taken for Indian.
+    return "IN" if amount.currency == "inr" else None
+
+
+def _may_be_same_card(attempt: PastAttempt, card: Card | None) -> bool:
+    fingerprint = card.fingerprint if card else None
+    if attempt.card_fingerprint is None or fingerprint is None:
+        return True
+    return attempt.card_fingerprint == fingerprint

@@ -1,0 +1,79 @@
+"""The way to PostgreSQL: a transaction is all or nothing, and a server that goes away is one kind of error."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from shared.clock import business_now, travel_to
+from shared.database import Database, DatabaseAway, Role
+from shared.embedded_postgres import EmbeddedPostgres
+from tests.conftest import OpenDatabase
+
+PLACE = "INSERT INTO processed_events (event_id) VALUES ($1)"
+COUNT = "SELECT count(*) FROM processed_events"
+
+
+@pytest.fixture
+async def private() -> AsyncIterator[EmbeddedPostgres]:
+    """A server of this test's own, to be killed."""
+    async with EmbeddedPostgres.temporary() as server:
+        yield server
+
+
+async def test_what_fails_leaves_nothing_behind(database: Database) -> None:
+    with pytest.raises(RuntimeError, match="second thoughts"):
+        async with database.transaction() as db:
+            await db.execute(PLACE, "evt_1")
+            raise RuntimeError("second thoughts")
+    async with database.transaction() as db:
+        assert await db.fetchval(COUNT) == 0
+
+
+async def test_a_refused_statement_is_not_a_database_that_is_away(database: Database) -> None:
+    with pytest.raises(asyncpg.UniqueViolationError):
+        async with database.transaction() as db:
+            await db.execute(PLACE, "evt_1")
+            await db.execute(PLACE, "evt_1")
+
+
+async def test_a_mistake_of_ours_is_not_a_database_that_is_away(database: Database) -> None:
+    with pytest.raises(asyncpg.InterfaceError, match="expects 1 argument"):
+        async with database.transaction() as db:
+            await db.fetchval("SELECT $1::int")
+
+
+async def test_json_goes_in_and_out_as_values(database: Database) -> None:
+    async with database.transaction() as db:
+        assert await db.fetchval("SELECT $1::jsonb", {"a": [1, None, "ü"]}) == {"a": [1, None, "ü"]}
+
+
+async def test_a_service_runs_under_its_own_role(open_database: OpenDatabase) -> None:
+    async with open_database(Role.INGRESS) as opened, opened.transaction() as db:
+        assert await db.fetchval("SELECT current_user") == "citadel_ingress"
+
+
+async def test_a_killed_server_is_away_and_the_pool_recovers_by_itself(private: EmbeddedPostgres) -> None:
+    async with Database.open(private.url("postgres"), None) as database:
+        async with database.transaction() as db:
+            await db.execute("CREATE TABLE kept (n int)")
+            await db.execute("INSERT INTO kept VALUES (1)")
+        with pytest.raises(DatabaseAway):
+            async with database.transaction() as db:
+                await db.execute("INSERT INTO kept VALUES (2)")
+                private.kill()
+                await db.execute("SELECT 1")
+        with pytest.raises(DatabaseAway):
+            async with database.transaction():
+                pytest.fail("there is no server to begin a transaction on")
+        await private.start()
+        async with database.transaction() as db:
+            assert [row["n"] for row in await db.fetch("SELECT n FROM kept")] == [1]
+
+
+async def test_time_travel_moves_every_connection_at_once(database: Database, open_database: OpenDatabase) -> None:
+    async with database.transaction() as db:
+        before = await business_now(db)
+        await travel_to(db, before.replace(year=before.year + 1, day=1))
+    async with open_database(Role.WORKER) as worker, worker.transaction() as db:
+        assert (await business_now(db)).year == before.year + 1
