@@ -1,0 +1,114 @@
+"""Subscriptions: they renew when their period ends, and end when they are told to."""
+
+from simulator import resources
+from simulator.collecting import Collecting
+from simulator.events import EventLog
+from simulator.invoicing import Invoices, parent_of, subscription_of
+from simulator.shapes import HOUR, Json
+from simulator.world import Account, World
+
+
+class Billing:
+    """The subscriptions of all accounts."""
+
+    def __init__(self, world: World, events: EventLog, invoices: Invoices, collecting: Collecting) -> None:
+        self._world = world
+        self._events = events
+        self._invoices = invoices
+        self._collecting = collecting
+
+    def schedule(self, account: Account, subscription: Json) -> None:
+        """Sets the timer for the subscription's next renewal."""
+        ident = subscription["id"]
+        self._world.clock.at(_item(subscription)["current_period_end"], lambda: self._due(account, ident))
+
+    def _due(self, account: Account, ident: str) -> None:
+        subscription = account.objects["subscription"][ident]
+        if subscription["status"] == "canceled":
+            return
+        if _item(subscription)["current_period_end"] > self._world.clock.now:
+            return  # It was renewed early, and has a timer of its own.
+        self.renew(account, subscription)
+
+    def renew(self, account: Account, subscription: Json) -> Json | None:
+        """Starts the next period and makes its draft invoice, which is finalised an hour later.
+
+        The invoice, or None when the subscription ends instead.
+        """
+        if subscription["cancel_at_period_end"]:
+            self.cancel(account, subscription, "cancellation_requested")
+            return None
+        item = _item(subscription)
+        start = item["current_period_end"]
+        interval = item["price"]["recurring"]["interval"]
+        end = resources.following(start, subscription["billing_cycle_anchor"], interval)
+        before = {"items": subscription["items"], "latest_invoice": subscription["latest_invoice"]}
+        invoice = self._draft(account, subscription, (start, end))
+        renewed = {**item, "current_period_start": start, "current_period_end": end}
+        subscription["items"] = {**subscription["items"], "data": [renewed]}
+        subscription["latest_invoice"] = invoice["id"]
+        self._events.emit(account, "customer.subscription.updated", subscription, before)
+        self.schedule(account, subscription)
+        self._world.clock.after(HOUR, lambda: self._advance(account, invoice))
+        return invoice
+
+    def _draft(self, account: Account, subscription: Json, period: tuple[int, int]) -> Json:
+        ids, scope = self._world.ids, account.id
+        customer = account.get("customer", subscription["customer"])
+        number = customer["next_invoice_sequence"]
+        customer["next_invoice_sequence"] = number + 1
+        invoice = resources.invoice(
+            ids.new("in", scope),
+            ids.new("il", scope),
+            subscription,
+            customer,
+            start=period[0],
+            end=period[1],
+            amount=_item(subscription)["price"]["unit_amount"],
+            number=f"{customer['invoice_prefix']}-{number:04d}",
+            billing_reason="subscription_cycle",
+            country=account.resource["country"],
+            account_name=account.resource["business_profile"]["name"],
+            now=self._world.clock.now,
+        )
+        self._world.add(account, invoice)
+        self._events.emit(account, "invoice.created", invoice)
+        return invoice
+
+    def _advance(self, account: Account, invoice: Json) -> None:
+        """What Stripe does by itself with a draft when its hour is over."""
+        if invoice["status"] != "draft" or not invoice["auto_advance"]:
+            return
+        subscription = subscription_of(account, invoice)
+        pause = subscription["pause_collection"] if subscription else None
+        if pause and pause["behavior"] == "keep_as_draft":
+            return
+        self._invoices.finalize(account, invoice)
+        if pause and pause["behavior"] == "void":
+            self._invoices.void(account, invoice)
+        elif pause:
+            self._invoices.write_off(account, invoice)
+        else:
+            self._collecting.attempt(account, invoice, "renewal")
+
+    def cancel(self, account: Account, subscription: Json, reason: str, **details: str | None) -> None:
+        """Ends a subscription now; its open invoices stay open and are no longer collected by Stripe."""
+        now = self._world.clock.now
+        subscription["status"] = "canceled"
+        subscription["canceled_at"] = subscription["canceled_at"] or now
+        subscription["ended_at"] = now
+        subscription["cancellation_details"] = {
+            "comment": details.get("comment"),
+            "feedback": details.get("feedback"),
+            "reason": reason,
+        }
+        for invoice in account.objects["invoice"].values():
+            if invoice["status"] in {"open", "draft"} and parent_of(invoice) == subscription["id"]:
+                invoice["auto_advance"] = False
+                invoice["next_payment_attempt"] = None
+        self._events.emit(account, "customer.subscription.deleted", subscription)
+
+
+def _item(subscription: Json) -> Json:
+    item: Json = subscription["items"]["data"][0]
+    return item

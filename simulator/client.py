@@ -1,0 +1,236 @@
+"""A small client of the control API, for tests and the demo."""
+
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import orjson
+
+from simulator.shapes import Json
+
+
+class SimulatorError(Exception):
+    """The control API refused something; the message is its reason."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+
+
+class SimulatorClient:
+    """`async with SimulatorClient(url) as control: …`; every method is one request to `/_sim`."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._session = session
+        self._own = session is None
+
+    async def __aenter__(self) -> Self:
+        if self._session is None:
+            timeout = aiohttp.ClientTimeout(total=600)
+            self._session = aiohttp.ClientSession(timeout=timeout)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._own and self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    # -- making a world --------------------------------------------------------------------------
+
+    async def populate(self, **plan: Any) -> list[str]:
+        """The ids of new accounts with everybody in them; the fields of `population.Plan`."""
+        made = await self._post("/populate", plan)
+        accounts: list[str] = made["accounts"]
+        return accounts
+
+    async def add_account(self, **fields: Any) -> Json:
+        """`currency`, `country`, `connected`, `id`, `name`, `stripe_retries` (days)."""
+        return await self._post("/accounts", fields)
+
+    async def accounts(self) -> list[Json]:
+        return await self._list("/accounts")
+
+    async def change_account(self, account: str, **fields: Any) -> Json:
+        """`stripe_retries` (days), `connected` (without OAuth, without an event)."""
+        return await self._request("PATCH", f"/accounts/{account}", fields)
+
+    async def deauthorize(self, account: str) -> Json:
+        """The merchant disconnects the platform in Stripe's dashboard."""
+        return await self._post(f"/accounts/{account}/deauthorize")
+
+    async def add_customer(self, account: str, **fields: Any) -> Json:
+        """`person`, `card`, `reaction`; gives `customer` and `payment_method`."""
+        return await self._post("/customers", {"account": account, **fields})
+
+    async def add_subscription(self, account: str, customer: str, **fields: Any) -> Json:
+        """`amount`, `currency`, `interval`, `renews_at` or `renews_in`, `default_payment_method`."""
+        return await self._post("/subscriptions", {"account": account, "customer": customer, **fields})
+
+    async def renew(self, subscription: str) -> Json | None:
+        """Renews now; the invoice, finalised and tried, or None when the subscription ended."""
+        made = await self._post(f"/subscriptions/{subscription}/renew")
+        invoice: Json | None = made["invoice"]
+        return invoice
+
+    async def add_renewal(self, account: str, **fields: Any) -> Json:
+        """A new customer whose subscription has just renewed with `card`; `customer`,
+        `payment_method`, `subscription`, `invoice`, `payment_intent`."""
+        return await self._post("/renewals", {"account": account, "card": {}, **fields})
+
+    async def set_script(self, payment_method: str, **script: Any) -> Json:
+        """`decline`, `clears_at`, `clears_in`, `clears_after`, `needs_3ds`; nothing: a good card."""
+        return await self._post(f"/payment_methods/{payment_method}/script", script)
+
+    async def set_reaction(self, customer: str, **reaction: Any) -> Json:
+        """`kind` (pay, authenticate, new_card, ignore), `delay` seconds, `on_email`."""
+        return await self._post(f"/customers/{customer}/reaction", reaction)
+
+    # -- time, webhooks, faults ------------------------------------------------------------------
+
+    async def now(self) -> int:
+        """Simulated unix seconds."""
+        return int((await self.clock())["now"])
+
+    async def clock(self) -> Json:
+        """`now`, `start` and `next_due`, the next time at which something happens by itself."""
+        return await self._request("GET", "/clock")
+
+    async def advance(self, seconds: int = 0, *, to: int | None = None) -> Json:
+        """Moves the clock, running everything due: `now`, `ran`, `next_due`."""
+        return await self._post("/clock/advance", {"seconds": seconds} if to is None else {"to": to})
+
+    async def configure_webhooks(self, **plan: Any) -> Json:
+        """The fields of `webhooks.WebhookPlan`; what is not given stays."""
+        return await self._post("/webhooks", plan)
+
+    async def drain(self, within: float = 60) -> bool:
+        """Waits until all due webhooks are delivered or given up; False when that took longer than
+        `within` real seconds."""
+        return bool((await self._post("/webhooks/drain", {"within": within}))["drained"])
+
+    async def send_again(self, event: str) -> None:
+        """Sends an event once more, under its own id."""
+        await self._post(f"/events/{event}/send")
+
+    async def twin(self, event: str) -> str:
+        """Emits the same fact under a new event id."""
+        return str((await self._post(f"/events/{event}/twin"))["event"])
+
+    async def add_fault(self, kind: str, **fields: Any) -> Json:
+        """The fields of `faults.Fault`."""
+        return await self._post("/faults", {"kind": kind, **fields})
+
+    async def faults(self) -> list[Json]:
+        return await self._list("/faults")
+
+    async def clear_faults(self) -> None:
+        await self._request("DELETE", "/faults")
+
+    # -- acting as a customer or merchant --------------------------------------------------------
+
+    async def pay_hosted(self, invoice: str, **card: Any) -> Json:
+        """The customer pays on the hosted page: `invoice`, and `error` when the card was declined."""
+        return await self._post(f"/invoices/{invoice}/pay_hosted", {"card": card})
+
+    async def authenticate(self, invoice: str) -> Json:
+        """The customer passes 3-D Secure on the hosted page."""
+        return await self._post(f"/invoices/{invoice}/authenticate")
+
+    async def add_card(self, customer: str, *, default: bool = True, **card: Any) -> Json:
+        """The customer adds a card in the billing portal; the payment method."""
+        return await self._post(f"/customers/{customer}/cards", {"card": card, "default": default})
+
+    async def cancel_subscription(self, subscription: str) -> Json:
+        return await self._post(f"/subscriptions/{subscription}/cancel")
+
+    async def refund(self, charge: str, amount: int | None = None) -> Json:
+        return await self._post(f"/charges/{charge}/refund", {"amount": amount})
+
+    async def dispute(self, charge: str) -> Json:
+        return await self._post(f"/charges/{charge}/dispute")
+
+    # -- reading ---------------------------------------------------------------------------------
+
+    async def charges(self) -> list[Json]:
+        """The charge log: every time money moved (`source`, `invoice`, `amount`, `currency`, `at`)."""
+        return await self._list("/charges")
+
+    async def attempts(self, invoice: str | None = None) -> list[Json]:
+        """Every try to move money, with its outcome."""
+        return await self._list("/attempts", {"invoice": invoice} if invoice else {})
+
+    async def requests(self, *, since: int = 0, method: str = "", path: str = "") -> list[Json]:
+        """The request log."""
+        query = {"since": str(since), "path": path, **({"method": method} if method else {})}
+        return await self._list("/requests", query)
+
+    async def deliveries(self) -> list[Json]:
+        """Of each event on its way: how often it was sent, the statuses, when the first 2xx came."""
+        return await self._list("/deliveries")
+
+    async def events(self, *, type: str = "", account: str = "") -> list[Json]:  # noqa: A002 - Stripe's own name
+        """Every event: id, type, account, created."""
+        query = {"type": type, "account": account}
+        return await self._list("/events", {name: value for name, value in query.items() if value})
+
+    async def outbox(self) -> list[Json]:
+        """Every accepted email: `id`, `at`, `idempotency_key`, `message`."""
+        return await self._list("/outbox")
+
+    async def meter_events(self) -> list[Json]:
+        return await self._list("/meter_events")
+
+    async def pii(self) -> list[str]:
+        """Every personal string that the simulator ever gave out."""
+        found: list[str] = await self._any("GET", "/pii")
+        return found
+
+    async def summary(self) -> Json:
+        """How failed invoices ended and how they were treated; the fields of `summary.Summary`."""
+        return await self._request("GET", "/summary")
+
+    async def usage(self) -> Json:
+        """`cpu_seconds` and `max_rss_mb` of the simulator's process."""
+        return await self._request("GET", "/usage")
+
+    async def object(self, ident: str) -> Json:
+        """Any resource of any account."""
+        return await self._request("GET", f"/objects/{ident}")
+
+    # -- the wire --------------------------------------------------------------------------------
+
+    async def _post(self, path: str, body: Json | None = None) -> Json:
+        return await self._request("POST", path, body)
+
+    async def _request(self, method: str, path: str, body: Json | None = None) -> Json:
+        answer: Json = await self._any(method, path, body)
+        return answer
+
+    async def _list(self, path: str, query: dict[str, str] | None = None) -> list[Json]:
+        answer: list[Json] = await self._any("GET", path, query=query)
+        return answer
+
+    async def _any(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        query: dict[str, str] | None = None,
+    ) -> Any:
+        if self._session is None:
+            raise RuntimeError("use `async with SimulatorClient(url)`")
+        data = orjson.dumps(body) if body is not None else None
+        address = f"{self.url}/_sim{path}"
+        async with self._session.request(method, address, data=data, params=query) as response:
+            answer = orjson.loads(await response.read())
+        if response.status != 200:
+            error = answer.get("error")
+            text = error.get("message", error) if isinstance(error, dict) else error
+            raise SimulatorError(response.status, str(text))
+        return answer

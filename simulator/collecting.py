@@ -1,0 +1,257 @@
+"""Collecting an invoice: one attempt at a time, by Stripe itself, by the API or by the customer.
+
+Money moves in one place, `_capture`, and nothing reaches it without an entry in the attempt log.
+"""
+
+from simulator import resources
+from simulator.errors import ApiError, bad_request
+from simulator.events import EventLog
+from simulator.invoicing import Invoices, payment_of, subscription_of
+from simulator.payment import Approved, Decline, Declined, NeedsAction
+from simulator.shapes import DAY, Json
+from simulator.world import Account, Attempt, World
+
+AUTOMATIC = {"renewal", "stripe_retry"}
+ALREADY_PAID = "Invoice is already paid"
+VOIDED = "Voided invoices cannot be paid."
+NO_METHOD = (
+    "This customer has no attached payment source or default payment method. Please consider "
+    "adding a default payment method."
+)
+ACTION = (
+    "This payment requires additional user action before it can be completed successfully. Payment "
+    "can be completed using the PaymentIntent associated with the invoice."
+)
+
+
+class Collecting:
+    """The attempts of all accounts."""
+
+    def __init__(self, world: World, events: EventLog, invoices: Invoices) -> None:
+        self._world = world
+        self._events = events
+        self._invoices = invoices
+
+    def pay(self, account: Account, invoice: Json, method_id: str | None) -> None:
+        """`POST /v1/invoices/:id/pay`: one attempt now; a decline is raised as Stripe's 402."""
+        self._payable(account, invoice)
+        method = self._method(account, invoice, method_id)
+        problem = self.collect(account, invoice, method, "api_pay")
+        if problem:
+            raise problem
+
+    def paid_elsewhere(self, account: Account, invoice: Json) -> None:
+        """`paid_out_of_band`: settled without Stripe moving any money."""
+        self._payable(account, invoice)
+        invoice["amount_paid_off_stripe"] = invoice["amount_due"]
+        self._invoices.cancel_payment(account, invoice)
+        self._invoices.settle(account, invoice, charged=False)
+
+    def attempt(self, account: Account, invoice: Json, source: str) -> None:
+        """An attempt that Stripe makes by itself, at a renewal or by its retry schedule, if it still may."""
+        if invoice["status"] != "open" or not invoice["auto_advance"]:
+            return
+        try:
+            method = self._method(account, invoice, None)
+        except ApiError:
+            self._count_failure(account, invoice, source)
+            return
+        self.collect(account, invoice, method, source)
+
+    def collect(self, account: Account, invoice: Json, method: Json, source: str) -> ApiError | None:
+        """One attempt with one payment method; None when it was paid, else the error to answer with."""
+        payment, intent = payment_of(account, invoice)
+        intent["payment_method"] = method["id"]
+        intent["next_action"] = None
+        script = account.scripts[method["id"]]
+        network = method["card"]["brand"]
+        verdict = script.answer(self._world.clock.now, network)
+        match verdict:
+            case NeedsAction():
+                self._log(account, invoice, intent, method, source, "requires_action", None, None)
+                return self._require_action(account, invoice, intent, source)
+            case Declined(why):
+                charge = self._charge(account, intent, method, verdict)
+                charge["failure_code"] = why.code
+                charge["failure_message"] = why.message
+                self._log(account, invoice, intent, method, source, "declined", charge, why)
+                return self._decline(account, invoice, intent, method, charge, why, source)
+            case Approved():
+                charge = self._charge(account, intent, method, verdict)
+                self._log(account, invoice, intent, method, source, "succeeded", charge, None)
+                _count(invoice, source)
+                self._capture(account, invoice, payment, intent, charge)
+                return None
+
+    def _charge(self, account: Account, intent: Json, method: Json, verdict: Approved | Declined) -> Json:
+        ident = self._world.ids.new("ch", account.id)
+        charge = resources.charge(ident, intent, method, verdict, now=self._world.clock.now)
+        intent["latest_charge"] = ident
+        return self._world.add(account, charge)
+
+    def _log(
+        self,
+        account: Account,
+        invoice: Json,
+        intent: Json,
+        method: Json,
+        source: str,
+        outcome: str,
+        charge: Json | None,
+        why: Decline | None,
+    ) -> None:
+        self._world.attempts.append(
+            Attempt(
+                seq=len(self._world.attempts) + 1,
+                at=self._world.clock.now,
+                account=account.id,
+                invoice=invoice["id"],
+                payment_intent=intent["id"],
+                charge=charge["id"] if charge else None,
+                payment_method=method["id"],
+                fingerprint=method["card"]["fingerprint"],
+                amount=intent["amount"],
+                currency=intent["currency"],
+                source=source,
+                outcome=outcome,
+                decline_code=why.decline_code if why else None,
+                idempotency_key=self._world.origin.idempotency_key,
+            )
+        )
+
+    def _capture(self, account: Account, invoice: Json, payment: Json, intent: Json, charge: Json) -> None:
+        now = self._world.clock.now
+        intent["status"] = "succeeded"
+        intent["amount_received"] = intent["amount"]
+        intent["last_payment_error"] = None
+        payment["status"] = "paid"
+        payment["amount_paid"] = intent["amount"]
+        payment["status_transitions"] = {**payment["status_transitions"], "paid_at": now}
+        self._events.emit(account, "charge.succeeded", charge)
+        self._invoices.settle(account, invoice, charged=True)
+
+    def _decline(
+        self,
+        account: Account,
+        invoice: Json,
+        intent: Json,
+        method: Json,
+        charge: Json,
+        why: Decline,
+        source: str,
+    ) -> ApiError:
+        codes = {
+            "advice_code": why.advice_code,
+            "network_advice_code": why.network_advice_code,
+            "network_decline_code": why.network_decline_code,
+        }
+        details = {
+            "charge": charge["id"],
+            "code": why.code,
+            "decline_code": why.decline_code,
+            "doc_url": f"https://stripe.com/docs/error-codes/{why.code.replace('_', '-')}",
+            **{name: value for name, value in codes.items() if value is not None},
+        }
+        intent["status"] = "requires_payment_method"
+        intent["last_payment_error"] = {
+            **details,
+            "message": why.message,
+            "payment_method": dict(method),
+            "type": "card_error",
+        }
+        self._events.emit(account, "charge.failed", charge)
+        self._count_failure(account, invoice, source)
+        return ApiError(
+            402,
+            why.message,
+            type="card_error",
+            **details,
+            payment_intent=dict(intent),
+            payment_method=dict(method),
+        )
+
+    def _require_action(self, account: Account, invoice: Json, intent: Json, source: str) -> ApiError:
+        intent["status"] = "requires_action"
+        intent["last_payment_error"] = None
+        intent["next_action"] = {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
+        self._events.emit(account, "invoice.payment_action_required", invoice)
+        self._count_failure(account, invoice, source)
+        return ApiError(
+            402,
+            ACTION,
+            type="card_error",
+            code="invoice_payment_intent_requires_action",
+            payment_intent=dict(intent),
+        )
+
+    def _count_failure(self, account: Account, invoice: Json, source: str) -> None:
+        """What a failed attempt does to the invoice and its subscription."""
+        self._world.failed.setdefault(invoice["id"], self._world.clock.now)
+        names = ("attempt_count", "attempted", "next_payment_attempt")
+        before = {name: invoice[name] for name in names}
+        _count(invoice, source)
+        if source in AUTOMATIC:
+            self._schedule_retry(account, invoice)
+        self._events.emit(account, "invoice.payment_failed", invoice)
+        changed = {name: value for name, value in before.items() if invoice[name] != value}
+        if changed:
+            self._events.emit(account, "invoice.updated", invoice, changed)
+        subscription = subscription_of(account, invoice)
+        if subscription and subscription["status"] == "active":
+            subscription["status"] = "past_due"
+            self._events.emit(account, "customer.subscription.updated", subscription, {"status": "active"})
+
+    def _schedule_retry(self, account: Account, invoice: Json) -> None:
+        done = invoice["attempt_count"] - 1
+        if not 0 <= done < len(account.retries) or not invoice["auto_advance"]:
+            invoice["next_payment_attempt"] = None
+            return
+        when = self._world.clock.now + account.retries[done] * DAY
+        invoice["next_payment_attempt"] = when
+        self._world.clock.at(when, lambda: self.attempt(account, invoice, "stripe_retry"))
+
+    def _payable(self, account: Account, invoice: Json) -> None:
+        match invoice["status"]:
+            case "paid":
+                raise bad_request(ALREADY_PAID)
+            case "void":
+                raise bad_request(VOIDED)
+            case "draft":
+                self._invoices.finalize(account, invoice)
+            case _:
+                pass
+
+    def _method(self, account: Account, invoice: Json, asked: str | None) -> Json:
+        """The payment method to charge, in Stripe's order (docs.stripe.com/billing/subscriptions)."""
+        if asked is not None:
+            return self._asked_method(account, invoice, asked)
+        customer = account.get("customer", invoice["customer"])
+        subscription = subscription_of(account, invoice)
+        candidates = (
+            invoice["default_payment_method"],
+            subscription["default_payment_method"] if subscription else None,
+            customer["invoice_settings"]["default_payment_method"],
+        )
+        for ident in candidates:
+            if ident is not None:
+                return account.get("payment_method", ident)
+        raise bad_request(NO_METHOD, code="resource_missing")
+
+    def _asked_method(self, account: Account, invoice: Json, asked: str) -> Json:
+        method = account.objects["payment_method"].get(asked)
+        if method is None:
+            text = f"No such PaymentMethod: '{asked}'"
+            raise bad_request(text, code="resource_missing", param="payment_method")
+        if method["customer"] != invoice["customer"]:
+            raise bad_request(
+                "The provided PaymentMethod is not attached to the invoice's customer.",
+                param="payment_method",
+            )
+        return method
+
+
+def _count(invoice: Json, source: str) -> None:
+    """Manual attempts after the first do not count (docs.stripe.com/api/invoices, attempt_count)."""
+    if source in AUTOMATIC or not invoice["attempted"]:
+        invoice["attempt_count"] += 1
+    invoice["attempted"] = True

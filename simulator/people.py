@@ -1,0 +1,187 @@
+"""Customers and what they do: get cards, pay on hosted pages, authenticate, react to emails."""
+
+from typing import Any
+
+from simulator import resources
+from simulator.collecting import Collecting
+from simulator.errors import ApiError, bad_request
+from simulator.events import EventLog
+from simulator.invoicing import payment_of
+from simulator.payment import DECLINES, Script
+from simulator.shapes import Json
+from simulator.world import Account, Reaction, World
+
+SCRIPT_FIELDS = {"decline", "clears_at", "clears_in", "clears_after", "needs_3ds", "authenticated"}
+CARD_FIELDS = {"brand", "country", "exp_month", "exp_year", "funding", "last4", "fingerprint"}
+REACTIONS = {"ignore", "pay", "authenticate", "new_card"}
+
+
+class People:
+    """All customers of all accounts."""
+
+    def __init__(self, world: World, events: EventLog, collecting: Collecting) -> None:
+        self._world = world
+        self._events = events
+        self._collecting = collecting
+
+    def add_customer(self, account: Account, person: Json, *, currency: str) -> Json:
+        """A new customer; all that is personal about them is remembered as given out."""
+        ident = self._world.ids.new("cus", account.id)
+        made = resources.customer(ident, person, currency=currency, now=self._world.clock.now)
+        self.give_out(person)
+        return self._world.add(account, made)
+
+    def give_out(self, person: Json) -> None:
+        """Notes name, email, phone and street as personal data that the simulator has given out."""
+        address = person.get("address") or {}
+        self._world.give_out(person.get("name"), person.get("email"), person.get("phone"))
+        self._world.give_out(address.get("line1"))
+
+    def add_card(self, account: Account, customer: Json, card: Json, *, default: bool, announce: bool) -> Json:
+        """A card with its script, attached to the customer; announced by events if asked."""
+        unknown = set(card) - SCRIPT_FIELDS - CARD_FIELDS
+        if unknown:
+            raise bad_request(f"A card has no {sorted(unknown)}; it has {CARD_FIELDS | SCRIPT_FIELDS}.")
+        person = {
+            "name": customer["name"],
+            "email": customer["email"],
+            "phone": customer["phone"],
+            "address": customer["address"],
+        }
+        shown = self._shown(account, {key: card[key] for key in CARD_FIELDS & set(card)}, card)
+        ident = self._world.ids.new("pm", account.id)
+        method = resources.payment_method(ident, shown, person, now=self._world.clock.now)
+        method["customer"] = customer["id"]
+        account.scripts[ident] = self.script(card)
+        account.methods[customer["id"]].append(ident)
+        self._world.add(account, method)
+        if announce:
+            self._events.emit(account, "payment_method.attached", method)
+        if default:
+            self.set_default(account, customer, ident, announce=announce)
+        return method
+
+    def script(self, card: Json) -> Script:
+        """The script in a card's description; `clears_in` counts from now."""
+        if card.get("decline") is not None and card["decline"] not in DECLINES:
+            raise bad_request(f"Unknown decline {card['decline']!r}; known: {sorted(DECLINES)}.")
+        clears_at = card.get("clears_at")
+        if card.get("clears_in") is not None:
+            clears_at = self._world.clock.now + card["clears_in"]
+        return Script(
+            decline=card.get("decline"),
+            clears_at=clears_at,
+            clears_after=card.get("clears_after"),
+            needs_3ds=bool(card.get("needs_3ds")),
+            authenticated=bool(card.get("authenticated")),
+        )
+
+    def _shown(self, account: Account, given: Json, script: Json) -> Json:
+        # An expired card's date is past; others expire in three years.
+        expired = script.get("decline") == "expired_card"
+        token = self._world.ids.token("card", account.id, 16)
+        number = int.from_bytes(token.encode()) % 10_000
+        return {
+            "brand": "visa",
+            "country": "US",
+            "exp_month": 4 if expired else 11,
+            "exp_year": 2024 if expired else 2031,
+            "funding": "credit",
+            "last4": f"{number:04d}",
+            "fingerprint": token,
+            **given,
+        }
+
+    def set_default(self, account: Account, customer: Json, method_id: str, *, announce: bool) -> None:
+        """Makes a payment method the customer's default for invoices, and that of the subscriptions
+        that have one of their own, as the billing portal does."""
+        settings = customer["invoice_settings"]
+        before = {"invoice_settings": {"default_payment_method": settings["default_payment_method"]}}
+        customer["invoice_settings"] = {**settings, "default_payment_method": method_id}
+        if announce:
+            self._events.emit(account, "customer.updated", customer, before)
+        for subscription in account.objects["subscription"].values():
+            own = subscription["default_payment_method"]
+            if subscription["customer"] == customer["id"] and own and subscription["status"] != "canceled":
+                subscription["default_payment_method"] = method_id
+                self._events.emit(
+                    account,
+                    "customer.subscription.updated",
+                    subscription,
+                    {"default_payment_method": own},
+                )
+
+    # -- acting ----------------------------------------------------------------------------------
+
+    def add_new_card(self, account: Account, customer: Json, card: Json) -> Json:
+        """The customer enters a card in the billing portal."""
+        return self.add_card(account, customer, card, default=True, announce=True)
+
+    def pay_hosted(self, account: Account, invoice: Json, card: Json) -> ApiError | None:
+        """The customer pays on the hosted invoice page with another card, which becomes the default."""
+        self._still_open(invoice)
+        customer = account.get("customer", invoice["customer"])
+        method = self.add_card(account, customer, card, default=True, announce=True)
+        account.scripts[method["id"]].authenticated = True  # They are there, and pass 3-D Secure.
+        return self._collecting.collect(account, invoice, method, "hosted_page")
+
+    def authenticate(self, account: Account, invoice: Json) -> ApiError | None:
+        """The customer passes 3-D Secure on the hosted page, with the card that asked for it."""
+        self._still_open(invoice)
+        _, intent = payment_of(account, invoice)
+        if intent["status"] != "requires_action":
+            raise bad_request(f"Nothing to authenticate: the PaymentIntent is {intent['status']}.")
+        account.scripts[intent["payment_method"]].authenticated = True
+        method = account.get("payment_method", intent["payment_method"])
+        return self._collecting.collect(account, invoice, method, "hosted_page")
+
+    def _still_open(self, invoice: Json) -> None:
+        if invoice["status"] not in {"open", "uncollectible"}:
+            raise bad_request(f"The hosted page says: this invoice is {invoice['status']}.")
+
+    # -- reacting to emails ----------------------------------------------------------------------
+
+    def email_arrived(self, text: str) -> None:
+        """Finds the links of this world in an email, and lets their customers react in time."""
+        for account_id, target in self._links_in(text):
+            account = self._world.accounts[account_id]
+            found = account.find(target)
+            if found is None:
+                continue
+            customer_id = found["id"] if found["object"] == "customer" else found["customer"]
+            reaction = account.reactions.get(customer_id)
+            if reaction is None or reaction.kind == "ignore":
+                continue
+            reaction.emails += 1
+            if reaction.emails == reaction.on_email:
+                self._schedule(account, reaction, found)
+
+    def _links_in(self, text: str) -> list[tuple[str, str]]:
+        """(account, invoice or customer) of each link, once each."""
+        tokens = (piece[:24] for piece in text.split("test_")[1:])
+        found = {self._world.links[token]: None for token in tokens if token in self._world.links}
+        return list(found)
+
+    def _schedule(self, account: Account, reaction: Reaction, target: Json) -> None:
+        self._world.clock.after(reaction.delay, lambda: self._react(account, reaction, target))
+
+    def _react(self, account: Account, reaction: Reaction, target: Json) -> None:
+        if target["object"] == "customer":
+            if reaction.kind in {"pay", "new_card"}:
+                self.add_new_card(account, target, {})
+            return
+        if target["status"] not in {"open", "uncollectible"}:
+            return
+        if reaction.kind == "authenticate":
+            _, intent = payment_of(account, target)
+            if intent["status"] == "requires_action":
+                self.authenticate(account, target)
+            return
+        self.pay_hosted(account, target, {})
+
+    def set_reaction(self, account: Account, customer_id: str, given: dict[str, Any]) -> None:
+        """Scripts what a customer does after an email; see `Reaction`."""
+        reaction = Reaction(**given)
+        if reaction.kind not in REACTIONS:
+            raise bad_request(f"Unknown reaction {reaction.kind!r}; known: {sorted(REACTIONS)}.")
+        account.reactions[customer_id] = reaction

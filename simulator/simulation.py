@@ -1,0 +1,130 @@
+"""One simulation: the world and everything that works on it, put together."""
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from simulator.billing import Billing
+from simulator.collecting import Collecting
+from simulator.events import EventLog
+from simulator.expand import LEVELS
+from simulator.faults import Faults
+from simulator.idempotency import Keys
+from simulator.invoicing import Invoices
+from simulator.money_back import MoneyBack
+from simulator.oauth import OAuth
+from simulator.people import People
+from simulator.population import Population
+from simulator.resend import Resend
+from simulator.shapes import Json
+from simulator.validation import stripe_api
+from simulator.webhooks import Webhooks
+from simulator.world import BY_ITSELF, World
+
+PLATFORM = "acct_1SimPlatform"
+SECRET_KEY = "sk_test_simulator"  # noqa: S105 - not a secret: what tests and the demo use
+CLIENT_ID = "ca_simulator"
+RESEND_KEY = "re_simulator"
+REQUESTS_KEPT = 200_000
+TIMERS_AT_ONCE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRequest:
+    """One request as it was answered; status 0 means that the client got no whole answer."""
+
+    seq: int
+    id: str
+    at: int
+    method: str
+    path: str
+    params: Json
+    idempotency_key: str | None
+    account: str
+    version: str | None
+    status: int
+    replayed: bool
+    fault: str | None
+
+
+@dataclass(slots=True)
+class Settings:
+    """What a simulation is started with. `start` is simulated unix seconds (default: the real now)."""
+
+    seed: int = 1
+    start: int | None = None
+    validate_responses: bool = False
+    secret_key: str = SECRET_KEY
+    client_id: str = CLIENT_ID
+    resend_key: str = RESEND_KEY
+    expand_levels: int = LEVELS
+
+
+@dataclass(slots=True)
+class MeterEvent:
+    """One accepted meter event."""
+
+    account: str
+    event_name: str
+    identifier: str
+    timestamp: int
+    payload: Json
+    at: int
+
+
+class Simulator:
+    """A stand-in for Stripe and Resend; serve it with `simulator.serve`.
+
+    Same settings, same requests in the same order: same ids, same declines, same events.
+    """
+
+    def __init__(
+        self,
+        seed: int = 1,
+        *,
+        start: int | None = None,
+        validate_responses: bool = False,
+        secret_key: str = SECRET_KEY,
+        client_id: str = CLIENT_ID,
+        resend_key: str = RESEND_KEY,
+        expand_levels: int = LEVELS,
+    ) -> None:
+        self.settings = Settings(seed, start, validate_responses, secret_key, client_id, resend_key, expand_levels)
+        self.world = World(seed, int(time.time()) if start is None else start)
+        self.events = EventLog(self.world)
+        if validate_responses:
+            self.events.check = stripe_api().check_resource
+        self.invoices = Invoices(self.world, self.events)
+        self.collecting = Collecting(self.world, self.events, self.invoices)
+        self.billing = Billing(self.world, self.events, self.invoices, self.collecting)
+        self.money_back = MoneyBack(self.world, self.events)
+        self.people = People(self.world, self.events, self.collecting)
+        self.population = Population(self.world, self.billing, self.people)
+        self.webhooks = Webhooks(self.world, self.events, self.world.rng("webhooks"))
+        self.oauth = OAuth(self.world, self.events, client_id, secret_key)
+        self.resend = Resend(self.world, resend_key)
+        self.faults = Faults(self.world.rng("faults"))
+        self.keys = Keys()
+        self.requests: deque[LoggedRequest] = deque(maxlen=REQUESTS_KEPT)
+        self.request_count = 0
+        self.meter_events: list[MeterEvent] = []
+        self.meter_identifiers: dict[tuple[str, str], int] = {}
+        self._advancing = asyncio.Lock()
+        self.population.add_account(ident=PLATFORM, connected=True, name="The platform")
+
+    def jump(self, until: int) -> None:
+        """Moves the clock in one step, as Stripe's test clocks do on request."""
+        origin, self.world.origin = self.world.origin, BY_ITSELF
+        self.world.clock.advance(until)
+        self.world.origin = origin
+
+    async def advance(self, until: int) -> int:
+        """Moves the clock; requests are served in between. How many timers ran."""
+        async with self._advancing:
+            ran = 0
+            while self.world.clock.step(until):
+                ran += 1
+                if ran % TIMERS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            return ran

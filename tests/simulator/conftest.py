@@ -1,0 +1,62 @@
+"""The smallest world of a test: one simulation that checks its own answers, served, with its clients."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import stripe
+
+from simulator import SECRET_KEY, Simulator, SimulatorClient, serve
+
+START = 1_790_000_000
+MakeStripe = Callable[..., stripe.StripeClient]
+
+
+@pytest.fixture
+def simulation() -> Simulator:
+    return Simulator(seed=7, start=START, validate_responses=True)
+
+
+@pytest.fixture
+async def url(simulation: Simulator) -> AsyncIterator[str]:
+    async with serve(simulation) as address:
+        yield address
+
+
+@pytest.fixture
+async def control(url: str) -> AsyncIterator[SimulatorClient]:
+    async with SimulatorClient(url) as client:
+        yield client
+
+
+@pytest.fixture
+async def make_stripe(url: str) -> AsyncIterator[MakeStripe]:
+    """Makes real SDK clients of the simulation: `make_stripe(account)`."""
+    transports: list[stripe.AIOHTTPClient] = []
+
+    def make(account: str | None = None, key: str = SECRET_KEY, time_out: float = 10) -> stripe.StripeClient:
+        transport = stripe.AIOHTTPClient(timeout=time_out)
+        transports.append(transport)
+        return stripe.StripeClient(
+            key,
+            http_client=transport,
+            base_addresses={"api": url, "connect": url},
+            stripe_account=account,
+            max_network_retries=0,
+        )
+
+    yield make
+    for transport in transports:
+        await transport.close_async()  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
+
+
+@pytest.fixture
+async def account(control: SimulatorClient) -> str:
+    """A connected merchant in US dollars."""
+    made = await control.add_account(connected=True)
+    return str(made["id"])
+
+
+@pytest.fixture
+def client(make_stripe: MakeStripe, account: str) -> stripe.StripeClient:
+    """The SDK on that merchant's account."""
+    return make_stripe(account)
