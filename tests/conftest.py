@@ -6,8 +6,10 @@
 import asyncio
 import itertools
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -17,6 +19,8 @@ from shared import migrations
 from shared.database import Database, Role
 from shared.embedded_postgres import EmbeddedPostgres
 
+# A database per test is thousands of small files: in memory, cloned file by file, five times as fast as on a disk.
+_MEMORY = Path("/dev/shm")
 _TEMPLATE = f"citadel_template_{os.getpid()}"
 _numbers = itertools.count(1)
 
@@ -43,8 +47,9 @@ def postgres_url() -> Iterator[str]:
     if given:
         yield given
         return
+    below = _MEMORY if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > 2 * 1024**3 else None
     with asyncio.Runner() as runner:
-        cluster = EmbeddedPostgres.temporary(fast=True)
+        cluster = EmbeddedPostgres.temporary(fast=True, below=below)
         server = runner.run(cluster.__aenter__())
         try:
             yield server.url("postgres")
@@ -65,7 +70,7 @@ def template(postgres_url: str) -> Iterator[str]:
 async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
     """A fresh, migrated database of this test's own; its owner's URL."""
     name = f"citadel_test_{os.getpid()}_{next(_numbers)}"
-    await _on_server(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    await _on_server(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     yield _with_database(postgres_url, name)
     await _on_server(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
 
