@@ -1,0 +1,128 @@
+"""`POST /webhooks/stripe`: from raw bytes to a committed event.
+
+413  longer than `max_event_bytes`
+400  the signature is missing, wrong or too old; or it is right and the body is not an event
+503  the database is away or too busy: nothing is lost, Stripe sends it again
+200  committed, now or before
+"""
+
+from typing import Annotated, Any
+
+import orjson
+import stripe
+from aiohttp import web
+from prometheus_client import Counter
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from services.ingress.intake import Accepted, Incoming, Intake, IntakeBusy
+from services.ingress.routing import LEFT_ALONE, ROUTES, route
+from services.ingress.settings import IngressSettings
+from shared.database import Database
+from shared.http import Problem, json_response, make_app
+from shared.logging import bound, get_logger
+
+log = get_logger(__name__)
+
+SETTINGS = web.AppKey("settings", IngressSettings)
+INTAKE = web.AppKey("intake", Intake)
+
+_EVENTS = Counter("citadel_ingress_events_total", "Events taken in", ["type", "outcome"])
+_REFUSED = Counter("citadel_ingress_refused_total", "Requests that were no event of ours", ["reason"])
+
+
+class Envelope(BaseModel):
+    """What makes a JSON object an event of Stripe's; everything else in it may be missing or strange."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+    type: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,255}$")]
+    account: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")] | None = None
+
+
+def create_app(settings: IngressSettings, database: Database) -> web.Application:
+    """The ingress's application."""
+    app = make_app("ingress", database, max_body_bytes=settings.max_event_bytes)
+    app[SETTINGS] = settings
+    app[INTAKE] = Intake(database)
+    app.router.add_post("/webhooks/stripe", _receive)
+    return app
+
+
+async def _receive(request: web.Request) -> web.Response:
+    settings = request.app[SETTINGS]
+    body = await _read(request, settings.max_event_bytes)
+    _verify(body, request.headers.get("Stripe-Signature"), settings)
+    event = _parse(body)
+    with bound(event_id=event.event_id):
+        try:
+            accepted = await request.app[INTAKE].accept(event)
+        except IntakeBusy as error:
+            log.warning("intake_busy", reason=str(error))
+            raise Problem(503, "busy", "The event could not be committed in time. Try again.") from error
+        _tell(event, accepted)
+    return json_response({"received": True, "duplicate": True} if accepted.duplicate else {"received": True})
+
+
+def _refuse(status: int, type_: str, detail: str, errors: list[dict[str, Any]] | None = None) -> Problem:
+    _REFUSED.labels(type_).inc()
+    log.warning("event_refused", reason=type_)
+    return Problem(status, type_, detail, errors=errors)
+
+
+async def _read(request: web.Request, limit: int) -> bytes:
+    """The raw body. One that says that it is too long is not read, one that turns out to be is not read on."""
+    try:
+        if request.content_length is not None and request.content_length > limit:
+            raise web.HTTPRequestEntityTooLarge(limit)
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise _refuse(413, "too-large", f"An event has at most {limit} bytes.") from None
+    except (ConnectionError, web.RequestPayloadError):
+        raise _refuse(400, "incomplete-body", "The body ended before its end.") from None
+
+
+def _verify(body: bytes, header: str | None, settings: IngressSettings) -> None:
+    """Refuse a body that none of the secrets has signed within the tolerance. By the real clock: Stripe signs by it."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        text = None
+    # The SDK's comparison takes ASCII only; Stripe sends nothing else.
+    if text is not None and header is not None and header.isascii():
+        for secret in settings.webhook_secrets:
+            try:
+                stripe.WebhookSignature.verify_header(text, header, secret, settings.webhook_tolerance_seconds)
+            except stripe.SignatureVerificationError:
+                continue
+            return
+    detail = (
+        "The Stripe-Signature header is missing, older than "
+        f"{settings.webhook_tolerance_seconds} s, or made with none of this endpoint's secrets."
+    )
+    raise _refuse(400, "bad-signature", detail)
+
+
+def _parse(body: bytes) -> Incoming:
+    """The event without its payload."""
+    try:
+        event = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise _refuse(400, "not-json", "The body is not JSON.") from None
+    if not isinstance(event, dict):
+        raise _refuse(400, "not-an-event", "An event is a JSON object.")
+    try:
+        envelope = Envelope.model_validate(event)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        errors = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in problems]
+        raise _refuse(400, "not-an-event", "An event has an id and a type.", errors) from None
+    return Incoming(envelope.id, envelope.type, envelope.account, route(event))
+
+
+def _tell(event: Incoming, accepted: Accepted) -> None:
+    known = event.event_type in ROUTES or event.event_type in LEFT_ALONE
+    outcome = "duplicate" if accepted.duplicate else accepted.outcome.value
+    _EVENTS.labels(event.event_type if known else "other", outcome).inc()
+    with bound(merchant_id=accepted.merchant_id):
+        log.info("event_accepted", type=event.event_type, outcome=outcome, why=accepted.why)

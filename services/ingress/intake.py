@@ -1,0 +1,259 @@
+"""Taking an event in: its row and all of its effects in one commit, or nothing.
+
+    new event ──> recorded + effects, one commit ──> 200
+    same event id again ──> nothing, 200
+    another event id about the same fact ──> recorded; the effects find nothing left to do
+
+`Intake.accept` is the seam: it takes an event without its payload and answers after the commit. Whether it commits
+alone or with its neighbours is its own affair.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import assert_never
+
+import asyncpg
+from prometheus_client import Counter
+
+from services.ingress import store
+from services.ingress.routing import (
+    CardChanged,
+    Ignored,
+    Intent,
+    InvoicePaid,
+    MerchantGone,
+    OpenRecovery,
+    Routed,
+    StopCharge,
+    StopCustomer,
+    StopInvoice,
+    StopReason,
+    StopSubscription,
+)
+from services.ingress.store import Concerned, Merchant, MerchantLock
+from shared import recoveries, tasks
+from shared.database import Connection, Database
+from shared.recoveries import Entry, FailedInvoice, RecoveryState
+
+_DEADLOCKS = Counter("citadel_ingress_deadlocks_total", "Deadlocks with another service; the event was run again")
+
+
+class IntakeBusy(Exception):
+    """The rows that the event needs are held by others for too long; nothing was committed. Stripe sends it again."""
+
+
+class Outcome(StrEnum):
+    """What became of an event; `processed_events.outcome`."""
+
+    ROUTED = "routed"
+    IGNORED = "ignored"
+    UNKNOWN_ACCOUNT = "unknown_account"
+    PLATFORM = "platform"
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An event on its way in. `account=None`: it is about the platform's own account."""
+
+    event_id: str
+    event_type: str
+    account: str | None
+    routed: Routed
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A durably committed event. `duplicate`: it had been before. `why` is a code for what was left alone."""
+
+    outcome: Outcome
+    merchant_id: str | None
+    duplicate: bool
+    why: str | None
+
+
+# Waiting for the customer, for a time or for a card: a new card may end the wait. `open` is due already, and an
+# attempt in flight decides by its own outcome.
+_HELPED_BY_A_CARD = frozenset({RecoveryState.WAITING, RecoveryState.NEEDS_NEW_METHOD, RecoveryState.ACTION_REQUIRED})
+
+_STOP_TEXTS = {
+    StopReason.PAID_ELSEWHERE: "The invoice was paid, and Stripe's event does not say how much.",
+    StopReason.VOIDED: "The invoice was voided.",
+    StopReason.MARKED_UNCOLLECTIBLE: "The invoice was marked uncollectible.",
+    StopReason.REFUNDED: "A charge of the invoice was refunded.",
+    StopReason.DISPUTED: "A charge of the invoice was disputed.",
+    StopReason.SUBSCRIPTION_CANCELED: "The subscription was canceled.",
+    StopReason.CUSTOMER_DELETED: "The customer was deleted.",
+    StopReason.MERCHANT_GONE: "The merchant ended the connection.",
+}
+
+
+class Intake:
+    """Accepts events, each in a transaction of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def accept(self, event: Incoming) -> Accepted:
+        """Commit the event and its effects, once. After the answer it is durable.
+
+        Raises DatabaseAway or IntakeBusy: it may not be committed (a COMMIT cut off in the middle may be), and is
+        safe to send again.
+        """
+        # The order of locks keeps the ingress from deadlocks with itself; another service's order is not ours to
+        # prove. The loser's transaction is rolled back whole, so that it can simply be run again, once.
+        try:
+            return await self._commit(event)
+        except asyncpg.DeadlockDetectedError:
+            _DEADLOCKS.inc()
+        except asyncpg.LockNotAvailableError as error:
+            raise IntakeBusy(f"{event.event_id}: a lock was not given in time") from error
+        try:
+            return await self._commit(event)
+        except (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError) as error:
+            raise IntakeBusy(f"{event.event_id}: deadlocked twice") from error
+
+    async def _commit(self, event: Incoming) -> Accepted:
+        async with self._database.transaction() as db:
+            return await take(db, event)
+
+
+async def take(db: Connection, event: Incoming) -> Accepted:
+    """Record the event and apply what it asks for, in the caller's transaction."""
+    intent = event.routed.intent
+    merchant = await store.find_merchant(db, event.account, _lock_for(intent)) if event.account else None
+    outcome, why = judge(event, merchant)
+    merchant_id = merchant.id if merchant else None
+    new = await store.record_event(
+        db, event.event_id, event.event_type, event.account, merchant_id, event.routed, outcome
+    )
+    if new and outcome is Outcome.ROUTED and merchant_id is not None:
+        await _apply(db, merchant_id, event, intent)
+    return Accepted(outcome, merchant_id, not new, why)
+
+
+def judge(event: Incoming, merchant: Merchant | None) -> tuple[Outcome, str | None]:
+    """What becomes of the event, given whom it is about; and a code that says why it is left alone."""
+    if event.account is None:
+        return Outcome.PLATFORM, "platform_account"
+    if merchant is None:
+        return Outcome.UNKNOWN_ACCOUNT, "unknown_account"
+    why = _left_alone(event.routed, merchant)
+    return (Outcome.ROUTED if why is None else Outcome.IGNORED), why
+
+
+def _left_alone(routed: Routed, merchant: Merchant) -> str | None:
+    # A live Connect endpoint is sent the account's test events too: https://docs.stripe.com/connect/webhooks
+    if None not in (routed.livemode, merchant.livemode) and routed.livemode != merchant.livemode:
+        return "other_mode"
+    match routed.intent:
+        case Ignored(why):
+            return why
+        case MerchantGone():
+            return "older_than_the_connection" if _before_connection(routed, merchant) else None
+        case _:
+            return None if merchant.status == "active" else f"merchant_{merchant.status}"
+
+
+def _before_connection(routed: Routed, merchant: Merchant) -> bool:
+    """Whether the merchant connected anew after this event: it ended the connection before, and comes late."""
+    if routed.created is None or merchant.connected_at is None or merchant.status != "active":
+        return False
+    return routed.created + timedelta(seconds=1) <= merchant.connected_at  # Stripe's times are whole seconds
+
+
+def _lock_for(intent: Intent) -> MerchantLock:
+    match intent:
+        case OpenRecovery():
+            return MerchantLock.STAYS
+        case MerchantGone():
+            return MerchantLock.LEAVES
+        case _:
+            return MerchantLock.NONE
+
+
+async def _apply(db: Connection, merchant_id: str, event: Incoming, intent: Intent) -> None:
+    match intent:
+        case OpenRecovery():
+            await _open(db, merchant_id, event, intent)
+        case InvoicePaid():
+            await _settle(db, merchant_id, event, intent)
+        case StopInvoice(invoice_id, reason):
+            await _stop(db, await store.lock_of_invoice(db, merchant_id, invoice_id), reason, event)
+        case StopSubscription(subscription_id, reason):
+            await _stop(db, await store.lock_of_subscription(db, merchant_id, subscription_id), reason, event)
+        case StopCustomer(customer_id, reason):
+            await _stop(db, await store.lock_of_customer(db, merchant_id, customer_id), reason, event)
+        case StopCharge(reason=reason):
+            await _stop(db, await store.lock_of_charge(db, merchant_id, intent), reason, event)
+        case CardChanged():
+            await _try_card(db, merchant_id, event, intent)
+        case MerchantGone():
+            await _end_merchant(db, merchant_id, event)
+        case Ignored():
+            pass
+        case _:
+            assert_never(intent)
+
+
+def _origin(event: Incoming) -> dict[str, str | None]:
+    return {"event_id": event.event_id, "event_type": event.event_type, "object_id": event.routed.object_id}
+
+
+async def _open(db: Connection, merchant_id: str, event: Incoming, failed: OpenRecovery) -> None:
+    entry = Entry(
+        "opened",
+        "renewal_failed",
+        "The renewal's payment failed.",
+        {**_origin(event), "amount": failed.amount.amount, "currency": failed.amount.currency},
+        next_step="read the invoice at Stripe and decide",
+    )
+    invoice = FailedInvoice(merchant_id, failed.invoice_id, failed.subscription_id, failed.customer_id, failed.amount)
+    await recoveries.open_recovery(db, invoice, entry)
+
+
+async def _settle(db: Connection, merchant_id: str, event: Incoming, intent: InvoicePaid) -> None:
+    for recovery in await store.lock_of_invoice(db, merchant_id, intent.invoice_id):
+        if intent.out_of_band is not None or recovery.state is RecoveryState.ATTEMPTING:
+            out_of_band = bool(intent.out_of_band)
+            await recoveries.settle_paid(db, recovery.id, intent.paid, out_of_band=out_of_band, source=event.event_type)
+            continue
+        # Whose money it is, only Stripe can say. Until it is read no message goes out, and no attempt is made: each
+        # begins with reading the invoice.
+        silenced = await store.cancel_messages(db, recovery.id, "the invoice was paid")
+        if await _evaluate_now(db, merchant_id, recovery) or silenced:
+            text = "The invoice was paid; whether at Stripe or elsewhere is to be read."
+            entry = Entry("changed", "paid_somehow", text, _origin(event), next_step="read the invoice at Stripe")
+            await recoveries.record(db, recovery.id, entry)
+
+
+async def _stop(db: Connection, concerned: list[Concerned], reason: StopReason, event: Incoming) -> None:
+    for recovery in concerned:
+        kind = "stop_requested" if recovery.state is RecoveryState.ATTEMPTING else "closed"
+        entry = Entry(kind, reason, _STOP_TEXTS[reason], _origin(event))
+        await recoveries.request_stop(db, recovery.id, reason, entry)
+
+
+async def _try_card(db: Connection, merchant_id: str, event: Incoming, card: CardChanged) -> None:
+    for recovery in await store.lock_of_card(db, merchant_id, card):
+        if recovery.state in _HELPED_BY_A_CARD and await _evaluate_now(db, merchant_id, recovery):
+            text = "A payment method was added or changed."
+            entry = Entry("changed", "card_changed", text, _origin(event), next_step="decide anew at once")
+            await recoveries.record(db, recovery.id, entry)
+
+
+async def _evaluate_now(db: Connection, merchant_id: str, recovery: Concerned) -> bool:
+    """Have the recovery decided anew at once. False: it is about to be, or is being, anyway."""
+    unique_key = f"dunning_retry:{recovery.id}"
+    if await store.wake(db, unique_key):
+        return True
+    payload = {"invoice_id": recovery.invoice_id}
+    task = tasks.NewTask(merchant_id, "dunning_retry", payload, recovery_id=recovery.id, unique_key=unique_key)
+    return await tasks.enqueue(db, task) is not None
+
+
+async def _end_merchant(db: Connection, merchant_id: str, event: Incoming) -> None:
+    await store.deauthorize(db, merchant_id)
+    await _stop(db, await store.lock_of_merchant(db, merchant_id), StopReason.MERCHANT_GONE, event)
+    # After the recoveries: whoever holds one may be waiting for its tasks.
+    await tasks.cancel_of_merchant(db, merchant_id, "the merchant ended the connection")

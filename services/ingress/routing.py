@@ -1,0 +1,361 @@
+"""What an event means: a pure function from Stripe's JSON to one typed intent. No I/O, no clock.
+
+`ROUTES` is the table from event type to rule, `LEFT_ALONE` names the types that are known and need nothing. A rule
+reads the shapes of all API versions: before 2025-03-31 (basil) an invoice carries `subscription`, `paid`,
+`paid_out_of_band`, and a charge its `invoice`; since then the subscription is at
+`parent.subscription_details.subscription` and the rest is gone. Before 2019-10-17 `collection_method` was `billing`.
+Sources: https://docs.stripe.com/changelog and https://docs.stripe.com/api/events/types.
+
+`route` survives any JSON object: what cannot be read is `Ignored`, and says so. Only ids, codes, times and amounts
+leave this module; a text that does not look like an id is dropped, so that no name or address can pass as one.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from shared.money import Money
+
+Json = Mapping[str, Any]
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_VERSION = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CURRENCY = re.compile(r"[a-z]{3}")
+# Far above Stripe's largest amount (12 digits, https://docs.stripe.com/currencies), far below bigint's sums.
+_MAX_AMOUNT = 10**15
+_MAX_TIME = datetime(3000, 1, 1, tzinfo=UTC).timestamp()
+_NOTHING: Json = {}
+
+
+class StopReason(StrEnum):
+    """Why a recovery is stopped by an event; becomes its `end_reason`."""
+
+    PAID_ELSEWHERE = "paid_elsewhere"
+    VOIDED = "voided"
+    MARKED_UNCOLLECTIBLE = "marked_uncollectible"
+    REFUNDED = "refunded"
+    DISPUTED = "disputed"
+    SUBSCRIPTION_CANCELED = "subscription_canceled"
+    CUSTOMER_DELETED = "customer_deleted"
+    MERCHANT_GONE = "merchant_gone"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRecovery:
+    """A renewal failed: open its recovery. `amount` is what was left to pay, more than zero."""
+
+    invoice_id: str
+    subscription_id: str | None
+    customer_id: str | None
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True)
+class InvoicePaid:
+    """An invoice was paid. `out_of_band=None`: this event cannot tell whether Stripe moved the money."""
+
+    invoice_id: str
+    paid: Money
+    out_of_band: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class StopInvoice:
+    """Nothing is to be collected on this invoice any more."""
+
+    invoice_id: str
+    reason: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class StopSubscription:
+    """Nothing is to be collected for this subscription any more."""
+
+    subscription_id: str
+    reason: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class StopCustomer:
+    """Nothing is to be collected from this customer any more."""
+
+    customer_id: str
+    reason: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class StopCharge:
+    """The invoice behind this charge is left alone. Without `invoice_id` (basil and later) our attempts know it."""
+
+    charge_id: str | None
+    payment_intent_id: str | None
+    invoice_id: str | None
+    reason: StopReason
+
+
+@dataclass(frozen=True, slots=True)
+class CardChanged:
+    """There may be a better card now, for one subscription or for all of a customer's."""
+
+    customer_id: str | None
+    subscription_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MerchantGone:
+    """The merchant took the platform's access away: all work for it ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Recorded and left alone; `why` is a short code."""
+
+    why: str
+
+
+Intent = (
+    OpenRecovery
+    | InvoicePaid
+    | StopInvoice
+    | StopSubscription
+    | StopCustomer
+    | StopCharge
+    | CardChanged
+    | MerchantGone
+    | Ignored
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """An event without its payload: what it asks for, and what is kept of it. Unreadable facts are None."""
+
+    intent: Intent
+    object_id: str | None
+    api_version: str | None
+    created: datetime | None
+    livemode: bool | None
+
+
+def route(event: Json) -> Routed:
+    """Read one event. Never raises, whatever the object holds; the same event always gives the same answer."""
+    kind = event.get("type")
+    data = _mapping(event.get("data"))
+    resource = _mapping(data.get("object"))
+    livemode = event.get("livemode")
+    return Routed(
+        intent=_intent(kind, resource, _mapping(data.get("previous_attributes"))),
+        object_id=_id(resource.get("id")),
+        api_version=_matching(_VERSION, event.get("api_version")),
+        created=_time(event.get("created")),
+        livemode=livemode if isinstance(livemode, bool) else None,
+    )
+
+
+def _intent(kind: object, resource: Json, previous: Json) -> Intent:
+    if not isinstance(kind, str):
+        return Ignored("unreadable")
+    if kind in LEFT_ALONE:
+        return Ignored(LEFT_ALONE[kind])
+    rule = ROUTES.get(kind)
+    return rule(resource, previous) if rule else Ignored("unknown_type")
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _mapping(value: object) -> Json:
+    return value if isinstance(value, Mapping) else _NOTHING
+
+
+def _matching(pattern: re.Pattern[str], value: object) -> str | None:
+    return value if isinstance(value, str) and pattern.fullmatch(value) else None
+
+
+def _id(value: object) -> str | None:
+    """An id, or the id of an expanded object."""
+    return _matching(_ID, value.get("id") if isinstance(value, Mapping) else value)
+
+
+def _amount(value: object) -> int | None:
+    # JSON's true is Python's 1: not an amount.
+    return value if type(value) is int and 0 <= value <= _MAX_AMOUNT else None
+
+
+def _time(value: object) -> datetime | None:
+    if type(value) is not int or not 0 <= value <= _MAX_TIME:
+        return None
+    return datetime.fromtimestamp(value, UTC)
+
+
+def _money(resource: Json, *fields: str) -> Money | None:
+    """The first of the fields that is there, in the object's currency."""
+    currency = _matching(_CURRENCY, resource.get("currency"))
+    amount = next((read for field in fields if (read := _amount(resource.get(field))) is not None), None)
+    return None if currency is None or amount is None else Money(amount, currency)
+
+
+def _subscription_of(invoice: Json) -> str | None:
+    details = _mapping(_mapping(invoice.get("parent")).get("subscription_details"))
+    return _id(details.get("subscription")) or _id(invoice.get("subscription"))
+
+
+# -- rules ------------------------------------------------------------------------------------------------------------
+
+
+def _renewal_failed(invoice: Json, _previous: Json) -> Intent:
+    """Only a renewal that Stripe charges by itself is ours to recover.
+
+    Other billing reasons are somebody's action: onboarding, an upgrade, a bill written by hand; whoever did it sees
+    it fail and tries again. An invoice that is sent (`send_invoice`) is paid by the customer's own hand: what failed
+    was their own try, and charging a card for it is a payment that they did not ask for.
+    """
+    reason = _matching(_ID, invoice.get("billing_reason"))
+    if reason != "subscription_cycle":
+        return Ignored(f"billing_reason:{reason or 'unknown'}")
+    # `billing` until 2019-10-17; the oldest invoices have neither and were always charged.
+    method = invoice.get("collection_method", invoice.get("billing", "charge_automatically"))
+    if method != "charge_automatically":
+        return Ignored("collected_by_hand")
+    invoice_id = _id(invoice.get("id"))
+    due = _money(invoice, "amount_remaining", "amount_due")
+    if invoice_id is None or due is None:
+        return Ignored("unreadable")
+    if not due:
+        return Ignored("nothing_due")
+    return OpenRecovery(invoice_id, _subscription_of(invoice), _id(invoice.get("customer")), due)
+
+
+def _paid(*, at_stripe: bool) -> "Rule":
+    """`at_stripe`: the type itself says that a payment at Stripe succeeded, if nothing in the invoice speaks against.
+
+    `invoice.paid` is also sent for what was paid outside Stripe. Since basil `paid_out_of_band` is gone,
+    `amount_paid` counts both, and `amount_paid_off_stripe` is not part of Stripe's event payloads
+    (https://docs.stripe.com/changelog/dahlia/2026-05-27/invoice-object-amount-paid-off-stripe-property), so that
+    such an event alone cannot say whose money it is.
+    """
+
+    def rule(invoice: Json, _previous: Json) -> Intent:
+        invoice_id = _id(invoice.get("id"))
+        if invoice_id is None:
+            return Ignored("unreadable")
+        paid = _money(invoice, "amount_paid", "amount_due")
+        if paid is None:
+            # That it is paid stands above the sum: it stops, and counts for nobody.
+            return StopInvoice(invoice_id, StopReason.PAID_ELSEWHERE)
+        return InvoicePaid(invoice_id, paid, _out_of_band(invoice, paid, at_stripe=at_stripe))
+
+    return rule
+
+
+def _out_of_band(invoice: Json, paid: Money, *, at_stripe: bool) -> bool | None:
+    flag, outside = invoice.get("paid_out_of_band"), _amount(invoice.get("amount_paid_off_stripe"))
+    if flag is True or outside or not paid:
+        return True
+    if at_stripe or flag is False or outside == 0:
+        return False
+    return None
+
+
+def _stop_invoice(reason: StopReason) -> "Rule":
+    def rule(invoice: Json, _previous: Json) -> Intent:
+        invoice_id = _id(invoice.get("id"))
+        return StopInvoice(invoice_id, reason) if invoice_id else Ignored("unreadable")
+
+    return rule
+
+
+def _subscription_deleted(subscription: Json, _previous: Json) -> Intent:
+    subscription_id = _id(subscription.get("id"))
+    if subscription_id is None:
+        return Ignored("unreadable")
+    return StopSubscription(subscription_id, StopReason.SUBSCRIPTION_CANCELED)
+
+
+def _customer_deleted(customer: Json, _previous: Json) -> Intent:
+    customer_id = _id(customer.get("id"))
+    return StopCustomer(customer_id, StopReason.CUSTOMER_DELETED) if customer_id else Ignored("unreadable")
+
+
+def _refunded(charge: Json, _previous: Json) -> Intent:
+    return _stop_charge(charge.get("id"), charge, StopReason.REFUNDED)
+
+
+def _disputed(dispute: Json, _previous: Json) -> Intent:
+    # A dispute's charge is an id, or the whole charge, which may still name its invoice.
+    charge = _mapping(dispute.get("charge"))
+    return _stop_charge(dispute.get("charge"), {**charge, **dispute}, StopReason.DISPUTED)
+
+
+def _stop_charge(charge: object, resource: Json, reason: StopReason) -> Intent:
+    charge_id, intent_id = _id(charge), _id(resource.get("payment_intent"))
+    invoice_id = _id(resource.get("invoice"))
+    if not (charge_id or intent_id or invoice_id):
+        return Ignored("unreadable")
+    return StopCharge(charge_id, intent_id, invoice_id, reason)
+
+
+def _method_changed(method: Json, _previous: Json) -> Intent:
+    customer_id = _id(method.get("customer"))
+    return CardChanged(customer_id, None) if customer_id else Ignored("unreadable")
+
+
+def _customer_updated(customer: Json, previous: Json) -> Intent:
+    settings = _mapping(previous.get("invoice_settings"))
+    # `default_card` until 2015-02-18.
+    if "default_payment_method" not in settings and previous.keys().isdisjoint({"default_source", "default_card"}):
+        return Ignored("no_card_changed")
+    customer_id = _id(customer.get("id"))
+    return CardChanged(customer_id, None) if customer_id else Ignored("unreadable")
+
+
+def _subscription_updated(subscription: Json, previous: Json) -> Intent:
+    if previous.keys().isdisjoint({"default_payment_method", "default_source"}):
+        return Ignored("no_card_changed")
+    subscription_id = _id(subscription.get("id"))
+    if subscription_id is None:
+        return Ignored("unreadable")
+    return CardChanged(_id(subscription.get("customer")), subscription_id)
+
+
+def _merchant_gone(_application: Json, _previous: Json) -> Intent:
+    return MerchantGone()
+
+
+Rule = Callable[[Json, Json], Intent]  # the event's object and its previous attributes → what to do
+
+ROUTES: Mapping[str, Rule] = {
+    "invoice.payment_failed": _renewal_failed,
+    "invoice.payment_action_required": _renewal_failed,
+    "invoice.paid": _paid(at_stripe=False),
+    "invoice.payment_succeeded": _paid(at_stripe=True),
+    "invoice.voided": _stop_invoice(StopReason.VOIDED),
+    "invoice.marked_uncollectible": _stop_invoice(StopReason.MARKED_UNCOLLECTIBLE),
+    "customer.subscription.deleted": _subscription_deleted,
+    "customer.subscription.updated": _subscription_updated,
+    "customer.deleted": _customer_deleted,
+    "customer.updated": _customer_updated,
+    "customer.source.created": _method_changed,
+    "payment_method.attached": _method_changed,
+    "payment_method.automatically_updated": _method_changed,  # the networks' card updater
+    "charge.refunded": _refunded,
+    "charge.dispute.created": _disputed,
+    "account.application.deauthorized": _merchant_gone,
+}
+
+# Known, and nothing to do: the reason is what the log says.
+LEFT_ALONE: Mapping[str, str] = {
+    "invoice.created": "not_a_failure",
+    "invoice.finalized": "not_a_failure",
+    "invoice.updated": "told_by_its_own_event",
+    "invoice.overdue": "collected_by_hand",
+    "charge.failed": "told_by_its_invoice",
+    "charge.succeeded": "told_by_its_invoice",
+    "payment_intent.payment_failed": "told_by_its_invoice",
+    "payment_intent.succeeded": "told_by_its_invoice",
+    "payment_intent.requires_action": "told_by_its_invoice",
+    "checkout.session.completed": "not_a_failure",
+}

@@ -1,0 +1,39 @@
+"""What the ingress needs to be told."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from shared.settings import Port, Settings
+
+# Stripe's largest events are invoices: ten lines, each with a price, a plan and 50 metadata values of 500 characters
+# (https://docs.stripe.com/api/metadata), stay below 1 MiB. What is longer is not an event.
+_MIB = 1024 * 1024
+
+
+def _secrets(value: SecretStr) -> SecretStr:
+    for number, secret in enumerate(value.get_secret_value().split(","), start=1):
+        name = secret.strip()
+        # Never show the value: this message ends up on a terminal and in a log.
+        if not name.startswith("whsec_") or len(name) == len("whsec_") or not (name.isascii() and name.isprintable()):
+            raise ValueError(f"secret {number} of the comma-separated list must look like whsec_…")
+    return value
+
+
+class IngressSettings(Settings):
+    """The ingress's settings."""
+
+    model_config = SettingsConfigDict(hide_input_in_errors=True)  # the input is a secret
+
+    stripe_webhook_secrets: Annotated[SecretStr, AfterValidator(_secrets)] = Field(
+        description="signing secrets of the webhook endpoints, comma-separated: the new one beside the old to rotate"
+    )
+    ingress_port: Port = Field(8001, description="port of the ingress")
+    webhook_tolerance_seconds: int = Field(300, ge=1, le=3600, description="greatest age of a signature")
+    max_event_bytes: int = Field(_MIB, ge=64 * 1024, le=16 * _MIB, description="longest body that is taken as an event")
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """Every secret that a signature may be made with."""
+        return tuple(secret.strip() for secret in self.stripe_webhook_secrets.get_secret_value().split(","))

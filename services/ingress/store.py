@@ -1,0 +1,225 @@
+"""The ingress's own SQL; the queue's and the recoveries' is in `shared`.
+
+The order of locks in a transaction, the same for every event: the merchant, the event's row, all recoveries that are
+concerned (by id), then what hangs on them (tasks, totals by currency).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from services.ingress.routing import CardChanged, Routed, StopCharge
+from shared.database import Connection
+from shared.recoveries import RecoveryState
+
+
+@dataclass(frozen=True, slots=True)
+class Merchant:
+    """The connected account that an event is about. `id` is `merchants.id` as text."""
+
+    id: str
+    status: str
+    livemode: bool | None
+    connected_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """A recovery that goes on, locked until the end of the transaction."""
+
+    id: UUID
+    invoice_id: str
+    state: RecoveryState
+    currency: str
+
+
+class MerchantLock(StrEnum):
+    """How firmly the merchant's row is held until the commit."""
+
+    NONE = "none"
+    STAYS = "stays"  # it cannot be disconnected meanwhile
+    LEAVES = "leaves"  # and no recovery can be opened for it meanwhile
+
+
+FIND_MERCHANT = """
+SELECT id::text AS id, status, livemode, connected_at
+FROM merchants
+WHERE stripe_connect_id = $1
+"""
+
+# Only events that open a recovery pay for this lock, so a merchant's row is not locked by many at a time.
+FIND_MERCHANT_THAT_STAYS = FIND_MERCHANT + "FOR SHARE\n"
+
+FIND_MERCHANT_THAT_LEAVES = FIND_MERCHANT + "FOR UPDATE\n"
+
+_FINDING = {
+    MerchantLock.NONE: FIND_MERCHANT,
+    MerchantLock.STAYS: FIND_MERCHANT_THAT_STAYS,
+    MerchantLock.LEAVES: FIND_MERCHANT_THAT_LEAVES,
+}
+
+# A concurrent duplicate waits here for the first one's commit or rollback.
+RECORD_EVENT = """
+INSERT INTO processed_events
+    (event_id, processed_at, event_type, stripe_account, merchant_id, object_id, api_version, event_created_at, outcome)
+VALUES ($1, citadel_now(), $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (event_id) DO NOTHING
+RETURNING event_id
+"""
+
+LOCK_OF_INVOICE = """
+SELECT id, invoice_id, state, currency
+FROM recoveries
+WHERE merchant_id = $1 AND invoice_id = $2 AND closed_at IS NULL
+ORDER BY id
+FOR UPDATE
+"""
+
+LOCK_OF_SUBSCRIPTION = """
+SELECT id, invoice_id, state, currency
+FROM recoveries
+WHERE merchant_id = $1 AND subscription_id = $2 AND closed_at IS NULL
+ORDER BY id
+FOR UPDATE
+"""
+
+LOCK_OF_CUSTOMER = """
+SELECT id, invoice_id, state, currency
+FROM recoveries
+WHERE merchant_id = $1 AND customer_id = $2 AND closed_at IS NULL
+ORDER BY id
+FOR UPDATE
+"""
+
+LOCK_OF_MERCHANT = """
+SELECT id, invoice_id, state, currency
+FROM recoveries
+WHERE merchant_id = $1 AND closed_at IS NULL
+ORDER BY id
+FOR UPDATE
+"""
+
+# From the merchant's open recoveries to their attempts, each by its index: `attempts` has none by charge alone.
+LOCK_OF_CHARGE = """
+SELECT id, invoice_id, state, currency
+FROM recoveries AS r
+WHERE merchant_id = $1
+    AND closed_at IS NULL
+    AND (
+        invoice_id = $2
+        OR EXISTS (
+            SELECT
+            FROM attempts AS a
+            WHERE a.recovery_id = r.id AND (a.charge_id = $3 OR a.payment_intent_id = $4)
+        )
+    )
+ORDER BY id
+FOR UPDATE
+"""
+
+# A time that has come already is left as it is: the second event about one card finds nothing to do.
+WAKE = """
+UPDATE scheduled_tasks
+SET run_at = citadel_now()
+WHERE unique_key = $1 AND status = 'pending' AND run_at > citadel_now()
+RETURNING id
+"""
+
+CANCEL_MESSAGES = """
+UPDATE scheduled_tasks
+SET status = 'canceled', finished_at = citadel_now(), last_error = $2
+WHERE recovery_id = $1 AND task_type = 'notify_action_required' AND status = 'pending'
+RETURNING id
+"""
+
+# The tokens are wiped unread: this role cannot see them.
+DEAUTHORIZE = """
+UPDATE merchants
+SET status = 'deauthorized', access_token = NULL, refresh_token = NULL, disconnected_at = citadel_now()
+WHERE id = $1::text::uuid AND status <> 'deauthorized'
+"""
+
+
+async def find_merchant(db: Connection, account: str, lock: MerchantLock) -> Merchant | None:
+    """The merchant behind a Stripe account; None when it never connected."""
+    row = await db.fetchrow(_FINDING[lock], account)
+    return None if row is None else Merchant(row["id"], row["status"], row["livemode"], row["connected_at"])
+
+
+async def record_event(
+    db: Connection,
+    event_id: str,
+    event_type: str,
+    account: str | None,
+    merchant_id: str | None,
+    routed: Routed,
+    outcome: str,
+) -> bool:
+    """Note that the event was taken. False: it was already; nothing may follow."""
+    recorded = await db.fetchval(
+        RECORD_EVENT,
+        event_id,
+        event_type,
+        account,
+        merchant_id,
+        routed.object_id,
+        routed.api_version,
+        routed.created,
+        outcome,
+    )
+    return recorded is not None
+
+
+async def _lock(db: Connection, statement: str, *arguments: str | None) -> list[Concerned]:
+    rows = await db.fetch(statement, *arguments)
+    concerned = [Concerned(row["id"], row["invoice_id"], RecoveryState(row["state"]), row["currency"]) for row in rows]
+    # Ends are booked into totals by currency: always in the same order, or two events about two currencies deadlock.
+    return sorted(concerned, key=lambda recovery: (recovery.currency, recovery.id))
+
+
+async def lock_of_invoice(db: Connection, merchant_id: str, invoice_id: str) -> list[Concerned]:
+    """The recovery of an invoice, if it goes on: at most one."""
+    return await _lock(db, LOCK_OF_INVOICE, merchant_id, invoice_id)
+
+
+async def lock_of_subscription(db: Connection, merchant_id: str, subscription_id: str) -> list[Concerned]:
+    """The recoveries of a subscription that go on."""
+    return await _lock(db, LOCK_OF_SUBSCRIPTION, merchant_id, subscription_id)
+
+
+async def lock_of_customer(db: Connection, merchant_id: str, customer_id: str) -> list[Concerned]:
+    """The recoveries of a customer that go on."""
+    return await _lock(db, LOCK_OF_CUSTOMER, merchant_id, customer_id)
+
+
+async def lock_of_merchant(db: Connection, merchant_id: str) -> list[Concerned]:
+    """The recoveries of a merchant that go on."""
+    return await _lock(db, LOCK_OF_MERCHANT, merchant_id)
+
+
+async def lock_of_charge(db: Connection, merchant_id: str, stop: StopCharge) -> list[Concerned]:
+    """The recoveries that go on and whose invoice, or one of whose attempts, the charge belongs to."""
+    return await _lock(db, LOCK_OF_CHARGE, merchant_id, stop.invoice_id, stop.charge_id, stop.payment_intent_id)
+
+
+async def lock_of_card(db: Connection, merchant_id: str, card: CardChanged) -> list[Concerned]:
+    """The recoveries that go on and that a changed card may help."""
+    if card.subscription_id is not None:
+        return await lock_of_subscription(db, merchant_id, card.subscription_id)
+    return await lock_of_customer(db, merchant_id, card.customer_id) if card.customer_id is not None else []
+
+
+async def wake(db: Connection, unique_key: str) -> bool:
+    """Make a pending task that is due later due now. False: there is none, or it is due or running already."""
+    return await db.fetchval(WAKE, unique_key) is not None
+
+
+async def cancel_messages(db: Connection, recovery_id: UUID, why: str) -> int:
+    """Cancel the recovery's pending messages; how many."""
+    return len(await db.fetch(CANCEL_MESSAGES, recovery_id, why))
+
+
+async def deauthorize(db: Connection, merchant_id: str) -> None:
+    """Mark the merchant as gone and wipe its tokens."""
+    await db.execute(DEAUTHORIZE, merchant_id)

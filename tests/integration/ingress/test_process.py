@@ -1,0 +1,85 @@
+"""The real process: it starts from its environment, takes an event in, and ends when told to."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import orjson
+import pytest
+
+from shared.database import Database
+from tests.integration.ingress.world import ACCOUNT, signed
+from tests.unit.ingress.events import event_of, invoice
+
+
+@contextlib.asynccontextmanager
+async def ingress(folder: Path, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CITADEL_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "services.ingress"),
+        cwd=folder,  # not where a desk's own .env may lie
+        env={**environment, **{f"CITADEL_{name}": value for name, value in settings.items()}},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def listening(process: asyncio.subprocess.Process) -> int:
+    assert process.stdout is not None
+    async with asyncio.timeout(20):
+        async for line in process.stdout:
+            entry = orjson.loads(line)
+            if entry["event"] == "listening":
+                port: int = entry["port"]
+                return port
+    raise AssertionError("the process ended before it listened")
+
+
+async def test_the_process_takes_an_event_in_and_ends_gracefully(
+    database: Database, database_url: str, tmp_path: Path
+) -> None:
+    async with database.transaction() as db:
+        await db.execute("INSERT INTO merchants (stripe_connect_id) VALUES ($1)", ACCOUNT)
+    settings = {"DATABASE_URL": database_url, "INGRESS_PORT": "0", "STRIPE_WEBHOOK_SECRETS": "whsec_one,whsec_two"}
+    async with ingress(tmp_path, **settings) as process, aiohttp.ClientSession() as session:
+        base = f"http://127.0.0.1:{await listening(process)}"
+        body = orjson.dumps(event_of("invoice.payment_failed", invoice()))
+        headers = {"Stripe-Signature": signed(body, "whsec_two")}
+        async with session.post(f"{base}/webhooks/stripe", data=body, headers=headers) as response:
+            assert (response.status, await response.json()) == (200, {"received": True})
+        async with session.get(f"{base}/readyz") as response:
+            assert response.status == 200, await response.text()
+        process.send_signal(signal.SIGTERM)
+        out, err = await asyncio.wait_for(process.communicate(), 20)
+    assert (process.returncode, err) == (0, b"")
+    accepted = next(entry for entry in map(orjson.loads, out.splitlines()) if entry["event"] == "event_accepted")
+    assert (accepted["event_id"], accepted["type"], accepted["outcome"]) == (
+        "evt_1",
+        "invoice.payment_failed",
+        "routed",
+    )
+    assert accepted["merchant_id"]
+    async with database.transaction() as db:
+        assert await db.fetchval("SELECT outcome FROM processed_events WHERE event_id = 'evt_1'") == "routed"
+
+
+@pytest.mark.parametrize("secrets", ["", "sk_live_not_a_webhook_secret"])
+async def test_the_process_does_not_start_with_a_secret_that_cannot_be_one(tmp_path: Path, secrets: str) -> None:
+    settings = {"DATABASE_URL": "postgresql://u:p@127.0.0.1/none", "STRIPE_WEBHOOK_SECRETS": secrets}
+    async with ingress(tmp_path, **settings) as process:
+        out, err = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 2
+    assert b"CITADEL_STRIPE_WEBHOOK_SECRETS" in err
+    assert b"sk_live" not in out + err

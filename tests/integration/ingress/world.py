@@ -1,0 +1,193 @@
+"""A running ingress in front of a real database, and what the tests do to both."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+import stripe
+from aiohttp import ClientResponse, web
+from aiohttp.test_utils import TestClient, TestServer
+from pydantic import SecretStr
+
+from services.ingress.app import create_app
+from services.ingress.settings import IngressSettings
+from shared import recoveries
+from shared.database import Database
+from shared.recoveries import Entry, RecoveryState
+from tests.unit.ingress.events import event_of, invoice
+
+Client = TestClient[web.Request, web.Application]
+
+ACCOUNT = "acct_1"
+SECRETS = ("whsec_old", "whsec_new")
+LIMIT = 64 * 1024
+WHY = Entry("changed", "test", "A test changed it.")
+
+WAITING_FOR_A_LOCK = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+_numbers = count(1)
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Return as soon as the condition holds; TimeoutError after 5 s."""
+    async with asyncio.timeout(5):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+def app_for(database: Database) -> web.Application:
+    """The ingress with the secrets and the limit above."""
+    settings = IngressSettings(
+        database_url=SecretStr("postgresql://unused"),
+        stripe_webhook_secrets=SecretStr(",".join(SECRETS)),
+        max_event_bytes=LIMIT,
+    )
+    return create_app(settings, database)
+
+
+def client_for(database: Database) -> Client:
+    """The ingress on a port of its own, and a client that talks to it."""
+    return TestClient(TestServer(app_for(database)))
+
+
+def new_id() -> str:
+    """An event id that was not there before."""
+    return f"evt_{next(_numbers)}"
+
+
+def signed(body: bytes, secret: str = SECRETS[0], age: int = 0) -> str:
+    """The Stripe-Signature header that Stripe would have sent `age` seconds ago."""
+    header: str = stripe.WebhookSignature.generate_signature_header(body.decode(), secret, int(time.time()) - age)
+    return header
+
+
+@dataclass
+class World:
+    """`database` looks with its owner's rights; `client` posts to an ingress under its own role."""
+
+    database: Database
+    client: Client
+    merchant_id: str = field(default="")
+
+    async def connect(self, account: str = ACCOUNT, **columns: Any) -> str:
+        """A connected merchant with tokens; its id."""
+        names = ["stripe_connect_id", "access_token", "refresh_token", *columns]
+        values = [account, "sealed-access", "sealed-refresh", *columns.values()]
+        places = ", ".join(f"${number}" for number in range(1, len(values) + 1))
+        async with self.database.transaction() as db:
+            merchant_id: str = await db.fetchval(
+                f"INSERT INTO merchants ({', '.join(names)}) VALUES ({places}) RETURNING id::text",  # noqa: S608 - names of this test's own
+                *values,
+            )
+        return merchant_id
+
+    async def send(self, body: bytes, signature: str | None = None) -> ClientResponse:
+        """Post raw bytes, signed now with the first secret unless a signature is given."""
+        headers = {"Stripe-Signature": signed(body) if signature is None else signature}
+        return await self.client.post("/webhooks/stripe", data=body, headers=headers)
+
+    async def post(self, event: dict[str, Any]) -> dict[str, Any]:
+        """Post an event that must be taken; the answer."""
+        response = await self.send(orjson.dumps(event))
+        answer: dict[str, Any] = orjson.loads(await response.read())
+        assert response.status == 200, answer
+        return answer
+
+    async def happen(
+        self, kind: str, resource: dict[str, Any], previous: dict[str, Any] | None = None, **fields: Any
+    ) -> str:
+        """Something happened at Stripe: post it under a new event id, which is given back."""
+        event = event_of(kind, resource, previous, **{"id": new_id(), "account": ACCOUNT, **fields})
+        await self.post(event)
+        event_id: str = event["id"]
+        return event_id
+
+    async def fail(self, invoice_id: str = "in_1", **fields: Any) -> UUID:
+        """A renewal fails; the id of its recovery."""
+        await self.happen("invoice.payment_failed", invoice(id=invoice_id, **fields))
+        return (await self.recovery(invoice_id))["id"]  # type: ignore[no-any-return]  # a Record is untyped
+
+    async def move(self, recovery_id: UUID, *states: RecoveryState) -> None:
+        """Take a recovery through these states, as the worker would."""
+        async with self.database.transaction() as db:
+            for state in states:
+                await recoveries.change(db, recovery_id, state, WHY)
+
+    async def wait(self, recovery_id: UUID, state: RecoveryState = RecoveryState.WAITING) -> None:
+        """A recovery was evaluated, and its next evaluation is in three days."""
+        await self.move(recovery_id, state)
+        await self.execute(
+            "UPDATE scheduled_tasks SET run_at = citadel_now() + interval '3 days' WHERE recovery_id = $1", recovery_id
+        )
+
+    async def message(self, recovery_id: UUID) -> None:
+        """The customer was sent a message."""
+        async with self.database.transaction() as db:
+            await recoveries.record(db, recovery_id, Entry("messaged", "test", "A message was sent."))
+
+    async def execute(self, statement: str, *arguments: Any) -> None:
+        async with self.database.transaction() as db:
+            await db.execute(statement, *arguments)
+
+    async def rows(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        async with self.database.transaction() as db:
+            return await db.fetch(statement, *arguments)
+
+    async def value(self, statement: str, *arguments: Any) -> Any:
+        return (await self.rows(statement, *arguments))[0][0]
+
+    async def recovery(self, invoice_id: str = "in_1") -> asyncpg.Record:
+        (row,) = await self.rows("SELECT * FROM recoveries WHERE invoice_id = $1", invoice_id)
+        return row
+
+    async def metric(self, line: str) -> float:
+        """The value of the series that is written like `line` in Prometheus' text; 0 when there is none yet."""
+        lines = (await (await self.client.get("/metrics")).text()).splitlines()
+        return sum(float(found.rpartition(" ")[2]) for found in lines if found.startswith(line + " "))
+
+    async def until_someone_waits_for_a_lock(self, how_many: int = 1) -> None:
+        """Return when so many transactions in this database are blocked by another."""
+
+        async def blocked() -> bool:
+            return bool(await self.value(WAITING_FOR_A_LOCK) >= how_many)
+
+        await until(blocked)
+
+    async def outcome(self, event_id: str) -> str | None:
+        """What was recorded of an event; None when nothing was."""
+        rows = await self.rows("SELECT outcome FROM processed_events WHERE event_id = $1", event_id)
+        return rows[0]["outcome"] if rows else None
+
+    async def tasks(self, invoice_id: str = "in_1") -> list[tuple[str, str, bool]]:
+        """(type, status, due now) of the tasks of an invoice's recovery."""
+        rows = await self.rows(
+            """
+            SELECT task_type, status, run_at <= citadel_now() AS due
+            FROM scheduled_tasks
+            WHERE recovery_id = (SELECT id FROM recoveries WHERE invoice_id = $1)
+            ORDER BY id
+            """,
+            invoice_id,
+        )
+        return [(row["task_type"], row["status"], row["due"]) for row in rows]
+
+    async def story(self, invoice_id: str = "in_1") -> list[str]:
+        """The rules of a recovery's timeline, in order."""
+        rows = await self.rows(
+            """
+            SELECT rule
+            FROM recovery_timeline
+            WHERE recovery_id = (SELECT id FROM recoveries WHERE invoice_id = $1) AND rule <> 'test'
+            ORDER BY id
+            """,
+            invoice_id,
+        )
+        return [row["rule"] for row in rows]
