@@ -74,7 +74,8 @@ async def authenticate(db: Connection, request: web.Request, scope: Scope) -> Ap
     """
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     row = None
-    if scheme.lower() == "bearer" and secret.startswith(PREFIX):
+    # A header may hold any bytes; a key is ASCII.
+    if scheme.lower() == "bearer" and secret.startswith(PREFIX) and secret.isascii():
         row = await db.fetchrow(FIND, hash_secret(secret.strip()))
     if row is None:
         raise Problem(

@@ -62,9 +62,10 @@ class KeyRing:
         """
         if not keys:
             raise ValueError("expected at least one key: <id>:<base64 of 32 bytes>")
-        for key_id, key in keys.items():
+        for number, (key_id, key) in enumerate(keys.items(), start=1):
+            # The id is not shown: whoever writes key and id the wrong way round would find the key in a log.
             if not _KEY_ID.fullmatch(key_id):
-                raise ValueError(f"a key id is 1 to 32 letters, digits, _ or -, not {key_id!r}")
+                raise ValueError(f"the id of key {number} is not 1 to 32 letters, digits, _ or -")
             if len(key) != _KEY_BYTES:
                 raise ValueError(f"key {key_id!r} has {len(key)} bytes, expected {_KEY_BYTES}")
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
@@ -74,16 +75,17 @@ class KeyRing:
     def parse(cls, text: str) -> Self:
         """From `<id>:<base64>,<id>:<base64>…`, as in CITADEL_ENCRYPTION_KEYS. Raises ValueError."""
         keys: dict[str, bytes] = {}
-        for item in filter(None, (part.strip() for part in text.split(","))):
+        items = filter(None, (part.strip() for part in text.split(",")))
+        for number, item in enumerate(items, start=1):
             key_id, separator, encoded = item.partition(":")
             if not separator:
                 raise ValueError("expected <id>:<base64 of 32 bytes>, separated by commas")
             if key_id in keys:
-                raise ValueError(f"key id {key_id!r} occurs twice")
+                raise ValueError(f"the id of key {number} occurs twice")
             try:
                 keys[key_id] = base64.b64decode(encoded, validate=True)
             except ValueError:
-                raise ValueError(f"key {key_id!r} is not valid base64") from None
+                raise ValueError(f"key {number} is not <id>:<base64>: what follows the colon is not base64") from None
         return cls(keys)
 
     @staticmethod
@@ -129,16 +131,18 @@ class Signer:
     def sign(self, value: Mapping[str, str], expires_at: int) -> str:
         """A URL-safe text that `verify` turns back into `value` until `expires_at` (Unix seconds)."""
         body = _encode(orjson.dumps({"v": dict(value), "exp": expires_at}))
-        return f"{body}.{_encode(hmac.digest(self._key, body.encode(), hashlib.sha256))}"
+        return f"{body}.{self._signature(body)}"
+
+    def _signature(self, body: str) -> str:
+        return _encode(hmac.digest(self._key, body.encode(), hashlib.sha256))
 
     def verify(self, signed: str, now: int) -> dict[str, str]:
         """The value that was signed. Raises BadSignature when it is forged, damaged or expired at `now`."""
+        if not signed.isascii():
+            raise BadSignature("not a signed value")
         body, _, signature = signed.partition(".")
-        try:
-            given = _decode(signature)
-        except ValueError:
-            raise BadSignature("not a signed value") from None
-        if not hmac.compare_digest(given, hmac.digest(self._key, body.encode(), hashlib.sha256)):
+        # The texts are compared, not what they decode to: base64 has several spellings of the same bytes.
+        if not hmac.compare_digest(signature, self._signature(body)):
             raise BadSignature("the signature does not match")
         content = orjson.loads(_decode(body))
         if content["exp"] < now:

@@ -7,20 +7,27 @@ name says that they hold personal data or a secret, and masks what looks like on
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import PurePath
 from typing import Any, Literal
+from uuid import UUID
 
 import orjson
 import structlog
 
 _DROPPED_FIELDS = re.compile(
-    r"(^|_)(email|e_mail|name|first_name|last_name|phone|address|street|city|postal_code|zip|iban|card_number|cvc|"
-    r"password|secret|token|authorization|cookie|api_key|body|payload)$"
+    r"(^|_)((email|e_mail|name|first_name|last_name|phone|address|street|iban|password|secret|token|cookie)s?|"
+    r"line1|line2|city|postal_code|zip|ip|card_number|cvc|authorization|api_key|secret_key|body|payload|headers|query)$"
 )
 _KEPT_FIELDS = frozenset({"logger_name", "worker_name"})
 _MASKED_TEXT = re.compile(
-    r"[\w.+-]+@[\w-]+(\.[\w-]+)+"  # an email address
-    r"|\b(sk|rk|pk)_(live|test)_\w+|\bwhsec_\w+|\bre_[A-Za-z0-9]{8,}_\w+|\bctdl_\w+"  # keys
+    r"(?P<kept>\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b)"  # a uuid may look like a card number
+    r"|(?<=://)[^\s/@]*:[^\s/@]*@"  # a login in a URL
+    r"|[\w.+-]{1,64}(?:@|%40)[\w-]+(\.[\w-]+)+"  # an email address
+    r"|\b(sk|rk|pk)_(live|test)_\w+|\bwhsec_\w+|\bre_[A-Za-z0-9]{8,}_\w+|\bctdl_[\w-]+"  # keys
+    r"|\b(ac|rt)_[A-Za-z0-9]{8,}|\b\w+_secret_\w+"  # OAuth codes and refresh tokens, client secrets
     r"|(?i:bearer\s+)\S+"
     r"|\b(?:\d[ -]?){13,19}\b"  # a card number
 )
@@ -29,25 +36,42 @@ bind = structlog.contextvars.bind_contextvars
 bound = structlog.contextvars.bound_contextvars
 
 
+def _mask(text: str) -> str:
+    text = text.encode(errors="replace").decode()  # a header may hold bytes that JSON cannot
+    return _MASKED_TEXT.sub(lambda found: found["kept"] or "[masked]", text)
+
+
 def _clean(value: Any) -> Any:
     match value:
-        case str():
-            return _MASKED_TEXT.sub("[masked]", value)
-        case dict():
-            return {key: _clean(item) for key, item in value.items() if _kept(str(key))}
-        case list() | tuple():
-            return [_clean(item) for item in value]
-        case _:
+        case None | bool() | int() | float() | UUID() | date():
             return value
+        case str() | timedelta() | Decimal() | PurePath():
+            return _mask(str(value))
+        case Mapping():
+            return {_mask(str(key)): _clean(item) for key, item in value.items() if _kept(str(key))}
+        case list() | tuple() | set() | frozenset():
+            return [_clean(item) for item in value]
+        case BaseException():
+            return _mask(f"{type(value).__name__}: {value}")
+        case _:
+            # Its fields have names that nobody has looked at, and its text may hold them all.
+            return f"<{type(value).__name__}>"
 
 
 def _kept(field: str) -> bool:
     return field in _KEPT_FIELDS or not _DROPPED_FIELDS.search(field.lower())
 
 
+# What structlog hands from the standard library's side to its own formatter; never part of a line.
+_INTERNAL = frozenset({"_record", "_from_structlog"})
+
+
 def drop_personal_data(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The last processor before a line is written: nothing that looks like PII or a secret passes it."""
-    return {key: _clean(value) for key, value in event.items() if _kept(key)}
+    """The last processor before a line is written: nothing that looks like PII or a secret passes it.
+
+    An object that is neither a plain value nor a collection of them is logged as its type's name only.
+    """
+    return {key: value if key in _INTERNAL else _clean(value) for key, value in event.items() if _kept(key)}
 
 
 def configure(service: str, format_: Literal["json", "console"] = "json", level: str = "INFO") -> None:

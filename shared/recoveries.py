@@ -91,8 +91,10 @@ ON CONFLICT (merchant_id, invoice_id) DO NOTHING
 RETURNING id
 """
 
+HAS_ONE = "SELECT EXISTS (SELECT FROM recoveries WHERE merchant_id = $1 AND invoice_id = $2)"
+
 LOCK = """
-SELECT state, amount_due, currency, merchant_id
+SELECT state, amount_due, currency, merchant_id, invoice_id
 FROM recoveries
 WHERE id = $1
 FOR UPDATE
@@ -144,19 +146,22 @@ class _Locked:
     state: RecoveryState
     due: Money
     merchant_id: str
+    invoice_id: str
 
 
 async def _lock(db: Connection, recovery_id: UUID) -> _Locked:
     row = await db.fetchrow(LOCK, recovery_id)
     if row is None:
         raise LookupError(f"no recovery {recovery_id}")
-    return _Locked(RecoveryState(row["state"]), Money(row["amount_due"], row["currency"]), row["merchant_id"])
+    due = Money(row["amount_due"], row["currency"])
+    return _Locked(RecoveryState(row["state"]), due, row["merchant_id"], row["invoice_id"])
 
 
 async def open_recovery(db: Connection, failed: FailedInvoice, entry: Entry) -> UUID | None:
     """Open a recovery under the policy in force and queue its first evaluation; None when the invoice has one already.
 
-    The second event about one failed invoice, in whatever order and under whatever id, changes nothing.
+    The second event about one failed invoice, in whatever order and under whatever id, changes nothing. Raises
+    LookupError when no policy is active, which a migrated database always has: nothing is opened without rules.
     """
     recovery_id: UUID | None = await db.fetchval(
         OPEN,
@@ -168,20 +173,24 @@ async def open_recovery(db: Connection, failed: FailedInvoice, entry: Entry) -> 
         failed.amount.currency,
     )
     if recovery_id is None:
+        if not await db.fetchval(HAS_ONE, failed.merchant_id, failed.invoice_id):
+            raise LookupError("no policy is active: run `citadel migrate`, which makes the platform's default")
         return None
     await _record(db, recovery_id, failed.merchant_id, None, RecoveryState.OPEN, entry)
     await book(db, failed.merchant_id, "recovery_opened", failed.amount, recovery_id)
-    await tasks.enqueue(
-        db,
-        tasks.NewTask(
-            failed.merchant_id,
-            "dunning_retry",
-            {"invoice_id": failed.invoice_id},
-            recovery_id=recovery_id,
-            unique_key=f"dunning_retry:{recovery_id}",
-        ),
-    )
+    await _evaluate_now(db, recovery_id, failed.merchant_id, failed.invoice_id)
     return recovery_id
+
+
+async def _evaluate_now(db: Connection, recovery_id: UUID, merchant_id: str, invoice_id: str) -> None:
+    task = tasks.NewTask(
+        merchant_id,
+        "dunning_retry",
+        {"invoice_id": invoice_id},
+        recovery_id=recovery_id,
+        unique_key=f"dunning_retry:{recovery_id}",
+    )
+    await tasks.enqueue(db, task)
 
 
 async def change(
@@ -237,7 +246,7 @@ async def request_stop(db: Connection, recovery_id: UUID, end_reason: str, entry
     """Stop a recovery for a reason from outside; no attempt and no message follows. False: it had ended before.
 
     Ends it at once, unless an attempt is in flight: then the stop is noted, pending tasks are canceled, and the
-    attempt's outcome decides.
+    attempt's outcome decides: who runs it will see to it, or the task that is queued here when nobody does.
     """
     locked = await _lock(db, recovery_id)
     if locked.state.ended:
@@ -245,6 +254,7 @@ async def request_stop(db: Connection, recovery_id: UUID, end_reason: str, entry
     if locked.state is RecoveryState.ATTEMPTING:
         await tasks.cancel_of_recovery(db, recovery_id, f"stop requested: {end_reason}")
         await db.execute(REQUEST_STOP, recovery_id, end_reason)
+        await _evaluate_now(db, recovery_id, locked.merchant_id, locked.invoice_id)
         await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
         return True
     return await close(db, recovery_id, RecoveryState.STOPPED, end_reason, entry)

@@ -27,12 +27,21 @@ PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
+# Every class of settings carries it: of several bases, pydantic takes the last one's configuration.
+_CONFIG = SettingsConfigDict(
+    env_prefix="CITADEL_",
+    env_file=".env",
+    extra="ignore",
+    frozen=True,
+    env_ignore_empty=True,
+    hide_input_in_errors=True,  # the input may be a secret
+)
+
+
 class Settings(BaseSettings):
     """What every service needs."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="CITADEL_", env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True
-    )
+    model_config = _CONFIG
 
     database_url: PostgresUrl = Field(description="PostgreSQL 15 or later: postgresql://user:password@host:port/db")
     log_format: Literal["json", "console"] = Field("json", description="json, or console for people")
@@ -43,6 +52,8 @@ class Settings(BaseSettings):
 
 class StripeSettings(BaseSettings):
     """What a service that calls Stripe needs beside `Settings`."""
+
+    model_config = _CONFIG
 
     stripe_secret_key: SecretStr = Field(description="the platform's secret key: sk_live_… or sk_test_…")
     stripe_api_base: BaseUrl = Field("https://api.stripe.com", description="Stripe's API, or the simulator")

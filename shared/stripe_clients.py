@@ -4,6 +4,7 @@ Every client shares one HTTP session, a pinned API version and a time-out. The S
 repeat is a decision of the engine, under the same idempotency key, so `max_network_retries` is 0.
 """
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,7 @@ API_VERSION = "2026-10-28.endive"
 """Pinned to the version that stripe 16.1 was generated for: what we read has one shape, whatever the account's is."""
 
 _CONNECTIONS = 100
+_ACCOUNT = re.compile(r"acct_[A-Za-z0-9_]+")  # it becomes a header
 
 
 class StripeClientFactory:
@@ -35,7 +37,7 @@ class StripeClientFactory:
 
     def for_merchant(self, stripe_connect_id: str) -> stripe.StripeClient:
         """A client whose every request carries `Stripe-Account: stripe_connect_id`."""
-        if not stripe_connect_id.startswith("acct_"):
+        if not _ACCOUNT.fullmatch(stripe_connect_id):
             raise ValueError(f"expected a connected account's id (acct_…), got {stripe_connect_id!r}")
         return self._client(stripe_connect_id)
 

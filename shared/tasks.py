@@ -2,13 +2,14 @@
 
     pending ──claim──> running ──complete──> succeeded
        ^                  │ │
-       └──retry, release──┘ ├──bury──> dead ──revive (the API)──> pending
+       ├─retry, release,──┘ ├──bury──> dead ──revive (the API)──> pending
+       │ postpone
        └──cancel──> canceled
 
-Guarantees. A task is handed out once per lease. Every claim raises the task's fence; `complete`, `retry`, `bury` and
-`release` name the fence that they were claimed under and change nothing when it is old: they return False, and the
-caller rolls its effects back. A task whose lease ran out is rescued by any worker. While a task with a `unique_key`
-is pending or running, another with the same key is not queued.
+Guarantees. A task is handed out once per lease. Every claim raises the task's fence; `complete`, `retry`, `postpone`,
+`bury` and `release` name the fence that they were claimed under and change nothing when it is old: they return False,
+and the caller rolls its effects back. A task whose lease ran out is rescued by any worker. While a task with a
+`unique_key` is pending or running, another with the same key is not queued.
 
 `run_at` is business time; leases are real time.
 """
@@ -123,6 +124,15 @@ WHERE id = $1 AND fence = $2 AND status = 'running'
 RETURNING id
 """
 
+# As RETRY, but the try was not the task's fault: the attempt is given back.
+POSTPONE = """
+UPDATE scheduled_tasks
+SET status = 'pending', run_at = citadel_now() + $3::interval, attempts = attempts - 1,
+    locked_by = NULL, lease_expires_at = NULL, last_error = $4
+WHERE id = $1 AND fence = $2 AND status = 'running'
+RETURNING id
+"""
+
 RENEW = """
 UPDATE scheduled_tasks AS t
 SET lease_expires_at = clock_timestamp() + $3::interval
@@ -224,6 +234,11 @@ async def bury(db: Connection, task: Task, error: str) -> bool:
 async def release(db: Connection, task: Task) -> bool:
     """Give the task back untouched: the attempt is not counted."""
     return await db.fetchval(RELEASE, task.id, task.fence) is not None
+
+
+async def postpone(db: Connection, task: Task, delay: timedelta, error: str) -> bool:
+    """Put the task back to run after `delay`, its attempt not counted: what failed was not its fault."""
+    return await db.fetchval(POSTPONE, task.id, task.fence, delay, error) is not None
 
 
 async def renew(db: Connection, tasks: Sequence[Task], lease: timedelta) -> set[int]:

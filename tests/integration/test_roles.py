@@ -26,7 +26,7 @@ REFUSED = [
     (Role.WORKER, "SELECT * FROM api_keys"),
     (Role.AUTH, "SELECT * FROM usage_logs"),
     (Role.AUTH, "DELETE FROM merchants"),
-    (Role.AUTH, "UPDATE recoveries SET amount_recovered = 1"),
+    (Role.AUTH, "UPDATE recoveries SET amount_due = 1"),
     (Role.AUTH, "SELECT * FROM attempts"),
     (Role.LEDGER, "SELECT access_token FROM merchants"),
     (Role.LEDGER, "UPDATE merchants SET tier = 'PRO'"),

@@ -58,7 +58,8 @@ GRANT SELECT, INSERT, UPDATE ON api_keys TO citadel_auth;
 GRANT SELECT, INSERT ON scheduled_tasks TO citadel_auth;
 GRANT UPDATE (status, finished_at, last_error) ON scheduled_tasks TO citadel_auth;
 GRANT SELECT ON recoveries, recovery_transitions TO citadel_auth;
-GRANT UPDATE (state, end_reason, stop_requested, next_attempt_at, closed_at, updated_at) ON recoveries TO citadel_auth;
+GRANT UPDATE (state, end_reason, stop_requested, amount_recovered, recovered_by, next_attempt_at, closed_at, updated_at)
+    ON recoveries TO citadel_auth;
 GRANT SELECT, INSERT ON recovery_timeline TO citadel_auth;
 GRANT INSERT ON usage_logs TO citadel_auth;
 
