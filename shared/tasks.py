@@ -4,7 +4,7 @@
        ^                  │ │
        ├─retry, release,──┘ ├──bury──> dead ──revive (the API)──> pending
        │ postpone
-       └──cancel──> canceled
+       └──cancel──> canceled (a dead one too) ──retry by the API──> pending
 
 Guarantees. A task is handed out once per lease. Every claim raises the task's fence; `complete`, `retry`, `postpone`,
 `bury` and `release` name the fence that they were claimed under and change nothing when it is old: they return False,

@@ -12,7 +12,7 @@ from services.ledger.settings import LedgerSettings
 from services.worker.settings import WorkerSettings
 
 EXAMPLE = (Path(__file__).parents[2] / ".env.example").read_text()
-SETTINGS = [IngressSettings, WorkerSettings, AuthSettings, LedgerSettings]
+SETTINGS: list[type[BaseSettings]] = [IngressSettings, WorkerSettings, AuthSettings, LedgerSettings]
 
 documented = {
     name: (off == "#", value) for off, name, value in re.findall(r"^(#?)(CITADEL_\w+)=(.*)$", EXAMPLE, re.MULTILINE)

@@ -13,4 +13,7 @@ ALTER TABLE scheduled_tasks
     DROP COLUMN lease_expires_at,
     DROP COLUMN started_at,
     DROP COLUMN finished_at,
-    DROP COLUMN last_error;
+    DROP COLUMN last_error,
+    ALTER COLUMN status DROP NOT NULL,
+    ALTER COLUMN run_at DROP NOT NULL,
+    ALTER COLUMN created_at DROP NOT NULL;

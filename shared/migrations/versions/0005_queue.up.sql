@@ -3,12 +3,12 @@
 --   pending ──claim──> running ──complete──> succeeded
 --      ^                  │ │
 --      └──retry, release──┘ ├──attempts used up, or no use in trying──> dead ──retry by the API──> pending
---      └──cancel──> canceled
+--      └──cancel──> canceled (a dead one too) ──retry by the API──> pending
 --
 -- `fence` rises with every claim; a completion must name the fence it was claimed under.
 -- Leases are real time (clock_timestamp()); run_at is business time (citadel_now()).
 -- lint: part of the first release, runs before the first traffic, so a short exclusive lock is of no account.
--- squawk-ignore-file adding-field-with-default, prefer-bigint-over-int, constraint-missing-not-valid
+-- squawk-ignore-file adding-field-with-default, adding-not-nullable-field, prefer-bigint-over-int, constraint-missing-not-valid
 
 ALTER TABLE scheduled_tasks
     ADD COLUMN public_id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -21,7 +21,10 @@ ALTER TABLE scheduled_tasks
     ADD COLUMN lease_expires_at timestamptz,
     ADD COLUMN started_at timestamptz,
     ADD COLUMN finished_at timestamptz,
-    ADD COLUMN last_error text;
+    ADD COLUMN last_error text,
+    ALTER COLUMN status SET NOT NULL,
+    ALTER COLUMN run_at SET NOT NULL,
+    ALTER COLUMN created_at SET NOT NULL;
 
 ALTER TABLE scheduled_tasks
     ADD CONSTRAINT scheduled_tasks_status_known

@@ -39,7 +39,13 @@ CREATE TABLE recoveries (
     ),
     CONSTRAINT recoveries_recovered_says_how CHECK ((state = 'recovered') = (recovered_by IS NOT NULL))
 );
+-- The API's lists, newest first: a merchant's, the platform's, and by each of Stripe's ids.
 CREATE INDEX recoveries_listed ON recoveries (merchant_id, opened_at DESC, id DESC);
+CREATE INDEX recoveries_newest ON recoveries (opened_at DESC, id DESC);
+CREATE INDEX recoveries_of_customer ON recoveries (customer_id, opened_at DESC, id DESC);
+CREATE INDEX recoveries_of_subscription ON recoveries (subscription_id, opened_at DESC, id DESC);
+CREATE INDEX recoveries_of_invoice ON recoveries (invoice_id);
+-- The ingress's stops and the open ones.
 CREATE INDEX recoveries_by_subscription ON recoveries (merchant_id, subscription_id) WHERE closed_at IS NULL;
 CREATE INDEX recoveries_by_customer ON recoveries (merchant_id, customer_id) WHERE closed_at IS NULL;
 

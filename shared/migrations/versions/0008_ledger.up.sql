@@ -13,6 +13,8 @@ CREATE UNIQUE INDEX usage_logs_recovery_once ON usage_logs (recovery_id, (metric
     WHERE metric_type IN ('recovery_opened', 'recovery_recovered', 'recovery_exhausted', 'recovery_stopped');
 CREATE INDEX usage_logs_merchant ON usage_logs (merchant_id, id);
 
+CREATE INDEX daily_metrics_days ON daily_metrics (metric_date);
+
 CREATE FUNCTION fold_usage_into_metrics() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public
     AS $$

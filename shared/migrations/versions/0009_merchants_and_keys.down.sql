@@ -8,7 +8,9 @@ ALTER TABLE processed_events
     DROP COLUMN outcome;
 DROP TABLE api_keys;
 DROP TABLE oauth_states;
+DROP INDEX merchants_newest;
 ALTER TABLE merchants
+    ALTER COLUMN created_at DROP NOT NULL,
     DROP CONSTRAINT merchants_gone_has_no_token,
     DROP CONSTRAINT merchants_status_known,
     DROP COLUMN refresh_token,

@@ -1,6 +1,6 @@
 -- What a connected merchant is beside its id, the OAuth states in flight, the API keys, and what is kept of an event.
 -- lint: part of the first release, runs before the first traffic, so a short exclusive lock is of no account.
--- squawk-ignore-file constraint-missing-not-valid, adding-field-with-default
+-- squawk-ignore-file constraint-missing-not-valid, adding-field-with-default, adding-not-nullable-field, require-concurrent-index-creation
 
 ALTER TABLE merchants
     ADD COLUMN refresh_token text,  -- encrypted, like access_token
@@ -8,7 +8,9 @@ ALTER TABLE merchants
     ADD COLUMN livemode boolean,
     ADD COLUMN status text NOT NULL DEFAULT 'active',
     ADD COLUMN connected_at timestamptz,
-    ADD COLUMN disconnected_at timestamptz;
+    ADD COLUMN disconnected_at timestamptz,
+    ALTER COLUMN created_at SET NOT NULL;
+CREATE INDEX merchants_newest ON merchants (created_at DESC, id DESC);
 ALTER TABLE merchants
     ADD CONSTRAINT merchants_status_known CHECK (status IN ('active', 'disconnected', 'deauthorized')) NOT VALID;
 ALTER TABLE merchants VALIDATE CONSTRAINT merchants_status_known;

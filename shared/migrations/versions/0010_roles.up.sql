@@ -71,7 +71,6 @@ GRANT SELECT ON daily_metrics, merchant_totals, recoveries, attempts, recovery_t
 GRANT INSERT (merchant_id, metric_type, amount, customer_id) ON usage_logs TO citadel_ledger;
 GRANT INSERT (merchant_id, task_type, payload, run_at, unique_key, max_attempts) ON scheduled_tasks TO citadel_ledger;
 GRANT UPDATE (status, run_at, attempts, finished_at, last_error) ON scheduled_tasks TO citadel_ledger;
-GRANT DELETE ON scheduled_tasks TO citadel_ledger;
 GRANT SELECT, INSERT ON idempotency_keys TO citadel_ledger;
 GRANT SELECT (id, merchant_id, key_hash, scopes, expires_at, revoked_at, last_used_at) ON api_keys TO citadel_ledger;
 GRANT UPDATE (last_used_at) ON api_keys TO citadel_ledger;

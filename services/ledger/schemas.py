@@ -1,0 +1,377 @@
+"""What the API takes and gives, as pydantic models; the OpenAPI document is made from them.
+
+What comes in forbids unknown fields, and bodies are strict (a number in quotes is not a number). What goes out has
+every field, always; null says that there is no value. Amounts are whole minor units of the currency beside them.
+"""
+
+from datetime import date, datetime
+from typing import Any, Generic, Literal, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from services.ledger.fields import (
+    EXACT_MAX,
+    Currency,
+    CursorText,
+    CustomerId,
+    Day,
+    EventName,
+    Instant,
+    InvoiceId,
+    Limit,
+    MetricType,
+    RowId,
+    SubscriptionId,
+    TaskType,
+    UniqueKey,
+)
+from shared.recoveries import RecoveryState
+from shared.tasks import TaskStatus
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class Incoming(BaseModel):
+    """Parameters: texts from path and query."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Body(BaseModel):
+    """A body: parsed JSON, taken as it is."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Outgoing(BaseModel):
+    """An answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class NoBody(Body):
+    """Of an endpoint that reads no body."""
+
+
+# ---- parameters -----------------------------------------------------------------------------------------------------
+
+
+class OfMerchant(Incoming):
+    """What to read: one merchant, or with a platform's key and without `merchant_id` all of them."""
+
+    merchant_id: RowId | None = None
+
+
+class Paged(OfMerchant):
+    """One page of a list, newest first."""
+
+    limit: Limit = 50
+    cursor: CursorText | None = Field(None, description="next_cursor of the page before")
+
+
+class DailyRange(OfMerchant):
+    """Days in UTC, both ends included, at most 366; by default the 30 days that end today."""
+
+    from_: Day | None = Field(None, alias="from")
+    to: Day | None = None
+    currency: Currency | None = None
+
+
+class RecoveryFilter(Paged):
+    """`opened_from` is included, `opened_to` is not."""
+
+    state: RecoveryState | None = None
+    invoice_id: InvoiceId | None = None
+    subscription_id: SubscriptionId | None = None
+    customer_id: CustomerId | None = None
+    currency: Currency | None = None
+    opened_from: Instant | None = None
+    opened_to: Instant | None = None
+
+
+class TaskFilter(Paged):
+    """Which tasks."""
+
+    status: TaskStatus | None = None
+    task_type: TaskType | None = None
+    recovery_id: RowId | None = None
+
+
+class MerchantPage(Incoming):
+    """One page of merchants, newest first."""
+
+    limit: Limit = 50
+    cursor: CursorText | None = Field(None, description="next_cursor of the page before")
+
+
+class OneRecovery(Incoming):
+    """Which recovery."""
+
+    recovery_id: RowId
+
+
+class OneTask(Incoming):
+    """Which task: the id that the API gave, not the row's number."""
+
+    task_id: RowId
+
+
+class OneMerchant(Incoming):
+    """Which merchant."""
+
+    merchant_id: RowId
+
+
+class NoParameters(Incoming):
+    """Of an endpoint that takes none."""
+
+
+# ---- bodies ---------------------------------------------------------------------------------------------------------
+
+
+class TaskCreate(Body):
+    """A task to queue. A type that no worker handles ends in the dead letters."""
+
+    merchant_id: RowId | None = Field(None, description="required with a key of the platform")
+    task_type: TaskType
+    payload: dict[str, JsonValue] = Field(
+        description="what the task type's handler expects: ids, codes, amounts and times, never personal data; "
+        "at most 32 levels deep, no U+0000",
+    )
+    run_at: Instant | None = Field(None, description="business time; by default, and for a time that has passed, now")
+    unique_key: UniqueKey | None = Field(
+        None, description="while a task that was made here with this key is pending or running, no other is (409)"
+    )
+
+
+class UsageCreate(Body):
+    """Usage of a merchant's customer, for the ledger and for Stripe's meter."""
+
+    merchant_id: RowId | None = Field(None, description="required with a key of the platform")
+    customer_id: CustomerId
+    metric_type: MetricType = Field(
+        description="the ledger's name for what was used; the names of the recoveries' own numbers are refused"
+    )
+    amount: int = Field(ge=1, le=EXACT_MAX, description="how much, in the meter's unit")
+    event_name: EventName = Field(description="the Stripe meter's event_name")
+    timestamp: Instant | None = Field(
+        None, description="when it was used, by default now; Stripe takes 35 days back and 5 minutes ahead"
+    )
+
+
+# ---- answers --------------------------------------------------------------------------------------------------------
+
+
+class Page(Outgoing, Generic[T]):
+    """One page; `next_cursor` is null on the last."""
+
+    data: list[T]
+    next_cursor: str | None
+
+
+class Sum(Outgoing):
+    """Money, and how many recoveries it is of."""
+
+    amount: int
+    count: int
+
+
+class Money(Outgoing):
+    """The recoveries' numbers in one currency."""
+
+    currency: str
+    failed: Sum = Field(description="every recovery that was opened: what was due")
+    recovered: Sum
+    exhausted: Sum
+    stopped: Sum
+    attempts: int
+    messages: int
+
+
+class Totals(Money):
+    """The numbers over all time."""
+
+    at_risk: Sum = Field(description="failed less recovered, exhausted and stopped: the recoveries that go on")
+    recovery_rate: float | None = Field(description="recovered ÷ failed, by amount; null when nothing has failed")
+
+
+class Capped(Outgoing):
+    """A count that stops at 10,000; `more` says that it did."""
+
+    count: int = Field(ge=0, le=10_000)
+    more: bool
+
+
+class QueueHealth(Outgoing):
+    """The queue: `due` tasks are pending ones whose time has come."""
+
+    due: Capped
+    pending: Capped
+    running: Capped
+    dead: Capped
+    oldest_due_seconds: float | None = Field(description="how long the oldest due task has waited; null without one")
+
+
+class Stats(Outgoing):
+    """Everything for a dashboard's first screen. One entry per currency: currencies are never added up."""
+
+    merchant_id: UUID | None = Field(description="null: all merchants")
+    as_of: datetime
+    money: list[Totals]
+    queue: QueueHealth
+
+
+class DailyMoney(Money):
+    """The numbers of one day (UTC)."""
+
+    date: date
+
+
+class Daily(Outgoing):
+    """One entry per day and currency in which something happened, oldest first."""
+
+    merchant_id: UUID | None = Field(description="null: all merchants")
+    from_: date = Field(alias="from")
+    to: date
+    data: list[DailyMoney]
+
+
+class Recovery(Outgoing):
+    """A failed invoice, and where its recovery is."""
+
+    id: UUID
+    merchant_id: str
+    invoice_id: str
+    subscription_id: str | None
+    customer_id: str | None
+    state: RecoveryState
+    end_reason: str | None
+    stop_requested: str | None
+    amount_due: int
+    currency: str
+    amount_recovered: int
+    recovered_by: Literal["retry", "message"] | None
+    decline_cause: str | None
+    policy_id: UUID
+    opened_at: datetime
+    next_attempt_at: datetime | None
+    closed_at: datetime | None
+    updated_at: datetime
+
+
+class Attempt(Outgoing):
+    """One try to collect, by The Citadel or by Stripe."""
+
+    id: UUID
+    origin: Literal["citadel", "stripe"]
+    number: int
+    result: Literal["started", "succeeded", "declined", "requires_action", "failed", "abandoned", "unknown"]
+    amount: int
+    currency: str
+    payment_method_id: str | None
+    card_network: str | None
+    card_country: str | None
+    payment_intent_id: str | None
+    charge_id: str | None
+    error_code: str | None
+    decline_code: str | None
+    advice_code: str | None
+    network_decline_code: str | None
+    network_advice_code: str | None
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class TimelineEntry(Outgoing):
+    """What happened to a recovery, by which rule, and what comes next."""
+
+    at: datetime
+    kind: str
+    from_state: RecoveryState | None
+    to_state: RecoveryState | None
+    rule: str
+    explanation: str
+    detail: dict[str, Any]
+    next_step: str | None
+    next_at: datetime | None
+
+
+class RecoveryStory(Recovery):
+    """A recovery with everything that was tried and everything that happened, oldest first."""
+
+    attempts: list[Attempt]
+    timeline: list[TimelineEntry]
+
+
+class Activity(TimelineEntry):
+    """A line of a timeline, and whose it is."""
+
+    id: int
+    recovery_id: UUID
+    merchant_id: str
+
+
+class Task(Outgoing):
+    """A task of the queue. `version` changes with every change of the task."""
+
+    id: UUID
+    merchant_id: str
+    task_type: str
+    payload: dict[str, Any]
+    status: TaskStatus
+    run_at: datetime
+    created_at: datetime
+    recovery_id: UUID | None
+    unique_key: str | None
+    attempts: int
+    max_attempts: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    last_error: str | None
+    version: str
+
+
+class Merchant(Outgoing):
+    """A connected account; its tokens stay in the database."""
+
+    id: UUID
+    stripe_connect_id: str
+    tier: str | None
+    status: Literal["active", "disconnected", "deauthorized"]
+    livemode: bool | None
+    created_at: datetime
+    connected_at: datetime | None
+    disconnected_at: datetime | None
+
+
+class Usage(Outgoing):
+    """Usage that is in the ledger; the task reports it to Stripe."""
+
+    id: UUID
+    merchant_id: str
+    customer_id: str
+    metric_type: str
+    amount: int
+    event_name: str
+    timestamp: datetime
+    created_at: datetime
+    task_id: UUID
+
+
+class FieldError(BaseModel):
+    """One thing that is wrong."""
+
+    field: str
+    message: str
+
+
+class ProblemDetails(BaseModel):
+    """An error (RFC 9457). `type` is stable; `errors` is there when single fields are wrong."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: UUID
+    errors: list[FieldError] | None = None

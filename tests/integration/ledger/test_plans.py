@@ -1,0 +1,165 @@
+"""What the planner makes of the API's statements, over tables that are big enough for it to care."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from services.ledger import store
+from services.ledger.pagination import ById, ByTime
+from services.ledger.store import Select
+from shared.database import Database
+from shared.recoveries import RecoveryState
+from shared.tasks import TaskStatus
+
+MERCHANT = "00000000-0000-4000-8000-000000000007"
+SMALL = "00000000-0000-4000-8000-000000000008"
+SOME_ID = UUID(MERCHANT)
+SOON = ByTime(datetime(2026, 1, 2, tzinfo=UTC), SOME_ID)
+
+# 200 merchants, one of which has half of everything. Of the tasks 1 in 500 is dead and 1 in 250 pending, of the
+# recoveries 1 in 1,000 goes on.
+FILL = """
+CREATE FUNCTION pg_temp.merchant(n bigint) RETURNS text LANGUAGE sql AS $$
+    SELECT '00000000-0000-4000-8000-' || lpad((CASE n % 2 WHEN 1 THEN 7 ELSE n % 400 END)::text, 12, '0')
+$$;
+SET session_replication_role = replica;
+INSERT INTO merchants (id, stripe_connect_id, created_at)
+    SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, 'acct_' || n, now() - n * interval '1 h'
+    FROM generate_series(1, 2000) AS n;
+INSERT INTO scheduled_tasks (merchant_id, task_type, payload, status, recovery_id, run_at)
+    SELECT pg_temp.merchant(n), 'job', '{}',
+        CASE WHEN n % 500 = 7 THEN 'dead' WHEN n % 250 = 7 THEN 'pending' ELSE 'succeeded' END,
+        ('00000000-0000-4000-9000-' || lpad((n / 5)::text, 12, '0'))::uuid,
+        '2026-01-01'::timestamptz + n * interval '1 s'
+    FROM generate_series(1, 40000) AS n;
+INSERT INTO recoveries (merchant_id, invoice_id, subscription_id, customer_id, amount_due, currency, policy_id,
+        opened_at, state, closed_at, end_reason)
+    SELECT pg_temp.merchant(n), 'in_' || n, 'sub_' || n / 3, 'cus_' || n / 5,
+        100, 'usd', (SELECT id FROM policies LIMIT 1), '2026-01-01'::timestamptz + n * interval '1 min',
+        CASE WHEN n % 1000 = 7 THEN 'waiting' ELSE 'stopped' END,
+        CASE WHEN n % 1000 = 7 THEN NULL ELSE now() END,
+        CASE WHEN n % 1000 = 7 THEN NULL ELSE 'voided' END
+    FROM generate_series(1, 20000) AS n;
+INSERT INTO recovery_timeline (recovery_id, merchant_id, kind, rule, explanation)
+    SELECT id, merchant_id, 'opened', 'r', 'e' FROM recoveries, generate_series(1, 2);
+INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key, amount, currency)
+    SELECT id, merchant_id, 'citadel', 1, id::text, 100, 'usd' FROM recoveries;
+INSERT INTO usage_logs (merchant_id, metric_type, amount)
+    SELECT pg_temp.merchant(n), 'api.calls', 1
+    FROM generate_series(1, 20000) AS n;
+INSERT INTO daily_metrics (merchant_id, metric_date, currency)
+    SELECT '00000000-0000-4000-8000-' || lpad(m::text, 12, '0'), '2025-01-01'::date + d, 'usd'
+    FROM generate_series(1, 400) AS m, generate_series(0, 400, 8) AS d;
+INSERT INTO merchant_totals (merchant_id, currency)
+    SELECT '00000000-0000-4000-8000-' || lpad(m::text, 12, '0'), 'usd' FROM generate_series(1, 2000) AS m;
+SET session_replication_role = DEFAULT;
+"""
+
+LISTS: dict[str, Select] = {
+    "merchants": store.select_merchants(51),
+    "merchants, next page": store.select_merchants(51, before=SOON),
+    "one merchant": store.select_merchants(1, SOME_ID),
+    "recoveries": store.select_recoveries(51, None, {}),
+    "recoveries, next page": store.select_recoveries(51, None, {"before": SOON}),
+    "recoveries of a merchant": store.select_recoveries(51, None, {"merchant_id": MERCHANT, "before": SOON}),
+    "waiting recoveries of a merchant": store.select_recoveries(
+        51, RecoveryState.WAITING, {"merchant_id": MERCHANT, "before": SOON}
+    ),
+    "stopped recoveries of a merchant": store.select_recoveries(51, RecoveryState.STOPPED, {"merchant_id": MERCHANT}),
+    "recoveries of a customer": store.select_recoveries(51, None, {"merchant_id": MERCHANT, "customer_id": "cus_9"}),
+    "recoveries of a subscription": store.select_recoveries(51, None, {"subscription_id": "sub_9"}),
+    "recoveries of an invoice": store.select_recoveries(51, None, {"invoice_id": "in_9"}),
+    "one recovery": store.select_recoveries(1, None, {"id": SOME_ID, "merchant_id": MERCHANT}),
+    "activity": store.select_activity(51, None, ById(30_000)),
+    "activity of a merchant": store.select_activity(51, MERCHANT, ById(30_000)),
+    "timeline": Select(store.TIMELINE_OF_RECOVERY, [SOME_ID, MERCHANT]),
+    "attempts": Select(store.ATTEMPTS_OF_RECOVERY, [SOME_ID, MERCHANT]),
+    "tasks": store.select_tasks(51, None, {"before": ById(30_000)}),
+    "tasks of a merchant": store.select_tasks(51, None, {"merchant_id": MERCHANT, "before": ById(30_000)}),
+    "dead tasks": store.select_tasks(51, TaskStatus.DEAD, {}),
+    "dead tasks of a merchant": store.select_tasks(51, TaskStatus.DEAD, {"merchant_id": MERCHANT}),
+    "pending tasks of a merchant": store.select_tasks(51, TaskStatus.PENDING, {"merchant_id": MERCHANT}),
+    "running tasks": store.select_tasks(51, TaskStatus.RUNNING, {}),
+    "tasks of a recovery": store.select_tasks(51, None, {"recovery_id": SOME_ID}),
+    "one task": store.select_tasks(1, None, {"id": SOME_ID, "merchant_id": MERCHANT}),
+    "days of a merchant": store.select_daily(date(2025, 3, 1), date(2025, 3, 30), MERCHANT, None),
+    "days of all merchants": store.select_daily(date(2025, 3, 1), date(2025, 3, 30), None, None),
+    "totals of a merchant": Select(store.MERCHANT_TOTALS, [MERCHANT]),
+    "queue": Select(store.PLATFORM_QUEUE, []),
+    "queue of a merchant": Select(store.MERCHANT_QUEUE, [MERCHANT]),
+}
+
+
+def scans(plan: Any) -> list[tuple[str, str]]:
+    """(kind of node, table) of every node of a plan that reads a table."""
+    found = [(plan["Node Type"], plan["Relation Name"])] if "Relation Name" in plan else []
+    for child in plan.get("Plans", []):
+        found += scans(child)
+    return found
+
+
+def rows_read(plan: Any) -> float:
+    """How many rows the plan's nodes took from tables, those that a filter dropped among them."""
+    own = 0.0
+    if "Relation Name" in plan:
+        own = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
+    return own + sum(rows_read(child) for child in plan.get("Plans", []))
+
+
+async def explain(database: Database, select: Select) -> Any:
+    """The plan that a connection uses again and again: made without looking at the values."""
+    async with database.transaction() as db:
+        await db.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        (explained,) = await db.fetchval(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {select.sql}",
+            *select.arguments,
+        )
+        return explained["Plan"]
+
+
+@pytest.fixture
+async def full(database: Database) -> Database:
+    """The tables, filled and analyzed."""
+    async with database.transaction() as db:
+        await db.execute(FILL)
+        await db.execute("ANALYZE")
+    return database
+
+
+async def test_no_list_and_no_number_scans_a_table(full: Database) -> None:
+    wrong = {}
+    for name, select in LISTS.items():
+        plan = await explain(full, select)
+        sequential = [table for kind, table in scans(plan) if kind == "Seq Scan" and table != "test_clock"]
+        if sequential or rows_read(plan) > 2_000:
+            wrong[name] = (scans(plan), rows_read(plan))
+    assert wrong == {}
+
+
+async def test_the_numbers_of_the_first_screen_never_touch_the_book(full: Database) -> None:
+    for select in (
+        Select(store.MERCHANT_TOTALS, [MERCHANT]),
+        Select(store.PLATFORM_TOTALS, []),
+        Select(store.PLATFORM_QUEUE, []),
+        Select(store.MERCHANT_QUEUE, [MERCHANT]),
+        LISTS["days of a merchant"],
+        LISTS["days of all merchants"],
+    ):
+        tables = {table for _, table in scans(await explain(full, select))}
+        assert tables <= {"merchant_totals", "daily_metrics", "scheduled_tasks", "test_clock"}
+
+
+async def test_a_count_reads_no_more_rows_of_the_queue_than_its_cap(full: Database) -> None:
+    async with full.transaction() as db:
+        await db.execute(
+            "INSERT INTO scheduled_tasks (merchant_id, task_type, payload) SELECT $1, 'job', '{}' "
+            "FROM generate_series(1, 30000)",
+            MERCHANT,
+        )
+        await db.execute("ANALYZE scheduled_tasks")
+    small = Select(store.MERCHANT_QUEUE, [SMALL])
+    assert rows_read(await explain(full, small)) < 1_000
+    for select in (LISTS["queue"], LISTS["queue of a merchant"]):
+        assert rows_read(await explain(full, select)) < 2 * 10_001 + 1_000
