@@ -25,7 +25,7 @@ _KEPT_FIELDS = frozenset({"logger_name", "worker_name"})
 _MASKED_TEXT = re.compile(
     r"(?P<kept>\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b)"  # a uuid may look like a card number
     r"|(?<=://)[^\s/@]*:[^\s/@]*@"  # a login in a URL
-    r"|[\w.+-]{1,64}(?:@|%40)[\w-]+(\.[\w-]+)+"  # an email address
+    r"|[\w.!#$%&'*+/=?^`{|}~-]{1,64}(?:@|%40)[\w-]+(\.[\w-]+)+"  # an email address (RFC 5322's atoms)
     r"|\b(sk|rk|pk)_(live|test)_\w+|\bwhsec_\w+|\bre_[A-Za-z0-9]{8,}_\w+|\bctdl_[\w-]+"  # keys
     r"|\b(ac|rt)_[A-Za-z0-9]{8,}|\b\w+_secret_\w+"  # OAuth codes and refresh tokens, client secrets
     r"|(?i:bearer\s+)\S+"

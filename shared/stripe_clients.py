@@ -1,7 +1,8 @@
 """One Stripe client per merchant, and one for the platform; nothing global.
 
 Every client shares one HTTP session, a pinned API version and a time-out. The SDK repeats nothing by itself: a
-repeat is a decision of the engine, under the same idempotency key, so `max_network_retries` is 0.
+repeat is a decision of the engine, under the same idempotency key, so `max_network_retries` is 0. (aiohttp sends a
+GET once more when the server closed the connection; never a POST.)
 """
 
 import re

@@ -1,0 +1,1 @@
+"""Who may do what: merchants connect and disconnect their Stripe accounts; API keys."""

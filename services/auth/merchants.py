@@ -1,0 +1,102 @@
+"""A merchant comes and goes: each is one transaction, with everything that follows from it.
+
+never seen ──connect──> active ──disconnect──> disconnected ──connect──> active
+                          └──(the ingress, told by Stripe)──> deauthorized ──connect──> active
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from uuid import UUID
+
+from services.auth import store, tokens
+from services.auth.oauth import GrantAnswer
+from shared import recoveries, tasks
+from shared.clock import business_now
+from shared.crypto import KeyRing
+from shared.database import Connection
+from shared.recoveries import Entry
+
+_DIGEST_HOUR = time(8, tzinfo=UTC)
+_GONE = "merchant_gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A merchant that is active now. `is_new=False`: it was here before, and kept its id."""
+
+    merchant_id: str
+    stripe_connect_id: str
+    livemode: bool
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """A merchant that is not active any more, and the work that ended with it: nothing when it had been before.
+
+    `status` is disconnected, or deauthorized when Stripe told us first.
+    """
+
+    merchant_id: str
+    stripe_connect_id: str
+    status: str
+    recoveries_stopped: int
+    tasks_canceled: int
+
+
+def next_digest_at(now: datetime) -> datetime:
+    """The first Monday 08:00 UTC after `now` (aware)."""
+    day = now.astimezone(UTC).date()
+    monday = datetime.combine(day + timedelta(days=-day.weekday() % 7), _DIGEST_HOUR)
+    return monday if monday > now else monday + timedelta(days=7)
+
+
+async def connect(db: Connection, ring: KeyRing, granted: GrantAnswer, asked_at: datetime) -> Connected:
+    """Make the merchant, or make it active again under its old id, and queue its first digest.
+
+    `asked_at` is the business's now of before Stripe was asked.
+    """
+    account = granted.stripe_user_id
+    access, refresh = (
+        secret.get_secret_value() if secret else None for secret in (granted.access_token, granted.refresh_token)
+    )
+    merchant_id, is_new = await store.save_grant(
+        db,
+        store.Grant(
+            account,
+            tokens.seal(ring, access, account, "access_token"),
+            tokens.seal(ring, refresh, account, "refresh_token"),
+            granted.scope,
+            granted.livemode,
+            asked_at,
+        ),
+    )
+    digest = tasks.NewTask(
+        merchant_id,
+        "send_weekly_digest",
+        run_at=next_digest_at(await business_now(db)),
+        unique_key=f"send_weekly_digest:{merchant_id}",
+    )
+    await tasks.enqueue(db, digest)
+    return Connected(merchant_id, account, granted.livemode, is_new)
+
+
+async def disconnect(db: Connection, merchant_id: UUID) -> Disconnected | None:
+    """End all work for a merchant and wipe its tokens; None when there is no such merchant.
+
+    An attempt in flight is not ended, for the charge may have happened: its recovery is told to stop, and the
+    attempt's outcome is still written down. To repeat it is safe.
+    """
+    merchant = await store.lock_merchant(db, merchant_id)
+    if merchant is None:
+        return None
+    status = merchant.status
+    if status == "active":
+        status = await store.disconnect(db, merchant.id)
+    stopped = 0
+    for recovery_id in await store.lock_open_recoveries(db, merchant.id):
+        entry = Entry("closed", _GONE, "The merchant was disconnected.")
+        stopped += await recoveries.request_stop(db, recovery_id, _GONE, entry)
+    # After the recoveries: whoever holds one may be waiting for its tasks.
+    canceled = await tasks.cancel_of_merchant(db, merchant.id, "the merchant was disconnected")
+    return Disconnected(merchant.id, merchant.stripe_connect_id, status, stopped, canceled)
