@@ -133,11 +133,12 @@ WHERE recovery_id = $1 AND task_type = 'notify_action_required' AND status = 'pe
 RETURNING id
 """
 
-# The tokens are wiped unread: this role cannot see them.
+# The tokens are wiped unread: this role cannot see them. A merchant that disconnected here stays `disconnected` when
+# Stripe's event about it arrives.
 DEAUTHORIZE = """
 UPDATE merchants
 SET status = 'deauthorized', access_token = NULL, refresh_token = NULL, disconnected_at = citadel_now()
-WHERE id = $1::text::uuid AND status <> 'deauthorized'
+WHERE id = $1::text::uuid AND status = 'active'
 """
 
 

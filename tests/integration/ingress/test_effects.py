@@ -243,6 +243,12 @@ async def test_a_deauthorization_from_before_the_merchant_connected_anew_is_left
     assert await world.value("SELECT state FROM recoveries WHERE id = $1", recovery_id) == "open"
 
 
+async def test_a_merchant_that_disconnected_here_stays_disconnected(world: World) -> None:
+    await world.execute("UPDATE merchants SET status = 'disconnected', access_token = NULL, refresh_token = NULL")
+    await world.happen("account.application.deauthorized", {"id": "ca_1"})
+    assert await world.value("SELECT status FROM merchants") == "disconnected"
+
+
 async def test_a_second_deauthorization_does_not_move_the_time_of_the_first(world: World) -> None:
     await world.happen("account.application.deauthorized", {"id": "ca_1"})
     first = await world.value("SELECT disconnected_at FROM merchants")
