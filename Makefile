@@ -10,11 +10,11 @@ help: ## list the targets
 
 .PHONY: demo
 demo: .venv/demo ## the whole system on one machine: 2,000 renewals, 30 days in a minute (KEEP=1 leaves it running)
-	$(BIN)/citadel demo $(if $(KEEP),--keep) $(DEMO)
+	@$(BIN)/citadel demo $(if $(KEEP),--keep) $(DEMO)
 
 .PHONY: up
 up: .venv/demo ## the four services on this machine, with your settings (.env) and an embedded PostgreSQL
-	$(BIN)/citadel up
+	@$(BIN)/citadel up
 
 .PHONY: test
 test: .venv/dev ## every test that needs no Docker
@@ -51,14 +51,20 @@ clean: ## remove what the targets above made (.venv, .citadel, caches)
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "The Citadel needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 …" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv
+
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The project itself. setuptools warns about every editable install; the warning is of no use here.
+INSTALL_PROJECT := PYTHONWARNINGS=ignore $(INSTALL) --no-deps --no-build-isolation -e .
 
 .venv/demo: requirements/demo.txt pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "installing $< into .venv"
+	@$(INSTALL) --require-hashes -r $<
+	@$(INSTALL_PROJECT)
 	@touch $@
 
 .venv/dev: requirements/dev.txt pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "installing $< into .venv"
+	@$(INSTALL) --require-hashes -r $<
+	@$(INSTALL_PROJECT)
 	@touch $@ .venv/demo

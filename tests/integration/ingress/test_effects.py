@@ -189,7 +189,10 @@ async def test_a_stop_while_an_attempt_is_in_flight_is_noted_and_cancels_what_wo
     await world.happen(kind, resource)
     recovery = await world.recovery()
     assert (recovery["state"], recovery["stop_requested"]) == ("attempting", reason)
-    assert {status for _, status, _ in await world.tasks()} == {"canceled"}
+    # No message follows. One run, due now, is left to learn what became of the attempt (the janitor queues it for a
+    # merchant that is gone, whose tasks were all canceled).
+    left = [(type_, due) for type_, status, due in await world.tasks() if status != "canceled"]
+    assert left == ([] if reason == "merchant_gone" else [("dunning_retry", True)])
     (last,) = await world.rows(
         "SELECT kind FROM recovery_timeline WHERE rule = $1 AND recovery_id = $2", reason, recovery_id
     )
