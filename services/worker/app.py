@@ -1,0 +1,102 @@
+"""The worker put together: the engine, its upkeep, and the port that tells how it is."""
+
+import asyncio
+import os
+import socket
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+from aiohttp import web
+
+from services.worker.email import EmailSender, PrintingSender, ResendSender
+from services.worker.engine import Engine, Pace
+from services.worker.handler import Handlers
+from services.worker.handlers import discover
+from services.worker.janitor import UPKEEP, Rescuer
+from services.worker.periodic import PeriodicRunner
+from services.worker.remote import Outside
+from services.worker.settings import WorkerSettings
+from shared.database import Database
+from shared.http import Problem, make_app, serving
+from shared.logging import get_logger
+from shared.stripe_clients import StripeClientFactory
+
+log = get_logger(__name__)
+
+
+def worker_name() -> str:
+    """Unique among all workers that ever lived: host, process, and a random part for a reused pid."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+
+def pace_of(settings: WorkerSettings) -> Pace:
+    """The loop's pace as it was set."""
+    return Pace(
+        concurrency=settings.worker_concurrency,
+        batch=settings.worker_batch,
+        lease=settings.lease,
+        poll=(settings.worker_poll_min_seconds, settings.worker_poll_max_seconds),
+        grace_seconds=settings.shutdown_grace_seconds,
+    )
+
+
+@asynccontextmanager
+async def going_outside(settings: WorkerSettings) -> AsyncIterator[Outside]:
+    """The remote services, for the life of the block."""
+    async with StripeClientFactory.open(settings) as stripe, aiohttp.ClientSession() as session:
+        yield Outside(stripe, make_email_sender(settings, session))
+
+
+def make_email_sender(settings: WorkerSettings, session: aiohttp.ClientSession) -> EmailSender:
+    """Resend where there is a key for it; otherwise emails are printed, and the log says so once."""
+    if settings.resend_api_key is None:
+        log.warning("emails_are_printed", why="CITADEL_RESEND_API_KEY is not set: no email is sent")
+        return PrintingSender()
+    return ResendSender(
+        session,
+        settings.resend_base,
+        settings.resend_api_key,
+        settings.email_from,
+        settings.resend_timeout_seconds,
+    )
+
+
+def make_worker_app(database: Database, engine: Engine, stuck_seconds: float) -> web.Application:
+    """Health and metrics. `/healthz` is a 503 when the loop has not turned for `stuck_seconds`."""
+    app = make_app("worker", database)
+
+    @web.middleware
+    async def alive(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if request.path == "/healthz" and engine.seconds_since_turn > stuck_seconds:
+            since = round(engine.seconds_since_turn)
+            raise Problem(503, "loop-stuck", f"The worker's loop has not turned for {since} s; restart the process.")
+        return await handler(request)
+
+    app.middlewares.append(alive)
+    return app
+
+
+async def run(settings: WorkerSettings, database: Database, stop: asyncio.Event) -> None:
+    """Work, keep up and answer for it until `stop` is set; running tasks are finished or given back."""
+    handlers: Handlers = discover()
+    async with going_outside(settings) as outside:
+        engine = Engine(worker_name(), database, handlers, outside, pace_of(settings))
+        rescuer = Rescuer(database, handlers, every_seconds=min(5.0, settings.worker_lease_seconds / 3))
+        periodic = PeriodicRunner(database, UPKEEP)
+        app = make_worker_app(database, engine, settings.worker_stuck_seconds)
+        async with (
+            serving(app, settings.host, settings.worker_port, grace_seconds=1.0),
+            asyncio.TaskGroup() as group,
+        ):
+            upkeep = [
+                group.create_task(rescuer.run(), name="rescuer"),
+                group.create_task(periodic.run(), name="periodic"),
+            ]
+            await engine.run(stop)
+            for task in upkeep:
+                task.cancel()
+    log.info("stopped")

@@ -1,0 +1,300 @@
+"""What `dunning_retry` does at Stripe: read the truth, decide, and pay if the rules say so about that reading.
+
+An attempt of ours that has no outcome is settled first:
+
+    paid, or still to be attempted ──> the same request with the same key: Stripe replays what happened, or it happens
+    not to be attempted any more ────> the key is spent on a request that changes nothing: it was free (nothing had
+                                       happened, and never will), or taken: then what happened is read
+    older than Stripe keeps keys ────> what happened is read
+
+What is read are the invoice's charges; whose each is, its event says, which names the key of the request behind it.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import assert_never
+
+import stripe
+
+from services.worker import stripe_calls
+from services.worker.dunning.dossier import KEYS_ARE_KEPT, Dossier, KnownAttempt
+from services.worker.errors import MerchantUnreachable, Refused, RetryLater
+from services.worker.invoices import Reading, SeenCharge
+from services.worker.recovery import AttemptNow, AttemptResult, Card, Decline, EndReason, Reason
+from services.worker.remote import Remote
+from services.worker.stripe_calls import Declined, Inconclusive, NotPayable, Paid, PayOutcome, RequiresAction
+
+INVOICE_MISSING = "invoice_missing"
+# An event is there within seconds; a charge whose event is still missing after this long is nobody's we can name.
+EVENTS_ARE_LATE = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """There is nothing to do; `why` is for the log."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What to do. `attempt` is ours without an outcome; `fresh`: its row was committed just now, nothing was sent."""
+
+    dossier: Dossier
+    attempt: KnownAttempt | None = None
+    fresh: bool = False
+
+
+Plan = Nothing | Work
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How an attempt of ours ended, and how that is known. `called`: a request to pay was sent, now or before."""
+
+    result: AttemptResult
+    how: str
+    called: bool = True
+    error_code: str | None = None
+    decline: Decline | None = None
+    payment_intent_id: str | None = None
+    charge_id: str | None = None
+    payment_method_id: str | None = None
+    card: Card | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What was read, and how the attempt ended if there was one. `reason` is the decision that it was made by."""
+
+    reading: Reading
+    seen: tuple[SeenCharge, ...]
+    attempt: KnownAttempt | None = None
+    settled: Settled | None = None
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """Neither the invoice nor what became of an attempt can be read any more; the recovery ends."""
+
+    end_reason: str
+    text: str
+    attempt: KnownAttempt | None = None
+    may_have_paid: bool = False
+
+
+Outcome = Nothing | Collected | Unreachable
+
+
+async def collect(remote: Remote, work: Work) -> Outcome:
+    """Do what the plan asks. Raises RetryLater when Stripe does not say; the attempt's row stays as it is."""
+    dossier = work.dossier
+    # An attempt without an outcome is worth a try to read it, whatever our own row says of the merchant.
+    if dossier.account is None or (not dossier.merchant_active and work.attempt is None):
+        return _gone(work)
+    client = remote.stripe.for_merchant(dossier.account)
+    try:
+        return await _collect(client, remote, work)
+    except MerchantUnreachable:
+        return _gone(work)
+    except Refused as refused:
+        if refused.status == 404:
+            text = "Stripe does not know the invoice."
+            return Unreachable(INVOICE_MISSING, text, work.attempt, may_have_paid=not work.fresh)
+        raise
+
+
+def _gone(work: Work) -> Unreachable:
+    text = "The merchant's account cannot be reached any more."
+    return Unreachable(EndReason.MERCHANT_GONE, text, work.attempt, may_have_paid=not work.fresh)
+
+
+async def _collect(client: stripe.StripeClient, remote: Remote, work: Work) -> Collected:
+    dossier, attempt = work.dossier, work.attempt
+    reading = await stripe_calls.read_invoice(client, dossier.invoice_id)
+    seen = await _unrecorded(client, dossier, reading)
+    failures = tuple(each for each in seen if each.result is not AttemptResult.SUCCEEDED)
+    if attempt is None:
+        return Collected(reading, seen)
+    decision = dossier.decide(reading, failures, without=attempt.id)
+    if isinstance(decision, AttemptNow):
+        return await _pay(client, remote, work, attempt, reading, seen, decision.reason)
+    if work.fresh:
+        settled = Settled(AttemptResult.ABANDONED, "the rules say otherwise now", called=False)
+        return Collected(reading, seen, attempt, settled)
+    return await _settle(client, remote, dossier, attempt, reading, seen)
+
+
+async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Reading) -> tuple[SeenCharge, ...]:
+    """What was tried with the invoice and has no row yet, by whomever."""
+    known = dossier.known_charges
+    found: list[SeenCharge] = []
+    for payment_intent, latest in reading.payment_intents:
+        if latest is not None and latest not in known:
+            charges = await stripe_calls.charges_of(client, payment_intent)
+            found += [charge for charge in charges if charge.charge_id not in known]
+    if reading.awaiting_action is not None:
+        payment_intent, method = reading.awaiting_action
+        waiting = (AttemptResult.REQUIRES_ACTION, method)
+        if all((each.past.result, each.past.payment_method_id) != waiting for each in dossier.attempts):
+            amount = reading.truth.amount_remaining
+            found.append(
+                SeenCharge(None, payment_intent, dossier.now, amount, AttemptResult.REQUIRES_ACTION, method, None, None)
+            )
+    return tuple(found)
+
+
+# --- The attempt ------------------------------------------------------------------------------------------------------
+
+
+async def _pay(
+    client: stripe.StripeClient,
+    remote: Remote,
+    work: Work,
+    attempt: KnownAttempt,
+    reading: Reading,
+    seen: tuple[SeenCharge, ...],
+    reason: Reason | None,
+) -> Collected:
+    """Send the request to pay, for the first time or once more, and understand the answer."""
+    dossier = work.dossier
+    if not work.fresh and dossier.now - attempt.past.at >= KEYS_ARE_KEPT:
+        return await _by_reading(client, dossier, attempt, reading, seen, "its key is no longer kept", spent=False)
+    key = _key(attempt)
+    answer = await stripe_calls.pay(client, dossier.invoice_id, key, remote.lease)
+    how = "Stripe's answer" if work.fresh else "Stripe's answer to the same key"
+    match answer:
+        case Inconclusive(code):
+            return await _by_reading(client, dossier, attempt, reading, seen, code, spent=True)
+        case Paid():
+            reading = answer.reading
+            seen = await _unrecorded(client, dossier, reading)
+        case NotPayable():
+            # Something has changed since the reading; what exactly, only another one tells.
+            reading = await stripe_calls.read_invoice(client, dossier.invoice_id)
+            seen = await _unrecorded(client, dossier, reading)
+        case Declined() | RequiresAction():
+            pass
+        case _:
+            assert_never(answer)
+    return Collected(reading, seen, attempt, _settled(answer, reading, how), reason)
+
+
+def _key(attempt: KnownAttempt) -> str:
+    if attempt.key is None:
+        raise ValueError(f"attempt {attempt.id} is ours and has no key")
+    return attempt.key
+
+
+def _settled(answer: PayOutcome, reading: Reading, how: str) -> Settled:
+    truth = reading.truth
+    match answer:
+        case Paid():
+            charged = reading.payment_intents[-1] if reading.payment_intents else (None, None)
+            return Settled(
+                AttemptResult.SUCCEEDED,
+                how,
+                payment_intent_id=charged[0],
+                charge_id=charged[1],
+                payment_method_id=truth.payment_method_id,
+                card=truth.card,
+            )
+        case Declined(decline):
+            return Settled(
+                AttemptResult.DECLINED,
+                how,
+                decline=decline,
+                payment_intent_id=answer.payment_intent_id,
+                charge_id=answer.charge_id,
+                payment_method_id=answer.payment_method_id or truth.payment_method_id,
+                card=answer.card or truth.card,
+            )
+        case RequiresAction(payment_intent_id, method):
+            return Settled(
+                AttemptResult.REQUIRES_ACTION,
+                how,
+                error_code=stripe_calls.NEEDS_ACTION,
+                payment_intent_id=payment_intent_id,
+                payment_method_id=method or truth.payment_method_id,
+                card=truth.card,
+            )
+        case NotPayable(code):
+            return Settled(
+                AttemptResult.FAILED,
+                how,
+                error_code=code or "not_payable",
+                payment_method_id=truth.payment_method_id,
+                card=truth.card,
+            )
+        case Inconclusive():
+            raise ValueError("an inconclusive answer is settled by reading")
+    assert_never(answer)
+
+
+# --- An attempt without an outcome ------------------------------------------------------------------------------------
+
+
+async def _settle(
+    client: stripe.StripeClient,
+    remote: Remote,
+    dossier: Dossier,
+    attempt: KnownAttempt,
+    reading: Reading,
+    seen: tuple[SeenCharge, ...],
+) -> Collected:
+    """Find out how an attempt ended that must not be made (any more)."""
+    if dossier.now - attempt.past.at >= KEYS_ARE_KEPT:
+        return await _by_reading(client, dossier, attempt, reading, seen, "its key is no longer kept", spent=False)
+    if reading.truth.paid:
+        # Nothing can be charged any more, so asking again is safe, and the answer says whose payment it was.
+        return await _pay(client, remote, Work(dossier, attempt), attempt, reading, seen, None)
+    if await stripe_calls.spend_key(client, dossier.invoice_id, _key(attempt), remote.lease):
+        settled = Settled(AttemptResult.ABANDONED, "its key was free: it never reached Stripe", called=False)
+        return Collected(reading, seen, attempt, settled)
+    # The request has ended; the reading may be from before it did.
+    reading = await stripe_calls.read_invoice(client, dossier.invoice_id)
+    seen = await _unrecorded(client, dossier, reading)
+    return await _by_reading(client, dossier, attempt, reading, seen, "its key was used", spent=True)
+
+
+async def _by_reading(
+    client: stripe.StripeClient,
+    dossier: Dossier,
+    attempt: KnownAttempt,
+    reading: Reading,
+    seen: tuple[SeenCharge, ...],
+    why: str,
+    *,
+    spent: bool,
+) -> Collected:
+    """Settle the attempt by the invoice's charges. `spent`: its key was used, so its request was executed."""
+    reading = await stripe_calls.read_invoice(client, dossier.invoice_id)
+    seen = await _unrecorded(client, dossier, reading)
+    for charge in seen:
+        if charge.charge_id is None:
+            continue
+        key = await stripe_calls.key_behind(client, charge)
+        if key is None and charge.at >= attempt.past.at - EVENTS_ARE_LATE and dossier.now - charge.at < EVENTS_ARE_LATE:
+            raise RetryLater("stripe: a charge's event is not there yet", counts=False)
+        if key == attempt.key:
+            return Collected(reading, seen, attempt, _from_charge(charge, f"read from its charge, for {why}"))
+    if spent and reading.awaiting_action is not None and any(each.charge_id is None for each in seen):
+        intent, method = reading.awaiting_action
+        settled = _settled(RequiresAction(intent, method), reading, f"read from its payment intent, for {why}")
+        return Collected(reading, seen, attempt, settled)
+    result = AttemptResult.FAILED if spent else AttemptResult.ABANDONED
+    settled = Settled(result, f"no charge of it exists, read for {why}", called=spent, error_code=None)
+    return Collected(reading, seen, attempt, settled)
+
+
+def _from_charge(charge: SeenCharge, how: str) -> Settled:
+    return Settled(
+        charge.result,
+        how,
+        decline=charge.decline,
+        payment_intent_id=charge.payment_intent_id,
+        charge_id=charge.charge_id,
+        payment_method_id=charge.payment_method_id,
+        card=charge.card,
+    )

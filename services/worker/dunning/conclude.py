@@ -1,0 +1,274 @@
+"""What follows from what was collected: rows, the ledger, the timeline, and the next step, all in one transaction."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, assert_never
+
+from services.worker import metrics
+from services.worker.dunning import messages, store
+from services.worker.dunning.collect import Collected, Outcome, Settled, Unreachable
+from services.worker.dunning.dossier import STRIPE_NEXT, Dossier, KnownAttempt
+from services.worker.handler import Job
+from services.worker.invoices import Reading, SeenCharge
+from services.worker.recovery import (
+    AskNewMethod,
+    AttemptNow,
+    AttemptResult,
+    Close,
+    Decision,
+    EndReason,
+    MessageKind,
+    Reason,
+    RequireAction,
+    Wait,
+    classify,
+)
+from shared import recoveries, tasks
+from shared.database import Connection
+from shared.logging import get_logger
+from shared.money import Money
+from shared.recoveries import Entry, RecoveredBy, RecoveryState
+from shared.tasks import NewTask
+
+log = get_logger(__name__)
+
+MAX_ATTEMPTS = 15
+"""Tries of one `dunning_retry`: with its backoff they last for half a day of an outage at Stripe."""
+
+
+async def conclude(db: Connection, job: Job[Any], outcome: Outcome) -> None:
+    """Write what was collected and take the next step. The recovery is locked by the first statement."""
+    if job.recovery_id is None or not isinstance(outcome, Collected | Unreachable):
+        return
+    dossier = await store.open_dossier(db, job.merchant_id, job.recovery_id)
+    if dossier is None:
+        return
+    if isinstance(outcome, Unreachable):
+        await _end_unreachable(db, dossier, outcome)
+        return
+    if outcome.attempt is not None and outcome.settled is not None:
+        await _record_attempt(db, dossier, outcome.attempt, outcome.settled, outcome)
+    await _record_seen(db, dossier, outcome.reading, outcome.seen)
+    dossier = await store.open_dossier(db, job.merchant_id, job.recovery_id) or dossier
+    if dossier.state.ended:
+        return  # it ended while we were at Stripe; what we did there is written down
+    await _step(db, dossier, outcome.reading, dossier.decide(outcome.reading))
+
+
+# --- What happened ----------------------------------------------------------------------------------------------------
+
+
+async def _record_attempt(
+    db: Connection, dossier: Dossier, attempt: KnownAttempt, settled: Settled, outcome: Collected
+) -> None:
+    amount = outcome.reading.truth.amount_remaining
+    # Of a paid invoice nothing remains: what the attempt was about is what was due.
+    amount = amount if amount.amount > 0 else dossier.due
+    written = await store.settle_attempt(
+        db,
+        attempt.id,
+        settled.result,
+        amount,
+        payment_method_id=settled.payment_method_id,
+        card=settled.card,
+        payment_intent_id=settled.payment_intent_id,
+        charge_id=settled.charge_id,
+        error_code=settled.error_code,
+        decline=settled.decline,
+    )
+    if not written:
+        return
+    metrics.ATTEMPTS.labels(settled.result).inc()
+    if settled.called:
+        one = Money(1, dossier.due.currency)
+        await recoveries.book(db, dossier.merchant_id, "attempt", one, dossier.recovery_id)
+    await recoveries.record(db, dossier.recovery_id, _attempted(attempt, settled, outcome.reason, amount))
+
+
+def _attempted(attempt: KnownAttempt, settled: Settled, reason: Reason | None, amount: Money) -> Entry:
+    number = attempt.past.number
+    words = {
+        AttemptResult.SUCCEEDED: "the invoice was paid",
+        AttemptResult.DECLINED: "it was declined",
+        AttemptResult.REQUIRES_ACTION: "the bank asks the customer to authenticate",
+        AttemptResult.FAILED: "nothing was charged",
+        AttemptResult.ABANDONED: "it was not made",
+        AttemptResult.UNKNOWN: "its outcome cannot be read any more",
+        AttemptResult.STARTED: "it has begun",
+    }
+    detail: dict[str, Any] = {
+        "attempt": number,
+        "result": settled.result,
+        "how": settled.how,
+        "amount": amount.amount,
+        "currency": amount.currency,
+    }
+    known = {
+        "charge_id": settled.charge_id,
+        "payment_intent_id": settled.payment_intent_id,
+        "payment_method_id": settled.payment_method_id,
+        "error_code": settled.error_code,
+    }
+    detail |= {name: value for name, value in known.items() if value is not None}
+    said = ""
+    if settled.decline is not None:
+        understood = classify(settled.decline)
+        detail |= {"cause": understood.cause, "hard": understood.hard, "codes": _codes(settled)}
+        said = f" ({understood.why})"
+        if understood.unknown:
+            metrics.UNKNOWN_DECLINES.inc()
+            log.warning("unknown_decline", codes=_codes(settled))
+    if reason is not None:
+        detail["reason"] = reason.as_json()
+    rule = reason.rule if reason is not None else "settle_attempt"
+    return Entry("attempted", rule, f"Attempt {number}: {words[settled.result]}{said}.", detail)
+
+
+def _codes(settled: Settled) -> Mapping[str, str]:
+    said = settled.decline
+    if said is None:
+        return {}
+    codes = {
+        "code": said.code,
+        "decline_code": said.decline_code,
+        "advice_code": said.advice_code,
+        "network_decline_code": said.network_decline_code,
+        "network_advice_code": said.network_advice_code,
+    }
+    return {name: value for name, value in codes.items() if value is not None}
+
+
+async def _record_seen(db: Connection, dossier: Dossier, reading: Reading, seen: tuple[SeenCharge, ...]) -> None:
+    """Write down what others tried. Another's success is Stripe's own only where Stripe had announced it."""
+    known = {(each.past.result, each.past.payment_method_id) for each in dossier.attempts}
+    for charge in sorted(seen, key=lambda each: each.at):
+        match charge.result:
+            case AttemptResult.SUCCEEDED:
+                ours = any(each.past.result is AttemptResult.SUCCEEDED for each in await _attempts(db, dossier))
+                if not ours and dossier.stripe_collected(reading):
+                    await store.note_attempt(db, dossier, charge)
+            case AttemptResult.REQUIRES_ACTION:
+                after = {(each.past.result, each.past.payment_method_id) for each in await _attempts(db, dossier)}
+                if (charge.result, charge.payment_method_id) not in known | after:
+                    await store.note_attempt(db, dossier, charge)
+            case _:
+                await store.note_attempt(db, dossier, charge)
+
+
+async def _attempts(db: Connection, dossier: Dossier) -> tuple[KnownAttempt, ...]:
+    """The rows as they are by now, in this transaction."""
+    now = await store.open_dossier(db, dossier.merchant_id, dossier.recovery_id)
+    return now.attempts if now is not None else ()
+
+
+# --- What follows -----------------------------------------------------------------------------------------------------
+
+
+async def _step(db: Connection, dossier: Dossier, reading: Reading, decision: Decision) -> None:
+    """Do what was decided: the state, the timeline, the next task, the next message."""
+    match decision:
+        case Close():
+            await _close(db, dossier, reading, decision)
+        case AttemptNow(reason):
+            # The row and its key are committed before the call: by the next run, which begins at once.
+            now = dossier.now
+            entry = _decided(reading, reason, "attempt", now)
+            await _go_on(db, dossier, RecoveryState.WAITING, entry, next_attempt_at=now)
+            await _wake(db, dossier, now)
+        case Wait(until, reason):
+            planned = isinstance(dossier.decide_at(until, reading), AttemptNow)
+            entry = _decided(reading, reason, "attempt" if planned else "look again", until)
+            await _go_on(db, dossier, RecoveryState.WAITING, entry, next_attempt_at=until if planned else None)
+            await _wake(db, dossier, until)
+            await messages.plan(db, dossier, MessageKind.PAYMENT_FAILED)
+        case RequireAction(reason, deadline):
+            entry = _decided(reading, reason, "wait for the customer to authenticate", deadline)
+            await _go_on(db, dossier, RecoveryState.ACTION_REQUIRED, entry)
+            await _wake(db, dossier, deadline)
+            await messages.plan(db, dossier, MessageKind.ACTION_REQUIRED)
+        case AskNewMethod(reason, deadline):
+            entry = _decided(reading, reason, "wait for another payment method", deadline)
+            await _go_on(db, dossier, RecoveryState.NEEDS_NEW_METHOD, entry)
+            await _wake(db, dossier, deadline)
+            await messages.plan(db, dossier, MessageKind.NEW_METHOD_NEEDED)
+        case _:
+            assert_never(decision)
+
+
+def _decided(reading: Reading, reason: Reason, next_step: str, next_at: datetime | None) -> Entry:
+    detail: dict[str, Any] = {"reason": reason.as_json()}
+    announced = reading.truth.stripe_next_attempt_at
+    if announced is not None:
+        detail[STRIPE_NEXT] = announced.isoformat()
+    return Entry("decided", reason.rule, reason.text, detail, next_step, next_at)
+
+
+async def _go_on(
+    db: Connection, dossier: Dossier, to: RecoveryState, entry: Entry, *, next_attempt_at: datetime | None = None
+) -> None:
+    """Change the state and say why; nothing is said twice when nothing has changed."""
+    last = dossier.story.last_decision
+    same = last is not None and (last.rule, last.next_at, last.detail.get(STRIPE_NEXT)) == (
+        entry.rule,
+        entry.next_at,
+        entry.detail.get(STRIPE_NEXT),
+    )
+    if same and (dossier.state, dossier.next_attempt_at) == (to, next_attempt_at):
+        return
+    decline = dossier.last_decline
+    cause = classify(decline).cause if decline is not None else None
+    await recoveries.change(db, dossier.recovery_id, to, entry, next_attempt_at=next_attempt_at, decline_cause=cause)
+
+
+async def _wake(db: Connection, dossier: Dossier, at: datetime) -> None:
+    """Queue the next run. The running one was completed by this very transaction, so that its key is free."""
+    task = NewTask(
+        dossier.merchant_id,
+        "dunning_retry",
+        {"invoice_id": dossier.invoice_id},
+        run_at=at,
+        recovery_id=dossier.recovery_id,
+        unique_key=f"dunning_retry:{dossier.recovery_id}",
+        max_attempts=MAX_ATTEMPTS,
+    )
+    await tasks.enqueue(db, task)
+
+
+async def _close(db: Connection, dossier: Dossier, reading: Reading, decision: Close) -> None:
+    reason = decision.reason
+    state = RecoveryState(decision.state)
+    detail: dict[str, Any] = {"reason": reason.as_json()}
+    recovered: Money | None = None
+    by: RecoveredBy | None = None
+    if state is RecoveryState.RECOVERED:
+        by = RecoveredBy.RETRY if decision.end_reason == EndReason.PAID_BY_RETRY else RecoveredBy.MESSAGE
+        recovered = _collected(dossier, reading, by)
+        detail |= {"recovered": recovered.amount, "currency": recovered.currency}
+    entry = Entry("closed", reason.rule, reason.text, detail)
+    await recoveries.close(
+        db, dossier.recovery_id, state, decision.end_reason, entry, recovered=recovered, recovered_by=by
+    )
+
+
+def _collected(dossier: Dossier, reading: Reading, by: RecoveredBy) -> Money:
+    """What came in: by our attempt its own amount, else what Stripe says was paid."""
+    if by is RecoveredBy.RETRY:
+        for attempt in dossier.attempts:
+            if attempt.past.result is AttemptResult.SUCCEEDED:
+                return attempt.past.amount
+    return reading.amount_paid or dossier.due
+
+
+async def _end_unreachable(db: Connection, dossier: Dossier, outcome: Unreachable) -> None:
+    """Stop a recovery of which nothing can be read any more. A stop from outside keeps its own reason."""
+    if outcome.attempt is not None:
+        result = AttemptResult.UNKNOWN if outcome.may_have_paid else AttemptResult.ABANDONED
+        settled = Settled(result, outcome.text, called=False)
+        written = await store.settle_attempt(db, outcome.attempt.id, result, dossier.due)
+        if written:
+            metrics.ATTEMPTS.labels(result).inc()
+            entry = _attempted(outcome.attempt, settled, None, dossier.due)
+            await recoveries.record(db, dossier.recovery_id, entry)
+    end_reason = dossier.stop_requested or outcome.end_reason
+    entry = Entry("closed", outcome.end_reason, outcome.text, {"stop_requested": dossier.stop_requested})
+    await recoveries.close(db, dossier.recovery_id, RecoveryState.STOPPED, end_reason, entry)

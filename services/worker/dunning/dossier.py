@@ -1,0 +1,185 @@
+"""All that is known about one recovery at one moment, and what can be read off it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from services.worker.invoices import Reading, SeenCharge
+from services.worker.recovery import (
+    AttemptResult,
+    Decision,
+    Decline,
+    MessageKind,
+    Origin,
+    PastAttempt,
+    Policy,
+    RecoveryFacts,
+    SentMessage,
+    decide,
+)
+from shared.money import Money
+from shared.recoveries import RecoveryState
+
+# Stripe keeps a key for at least 24 hours; an hour is left for clocks and for the call itself.
+KEYS_ARE_KEPT = timedelta(hours=23)
+# Stripe makes its own attempt soon after the time that it announced.
+STRIPE_IS_LATE = timedelta(hours=2)
+STRIPE_IS_EARLY = timedelta(minutes=5)
+STRIPE_NEXT = "stripe_next_attempt_at"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAttempt:
+    """An attempt's row. `key` is ours alone: what Stripe tried has none."""
+
+    id: UUID
+    key: str | None
+    past: PastAttempt
+    charge_id: str | None
+    payment_intent_id: str | None
+
+    @property
+    def unresolved(self) -> bool:
+        """Whether the call may have been made and nobody knows how it ended."""
+        return self.past.unresolved and self.past.origin is Origin.CITADEL
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One row of the timeline."""
+
+    at: datetime
+    kind: str
+    rule: str
+    next_at: datetime | None
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """The timeline so far."""
+
+    rows: tuple[Told, ...]
+
+    @property
+    def sent(self) -> tuple[SentMessage, ...]:
+        """The messages that had their turn: those that went out, and those that were printed for want of a key."""
+        return tuple(
+            SentMessage(MessageKind(row.detail["kind"]), row.at)
+            for row in self.rows
+            if row.kind in {"messaged", "printed"}
+        )
+
+    @property
+    def messages_sent(self) -> int:
+        """How many messages reached the email service."""
+        return sum(row.kind == "messaged" for row in self.rows)
+
+    @property
+    def last_decision(self) -> Told | None:
+        """The last row that says what was decided."""
+        return next((row for row in reversed(self.rows) if row.kind == "decided"), None)
+
+    @property
+    def announced_by_stripe(self) -> tuple[datetime, ...]:
+        """The times at which Stripe said it would try by itself."""
+        told = (row.detail.get(STRIPE_NEXT) for row in self.rows)
+        return tuple(datetime.fromisoformat(each) for each in told if each)
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """One recovery. `now` is the business's now of the transaction that read it."""
+
+    recovery_id: UUID
+    merchant_id: str
+    account: str | None
+    merchant_active: bool
+    invoice_id: str
+    customer_id: str | None
+    state: RecoveryState
+    stop_requested: str | None
+    due: Money
+    opened_at: datetime
+    next_attempt_at: datetime | None
+    policy: Policy
+    attempts: tuple[KnownAttempt, ...]
+    elsewhere: tuple[PastAttempt, ...]
+    story: Story
+    now: datetime
+
+    @property
+    def in_flight(self) -> KnownAttempt | None:
+        """Our attempt whose outcome is not known."""
+        return next((attempt for attempt in self.attempts if attempt.unresolved), None)
+
+    @property
+    def next_number(self) -> int:
+        """The number of our next attempt."""
+        ours = (each.past.number for each in self.attempts if each.past.origin is Origin.CITADEL)
+        return max(ours, default=0) + 1
+
+    @property
+    def attempt_is_due(self) -> bool:
+        """Whether the time has come for the attempt that was planned."""
+        planned = self.state is RecoveryState.WAITING and self.next_attempt_at is not None
+        return planned and self.next_attempt_at is not None and self.next_attempt_at <= self.now
+
+    @property
+    def known_charges(self) -> frozenset[str]:
+        """The charges that have a row."""
+        return frozenset(each.charge_id for each in self.attempts if each.charge_id)
+
+    @property
+    def last_decline(self) -> Decline | None:
+        """What the bank said last."""
+        return next((each.past.decline for each in reversed(self.attempts) if each.past.decline), None)
+
+    def decide(self, reading: Reading, seen: tuple[SeenCharge, ...] = (), *, without: UUID | None = None) -> Decision:
+        """What the rules say about this reading; `seen` are charges without a row, `without` an attempt to ignore."""
+        return self.decide_at(self.now, reading, seen, without=without)
+
+    def decide_at(
+        self, now: datetime, reading: Reading, seen: tuple[SeenCharge, ...] = (), *, without: UUID | None = None
+    ) -> Decision:
+        """What the rules would say at `now`."""
+        attempts = [each.past for each in self.attempts if each.id != without]
+        attempts += [_as_past(each) for each in seen if each.charge_id not in self.known_charges]
+        return decide(
+            self.policy, self._facts(reading), reading.truth, attempts, now, same_card_elsewhere=self.elsewhere
+        )
+
+    def _facts(self, reading: Reading) -> RecoveryFacts:
+        # That it was paid is in the reading; noted as a stop while an attempt was in flight, it says not by whom.
+        paid = self.stop_requested == "paid_elsewhere" and reading.truth.paid
+        return RecoveryFacts(
+            opened_at=self.opened_at,
+            merchant_active=self.merchant_active,
+            stop_requested=None if paid else self.stop_requested,
+            messages_sent=self.story.messages_sent,
+            jitter_key=str(self.recovery_id),
+        )
+
+    def stripe_collected(self, reading: Reading) -> bool:
+        """Whether the invoice was paid when Stripe had said that it would try: then it is not ours, message or not."""
+        paid_at = reading.paid_at
+        if paid_at is None:
+            return False
+        return any(
+            announced - STRIPE_IS_EARLY <= paid_at <= announced + STRIPE_IS_LATE
+            for announced in self.story.announced_by_stripe
+        )
+
+
+def _as_past(seen: SeenCharge) -> PastAttempt:
+    return PastAttempt(
+        number=1,
+        origin=Origin.STRIPE,
+        result=seen.result,
+        at=seen.at,
+        payment_method_id=seen.payment_method_id,
+        card_fingerprint=seen.card.fingerprint if seen.card else None,
+        amount=seen.amount,
+        decline=seen.decline if seen.result is AttemptResult.DECLINED else None,
+    )

@@ -1,0 +1,262 @@
+"""The SQL of a recovery as its handlers see it; changes of state go through `shared.recoveries`."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from services.worker.dunning.dossier import Dossier, KnownAttempt, Story, Told
+from services.worker.invoices import SeenCharge
+from services.worker.recovery import AttemptResult, Card, Decline, Origin, PastAttempt, Policy
+from services.worker.store import find_merchant
+from shared.database import Connection
+from shared.money import Money
+from shared.recoveries import RecoveryState
+from shared.tasks import Task
+
+# Locks the recovery, so that a stop comes either before or after, never in between.
+LOCK_RECOVERY = """
+SELECT r.invoice_id, r.state, r.stop_requested, r.amount_due, r.currency, r.opened_at, r.next_attempt_at,
+    r.customer_id, p.document AS policy, citadel_now() AS now
+FROM recoveries AS r
+JOIN policies AS p ON p.id = r.policy_id
+WHERE r.id = $1 AND r.merchant_id = $2
+FOR UPDATE OF r
+"""
+
+READ_ATTEMPTS = """
+SELECT id, number, origin, result, amount, currency, idempotency_key, payment_method_id, card_fingerprint,
+    payment_intent_id, charge_id, error_code, decline_code, advice_code, network_decline_code, network_advice_code,
+    started_at
+FROM attempts
+WHERE recovery_id = $1
+ORDER BY started_at, origin, number
+"""
+
+# The networks count by card, whichever invoice it pays.
+READ_SAME_CARD_ELSEWHERE = """
+SELECT id, number, origin, result, amount, currency, idempotency_key, payment_method_id, card_fingerprint,
+    payment_intent_id, charge_id, error_code, decline_code, advice_code, network_decline_code, network_advice_code,
+    started_at
+FROM attempts
+WHERE merchant_id = $1
+    AND card_fingerprint = ANY($2)
+    AND recovery_id <> $3
+    AND started_at > citadel_now() - interval '40 days'
+"""
+
+READ_STORY = """
+SELECT at, kind, rule, next_at, detail
+FROM recovery_timeline
+WHERE recovery_id = $1
+ORDER BY id
+"""
+
+HOLDS = "SELECT EXISTS (SELECT FROM scheduled_tasks WHERE id = $1 AND fence = $2 AND status = 'running')"
+
+START_ATTEMPT = """
+INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key, amount, currency)
+VALUES ($1, $2, 'citadel', $3, $4, $5, $6)
+RETURNING id, started_at
+"""
+
+SETTLE_ATTEMPT = """
+UPDATE attempts
+SET result = $2,
+    amount = $3,
+    payment_method_id = $4,
+    card_fingerprint = $5,
+    card_network = $6,
+    card_country = $7,
+    payment_intent_id = $8,
+    charge_id = $9,
+    error_code = $10,
+    decline_code = $11,
+    advice_code = $12,
+    network_decline_code = $13,
+    network_advice_code = $14,
+    finished_at = citadel_now()
+WHERE id = $1 AND result IN ('started', 'unknown')
+RETURNING id
+"""
+
+# Seen again and again; a charge has one row.
+NOTE_ATTEMPT = """
+INSERT INTO attempts (
+    recovery_id, merchant_id, origin, number, result, amount, currency, payment_method_id, card_fingerprint,
+    card_network, card_country, payment_intent_id, charge_id, error_code, decline_code, advice_code,
+    network_decline_code, network_advice_code, started_at, finished_at)
+SELECT $1, $2, 'stripe', COALESCE(max(number), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+    $17, $17
+FROM attempts
+WHERE recovery_id = $1 AND origin = 'stripe'
+ON CONFLICT (recovery_id, charge_id) WHERE charge_id IS NOT NULL DO NOTHING
+RETURNING id
+"""
+
+CANCEL_PENDING = """
+UPDATE scheduled_tasks
+SET status = 'canceled', finished_at = citadel_now(), last_error = $2
+WHERE unique_key = $1 AND status = 'pending'
+RETURNING id
+"""
+
+PENDING_SINCE = "SELECT run_at, payload FROM scheduled_tasks WHERE unique_key = $1 AND status = 'pending'"
+
+
+async def open_dossier(db: Connection, merchant_id: str, recovery_id: UUID) -> Dossier | None:
+    """All that is known of a recovery, which stays locked until the transaction ends; None when it is unknown."""
+    row = await db.fetchrow(LOCK_RECOVERY, recovery_id, merchant_id)
+    if row is None:
+        return None
+    merchant = await find_merchant(db, merchant_id)
+    attempts = [_attempt(each) for each in await db.fetch(READ_ATTEMPTS, recovery_id)]
+    fingerprints = {each.past.card_fingerprint for each in attempts if each.past.card_fingerprint}
+    elsewhere: Sequence[asyncpg.Record] = []
+    if fingerprints:
+        elsewhere = await db.fetch(READ_SAME_CARD_ELSEWHERE, merchant_id, sorted(fingerprints), recovery_id)
+    return Dossier(
+        recovery_id=recovery_id,
+        merchant_id=merchant_id,
+        account=merchant.account if merchant else None,
+        merchant_active=merchant is not None and merchant.active,
+        invoice_id=row["invoice_id"],
+        customer_id=row["customer_id"],
+        state=RecoveryState(row["state"]),
+        stop_requested=row["stop_requested"],
+        due=Money(row["amount_due"], row["currency"]),
+        opened_at=row["opened_at"],
+        next_attempt_at=row["next_attempt_at"],
+        policy=Policy.model_validate(row["policy"]),
+        attempts=tuple(attempts),
+        elsewhere=tuple(_attempt(each).past for each in elsewhere),
+        story=Story(tuple(_told(each) for each in await db.fetch(READ_STORY, recovery_id))),
+        now=row["now"],
+    )
+
+
+async def holds(db: Connection, task: Task) -> bool:
+    """Whether the task is still this run's."""
+    return bool(await db.fetchval(HOLDS, task.id, task.fence))
+
+
+async def start_attempt(db: Connection, dossier: Dossier) -> KnownAttempt:
+    """Write down the next attempt of ours, with its key. At most one is in flight; a second one raises."""
+    number, key = dossier.next_number, f"{dossier.recovery_id}:{dossier.next_number}"
+    row = await db.fetchrow(
+        START_ATTEMPT,
+        dossier.recovery_id,
+        dossier.merchant_id,
+        number,
+        key,
+        dossier.due.amount,
+        dossier.due.currency,
+    )
+    if row is None:
+        raise LookupError(f"attempt {key} was not written")
+    past = PastAttempt(number, Origin.CITADEL, AttemptResult.STARTED, row["started_at"], None, None, dossier.due)
+    return KnownAttempt(row["id"], key, past, None, None)
+
+
+async def settle_attempt(
+    db: Connection,
+    attempt_id: UUID,
+    result: AttemptResult,
+    amount: Money,
+    *,
+    payment_method_id: str | None = None,
+    card: Card | None = None,
+    payment_intent_id: str | None = None,
+    charge_id: str | None = None,
+    error_code: str | None = None,
+    decline: Decline | None = None,
+) -> bool:
+    """Write down how an attempt of ours ended. False: it was settled before."""
+    known, said = card or Card(), decline or Decline()
+    return (
+        await db.fetchval(
+            SETTLE_ATTEMPT,
+            attempt_id,
+            result,
+            amount.amount,
+            payment_method_id,
+            known.fingerprint,
+            known.network,
+            known.country,
+            payment_intent_id,
+            charge_id,
+            error_code or said.code,
+            said.decline_code,
+            said.advice_code,
+            said.network_decline_code,
+            said.network_advice_code,
+        )
+        is not None
+    )
+
+
+async def note_attempt(db: Connection, dossier: Dossier, seen: SeenCharge) -> bool:
+    """Write down an attempt that was not ours. False: it was known."""
+    card, said = seen.card or Card(), seen.decline or Decline()
+    return (
+        await db.fetchval(
+            NOTE_ATTEMPT,
+            dossier.recovery_id,
+            dossier.merchant_id,
+            seen.result,
+            seen.amount.amount,
+            seen.amount.currency,
+            seen.payment_method_id,
+            card.fingerprint,
+            card.network,
+            card.country,
+            seen.payment_intent_id,
+            seen.charge_id,
+            said.code,
+            said.decline_code,
+            said.advice_code,
+            said.network_decline_code,
+            said.network_advice_code,
+            seen.at,
+        )
+        is not None
+    )
+
+
+async def pending(db: Connection, unique_key: str) -> tuple[datetime, dict[str, Any]] | None:
+    """When the pending task with this key is due, and its payload; None when there is none."""
+    row = await db.fetchrow(PENDING_SINCE, unique_key)
+    return None if row is None else (row["run_at"], row["payload"])
+
+
+async def cancel_pending(db: Connection, unique_key: str, why: str) -> bool:
+    """Cancel the pending task with this key; whether there was one."""
+    return await db.fetchval(CANCEL_PENDING, unique_key, why) is not None
+
+
+def _attempt(row: asyncpg.Record) -> KnownAttempt:
+    result = AttemptResult(row["result"])
+    said = Decline(
+        row["error_code"],
+        row["decline_code"],
+        row["advice_code"],
+        row["network_decline_code"],
+        row["network_advice_code"],
+    )
+    past = PastAttempt(
+        number=row["number"],
+        origin=Origin(row["origin"]),
+        result=result,
+        at=row["started_at"],
+        payment_method_id=row["payment_method_id"],
+        card_fingerprint=row["card_fingerprint"],
+        amount=Money(row["amount"], row["currency"]),
+        decline=said if result is AttemptResult.DECLINED else None,
+    )
+    return KnownAttempt(row["id"], row["idempotency_key"], past, row["charge_id"], row["payment_intent_id"])
+
+
+def _told(row: asyncpg.Record) -> Told:
+    return Told(row["at"], row["kind"], row["rule"], row["next_at"], row["detail"])

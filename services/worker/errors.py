@@ -1,0 +1,116 @@
+"""What can go wrong with a task, by what the engine does about it.
+
+    WorkerError
+    ├── RetryLater            not now: the task goes back and runs again
+    ├── Permanent             no use in trying again: the task goes to the dead letters
+    │   ├── UnknownTaskType   no handler in this version
+    │   └── BadPayload        the payload is not what the handler needs
+    ├── Refused               a remote service understood the request and said no; the handler decides, else permanent
+    ├── MerchantUnreachable   the merchant's account does not let us in any more; the handler decides, else permanent
+    └── LeaseLost             the task belongs to another worker by now: nothing of this run may take effect
+
+Anything else is unexpected: the task is retried and, when its attempts are used up, dead. `reason` is what the task's
+row keeps: short, for operators, and made of codes and ids only, never of a message that others wrote.
+"""
+
+import traceback
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import PurePath
+
+import asyncpg
+
+from shared.database import DatabaseAway
+
+
+class WorkerError(Exception):
+    """A reason that may be stored: codes and ids, no personal data."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class RetryLater(WorkerError):
+    """Run the task again after `delay` (None: the handler's backoff).
+
+    `counts=False`: the try was not the task's fault (a rate limit, an outage) and uses up no attempt.
+    """
+
+    def __init__(self, reason: str, *, delay: timedelta | None = None, counts: bool = True) -> None:
+        super().__init__(reason)
+        self.delay = delay
+        self.counts = counts
+
+
+class Permanent(WorkerError):
+    """Trying again cannot help."""
+
+
+class UnknownTaskType(Permanent):
+    """This version has no handler for the task."""
+
+    def __init__(self, task_type: str) -> None:
+        super().__init__(
+            f"no handler for task type {task_type[:60]!r} in this version of the worker: "
+            "deploy one that has it, then retry the task"
+        )
+
+
+class BadPayload(Permanent):
+    """The payload does not fit the handler's model."""
+
+
+class Refused(WorkerError):
+    """A remote service's no. `code` and `param` are its own words from a closed list, None without one."""
+
+    def __init__(self, reason: str, *, status: int, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.code = code
+        self.param = param
+
+
+class MerchantUnreachable(WorkerError):
+    """Stripe answers that the platform has no access to the merchant's account."""
+
+
+class LeaseLost(WorkerError):
+    """The lease ran out or the task was handed to another worker."""
+
+    def __init__(self) -> None:
+        super().__init__("the lease was lost")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a task that failed. `counts` and `delay` are as in RetryLater."""
+
+    reason: str
+    final: bool
+    counts: bool = True
+    delay: timedelta | None = None
+    unexpected: bool = False
+
+
+def judge(error: Exception) -> Verdict:
+    """What to do about a task whose run raised `error`."""
+    match error:
+        case RetryLater():
+            return Verdict(error.reason, final=False, counts=error.counts, delay=error.delay)
+        case Permanent() | Refused() | MerchantUnreachable():
+            return Verdict(error.reason, final=True)
+        case DatabaseAway():
+            return Verdict("the database was away", final=False, counts=False)
+        case asyncpg.DeadlockDetectedError() | asyncpg.LockNotAvailableError() | asyncpg.SerializationError():
+            return Verdict(f"the database was busy: {type(error).__name__}", final=False)
+        case _:
+            return Verdict(_unexpected(error), final=False, unexpected=True)
+
+
+def _unexpected(error: Exception) -> str:
+    """The error's class and where it was raised; its text may quote anything and is left out."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    sqlstate = f" ({error.sqlstate})" if isinstance(error, asyncpg.PostgresError) else ""
+    return f"unexpected {type(error).__name__}{sqlstate}{where}"

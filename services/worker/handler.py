@@ -1,0 +1,125 @@
+"""What a task type is to the engine: load, perform, commit.
+
+    load     a short transaction: read what is needed, and write down what must be known before the call
+    perform  the call to the remote service; no database connection exists in its hands
+    commit   the effects, in the transaction that has just completed the task under its fence
+
+A new task type is one new file in `handlers/`: a class with `@handles("its_name")`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from services.worker.backoff import RetryPolicy
+from services.worker.errors import BadPayload
+from services.worker.remote import Remote
+from shared.database import Connection
+from shared.tasks import Task
+
+
+class Payload(BaseModel):
+    """A task's payload; what a handler does not know is ignored, so that old workers run new tasks."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+P = TypeVar("P", bound=Payload)
+Plan = TypeVar("Plan")
+Outcome = TypeVar("Outcome")
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[P]):
+    """A claimed task with its payload understood."""
+
+    claimed: Task
+    payload: P
+
+    @property
+    def public_id(self) -> UUID:
+        """The task's own id: the same in every try."""
+        return self.claimed.public_id
+
+    @property
+    def merchant_id(self) -> str:
+        """`merchants.id` as text."""
+        return self.claimed.merchant_id
+
+    @property
+    def recovery_id(self) -> UUID | None:
+        """The recovery that the task is about, if it is about one."""
+        return self.claimed.recovery_id
+
+    @property
+    def run_at(self) -> datetime:
+        """When it was due, in business time."""
+        return self.claimed.run_at
+
+    @property
+    def now(self) -> datetime:
+        """The business's now of the claim."""
+        return self.claimed.now
+
+
+class Handler(ABC, Generic[P, Plan, Outcome]):
+    """One task type. An instance holds nothing: one serves all tasks of the process at once."""
+
+    payload: ClassVar[type[Payload]]
+    retry: ClassVar[RetryPolicy] = RetryPolicy()
+
+    __slots__ = ()
+
+    def understand(self, task: Task) -> Job[P]:
+        """The task with its payload. Raises BadPayload, which names the fields and not their values."""
+        try:
+            payload = self.payload.model_validate(task.payload)
+        except ValidationError as error:
+            wrong = "; ".join(
+                f"{'.'.join(map(str, each['loc'])) or 'payload'}: {each['type']}" for each in error.errors()[:5]
+            )
+            raise BadPayload(f"the payload of {task.task_type} is wrong: {wrong}") from None
+        return Job(task, payload)  # type: ignore[arg-type]  # `payload` is P's class: ClassVar cannot say so
+
+    @abstractmethod
+    async def load(self, db: Connection, task: Job[P]) -> Plan:
+        """Read what `perform` needs. Committed before `perform` begins."""
+
+    @abstractmethod
+    async def perform(self, remote: Remote, plan: Plan) -> Outcome:
+        """Call the remote services. May run again after a crash, so every change carries an idempotency key."""
+
+    @abstractmethod
+    async def commit(self, db: Connection, task: Job[P], outcome: Outcome) -> None:
+        """Write the effects. The task is completed in the same transaction, and nothing is if its lease was lost."""
+
+
+AnyHandler = Handler[Any, Any, Any]
+Handlers = Mapping[str, AnyHandler]
+
+_registered: dict[str, AnyHandler] = {}
+
+H = TypeVar("H", bound=type[AnyHandler])
+
+
+def handles(task_type: str) -> Callable[[H], H]:
+    """Register a handler class for a task type. Raises ValueError when another class has it already."""
+
+    def register(handler: H) -> H:
+        known = _registered.get(task_type)
+        if known is not None and type(known).__qualname__ != handler.__qualname__:
+            raise ValueError(f"task type {task_type!r} has two handlers: {type(known).__name__}, {handler.__name__}")
+        _registered[task_type] = handler()
+        return handler
+
+    return register
+
+
+def registered() -> Handlers:
+    """The handlers by task type, as far as their modules were imported; `handlers.discover()` imports all."""
+    return dict(_registered)

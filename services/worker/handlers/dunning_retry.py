@@ -1,0 +1,57 @@
+"""`dunning_retry`: evaluate a recovery, and make the attempt that is due. See `services.worker.dunning`."""
+
+from datetime import timedelta
+
+from services.worker.backoff import RetryPolicy
+from services.worker.dunning import store
+from services.worker.dunning.collect import Nothing, Outcome, Plan, Work, collect
+from services.worker.dunning.conclude import MAX_ATTEMPTS, conclude
+from services.worker.errors import BadPayload, LeaseLost
+from services.worker.handler import Handler, Job, Payload, handles
+from services.worker.remote import Remote
+from shared import recoveries
+from shared.database import Connection
+from shared.recoveries import Entry, RecoveryState
+
+
+class DunningRetryPayload(Payload):
+    """Which invoice; the recovery itself is named by the task's `recovery_id`."""
+
+    invoice_id: str
+
+
+@handles("dunning_retry")
+class DunningRetry(Handler[DunningRetryPayload, Plan, Outcome]):
+    """One run: an attempt that is due, the settlement of one whose outcome is unknown, or a look at the invoice."""
+
+    payload = DunningRetryPayload
+    retry = RetryPolicy(MAX_ATTEMPTS, base=timedelta(seconds=5), factor=4.0, longest=timedelta(hours=6))
+
+    async def load(self, db: Connection, task: Job[DunningRetryPayload]) -> Plan:
+        """Read the recovery; when an attempt is due, write it down: its row is committed before anything is sent."""
+        if task.recovery_id is None:
+            raise BadPayload("a dunning_retry names its recovery in recovery_id")
+        dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
+        if dossier is None:
+            raise BadPayload("the recovery does not exist")
+        if dossier.state.ended:
+            return Nothing(f"the recovery is {dossier.state}")
+        if not await store.holds(db, task.claimed):
+            raise LeaseLost
+        if dossier.in_flight is not None:
+            return Work(dossier, dossier.in_flight)
+        if dossier.stop_requested is not None or not dossier.merchant_active or not dossier.attempt_is_due:
+            return Work(dossier)
+        attempt = await store.start_attempt(db, dossier)
+        number = attempt.past.number
+        entry = Entry("changed", "attempt_due", f"Attempt {number} begins.", {"attempt": number})
+        await recoveries.change(db, dossier.recovery_id, RecoveryState.ATTEMPTING, entry)
+        return Work(dossier, attempt, fresh=True)
+
+    async def perform(self, remote: Remote, plan: Plan) -> Outcome:
+        """Read the invoice, decide, and pay only if the rules say so."""
+        return plan if isinstance(plan, Nothing) else await collect(remote, plan)
+
+    async def commit(self, db: Connection, task: Job[DunningRetryPayload], outcome: Outcome) -> None:
+        """Write what happened, decide again, and queue what comes next."""
+        await conclude(db, task, outcome)

@@ -1,0 +1,90 @@
+"""`report_usage`: one row of usage told to Stripe's meters, once.
+
+The meter event's `identifier` is the usage row's public id; Stripe refuses a second one with it for at least 24 hours
+(https://docs.stripe.com/api/billing/meter-event/create, read October 2026).
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from services.worker.backoff import RetryPolicy
+from services.worker.errors import Permanent, Refused
+from services.worker.handler import Handler, Job, Payload, handles
+from services.worker.remote import Remote
+from services.worker.store import find_merchant
+from services.worker.stripe_calls import stripe_errors
+from shared.database import Connection
+
+OUTSIDE_THE_WINDOW = frozenset({"timestamp_too_far_in_past", "timestamp_in_future"})
+REPORTED_BEFORE = frozenset({"duplicate_meter_event"})
+
+
+class ReportUsagePayload(Payload):
+    """`usage_id` is `usage_logs.public_id`; `timestamp` is when it was used, in unix seconds."""
+
+    usage_id: UUID
+    event_name: Annotated[str, Field(min_length=1, max_length=100)]
+    customer_id: Annotated[str, Field(pattern=r"^cus_\w+$")]
+    value: int
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to report, and for which account."""
+
+    account: str
+    usage: ReportUsagePayload
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Stripe has it. `before`: it had it already."""
+
+    before: bool
+
+
+@handles("report_usage")
+class ReportUsage(Handler[ReportUsagePayload, Plan, Reported]):
+    """One meter event."""
+
+    payload = ReportUsagePayload
+    retry = RetryPolicy(max_attempts=5, base=timedelta(seconds=5), factor=2.0)
+
+    async def load(self, db: Connection, task: Job[ReportUsagePayload]) -> Plan:
+        """The merchant's account."""
+        merchant = await find_merchant(db, task.merchant_id)
+        if merchant is None or not merchant.active:
+            raise Permanent("the merchant is not connected: usage cannot be reported")
+        return Plan(merchant.account, task.payload)
+
+    async def perform(self, remote: Remote, plan: Plan) -> Reported:
+        """Send the event; a refusal because it is there already is a success."""
+        usage, identifier = plan.usage, str(plan.usage.usage_id)
+        client = remote.stripe.for_merchant(plan.account)
+        remote.lease.check()
+        try:
+            with stripe_errors():
+                await client.v1.billing.meter_events.create_async(
+                    {
+                        "event_name": usage.event_name,
+                        "identifier": identifier,
+                        "timestamp": usage.timestamp,
+                        "payload": {"stripe_customer_id": usage.customer_id, "value": str(usage.value)},
+                    },
+                    {"idempotency_key": f"usage:{identifier}"},
+                )
+        except Refused as refused:
+            if refused.code in REPORTED_BEFORE or refused.param == "identifier":
+                return Reported(before=True)
+            if refused.code in OUTSIDE_THE_WINDOW:
+                raise Permanent(f"{refused.reason}: Stripe takes the last 35 days and the next 5 minutes") from refused
+            raise
+        return Reported(before=False)
+
+    async def commit(self, db: Connection, task: Job[ReportUsagePayload], outcome: Reported) -> None:
+        """Nothing beside the completion: the usage row itself was written when it was reported to us."""

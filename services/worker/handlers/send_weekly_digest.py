@@ -1,0 +1,121 @@
+"""`send_weekly_digest`: what a merchant's week brought, by email to the merchant; then the next one is queued.
+
+A week in which nothing happened is not written about. The merchant's address is read from Stripe when the email is
+sent, and dropped.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from services.worker.amounts import readable
+from services.worker.backoff import RetryPolicy
+from services.worker.email import Email
+from services.worker.errors import MerchantUnreachable
+from services.worker.handler import Handler, Job, Payload, handles
+from services.worker.remote import Remote
+from services.worker.store import WeekInCurrency, find_merchant, week_of
+from services.worker.stripe_calls import stripe_errors
+from services.worker.writing import write
+from shared import tasks
+from shared.clock import business_now
+from shared.database import Connection
+from shared.money import Money
+from shared.tasks import NewTask
+
+WEEK = timedelta(days=7)
+DAY = timedelta(days=1)
+
+
+class DigestPayload(Payload):
+    """Nothing: the merchant is the task's."""
+
+
+@dataclass(frozen=True, slots=True)
+class MerchantGone:
+    """No digest, and none follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Week:
+    """The week from `first` to the day before `end`."""
+
+    account: str
+    first: date
+    end: date
+    sums: tuple[WeekInCurrency, ...]
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The week is dealt with; the next one follows."""
+
+    written: bool
+
+
+Plan = MerchantGone | Week
+Outcome = MerchantGone | Done
+
+
+@handles("send_weekly_digest")
+class SendWeeklyDigest(Handler[DigestPayload, Plan, Outcome]):
+    """One merchant's week."""
+
+    payload = DigestPayload
+    retry = RetryPolicy(base=timedelta(minutes=1), factor=3.0, longest=timedelta(hours=6))
+
+    async def load(self, db: Connection, task: Job[DigestPayload]) -> Plan:
+        """The week's sums, by currency."""
+        merchant = await find_merchant(db, task.merchant_id)
+        if merchant is None or not merchant.active:
+            return MerchantGone()
+        first, end, sums = await week_of(db, task.merchant_id, await business_now(db))
+        return Week(merchant.account, first, end, tuple(sums), str(task.public_id))
+
+    async def perform(self, remote: Remote, plan: Plan) -> Outcome:
+        """Write to the merchant, if there is something to write."""
+        if isinstance(plan, MerchantGone):
+            return plan
+        if not plan.sums:
+            return Done(written=False)
+        try:
+            with stripe_errors():
+                account = await remote.stripe.for_merchant(plan.account).v1.accounts.retrieve_current_async()
+        except MerchantUnreachable:
+            return MerchantGone()
+        if not account.email:
+            return Done(written=False)
+        last = plan.end - DAY
+        facts = {"first": plan.first, "last": last, "weeks": [_facts(week) for week in plan.sums]}
+        text, html = write("weekly_digest", facts)
+        subject = f"Recovered payments, {plan.first} to {last}"
+        remote.lease.check()
+        key = f"email:{plan.task_id}"
+        await remote.email.send(Email("weekly_digest", account.email, subject, text, html, key, plan.task_id))
+        return Done(written=True)
+
+    async def commit(self, db: Connection, task: Job[DigestPayload], outcome: Outcome) -> None:
+        """Queue the next one for the same hour of the week."""
+        if isinstance(outcome, MerchantGone):
+            return
+        run_at = following(task.run_at, await business_now(db))
+        key = f"send_weekly_digest:{task.merchant_id}"
+        await tasks.enqueue(db, NewTask(task.merchant_id, "send_weekly_digest", {}, run_at, unique_key=key))
+
+
+def following(was_due: datetime, now: datetime) -> datetime:
+    """The next time after `now` in steps of a week from `was_due`: weeks that were missed are not made up for."""
+    weeks = max(1, (now - was_due) // WEEK + 1)
+    return was_due + weeks * WEEK
+
+
+def _facts(week: WeekInCurrency) -> dict[str, str | int]:
+    return {
+        "currency": week.currency.upper(),
+        "recovered": readable(Money(week.recovered_cents, week.currency)),
+        "recovered_count": week.recovered_count,
+        "failed": readable(Money(week.failed_cents, week.currency)),
+        "failed_count": week.failed_count,
+        "attempts": week.attempt_count,
+        "messages": week.message_count,
+    }

@@ -1,0 +1,295 @@
+"""An invoice and its charges as Stripe tells them, read down to what the rules ask for.
+
+The models name every field that is kept. What Stripe sends beside it (names, addresses, emails) is dropped here, where
+it comes in.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.worker.recovery import AttemptResult, Card, Decline, InvoiceStatus, InvoiceTruth
+from shared.money import Money
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class CardDetails(_Part):
+    """The card of a payment method or of a charge."""
+
+    brand: str | None = None
+    network: str | None = None
+    country: str | None = None
+    fingerprint: str | None = None
+    exp_month: int | None = None
+    exp_year: int | None = None
+    funding: str | None = None
+
+
+class PaymentMethod(_Part):
+    """A payment method, or a charge's `payment_method_details`."""
+
+    id: str | None = None
+    type: str | None = None
+    card: CardDetails | None = None
+
+
+class InvoiceSettings(_Part):
+    """A customer's settings for invoices."""
+
+    default_payment_method: PaymentMethod | str | None = None
+
+
+class Customer(_Part):
+    """Of a customer only what is charged."""
+
+    id: str
+    invoice_settings: InvoiceSettings = InvoiceSettings()
+    default_source: str | None = None
+
+
+class Subscription(_Part):
+    """A subscription's state, and what it charges."""
+
+    id: str
+    status: str | None = None
+    default_payment_method: PaymentMethod | str | None = None
+    default_source: str | None = None
+
+
+class SubscriptionDetails(_Part):
+    """Where the invoice comes from."""
+
+    subscription: Subscription | str | None = None
+
+
+class Parent(_Part):
+    """What made the invoice."""
+
+    subscription_details: SubscriptionDetails | None = None
+
+
+class PaymentIntent(_Part):
+    """One way to pay the invoice, and its latest charge."""
+
+    id: str
+    status: str | None = None
+    latest_charge: str | None = None
+    payment_method: str | None = None
+
+
+class PaymentOfInvoice(_Part):
+    """What an invoice payment consists of."""
+
+    type: str
+    payment_intent: PaymentIntent | str | None = None
+
+
+class InvoicePayment(_Part):
+    """A payment of the invoice, made or still open."""
+
+    status: str
+    payment: PaymentOfInvoice
+
+
+class Payments(_Part):
+    """The invoice's payments."""
+
+    data: tuple[InvoicePayment, ...] = ()
+
+
+class Transitions(_Part):
+    """When the invoice changed its status; unix seconds."""
+
+    paid_at: int | None = None
+
+
+class Invoice(_Part):
+    """Stripe's invoice, in the shape of the pinned API version. Amounts in minor units, times in unix seconds."""
+
+    id: str
+    status: InvoiceStatus
+    currency: str
+    amount_due: int
+    amount_paid: int = 0
+    amount_paid_off_stripe: int | None = None
+    amount_remaining: int
+    collection_method: str = "charge_automatically"
+    next_payment_attempt: int | None = None
+    default_payment_method: PaymentMethod | str | None = None
+    default_source: str | None = None
+    customer: Customer | str | None = None
+    parent: Parent | None = None
+    payments: Payments = Payments()
+    status_transitions: Transitions = Transitions()
+    hosted_invoice_url: str | None = None
+
+
+class Outcome(_Part):
+    """What the network said to a charge."""
+
+    type: str | None = None
+    reason: str | None = None
+    advice_code: str | None = None
+    network_decline_code: str | None = None
+    network_advice_code: str | None = None
+
+
+class Charge(_Part):
+    """One try at the network."""
+
+    id: str
+    created: int
+    status: str
+    amount: int
+    currency: str
+    payment_intent: str | None = None
+    payment_method: str | None = None
+    payment_method_details: PaymentMethod | None = None
+    failure_code: str | None = None
+    outcome: Outcome | None = Field(None)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenCharge:
+    """A try to charge the invoice, made by whomever. `charge_id=None`: it waits for 3-D Secure, before any charge."""
+
+    charge_id: str | None
+    payment_intent_id: str | None
+    at: datetime
+    amount: Money
+    result: AttemptResult
+    payment_method_id: str | None
+    card: Card | None
+    decline: Decline | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one read of the invoice told. `amount_paid` is what Stripe collected.
+
+    `payment_intents` are the invoice's, each with the id of its last charge; the one that paid it comes last.
+    `awaiting_action` is the one that waits for the customer, with its payment method. `hosted_invoice_url` is the page
+    on which the customer can pay.
+    """
+
+    truth: InvoiceTruth
+    amount_paid: Money
+    paid_at: datetime | None
+    payment_intents: tuple[tuple[str, str | None], ...]
+    awaiting_action: tuple[str, str | None] | None
+    hosted_invoice_url: str | None = None
+
+
+def read(invoice: Invoice) -> Reading:
+    """The invoice as the rules see it."""
+    subscription = _subscription(invoice)
+    method, card = _next_method(invoice)
+    paid_last = sorted(invoice.payments.data, key=lambda payment: payment.status == "paid")
+    expanded = [each.payment.payment_intent for each in paid_last]
+    intents = [each for each in expanded if isinstance(each, PaymentIntent)]
+    waiting = [(each.id, each.payment_method) for each in intents if each.status == "requires_action"]
+    truth = InvoiceTruth(
+        status=invoice.status,
+        amount_remaining=Money(invoice.amount_remaining, invoice.currency),
+        collection_method=invoice.collection_method,
+        subscription_status=subscription.status if subscription else None,
+        payment_method_id=method,
+        card=card,
+        stripe_next_attempt_at=_time(invoice.next_payment_attempt),
+        paid_out_of_band=_out_of_band(invoice),
+    )
+    return Reading(
+        truth=truth,
+        amount_paid=Money(invoice.amount_paid, invoice.currency),
+        paid_at=_time(invoice.status_transitions.paid_at),
+        payment_intents=tuple((each.id, each.latest_charge) for each in intents),
+        awaiting_action=waiting[0] if waiting else None,
+        hosted_invoice_url=invoice.hosted_invoice_url,
+    )
+
+
+def _out_of_band(invoice: Invoice) -> bool:
+    """Paid, and not through Stripe: it says so, or none of the invoice's payments is a paid one."""
+    if invoice.status is not InvoiceStatus.PAID:
+        return False
+    if invoice.amount_paid_off_stripe:
+        return True
+    return invoice.amount_due > 0 and all(payment.status != "paid" for payment in invoice.payments.data)
+
+
+def _subscription(invoice: Invoice) -> Subscription | None:
+    details = invoice.parent.subscription_details if invoice.parent else None
+    found = details.subscription if details else None
+    return found if isinstance(found, Subscription) else None
+
+
+def _next_method(invoice: Invoice) -> tuple[str | None, Card | None]:
+    """What Stripe charges next, in its order: the invoice's own, the subscription's, the customer's; methods before
+    sources at each (https://docs.stripe.com/billing/subscriptions/payment-methods-setting, read October 2026)."""
+    subscription = _subscription(invoice)
+    customer = invoice.customer if isinstance(invoice.customer, Customer) else None
+    candidates: list[PaymentMethod | str | None] = [invoice.default_payment_method, invoice.default_source]
+    if subscription:
+        candidates += [subscription.default_payment_method, subscription.default_source]
+    if customer:
+        candidates += [customer.invoice_settings.default_payment_method, customer.default_source]
+    for each in candidates:
+        match each:
+            case PaymentMethod():
+                return each.id, _card(each)
+            case str():
+                return each, None
+    return None, None
+
+
+def _card(method: PaymentMethod) -> Card:
+    details = method.card
+    if details is None:
+        return Card(network=method.type)
+    return Card(
+        fingerprint=details.fingerprint,
+        network=details.brand or details.network,
+        country=details.country,
+        exp_month=details.exp_month,
+        exp_year=details.exp_year,
+        funding=details.funding,
+    )
+
+
+def card_of(method: dict[str, Any]) -> Card:
+    """The card of a payment method as Stripe writes it."""
+    return _card(PaymentMethod.model_validate(method))
+
+
+def seen(charge: Charge) -> SeenCharge | None:
+    """A charge that ended; None while it is pending."""
+    if charge.status not in {"succeeded", "failed"}:
+        return None
+    failed = charge.status == "failed"
+    said = charge.outcome or Outcome()
+    decline = Decline(
+        code=charge.failure_code,
+        decline_code=said.reason if failed else None,
+        advice_code=said.advice_code,
+        network_decline_code=said.network_decline_code,
+        network_advice_code=said.network_advice_code,
+    )
+    return SeenCharge(
+        charge_id=charge.id,
+        payment_intent_id=charge.payment_intent,
+        at=datetime.fromtimestamp(charge.created, UTC),
+        amount=Money(charge.amount, charge.currency),
+        result=AttemptResult.DECLINED if failed else AttemptResult.SUCCEEDED,
+        payment_method_id=charge.payment_method,
+        card=_card(charge.payment_method_details) if charge.payment_method_details else None,
+        decline=decline if failed else None,
+    )
+
+
+def _time(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

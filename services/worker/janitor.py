@@ -1,0 +1,106 @@
+"""Upkeep: tasks of workers that fell silent, rows that have served, and work that lost its task.
+
+The rescue runs in every worker, whatever the others do: it is what saves a task when they die. The rest is periodic
+work, done once.
+"""
+
+import asyncio
+from datetime import timedelta
+from functools import partial
+
+import asyncpg
+
+from services.worker import metrics, store
+from services.worker.handler import Handlers
+from services.worker.periodic import Periodic
+from shared import tasks
+from shared.clock import business_now
+from shared.database import Connection, Database, DatabaseAway
+from shared.logging import get_logger
+from shared.tasks import NewTask, TaskStatus
+
+log = get_logger(__name__)
+
+BATCH = 1_000
+# Stripe lists events, and so may repeat them, for 30 days: https://docs.stripe.com/api/events
+RETENTION = {
+    "processed_events": timedelta(days=35),
+    "scheduled_tasks": timedelta(days=30),
+    "oauth_states": timedelta(hours=1),
+    "idempotency_keys": timedelta(days=7),
+}
+WEEK = timedelta(days=7)
+
+
+class Rescuer:
+    """Takes tasks whose lease ran out from their workers, every `every_seconds` (real time)."""
+
+    def __init__(self, database: Database, handlers: Handlers, every_seconds: float) -> None:
+        self._database = database
+        self._handlers = handlers
+        self._every = every_seconds
+
+    async def run(self) -> None:
+        """Rescue until cancelled; a database that is away is waited for."""
+        while True:
+            try:
+                await self.rescue()
+            except (DatabaseAway, asyncpg.PostgresError) as error:
+                log.warning("rescue_waits", reason=type(error).__name__)
+            await asyncio.sleep(self._every)
+
+    async def rescue(self) -> int:
+        """Rescue what there is now; how many."""
+        async with self._database.transaction() as db:
+            rescued = await tasks.rescue(db)
+        for task_id, task_type, status in rescued:
+            label = task_type if task_type in self._handlers else "unknown"
+            metrics.RESCUED.labels(label).inc()
+            if status is TaskStatus.DEAD:
+                metrics.DEAD.labels(label).inc()
+            log.warning("task_rescued", row=task_id, task_type=task_type, now=status)
+        return len(rescued)
+
+
+async def prune(db: Connection, *, table: str) -> bool:
+    """Delete one batch of rows that are past their retention; whether there may be more."""
+    pruned = await store.prune(db, table, RETENTION[table], BATCH)
+    if pruned:
+        metrics.PRUNED.labels(table).inc(pruned)
+        log.info("pruned", table=table, rows=pruned)
+    return pruned == BATCH
+
+
+async def sweep_recoveries(db: Connection) -> bool:
+    """Give every recovery that goes on without a task one: a lost wake-up is a delay and never a loss."""
+    lost = await store.lost_recoveries(db, BATCH)
+    for recovery in lost:
+        task = NewTask(
+            recovery.merchant_id,
+            "dunning_retry",
+            {"invoice_id": recovery.invoice_id},
+            recovery_id=recovery.id,
+            unique_key=f"dunning_retry:{recovery.id}",
+        )
+        if await tasks.enqueue(db, task) is not None:
+            metrics.SWEPT.labels("dunning_retry").inc()
+            log.warning("recovery_without_task", recovery_id=str(recovery.id))
+    return len(lost) == BATCH
+
+
+async def sweep_digests(db: Connection) -> bool:
+    """Give every active merchant without a digest ahead one, a week from now."""
+    lost = await store.lost_digests(db, BATCH)
+    run_at = await business_now(db) + WEEK
+    for merchant_id in lost:
+        key = f"send_weekly_digest:{merchant_id}"
+        await tasks.enqueue(db, NewTask(merchant_id, "send_weekly_digest", {}, run_at, unique_key=key))
+        metrics.SWEPT.labels("send_weekly_digest").inc()
+    return len(lost) == BATCH
+
+
+UPKEEP = (
+    *(Periodic(f"prune_{table}", timedelta(minutes=15), partial(prune, table=table)) for table in RETENTION),
+    Periodic("sweep_recoveries", timedelta(minutes=2), sweep_recoveries),
+    Periodic("sweep_digests", timedelta(hours=1), sweep_digests),
+)

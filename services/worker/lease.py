@@ -1,0 +1,35 @@
+"""The worker's own view of how long it holds a task."""
+
+import time
+from datetime import timedelta
+
+from services.worker.errors import LeaseLost
+
+
+class Lease:
+    """Ends by itself on the process's monotonic clock, which also runs while the process is stopped.
+
+    It is never later than the database's: its time counts from before the statement that took or renewed it was sent.
+    Whoever is about to change something outside asks `check()` first, so that a worker that slept through its lease
+    does nothing when it wakes up.
+    """
+
+    __slots__ = ("_expires", "_length")
+
+    def __init__(self, length: timedelta, taken_at: float | None = None) -> None:
+        self._length = length.total_seconds()
+        self._expires = (time.monotonic() if taken_at is None else taken_at) + self._length
+
+    def renewed(self, sent_at: float) -> None:
+        """Note a renewal whose statement was sent at `sent_at` (time.monotonic())."""
+        self._expires = max(self._expires, sent_at + self._length)
+
+    @property
+    def held(self) -> bool:
+        """Whether it has not run out."""
+        return time.monotonic() < self._expires
+
+    def check(self) -> None:
+        """Raise LeaseLost when it has run out."""
+        if not self.held:
+            raise LeaseLost

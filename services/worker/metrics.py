@@ -1,0 +1,25 @@
+"""The worker's numbers for Prometheus. A task type without a handler is counted as `unknown`: labels stay few."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+CLAIMED = Counter("citadel_tasks_claimed_total", "Tasks claimed", ["task_type"])
+COMPLETED = Counter("citadel_tasks_completed_total", "Tasks completed", ["task_type"])
+RETRIED = Counter("citadel_tasks_retried_total", "Tasks put back after an error", ["task_type"])
+DEAD = Counter("citadel_tasks_dead_total", "Tasks moved to the dead letters", ["task_type"])
+RELEASED = Counter("citadel_tasks_released_total", "Tasks given back unfinished at shutdown", ["task_type"])
+LOST_LEASES = Counter("citadel_tasks_lost_leases_total", "Runs that came too late: nothing took effect", ["task_type"])
+RESCUED = Counter("citadel_tasks_rescued_total", "Tasks taken from workers that fell silent", ["task_type"])
+SECONDS = Histogram(
+    "citadel_task_seconds",
+    "Time from the claim to the end of a task's run",
+    ["task_type"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+RUNNING = Gauge("citadel_tasks_running", "Tasks that this worker is running now")
+DATABASE_AWAY = Counter("citadel_worker_database_away_total", "Turns of the loop that found no database")
+PRUNED = Counter("citadel_rows_pruned_total", "Rows deleted after their retention", ["table"])
+SWEPT = Counter("citadel_sweep_requeued_total", "Work found without a task and queued again", ["task_type"])
+PERIODIC = Counter("citadel_periodic_runs_total", "Runs of periodic work", ["name"])
+ATTEMPTS = Counter("citadel_payment_attempts_total", "Our payment attempts by their outcome", ["result"])
+EMAILS = Counter("citadel_emails_total", "Emails by kind and what became of them", ["kind", "outcome"])
+UNKNOWN_DECLINES = Counter("citadel_unknown_declines_total", "Declines whose code no table has")

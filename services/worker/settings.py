@@ -1,0 +1,36 @@
+"""What the worker needs to be told."""
+
+from datetime import timedelta
+
+from pydantic import Field, SecretStr
+
+from shared.settings import BaseUrl, Port, Settings, StripeSettings
+
+
+class WorkerSettings(Settings, StripeSettings):
+    """The worker's settings."""
+
+    worker_port: Port = Field(8004, description="port of the worker's health and metrics")
+    worker_concurrency: int = Field(32, ge=1, le=1000, description="tasks at a time")
+    worker_batch: int = Field(32, ge=1, le=500, description="most tasks claimed by one statement")
+    worker_lease_seconds: float = Field(30.0, ge=1, le=600, description="how long a silent worker keeps its tasks")
+    worker_poll_min_seconds: float = Field(0.025, gt=0, le=5, description="wait for work while there was some lately")
+    worker_poll_max_seconds: float = Field(0.25, gt=0, le=60, description="wait for work when there is none")
+    worker_database_connections: int = Field(8, ge=2, le=10, description="most connections to the database")
+    worker_stuck_seconds: float = Field(
+        30.0, gt=1, description="/healthz fails when the loop has not turned for so long"
+    )
+
+    resend_api_key: SecretStr | None = Field(
+        None, description="Resend's key; without it emails are printed, never sent"
+    )
+    resend_base: BaseUrl = Field("https://api.resend.com", description="Resend's API, or the simulator")
+    resend_timeout_seconds: float = Field(10.0, gt=0, le=60, description="longest wait for one call to Resend")
+    email_from: str = Field(
+        "Billing <billing@example.com>", min_length=3, description="sender of all emails: Name <address>"
+    )
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a claimed task is ours without a sign of life."""
+        return timedelta(seconds=self.worker_lease_seconds)

@@ -1,0 +1,227 @@
+"""The worker's own SQL about the queue's upkeep; the queue's is in `shared.tasks`, a recovery's in `dunning.store`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from shared.database import Connection
+
+LOCK_RECOVERY = "SELECT FROM recoveries WHERE id = $1 FOR UPDATE"
+
+# --- Periodic work ----------------------------------------------------------------------------------------------------
+
+# A row that is there keeps its time; a new rhythm takes effect with the next run.
+DECLARE_PERIODIC = """
+INSERT INTO periodic_tasks (name, every)
+SELECT * FROM unnest($1::text[], $2::interval[]) AS declared (name, every)
+ORDER BY name
+ON CONFLICT (name) DO UPDATE SET every = excluded.every WHERE periodic_tasks.every <> excluded.every
+"""
+
+# The row stays locked until the work's own transaction ends; other workers pass it by.
+CLAIM_PERIODIC = """
+UPDATE periodic_tasks
+SET next_run_at = citadel_now() + every, last_run_at = citadel_now()
+WHERE name = (
+    SELECT name
+    FROM periodic_tasks
+    WHERE next_run_at <= citadel_now() AND name = ANY($1)
+    ORDER BY next_run_at
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING name
+"""
+
+# There was more to do than one run may: it is due again at once.
+PERIODIC_AGAIN = "UPDATE periodic_tasks SET next_run_at = citadel_now() WHERE name = $1"
+
+# --- Retention --------------------------------------------------------------------------------------------------------
+
+# Each takes the cut-off's age and a limit. Only one worker prunes at a time: it holds the periodic row.
+PRUNE = {
+    "processed_events": """
+DELETE FROM processed_events
+WHERE event_id IN (
+    SELECT event_id FROM processed_events
+    WHERE processed_at < citadel_now() - $1::interval
+    LIMIT $2
+)
+RETURNING 1
+""",
+    "scheduled_tasks": """
+DELETE FROM scheduled_tasks
+WHERE id IN (
+    SELECT id FROM scheduled_tasks
+    WHERE status IN ('succeeded', 'dead', 'canceled') AND finished_at < citadel_now() - $1::interval
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING 1
+""",
+    # Real time: a browser waits in real time.
+    "oauth_states": """
+DELETE FROM oauth_states
+WHERE nonce_hash IN (
+    SELECT nonce_hash FROM oauth_states
+    WHERE expires_at < clock_timestamp() - $1::interval
+    LIMIT $2
+)
+RETURNING 1
+""",
+    "idempotency_keys": """
+DELETE FROM idempotency_keys
+WHERE (api_key_id, key) IN (
+    SELECT api_key_id, key FROM idempotency_keys
+    WHERE created_at < citadel_now() - $1::interval
+    LIMIT $2
+)
+RETURNING 1
+""",
+}
+
+# --- The sweep: work that lost its task -------------------------------------------------------------------------------
+
+# A dead task is not replaced: somebody has to look at it first.
+LOST_RECOVERIES = """
+WITH lost AS MATERIALIZED (
+    SELECT r.id, r.merchant_id, r.invoice_id
+    FROM recoveries AS r
+    WHERE r.closed_at IS NULL
+        AND NOT EXISTS (
+            SELECT FROM scheduled_tasks AS t
+            WHERE t.recovery_id = r.id AND t.status IN ('pending', 'running') AND t.task_type = 'dunning_retry'
+        )
+)
+SELECT id, merchant_id, invoice_id
+FROM lost
+WHERE NOT EXISTS (
+    SELECT FROM scheduled_tasks AS t
+    WHERE t.merchant_id = lost.merchant_id AND t.recovery_id = lost.id
+        AND t.task_type = 'dunning_retry' AND t.status = 'dead'
+)
+LIMIT $1
+"""
+
+LOST_DIGESTS = """
+WITH lost AS MATERIALIZED (
+    SELECT m.id::text AS merchant_id
+    FROM merchants AS m
+    WHERE m.status = 'active'
+        AND NOT EXISTS (
+            SELECT FROM scheduled_tasks AS t
+            WHERE t.unique_key = 'send_weekly_digest:' || m.id::text AND t.status IN ('pending', 'running')
+        )
+)
+SELECT merchant_id
+FROM lost
+WHERE NOT EXISTS (
+    SELECT FROM scheduled_tasks AS t
+    WHERE t.merchant_id = lost.merchant_id AND t.task_type = 'send_weekly_digest' AND t.status = 'dead'
+)
+LIMIT $1
+"""
+
+# --- Merchants and their numbers --------------------------------------------------------------------------------------
+
+FIND_MERCHANT = "SELECT stripe_connect_id, status = 'active' AS active FROM merchants WHERE id = $1"
+
+WEEK_OF_MERCHANT = """
+SELECT
+    currency,
+    sum(recovered_cents)::bigint AS recovered_cents,
+    sum(recovered_count)::bigint AS recovered_count,
+    sum(failed_cents)::bigint AS failed_cents,
+    sum(failed_count)::bigint AS failed_count,
+    sum(attempt_count)::bigint AS attempt_count,
+    sum(message_count)::bigint AS message_count
+FROM daily_metrics
+WHERE merchant_id = $1 AND metric_date >= $2 AND metric_date < $3 AND currency <> 'xxx'
+GROUP BY currency
+ORDER BY currency
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Merchant:
+    """A connected account. `account` is `acct_…`."""
+
+    account: str
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WeekInCurrency:
+    """A merchant's week in one currency; amounts in minor units."""
+
+    currency: str
+    recovered_cents: int
+    recovered_count: int
+    failed_cents: int
+    failed_count: int
+    attempt_count: int
+    message_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class LostRecovery:
+    """A recovery that goes on and has no task."""
+
+    id: UUID
+    merchant_id: str
+    invoice_id: str
+
+
+async def lock_recovery(db: Connection, recovery_id: UUID) -> None:
+    """Lock a recovery's row until the end of the transaction."""
+    await db.execute(LOCK_RECOVERY, recovery_id)
+
+
+async def declare_periodic(db: Connection, rhythms: Sequence[tuple[str, timedelta]]) -> None:
+    """Make sure that each (name, every) has a row; a new one is due at once."""
+    await db.execute(DECLARE_PERIODIC, [name for name, _ in rhythms], [every for _, every in rhythms])
+
+
+async def claim_periodic(db: Connection, names: Sequence[str]) -> str | None:
+    """Take the periodic work that is due longest; None when none is, or others are at it."""
+    name: str | None = await db.fetchval(CLAIM_PERIODIC, list(names))
+    return name
+
+
+async def periodic_again(db: Connection, name: str) -> None:
+    """Have the periodic work run again at once."""
+    await db.execute(PERIODIC_AGAIN, name)
+
+
+async def prune(db: Connection, table: str, age: timedelta, limit: int) -> int:
+    """Delete at most `limit` rows older than `age`; how many."""
+    return len(await db.fetch(PRUNE[table], age, limit))
+
+
+async def lost_recoveries(db: Connection, limit: int) -> list[LostRecovery]:
+    """Recoveries that go on without a task that will look after them."""
+    return [LostRecovery(**row) for row in await db.fetch(LOST_RECOVERIES, limit)]
+
+
+async def lost_digests(db: Connection, limit: int) -> list[str]:
+    """The ids of active merchants without a weekly digest ahead."""
+    return [row["merchant_id"] for row in await db.fetch(LOST_DIGESTS, limit)]
+
+
+async def find_merchant(db: Connection, merchant_id: str) -> Merchant | None:
+    """The merchant with this id; None when there is none."""
+    try:
+        key = UUID(merchant_id)
+    except ValueError:
+        return None  # the queue's API takes any text
+    row = await db.fetchrow(FIND_MERCHANT, key)
+    return None if row is None else Merchant(row["stripe_connect_id"], row["active"])
+
+
+async def week_of(db: Connection, merchant_id: str, ends: datetime) -> tuple[date, date, list[WeekInCurrency]]:
+    """The seven whole days (UTC) before `ends`: the first day, the day after the last, and the sums by currency."""
+    last = ends.date()
+    first = last - timedelta(days=7)
+    rows = await db.fetch(WEEK_OF_MERCHANT, merchant_id, first, last)
+    return first, last, [WeekInCurrency(**row) for row in rows]

@@ -1,0 +1,255 @@
+"""Stripe's answers as typed outcomes, and its errors as ours.
+
+What Stripe does with a key: an answer is saved for it once the request began to run, declines and 500s included, and
+is replayed for at least 24 hours; validation errors, 409s and 429s save nothing; the same key for another request is
+refused (https://docs.stripe.com/api/idempotent_requests, read October 2026).
+"""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+import aiohttp
+import stripe
+from stripe.params import EventListParamsCreated
+
+from services.worker.errors import MerchantUnreachable, Refused, RetryLater
+from services.worker.invoices import Charge, Invoice, Reading, SeenCharge, card_of, read, seen
+from services.worker.lease import Lease
+from services.worker.recovery import AttemptResult, Card, Decline
+from shared.logging import get_logger
+
+log = get_logger(__name__)
+
+NEEDS_ACTION = "invoice_payment_intent_requires_action"
+NO_ACCESS = "account_invalid"
+INVOICE_PARTS = [
+    "payments.data.payment.payment_intent",
+    "customer.invoice_settings.default_payment_method",
+    "default_payment_method",
+    "parent.subscription_details.subscription.default_payment_method",
+]
+"""All that the rules ask about an invoice in one read; Stripe expands four levels deep and no further."""
+
+_jitter = random.Random()  # noqa: S311 - spreads repeats, is no secret
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """This key's request collected the invoice, now or when it first ran."""
+
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """This key's request was declined by the bank or by Stripe."""
+
+    decline: Decline
+    payment_intent_id: str | None
+    charge_id: str | None
+    payment_method_id: str | None
+    card: Card | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequiresAction:
+    """The customer has to authenticate; nothing was charged."""
+
+    payment_intent_id: str | None
+    payment_method_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotPayable:
+    """Stripe refused to try: paid already, void, no payment method. Nothing was charged by this key's request."""
+
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inconclusive:
+    """Stripe replays an error for this key, or knows it from another request: only reading tells what happened."""
+
+    code: str
+
+
+PayOutcome = Paid | Declined | RequiresAction | NotPayable | Inconclusive
+
+
+@contextmanager
+def stripe_errors() -> Iterator[None]:
+    """Turn what the SDK raises into the worker's errors.
+
+    Raises RetryLater (outages, rate limits, locks, outcomes unknown), MerchantUnreachable and Refused. A card error
+    passes through: only `pay` meets one, and knows what it means.
+    """
+    try:
+        yield
+    except stripe.CardError:
+        raise
+    except stripe.StripeError as error:
+        raise _translated(error) from error
+    except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
+        # A body that breaks off escapes the SDK as it is. What happened is unknown: the same key again.
+        raise RetryLater(f"stripe: no whole answer ({type(error).__name__})") from error
+
+
+def _translated(error: stripe.StripeError) -> RetryLater | MerchantUnreachable | Refused:
+    status, code = error.http_status, _code(error)
+    what = f"stripe: {status or 'no answer'} {code or type(error).__name__}{_request(error)}"
+    match error:
+        case stripe.RateLimitError():
+            return RetryLater(what, delay=_asked_delay(error), counts=False)
+        case stripe.APIConnectionError():
+            return RetryLater(what)
+        case _ if code == NO_ACCESS:
+            return MerchantUnreachable(what)
+        case stripe.AuthenticationError():
+            # The platform's key is wrong for everybody: loud, and no recovery pays for it.
+            log.critical("stripe_key_refused", reason=what)
+            return RetryLater(what, delay=timedelta(seconds=_jitter.uniform(20, 60)), counts=False)
+        case _ if status is None or status == 409 or not 400 <= status < 500:
+            return RetryLater(what)  # also a 2xx whose body makes no sense: it may have happened
+        case _:
+            return Refused(what, status=status, code=code, param=getattr(error, "param", None))
+
+
+def _code(error: stripe.StripeError) -> str | None:
+    code = error.code or (error.error.code if error.error is not None else None)
+    return code if isinstance(code, str) else None
+
+
+def _request(error: stripe.StripeError) -> str:
+    return f" {error.request_id}" if error.request_id else ""
+
+
+def _asked_delay(error: stripe.StripeError) -> timedelta:
+    """`Retry-After` in seconds where Stripe sends one; else a few seconds, spread."""
+    asked = str((error.headers or {}).get("retry-after", ""))
+    seconds = float(asked) if asked.isdigit() else 1.0
+    return timedelta(seconds=min(seconds, 3600.0) + _jitter.uniform(0, 4))
+
+
+def replayed(error: stripe.StripeError) -> bool:
+    """Whether Stripe gave a saved answer again."""
+    return str((error.headers or {}).get("idempotent-replayed", "")).lower() == "true"
+
+
+async def retrieve_invoice(client: stripe.StripeClient, invoice_id: str) -> dict[str, Any]:
+    """The invoice as Stripe writes it, with a customer's personal data: for models that drop it, at once."""
+    with stripe_errors():
+        found = await client.v1.invoices.retrieve_async(invoice_id, {"expand": INVOICE_PARTS})
+    return found.to_dict()
+
+
+async def read_invoice(client: stripe.StripeClient, invoice_id: str) -> Reading:
+    """The invoice as it is now. Raises what `stripe_errors` does."""
+    return read(Invoice.model_validate(await retrieve_invoice(client, invoice_id)))
+
+
+async def pay(client: stripe.StripeClient, invoice_id: str, key: str, lease: Lease) -> PayOutcome:
+    """Collect the invoice off-session, with the payment method that Stripe takes by its own order.
+
+    The request is the same in every repeat, so that its key fits. Raises RetryLater when the outcome is unknown:
+    repeat with the same key; MerchantUnreachable and LeaseLost: it was not sent or did not run.
+    """
+    lease.check()
+    try:
+        with stripe_errors():
+            invoice = await client.v1.invoices.pay_async(
+                invoice_id, {"off_session": True, "expand": INVOICE_PARTS}, {"idempotency_key": key}
+            )
+    except stripe.CardError as error:
+        return _declined(error)
+    except RetryLater as later:
+        cause = later.__cause__
+        if isinstance(cause, stripe.APIError) and (cause.http_status or 0) >= 500 and replayed(cause):
+            return Inconclusive(f"replayed_{cause.http_status}")
+        raise
+    except Refused as refused:
+        if isinstance(refused.__cause__, stripe.IdempotencyError):
+            return Inconclusive("key_used_for_another_request")
+        if refused.status == 400:
+            return NotPayable(refused.code)
+        raise
+    return Paid(read(Invoice.model_validate(invoice.to_dict())))
+
+
+def _declined(error: stripe.CardError) -> Declined | RequiresAction:
+    body = error.error.to_dict() if error.error is not None else {}
+    intent = body.get("payment_intent") or {}
+    last = intent.get("last_payment_error") or {}
+    method = body.get("payment_method") or last.get("payment_method") or {}
+    code = _code(error)
+    if code == NEEDS_ACTION:
+        return RequiresAction(intent.get("id"), _id(intent.get("payment_method")))
+
+    def detail(name: str) -> str | None:
+        value = body.get(name) or last.get(name)
+        return value if isinstance(value, str) else None
+
+    return Declined(
+        Decline(
+            code=code,
+            decline_code=detail("decline_code"),
+            advice_code=detail("advice_code"),
+            network_decline_code=detail("network_decline_code"),
+            network_advice_code=detail("network_advice_code"),
+        ),
+        payment_intent_id=intent.get("id"),
+        charge_id=detail("charge") or _id(intent.get("latest_charge")),
+        payment_method_id=method.get("id") if method else _id(intent.get("payment_method")),
+        card=card_of(method) if method else None,
+    )
+
+
+def _id(value: object) -> str | None:
+    """The id of something that may be expanded."""
+    found = value.get("id") if isinstance(value, dict) else value
+    return found if isinstance(found, str) else None
+
+
+async def spend_key(client: stripe.StripeClient, invoice_id: str, key: str, lease: Lease) -> bool:
+    """Make sure that `key` never pays: True when it never has and never will, False when a payment was made with it.
+
+    Sends a request that changes nothing under the key. Stripe takes a key for one request only, so a payment that is
+    sent later with it is refused, and if one was sent before, this request is. Raises RetryLater while that one runs.
+    """
+    lease.check()
+    try:
+        with stripe_errors():
+            await client.v1.invoices.update_async(invoice_id, {}, {"idempotency_key": key})
+    except Refused as refused:
+        return not isinstance(refused.__cause__, stripe.IdempotencyError)
+    return True
+
+
+async def charges_of(client: stripe.StripeClient, payment_intent_id: str) -> list[SeenCharge]:
+    """Every charge that was made for a PaymentIntent and has ended, newest first (a hundred at most)."""
+    with stripe_errors():
+        found = await client.v1.charges.list_async({"payment_intent": payment_intent_id, "limit": 100})
+    charges = (seen(Charge.model_validate(each.to_dict())) for each in found.data)
+    return [charge for charge in charges if charge is not None]
+
+
+async def key_behind(client: stripe.StripeClient, charge: SeenCharge) -> str | None:
+    """The idempotency key of the request that made a charge, "" when it had none, None when no event tells (yet).
+
+    Every event names the request that caused it (https://docs.stripe.com/api/events/object#event_object-request).
+    """
+    at = int(charge.at.timestamp())
+    type_: Literal["charge.succeeded", "charge.failed"]
+    type_ = "charge.succeeded" if charge.result is AttemptResult.SUCCEEDED else "charge.failed"
+    created: EventListParamsCreated = {"gte": at - 60, "lte": at + 600}
+    with stripe_errors():
+        page = await client.v1.events.list_async({"type": type_, "created": created, "limit": 100})
+        async for event in page.auto_paging_iter():
+            told = event.to_dict()
+            if told["data"]["object"].get("id") == charge.charge_id:
+                return str((told.get("request") or {}).get("idempotency_key") or "")
+    return None

@@ -1,0 +1,134 @@
+"""Every request that a handler sends to Stripe and Resend is one that their documents allow.
+
+The simulator checks each request against Stripe's OpenAPI document and refuses what is not in it; here every handler
+is driven down every road that sends something, and the log of requests is read.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from services.worker.handlers import discover
+from services.worker.lease import Lease
+from services.worker.remote import Remote
+from shared import recoveries, tasks
+from shared.recoveries import Entry
+from shared.stripe_clients import API_VERSION
+from shared.tasks import NewTask
+from tests.integration.worker.conftest import World
+
+READ = "GET /v1/invoices/:id"
+CHARGES = "GET /v1/charges"
+PAY = "POST /v1/invoices/:id/pay"
+SPEND = "POST /v1/invoices/:id"
+EVENTS = "GET /v1/events"
+
+
+async def _recovers(world: World) -> None:
+    failed = await world.fail(decline="do_not_honor", clears_after=2)
+    await failed.finish()
+
+
+async def _settles_by_reading(world: World) -> None:
+    failed = await world.fail(decline="do_not_honor", clears_after=1)
+    await failed.attempt_due()
+    await world.control.add_fault("server_error", method="POST", path="*/pay", times=1, after_effect=True)
+    await failed.finish()
+
+
+async def _spends_a_key(world: World) -> None:
+    failed = await world.fail(decline="do_not_honor", clears_after=1)
+    await failed.attempt_due()
+    await world.do("UPDATE scheduled_tasks SET status = 'canceled' WHERE task_type = 'notify_action_required'")
+    handler = discover()["dunning_retry"]
+    async with world.database.transaction() as db:
+        (task,) = await tasks.claim(db, "doomed", 1, timedelta(0))
+        await handler.load(db, handler.understand(task))
+    async with world.database.transaction() as db:
+        await recoveries.request_stop(db, failed.recovery_id, "opted_out", Entry("stop_requested", "t", "t"))
+        await tasks.rescue(db)
+    await world.pass_time(minutes=5)
+    await world.work()
+
+
+async def _writes(world: World) -> None:
+    for card in ({"decline": "lost_card"}, {"needs_3ds": True}, {"decline": "insufficient_funds"}):
+        await world.fail(**card)
+    await world.work()
+
+
+async def _reports(world: World) -> None:
+    payload = {
+        "usage_id": "3f6c1de2-27a3-4a44-9d52-0f3f6a3f9b11",
+        "event_name": "api_requests",
+        "customer_id": "cus_1",
+        "value": 7,
+        "timestamp": world.simulation.world.clock.now,
+    }
+    async with world.database.transaction() as db:
+        await tasks.enqueue(db, NewTask(world.merchant_id, "report_usage", payload))
+    await world.work()
+
+
+async def _digests(world: World) -> None:
+    failed = await world.fail(decline="do_not_honor", clears_after=1)
+    await failed.finish()
+    await world.pass_time(days=1)
+    async with world.database.transaction() as db:
+        await tasks.enqueue(db, NewTask(world.merchant_id, "send_weekly_digest"))
+    await world.work()
+
+
+Drive = Callable[[World], Awaitable[None]]
+ROADS: dict[str, tuple[Drive, set[str]]] = {
+    "dunning_retry": (_recovers, {READ, CHARGES, PAY}),
+    "dunning_retry, settled by reading": (_settles_by_reading, {READ, CHARGES, PAY, EVENTS}),
+    "dunning_retry, stopped after a crash": (_spends_a_key, {READ, CHARGES, SPEND}),
+    "notify_action_required": (_writes, {READ, CHARGES}),
+    "report_usage": (_reports, {"POST /v1/billing/meter_events"}),
+    "send_weekly_digest": (_digests, {READ, CHARGES, PAY, "GET /v1/account"}),
+}
+
+
+def _shape(request: dict[str, Any]) -> str:
+    return f"{request['method']} {re.sub(r'/(in|ch|pi|cus|sub)_[A-Za-z0-9]+', '/:id', request['path'])}"
+
+
+@pytest.mark.parametrize("name", ROADS)
+async def test_every_request_is_one_that_stripe_s_document_allows(world: World, name: str) -> None:
+    drive, expected = ROADS[name]
+    await drive(world)
+    requests = await world.control.requests(path="/v1/")
+    refused = [each for each in requests if 400 <= each["status"] < 500 and each["status"] != 402]
+    assert [(_shape(each), each["status"]) for each in refused] == []
+    assert {_shape(each) for each in requests} == expected
+
+
+@pytest.mark.parametrize("name", ROADS)
+async def test_every_request_names_its_account_its_version_and_a_key_if_it_changes_something(
+    world: World, name: str
+) -> None:
+    await ROADS[name][0](world)
+    requests = await world.control.requests(path="/v1/")
+    assert {each["account"] for each in requests} == {world.account}
+    assert {each["version"] for each in requests} == {API_VERSION}
+    keys = [each["idempotency_key"] for each in requests if each["method"] == "POST"]
+    assert all(keys)
+
+
+async def test_every_task_type_is_driven() -> None:
+    assert {name.split(",")[0] for name in ROADS} == set(discover())
+
+
+async def test_the_simulator_refuses_what_is_not_in_the_document(world: World) -> None:
+    """What makes the tests above worth something."""
+    client = world.outside.stripe.for_merchant(world.account)
+    failed = await world.fail(decline="do_not_honor")
+    misspelled: Any = {"misspelled": True}
+    with pytest.raises(Exception, match="unknown parameter"):
+        await client.v1.invoices.pay_async(failed.invoice, misspelled)
+    remote = Remote(world.outside.stripe, world.outside.email, Lease(timedelta(seconds=5)))
+    assert remote.lease.held

@@ -1,0 +1,240 @@
+"""What the customer and the merchant are written, when, and what never leaves the house."""
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from services.worker.app import make_email_sender
+from services.worker.engine import Engine
+from services.worker.handlers import discover
+from services.worker.remote import Outside
+from shared import recoveries, tasks
+from shared.recoveries import Entry
+from shared.tasks import NewTask
+from tests.integration.worker.conftest import PACE, World, worker_settings
+
+
+async def _kinds(world: World) -> list[str]:
+    return [each["message"]["tags"][0]["value"] for each in await world.control.outbox()]
+
+
+async def test_the_first_message_goes_out_at_once_with_a_link_and_its_headers(world: World) -> None:
+    failed = await world.fail(amount=4_200, decline="insufficient_funds")
+    await world.work()
+    (email,) = await world.control.outbox()
+    message = email["message"]
+    invoice = await world.control.object(failed.invoice)
+    assert message["to"] == [invoice["customer_email"]]
+    assert invoice["hosted_invoice_url"] in message["text"]
+    assert "$42.00" in message["text"]
+    assert "did not have enough funds" in message["html"]
+    (task,) = await failed.tasks("succeeded", "notify_action_required")
+    assert message["headers"]["X-Entity-Ref-ID"] == str(task["public_id"])
+    assert email["idempotency_key"] == f"email:{task['public_id']}"
+
+
+async def test_messages_follow_the_policy_s_days_and_end_with_the_window(world: World) -> None:
+    failed = await world.fail(decline="lost_card")
+    for _ in range(30):
+        await world.work()
+        await world.pass_time(days=1)
+    story = await failed.story("messaged")
+    opened = (await failed.recovery())["opened_at"]
+    assert [round((row["at"] - opened) / timedelta(days=1)) for row in story] == [0, 3, 7, 14, 20]
+    assert set(await _kinds(world)) == {"new_method_needed"}
+    assert (await failed.booked())["message"] == 5
+
+
+async def test_another_need_is_told_without_waiting_for_the_next_day_but_not_within_a_day(world: World) -> None:
+    failed = await world.fail(decline="do_not_honor", clears_after=1, needs_3ds=True)
+    for _ in range(40):
+        await world.work()
+        await world.pass_time(hours=6)
+    story = await failed.story("messaged")
+    kinds = [row["detail"]["kind"] for row in story]
+    assert kinds[0] == "payment_failed"
+    assert "action_required" in kinds
+    gaps = [later["at"] - earlier["at"] for earlier, later in pairwise(story)]
+    assert min(gaps) >= timedelta(hours=24)
+
+
+@pytest.mark.parametrize("code", ["fraudulent", "lost_card", "stolen_card", "merchant_blacklist"])
+async def test_a_suspected_card_s_holder_is_only_told_declined(world: World, code: str) -> None:
+    await world.fail(decline=code)
+    await world.work()
+    (email,) = await world.control.outbox()
+    text = email["message"]["text"].lower()
+    assert "it was declined" in text
+    assert [word for word in ("fraud", "lost", "stolen", "block", "funds", code) if word in text] == []
+
+
+async def test_nobody_is_written_after_an_end(world: World) -> None:
+    failed = await world.fail(decline="do_not_honor")
+    await world.work()
+    async with world.database.transaction() as db:
+        await recoveries.request_stop(db, failed.recovery_id, "opted_out", Entry("closed", "opted_out", "Stopped."))
+    await world.pass_time(days=25)
+    await world.work()
+    assert len(await world.control.outbox()) == 1
+
+
+async def test_nobody_is_written_who_has_paid(world: World) -> None:
+    failed = await world.fail(decline="lost_card")
+    await world.work()
+    await world.control.pay_hosted(failed.invoice)
+    await world.pass_time(days=3, hours=1)
+    await world.work()
+    assert len(await world.control.outbox()) == 1
+    assert (await failed.recovery())["recovered_by"] == "message"
+
+
+FAULTS: list[dict[str, Any]] = [
+    {"kind": "rate_limited"},
+    {"kind": "server_error"},
+    {"kind": "server_error", "after_effect": True},
+    {"kind": "drop"},
+    {"kind": "drop", "after_effect": True},
+    {"kind": "truncate"},
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(map(str, fault.values())))
+async def test_a_failing_email_service_delays_one_email_and_nothing_else(world: World, fault: dict[str, Any]) -> None:
+    failed = await world.fail(decline="do_not_honor", clears_after=1)
+    await world.control.add_fault(method="POST", path="/emails", times=2, **fault)
+    for _ in range(6):
+        await world.work()
+        await world.pass_time(minutes=5)
+    row = await failed.finish()
+    assert row["state"] == "recovered"
+    outbox = await world.control.outbox()
+    keys = [each["idempotency_key"] for each in outbox]
+    assert len(keys) == len(set(keys)) == (await failed.booked())["message"]
+
+
+async def test_an_email_service_that_is_down_for_good_does_not_hold_up_the_money(world: World) -> None:
+    failed = await world.fail(decline="do_not_honor", clears_after=1)
+    await world.control.add_fault("server_error", method="POST", path="/emails")
+    assert (await failed.finish())["recovered_by"] == "retry"
+
+
+async def test_without_a_key_an_email_is_printed_without_its_address(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sender = make_email_sender(worker_settings("http://127.0.0.1:9", resend_api_key=None), None)  # type: ignore[arg-type]  # no session: it sends nothing
+    outside = Outside(world.outside.stripe, sender)
+    failed = await world.fail(decline="lost_card")
+    engine = Engine("printing", world.database, discover(), outside, PACE)
+    for _ in range(3):
+        await engine.run_due()
+        await world.pass_time(days=2)
+    printed = capsys.readouterr().out
+    assert "email not sent (CITADEL_RESEND_API_KEY is not set): new_method_needed" in printed
+    assert [needle for needle in await world.control.pii() if needle in printed] == []
+    assert len(await failed.story("printed")) == 2
+    assert "message" not in await failed.booked()
+    assert await world.control.outbox() == []
+
+
+async def test_a_customer_without_an_address_is_told_of_in_the_timeline(world: World) -> None:
+    failed = await world.fail(decline="do_not_honor")
+    objects = world.simulation.world.accounts[world.account].objects
+    objects["customer"][failed.customer]["email"] = None
+    objects["invoice"][failed.invoice]["customer_email"] = None
+    await world.work()
+    assert [row["rule"] for row in await failed.story("not_messaged")] == ["no_address"]
+    assert "message" not in await failed.booked()
+
+
+# --- The weekly digest ------------------------------------------------------------------------------------------------
+
+
+async def _digest(world: World) -> None:
+    async with world.database.transaction() as db:
+        key = f"send_weekly_digest:{world.merchant_id}"
+        await tasks.enqueue(db, NewTask(world.merchant_id, "send_weekly_digest", unique_key=key))
+
+
+async def _digests(world: World, status: str) -> list[Any]:
+    sql = "SELECT * FROM scheduled_tasks WHERE task_type = 'send_weekly_digest' AND status = $1 ORDER BY id"
+    return await world.rows(sql, status)
+
+
+async def test_the_digest_tells_the_week_by_currency_and_comes_again(world: World) -> None:
+    failed = await world.fail(amount=4_200, decline="do_not_honor", clears_after=1)
+    await failed.finish()
+    await world.pass_time(days=1)
+    await _digest(world)
+    await world.work()
+    email = (await world.control.outbox())[-1]["message"]
+    account = next(each for each in await world.control.accounts() if each["id"] == world.account)
+    assert email["to"] == [world.simulation.world.accounts[account["id"]].resource["email"]]
+    assert "$42.00 recovered, from 1 payments" in email["text"]
+    (ahead,) = await _digests(world, "pending")
+    (done,) = await _digests(world, "succeeded")
+    assert ahead["run_at"] - done["run_at"] == timedelta(days=7)
+
+
+async def test_a_week_without_news_is_not_written_about_and_the_next_one_comes(world: World) -> None:
+    await _digest(world)
+    await world.work()
+    assert await world.control.outbox() == []
+    assert len(await _digests(world, "pending")) == 1
+
+
+async def test_a_merchant_that_is_gone_gets_no_more_digests(world: World) -> None:
+    await world.do("UPDATE merchants SET status = 'disconnected'")
+    await _digest(world)
+    await world.work()
+    assert await _digests(world, "pending") == []
+
+
+# --- Usage ------------------------------------------------------------------------------------------------------------
+
+
+async def _usage(world: World, **changes: Any) -> None:
+    payload = {
+        "usage_id": "3f6c1de2-27a3-4a44-9d52-0f3f6a3f9b11",
+        "event_name": "api_requests",
+        "customer_id": "cus_1",
+        "value": 7,
+        "timestamp": world.simulation.world.clock.now,
+        **changes,
+    }
+    async with world.database.transaction() as db:
+        await tasks.enqueue(db, NewTask(world.merchant_id, "report_usage", payload, max_attempts=5))
+
+
+async def test_usage_is_reported_once_however_often_it_is_queued(world: World) -> None:
+    await _usage(world)
+    await _usage(world)
+    await world.work()
+    (event,) = await world.control.meter_events()
+    assert event["identifier"] == "3f6c1de2-27a3-4a44-9d52-0f3f6a3f9b11"
+    assert event["payload"] == {"stripe_customer_id": "cus_1", "value": "7"}
+    assert event["account"] == world.account
+    assert {row["status"] for row in await world.rows("SELECT status FROM scheduled_tasks")} == {"succeeded"}
+
+
+async def test_usage_outside_stripe_s_window_is_dead_at_once(world: World) -> None:
+    await _usage(world, timestamp=world.simulation.world.clock.now - 36 * 86_400)
+    await world.work()
+    (task,) = await world.rows("SELECT * FROM scheduled_tasks")
+    assert (task["status"], task["attempts"]) == ("dead", 1)
+    assert "timestamp_too_far_in_past" in task["last_error"]
+
+
+async def test_usage_is_tried_five_times_five_seconds_apart_and_doubling(world: World) -> None:
+    await world.control.add_fault("server_error", method="POST", path="/v1/billing/meter_events")
+    await _usage(world)
+    for attempt in range(1, 6):
+        assert await world.work() == 1
+        (task,) = await world.rows("SELECT *, run_at - citadel_now() AS delay FROM scheduled_tasks")
+        if attempt < 5:
+            assert task["status"] == "pending"
+            assert timedelta(seconds=-1) <= task["delay"] <= timedelta(seconds=5 * 2 ** (attempt - 1))
+        await world.pass_time(seconds=60)
+    assert (task["status"], task["attempts"]) == ("dead", 5)
+    assert task["last_error"].startswith("stripe: 500")
