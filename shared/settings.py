@@ -1,13 +1,21 @@
 """Settings come from the environment (`CITADEL_…`) or a `.env` file; each service has one class of its own.
 
+Every setting can also be the content of a file that `<NAME>_FILE` names, as container platforms hand secrets out:
+`CITADEL_DATABASE_URL_FILE=/run/secrets/database_url` in place of `CITADEL_DATABASE_URL`. The first of these counts:
+the environment, its files, `.env`, its files; a name and its `_FILE` in one place contradict each other.
+
 A missing or wrong setting stops the start with every problem listed; secrets are `SecretStr` and never printed.
 """
 
 import sys
-from typing import Annotated, Literal, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 
 def _base_url(value: str) -> str:
@@ -38,7 +46,78 @@ _CONFIG = SettingsConfigDict(
 )
 
 
-class Settings(BaseSettings):
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """In the place of a value that could not be read: the settings class turns it into a problem of its field."""
+
+    why: str
+
+
+class _FromFiles(PydanticBaseSettingsSource):
+    """Reads what `<NAME>_FILE` variables name; `variables` are those of one place, with lower-case names."""
+
+    def __init__(self, settings: type[BaseSettings], variables: Mapping[str, str | None]) -> None:
+        super().__init__(settings)
+        self._prefix = str(self.config.get("env_prefix", "")).lower()
+        self._variables = variables
+
+    def __call__(self) -> dict[str, Any]:
+        """The settings that this place has files for."""
+        read = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in read.items() if value is not None}
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """The file's text without the newline at its end; None without a file, an _Unreadable for a bad one."""
+        name = self._prefix + field_name
+        path = self._variables.get(f"{name}_file")
+        if not path:
+            return None, field_name, False
+        variable = name.upper()
+        if self._variables.get(name):
+            return _Unreadable(f"set {variable} or {variable}_FILE, not both"), field_name, False
+        # No message shows the path: whoever sets the secret itself in the wrong variable would find it in a log.
+        try:
+            text = Path(path).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        except OSError as error:
+            return _Unreadable(f"{variable}_FILE names a file that cannot be read: {error.strerror}"), field_name, False
+        except ValueError:  # a NUL in the path, or bytes that are no text
+            return _Unreadable(f"{variable}_FILE names a file that is not text"), field_name, False
+        if not text and field.is_required():
+            return _Unreadable(f"{variable}_FILE names a file that is empty"), field_name, False
+        return text or None, field_name, False  # an empty file is as good as none, like an empty variable
+
+
+class SettingsFromAnywhere(BaseSettings):
+    """The base of all settings: from the environment, `.env`, and the files that they name."""
+
+    model_config = _CONFIG
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - a folder of secrets: not among our places
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The places, the first that has a setting wins; each place's files come before it to see a contradiction."""
+        sources = [init_settings]
+        for place in (env_settings, dotenv_settings):
+            if isinstance(place, EnvSettingsSource):
+                sources.append(_FromFiles(settings_cls, place.env_vars))
+            sources.append(place)
+        return tuple(sources)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _was_read(cls, value: Any) -> Any:
+        if isinstance(value, _Unreadable):
+            raise ValueError(value.why)  # noqa: TRY004 - pydantic reports a ValueError as the problem of its field
+        return value
+
+
+class Settings(SettingsFromAnywhere):
     """What every service needs."""
 
     model_config = _CONFIG
@@ -50,7 +129,7 @@ class Settings(BaseSettings):
     shutdown_grace_seconds: float = Field(25.0, gt=0, le=600, description="time to finish after SIGTERM")
 
 
-class StripeSettings(BaseSettings):
+class StripeSettings(SettingsFromAnywhere):
     """What a service that calls Stripe needs beside `Settings`."""
 
     model_config = _CONFIG
