@@ -1,0 +1,143 @@
+"""What the story came to: numbers read from the database, the ledger's API, the ingress and the simulator."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
+from services.demo import store
+from services.demo.checks import MoneyLine, Verdict, check_privacy, check_twice, compare_money
+from services.demo.crash import Crash
+from services.local import LocalStack, Service
+from shared.database import Database
+from simulator.client import SimulatorClient
+
+
+@dataclass(frozen=True, slots=True)
+class Webhooks:
+    """What was sent and how much of it ingress knew already."""
+
+    events: int
+    deliveries: int
+    duplicates_ignored: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Everything that the summary tells. `totals`: rows of TOTALS, `recoveries`: rows of RECOVERIES."""
+
+    invoices: int
+    totals: list[dict[str, Any]]
+    recoveries: list[dict[str, Any]]
+    money: list[MoneyLine]
+    attempts: Mapping[str, int]
+    attempts_per_recovery: Counter[int]
+    stripe_attempts: int
+    emails: Counter[str]
+    tasks: Mapping[str, int]
+    webhooks: Webhooks
+    verdicts: tuple[Verdict, ...]
+
+
+async def collect(
+    stack: LocalStack, simulator: SimulatorClient, database: Database, api_key: str, crash: Crash | None
+) -> Figures:
+    """Read everything once all is quiet, and compute the checks."""
+    charges, attempts = await simulator.charges(), await simulator.attempts()
+    async with database.transaction() as db:
+        totals = await store.rows(db, store.TOTALS)
+        recoveries = await store.rows(db, store.RECOVERIES)
+        succeeded = await store.rows(db, store.SUCCEEDED_ATTEMPTS)
+        results = await store.rows(db, store.ATTEMPT_RESULTS)
+        ours = await store.rows(db, store.OUR_ATTEMPTS)
+        tasks = await store.rows(db, store.TASKS_BY_STATUS)
+    failed = {each["invoice"] for each in attempts if each["outcome"] != "succeeded" and each["source"] == "renewal"}
+    api = await _recovered_by_api(stack.url(Service.LEDGER), api_key)
+    lines, problems = compare_money(
+        charges, failed, recoveries, {row["currency"]: row["recovered_cents"] for row in totals}, api
+    )
+    accounts = [account["id"] for account in await simulator.accounts() if account["subscriptions"]]
+    tasks_by_status = {row["status"]: row["tasks"] for row in tasks}
+    verdicts = (
+        _money_verdict(lines, [*problems, *_lost(tasks_by_status, crash)]),
+        check_twice(attempts, succeeded),
+        await check_privacy(database, stack.service_logs(), await simulator.pii(), accounts),
+    )
+    return Figures(
+        invoices=(await simulator.summary())["invoices"],
+        totals=totals,
+        recoveries=recoveries,
+        money=lines,
+        attempts={row["result"]: row["attempts"] for row in results if row["origin"] == "citadel"},
+        attempts_per_recovery=Counter(row["attempts"] for row in ours),
+        stripe_attempts=sum(row["attempts"] for row in results if row["origin"] == "stripe"),
+        emails=Counter(_kind(email["message"]) for email in await simulator.outbox()),
+        tasks=tasks_by_status,
+        webhooks=await _webhooks(stack, simulator),
+        verdicts=verdicts,
+    )
+
+
+def _kind(message: Mapping[str, Any]) -> str:
+    """What an email is about, by the tag that it was sent with."""
+    return next((tag["value"] for tag in message.get("tags") or () if tag["name"] == "kind"), "without a kind")
+
+
+def _money_verdict(lines: list[MoneyLine], problems: list[str]) -> Verdict:
+    figures = [
+        f"{line.currency}: charged {line.charged:,} cents = merchant_totals {line.totals:,} = /v1/stats {line.api:,}"
+        for line in lines
+        if line.charged or line.totals or line.api
+    ]
+    figures += [
+        f"{line.currency}: not counted as ours: {line.elsewhere:,} paid elsewhere, {line.late:,} after we gave up"
+        for line in lines
+        if line.elsewhere or line.late
+    ]
+    return Verdict("What was charged is what the ledger says was recovered", tuple(figures), tuple(problems))
+
+
+def _lost(tasks: Mapping[str, int], crash: Crash | None) -> list[str]:
+    """Work that was given up: the money may agree, and yet something did not run."""
+    problems = []
+    if tasks.get("dead"):
+        problems.append(f"{tasks['dead']} tasks ended in the dead letters")
+    if crash is not None and crash.rescued < len(crash.held):
+        problems.append(f"{len(crash.held) - crash.rescued} tasks of the killed worker were not rescued")
+    return problems
+
+
+async def _recovered_by_api(ledger_url: str, api_key: str) -> dict[str, int]:
+    """Recovered cents by currency, as a dashboard reads them."""
+    headers = {"Authorization": f"Bearer {api_key}"}
+    async with (
+        aiohttp.ClientSession(headers=headers, raise_for_status=True) as session,
+        session.get(f"{ledger_url}/v1/stats") as answer,
+    ):
+        stats = await answer.json()
+    return {line["currency"]: line["recovered"]["amount"] for line in stats["money"]}
+
+
+async def _webhooks(stack: LocalStack, simulator: SimulatorClient) -> Webhooks:
+    deliveries = await simulator.deliveries()
+    async with aiohttp.ClientSession() as session, session.get(f"{stack.url(Service.INGRESS)}/metrics") as answer:
+        text = await answer.text()
+    ignored = sum(
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "citadel_ingress_events_total" and sample.labels["outcome"] == "duplicate"
+    )
+    return Webhooks(len(deliveries), sum(each["sent"] for each in deliveries), int(ignored))
+
+
+def log_folder(stack: LocalStack) -> Path:
+    """Where the processes' logs are, as short as it can be said."""
+    try:
+        return stack.logs.relative_to(Path.cwd())
+    except ValueError:
+        return stack.logs

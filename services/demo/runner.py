@@ -1,0 +1,39 @@
+"""`citadel demo`: run the story, print the summary, and say whether every check holds."""
+
+import asyncio
+import contextlib
+import shutil
+from pathlib import Path
+
+from rich.console import Console
+
+from services.demo import summary
+from services.demo.connect import ConnectFailed
+from services.demo.progress import Teller
+from services.demo.story import Story, tell
+from services.demo.travel import Stuck
+from simulator.client import SimulatorError
+
+
+class DemoFailed(Exception):
+    """The story came to no end; the message says where the logs are."""
+
+
+async def run_demo(story: Story, data_dir: Path, database_url: str | None, console: Console, *, keep: bool) -> bool:
+    """Whether every check holds. With `keep` it goes on running until it is cancelled, if they hold.
+
+    `data_dir` holds the logs of this run; those of the last run go. `database_url`: a server to make a database on,
+    instead of an embedded one. Raises DemoFailed and LocalStackError.
+    """
+    await asyncio.to_thread(shutil.rmtree, data_dir, ignore_errors=True)
+    teller = Teller(console)
+    try:
+        async with tell(story, data_dir, database_url, teller) as told:
+            summary.show(told, console)
+            if told.holds and keep:
+                summary.show_how_to_look(told, console)
+                with contextlib.suppress(asyncio.CancelledError):  # being ended is how this is meant to end
+                    await asyncio.Event().wait()
+            return told.holds
+    except (ConnectFailed, Stuck, SimulatorError) as error:
+        raise DemoFailed(f"the demo did not come to its end: {error}\nlogs: {data_dir / 'logs'}") from error

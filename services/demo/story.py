@@ -1,0 +1,191 @@
+"""The demo's story, from nothing to the three checks.
+
+start everything ──> merchants connect ──> day by day to the end ──> collect, check, tell
+                                               │
+                                               └ on some day a busy worker is killed, and another takes over
+"""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+from services.auth import keys
+from services.demo import store
+from services.demo.connect import connect_all
+from services.demo.crash import Crash, count_rescued, kill_a_busy_worker, wait_for_rescue
+from services.demo.figures import Figures, collect
+from services.demo.progress import Teller, day_of
+from services.demo.travel import Pace, Travel
+from services.ingress.routing import ROUTES
+from services.local import LocalStack, LocalStackError, Service, SimulatorPlan, StackPlan, embedded, scratch
+from shared.api_keys import Scope
+from shared.crypto import KeyRing
+from shared.database import Database
+from simulator.client import SimulatorClient
+
+FIRST_DAY = datetime(2026, 11, 2, 9, tzinfo=UTC)
+"""Every demo begins on the same Monday: the same seed tells the same story."""
+
+LEASE_SECONDS = 4
+_RESCUE_PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """How much happens. `stripe_retrying`: so many merchants keep Stripe's own retries switched on."""
+
+    seed: int = 7
+    merchants: int = 20
+    subscriptions: int = 100
+    days: int = 30
+    workers: int = 2
+    stripe_retrying: int = 0
+    kill_on_day: int = 6
+    pace: Pace = field(default_factory=Pace)
+
+    @classmethod
+    def small(cls) -> "Story":
+        """A few seconds long."""
+        return cls(merchants=3, subscriptions=20, days=10, kill_on_day=2)
+
+    def changed(self, **fields: int) -> "Story":
+        """The same with other numbers."""
+        return replace(self, **fields)  # type: ignore[arg-type]  # the command line's options are all whole numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A story that is over, while everything still runs."""
+
+    story: Story
+    figures: Figures
+    crash: Crash | None
+    seconds: float
+    steps: int
+    api_key: str
+    stack: LocalStack
+
+    @property
+    def holds(self) -> bool:
+        """Whether every check holds."""
+        return all(verdict.holds for verdict in self.figures.verdicts)
+
+
+@asynccontextmanager
+async def tell(story: Story, data_dir: Path, database_url: str | None, teller: Teller) -> AsyncIterator[Told]:
+    """Run the story; everything keeps running during the block. Errors of the parts pass through."""
+    # A power cut may take what a demo has; that a process is killed, its server included, may not.
+    source = scratch(database_url) if database_url else embedded(None, {"fsync": "off"})
+    async with (
+        LocalStack(_plan(story, data_dir), source, teller.say) as stack,
+        SimulatorClient(stack.simulator_url) as simulator,
+        Database.open(stack.database.url, None, size=3, name="citadel-demo") as database,
+    ):
+        scene = _Scene(story, teller, stack, simulator, database)
+        await scene.set()
+        await scene.play()
+        yield await scene.end()
+
+
+def _plan(story: Story, data_dir: Path) -> StackPlan:
+    return StackPlan(
+        data_dir=data_dir,
+        workers=story.workers,
+        simulator=SimulatorPlan(seed=story.seed, start=int(FIRST_DAY.timestamp())),
+        settings={
+            "CITADEL_ENCRYPTION_KEYS": f"demo:{KeyRing.generate()}",
+            "CITADEL_STATE_SECRET": secrets.token_urlsafe(48),
+            "CITADEL_WORKER_LEASE_SECONDS": str(LEASE_SECONDS),
+            "CITADEL_WORKER_POLL_MAX_SECONDS": "0.05",
+        },
+        grace_s=10.0,
+    )
+
+
+@dataclass(slots=True)
+class _Scene:
+    """The story while it runs."""
+
+    story: Story
+    teller: Teller
+    stack: LocalStack
+    simulator: SimulatorClient
+    database: Database
+    crash: Crash | None = None
+    steps: int = 0
+
+    # -- before ----------------------------------------------------------------------------------
+
+    async def set(self) -> None:
+        """Merchants with customers and cards exist at the simulator, and connect."""
+        story, simulator = self.story, self.simulator
+        accounts = await simulator.populate(accounts=story.merchants, subscriptions=story.subscriptions)
+        for account in accounts[: story.stripe_retrying]:
+            await simulator.change_account(account, stripe_retries=[3, 5, 7])
+        await simulator.configure_webhooks(
+            url=f"{self.stack.url(Service.INGRESS)}/webhooks/stripe",
+            types=sorted(ROUTES),
+            duplicate_share=0.05,
+            twin_share=0.02,
+            late_share=0.05,
+            late_by=2 * 3600,
+            shuffle=True,
+        )
+        total = story.merchants * story.subscriptions
+        self.teller.say(f"{story.merchants} merchants with {total:,} subscriptions exist at the simulator")
+        with self.teller.counting("merchants connect by OAuth", story.merchants) as count:
+            await connect_all(self.stack.url(Service.AUTH), story.merchants, count.one_more)
+        async with self.database.transaction() as db:
+            connected = await db.fetchval(store.MERCHANTS, accounts)
+        if connected != story.merchants:
+            raise LocalStackError(f"{connected} of {story.merchants} merchants are connected: see {self.stack.logs}")
+        self.teller.say(f"{connected} merchants are connected")
+
+    # -- day by day ------------------------------------------------------------------------------
+
+    async def play(self) -> None:
+        """All days pass."""
+        end = FIRST_DAY + timedelta(days=self.story.days)
+        travel = Travel(self.stack, self.simulator, self.database, self.story.pace)
+        await travel.begin(FIRST_DAY)
+        now = FIRST_DAY
+        with self.teller.counting("day", self.story.days) as days:
+            while now < end:
+                day = day_of(FIRST_DAY, now)
+                kill = self.crash is None and day >= self.story.kill_on_day
+                now = await travel.step(end, partial(self._kill, day) if kill else None)
+                days.reached(day_of(FIRST_DAY, now), f"{now:%a %d %b}")
+        if self.crash is not None:
+            await count_rescued(self.database, self.crash)
+        self.steps = travel.steps
+
+    async def _kill(self, day: int) -> None:
+        """Kill a worker that is at work, wait until its tasks are rescued, and start a new one."""
+        # Stripe is slow for a moment, so that the worker is caught while it waits for an answer about money.
+        await self.simulator.add_fault("slow", method="POST", path="/v1/invoices/*/pay", latency_ms=400)
+        try:
+            crash = await kill_a_busy_worker(self.stack, self.database, day)
+        finally:
+            await self.simulator.clear_faults()
+        if crash is None:
+            return
+        index = int(crash.worker.rpartition("-")[2])
+        if crash.held:
+            self.crash = crash
+            self.teller.say(f"day {day}: {crash.worker} is killed with SIGKILL, holding {len(crash.held)} of its tasks")
+            await wait_for_rescue(self.database, crash, _RESCUE_PATIENCE_S)
+            self.teller.say(f"day {day}: all of them rescued after {crash.rescued_after_s:.1f} s")
+        await self.stack.start(Service.WORKER, index)
+
+    # -- after -----------------------------------------------------------------------------------
+
+    async def end(self) -> Told:
+        """The figures and the checks."""
+        self.teller.say("checks")
+        _, api_key = await keys.create_key(self.database, "demo", Scope)
+        figures = await collect(self.stack, self.simulator, self.database, api_key, self.crash)
+        return Told(self.story, figures, self.crash, self.teller.seconds, self.steps, api_key, self.stack)

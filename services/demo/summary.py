@@ -1,0 +1,199 @@
+"""What a stranger reads when the demo is over: the money, the work, the checks, and where to look next."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from babel.numbers import format_currency, get_currency_precision
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from services.demo.checks import Verdict
+from services.demo.figures import Figures, log_folder
+from services.demo.story import Told
+from services.local import Service
+
+_ENDS = ("recovered", "exhausted", "stopped")
+_CAUSES = {"authentication_required": "3-D Secure asked", "unknown": "generic decline"}
+
+
+def show(told: Told, console: Console) -> None:
+    """Print the summary."""
+    figures = told.figures
+    _headline(told, console)
+    for table in (_by_currency(figures), _by_cause(figures)):
+        console.print(table)
+        console.print()
+    work = Table.grid(padding=(0, 2, 0, 0))
+    for label, text in _work(told):
+        work.add_row(Text(label, style="dim"), text)
+    console.print(work)
+    console.print()
+    for verdict in figures.verdicts:
+        _verdict(verdict, console)
+    console.print(f"[dim]logs: {log_folder(told.stack)}/[/]", highlight=False, soft_wrap=True)
+
+
+def _headline(told: Told, console: Console) -> None:
+    story, figures = told.story, told.figures
+    failed = sum(row["failed_count"] for row in figures.totals)
+    recovered = sum(row["recovered_count"] for row in figures.totals)
+    console.print()
+    console.rule("[bold]The Citadel[/]", style="dim")
+    console.print(
+        f"{story.days} days of {story.merchants} merchants in {told.seconds:.0f} s: {figures.invoices:,} renewals, "
+        f"[bold]{failed:,} failed, {recovered:,} recovered ({_share(recovered, failed)})[/].",
+        highlight=False,
+    )
+    console.print()
+
+
+# -- tables --------------------------------------------------------------------------------------
+
+_COLUMNS = ("failed", "", "recovered", "", "elsewhere", "gave up", "at risk")
+
+
+def _table(first: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(first, no_wrap=True, min_width=18)
+    for name in _COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _by_currency(figures: Figures) -> Table:
+    """One line per currency: the money, in whole units to be read at a glance (the checks count cents)."""
+    table = _table("money")
+    for row in figures.totals:
+        failed, recovered = row["failed_cents"], row["recovered_cents"]
+        at_risk = failed - recovered - row["exhausted_cents"] - row["stopped_cents"]
+        cells = (failed, recovered, row["stopped_cents"], row["exhausted_cents"], at_risk)
+        shown = [money(cents, row["currency"]) if cents else "-" for cents in cells]
+        table.add_row(row["currency"].upper(), shown[0], "", shown[1], _share(recovered, failed), *shown[2:])
+    return table
+
+
+def _by_cause(figures: Figures) -> Table:
+    """One line per cause of the decline: how many renewals, and what share of them came back."""
+    by_cause: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row in figures.recoveries:
+        state = row["state"] if row["state"] in _ENDS else "at_risk"
+        by_cause[row["cause"] or "not known yet"][state] += 1
+    table = _table("renewals, by cause")
+    total = len(figures.recoveries)
+    for cause, states in sorted(by_cause.items(), key=lambda item: -item[1].total()):
+        table.add_row(_CAUSES.get(cause, cause.replace("_", " ")), *_counts(states, total))
+    everything = sum(by_cause.values(), Counter[str]())
+    table.add_row("all", *_counts(everything, total), style="bold")
+    return table
+
+
+def _counts(states: Counter[str], total: int) -> list[str]:
+    count, recovered = states.total(), states["recovered"]
+    rest = [str(states[state] or "-") for state in ("stopped", "exhausted", "at_risk")]
+    return [str(count), _share(count, total), str(recovered), _share(recovered, count), *rest]
+
+
+def money(cents: int, currency: str) -> str:
+    """Minor units in whole major units, as people write them: `$1,234`."""
+    code = currency.upper()
+    amount = Decimal(cents).scaleb(-get_currency_precision(code))
+    return format_currency(amount, code, "¤#,##0", locale="en_US", currency_digits=False)
+
+
+def _tasks(count: int) -> str:
+    return "1 task" if count == 1 else f"{count} tasks"
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.0%}" if whole else "-"
+
+
+# -- lines ---------------------------------------------------------------------------------------
+
+
+def _work(told: Told) -> Iterable[tuple[str, str]]:
+    """What was done for it, a line each."""
+    figures = told.figures
+    tries = sum(figures.attempts.values())
+    recoveries = len(figures.recoveries)
+    most = max(figures.attempts_per_recovery, default=0)
+    yield (
+        "attempts",
+        (
+            f"{tries:,} of ours after {figures.stripe_attempts:,} of Stripe's, "
+            f"{tries / max(recoveries, 1):.1f} per recovery and at most {most}: "
+            f"{_listed(figures.attempts)}"
+        ),
+    )
+    by = Counter(row["recovered_by"] for row in figures.recoveries if row["recovered_by"])
+    yield ("recovered", f"{by['retry']:,} by our retries, {by['message']:,} by customers after an email")
+    yield ("emails", f"{figures.emails.total():,}: {_listed(dict(figures.emails.most_common()))}")
+    webhooks = figures.webhooks
+    yield (
+        "webhooks",
+        (
+            f"{webhooks.events:,} events, {webhooks.deliveries:,} deliveries, some late, all shuffled; "
+            f"{webhooks.duplicates_ignored:,} duplicates ignored"
+        ),
+    )
+    yield ("tasks", f"{sum(figures.tasks.values()):,}: {_listed(figures.tasks)}")
+    crash = told.crash
+    if crash is None:
+        yield ("crash", "no worker was caught at work, so none was killed")
+    else:
+        yield (
+            "crash",
+            (
+                f"{crash.worker} was killed with SIGKILL on day {crash.day}, holding {_tasks(len(crash.held))}: "
+                f"{crash.rescued} rescued after {crash.rescued_after_s:.1f} s, {crash.finished} done by another worker"
+            ),
+        )
+
+
+def _listed(counts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()) or "none"
+
+
+def _verdict(verdict: Verdict, console: Console) -> None:
+    mark = "[bold green]✓[/]" if verdict.holds else "[bold red]✗[/]"
+    console.print(f"{mark} [bold]{verdict.claim}[/]", highlight=False, soft_wrap=True)
+    for figure in verdict.figures:
+        console.print(f"  [dim]{figure}[/]", highlight=False, soft_wrap=True)
+    for problem in verdict.problems[:10]:
+        console.print(f"  [red]{problem}[/]", highlight=False, soft_wrap=True)
+    if len(verdict.problems) > 10:
+        console.print(f"  [red]and {len(verdict.problems) - 10} more[/]", highlight=False)
+
+
+# -- with --keep ---------------------------------------------------------------------------------
+
+
+def show_how_to_look(told: Told, console: Console) -> None:
+    """URLs and lines to paste, for a demo that was left running."""
+    stack = told.stack
+    ledger = stack.url(Service.LEDGER)
+    key = f'-H "Authorization: Bearer {told.api_key}"'
+    console.print()
+    console.print("[bold]Everything keeps running.[/] Ctrl-C ends it.", highlight=False)
+    lines = (
+        ("statistics", f"curl -s {key} {ledger}/v1/stats"),
+        ("recoveries", f"curl -s {key} '{ledger}/v1/recoveries?state=recovered&limit=3'"),
+        ("one story", f"curl -s {key} {ledger}/v1/recoveries/{_an_interesting_one(told.figures)}"),
+        ("connect", f"{stack.url(Service.AUTH)}/auth/stripe  (in a browser)"),
+        ("metrics", f"curl -s {stack.url(Service.WORKER)}/metrics"),
+        ("database", f"psql '{stack.database.url}'"),
+        ("simulator", f"curl -s {stack.simulator_url}/_sim/summary"),
+    )
+    for label, text in lines:
+        console.print(Text.assemble((f"{label:<12}", "dim"), text), soft_wrap=True)
+
+
+def _an_interesting_one(figures: Figures) -> str:
+    """A recovery that took a while and came to a good end; else any."""
+    ended = [row for row in figures.recoveries if row["state"] == "recovered" and row["closed_at"] is not None]
+    ended.sort(key=lambda row: row["closed_at"] - row["opened_at"])
+    chosen = ended[-1] if ended else next(iter(figures.recoveries), None)
+    return str(chosen["id"]) if chosen else ""
