@@ -272,6 +272,23 @@ def keys_generate() -> None:
     print(f"CITADEL_STATE_SECRET={secrets.token_urlsafe(48)}")
 
 
+@keys_app.command("init")
+def keys_init(
+    simulator: Annotated[bool, typer.Option("--simulator", help="For the stack with the simulator.")] = False,
+) -> None:
+    """Make all secrets of the stack in containers for a first start; those that are there stay as they are."""
+    from services.compose.secrets import SecretsMissing, make_secrets
+    from services.compose.stack import Stack, StackError
+
+    try:
+        folder = make_secrets(Stack(simulator=simulator))
+    except SecretsMissing as error:
+        _end(str(error), WRONG)
+    except StackError as error:
+        _end(str(error))
+    print(f"every secret is in {folder}")
+
+
 # -- the database --------------------------------------------------------------------------------
 
 
