@@ -107,7 +107,7 @@ class Stack:
         # Secrets that stand in the environment (of a desk, say) are none of this stack's: it has files.
         kept = {name: value for name, value in self.environment.items() if not name.endswith(("_KEY", "_SECRETS"))}
         stack = {"CITADEL_SECRETS": str(self.secrets), "CITADEL_PUBLIC_URL": self.public_url}
-        return {**kept, "COMPOSE_BAKE": "false", **self.settings, **stack}
+        return {**kept, **self.settings, **stack}
 
     # -- before ----------------------------------------------------------------------------------
 

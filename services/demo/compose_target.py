@@ -55,14 +55,26 @@ class _LocalhostResolver(AbstractResolver):
         await self._usual.close()
 
 
-class ComposeTarget:
+class Edge:
+    """What a browser needs to get to a stack's auth: its address, a trusted authority, the simulator's name."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.auth_url = stack.public_url
+        self._trusted = ssl.create_default_context(cafile=str(stack.secrets / "tls_authority"))
+
+    def connector(self) -> aiohttp.TCPConnector:
+        """Trusts the authority of this stack, and knows where the simulator's name leads."""
+        return aiohttp.TCPConnector(ssl=self._trusted, resolver=_LocalhostResolver())
+
+
+class ComposeTarget(Edge):
     """The running stack in containers as the story's target."""
 
     def __init__(self, stack: Stack, containers: Mapping[str, list[dict[str, Any]]], first_day: datetime) -> None:
+        super().__init__(stack)
         self._stack = stack
         self._data_dir: Path | None = None
         self._ids = {service: [each["Id"] for each in found] for service, found in containers.items()}
-        self._trusted = ssl.create_default_context(cafile=str(stack.secrets / "tls_authority"))
         self._ingress = _address(containers["ingress"][0], f"{stack.name}_data")
         self._looked_at = 0.0
         self.curl = f"curl -s --cacert {stack.secrets / 'tls_authority'}"
@@ -70,16 +82,12 @@ class ComposeTarget:
         self.database_url = _owner_url(stack, _address(containers["postgres"][0], f"{stack.name}_data"))
         self.simulator_url = f"http://127.0.0.1:{stack.simulator_port}"
         self.webhook_url = WEBHOOKS
-        self.auth_url = self.ledger_url = stack.public_url
+        self.ledger_url = stack.public_url
 
     def logging_to(self, folder: Path) -> "ComposeTarget":
         """Where the containers' logs are to be written."""
         self._data_dir = folder
         return self
-
-    def connector(self) -> aiohttp.TCPConnector:
-        """Trusts the authority of this stack, and knows where the simulator's name leads."""
-        return aiohttp.TCPConnector(ssl=self._trusted, resolver=_LocalhostResolver())
 
     async def fail_if_ended(self) -> None:
         """Raise LocalStackError when a container of a service is not running. It is not looked at all the time."""
@@ -136,10 +144,9 @@ class ComposeTarget:
 
 
 @asynccontextmanager
-async def compose_target(workers: int, data_dir: Path, teller: Teller) -> AsyncIterator[ComposeTarget]:
-    """The stack of `make up SIMULATOR=1`, with so many workers. It has to be new: merchants of an earlier story would
+async def compose_target(stack: Stack, workers: int, data_dir: Path, teller: Teller) -> AsyncIterator[ComposeTarget]:
+    """A running stack with the simulator, with so many workers. It has to be new: merchants of an earlier story would
     mix with ours. Raises LocalStackError."""
-    stack = Stack(simulator=True)
     again = "make down SIMULATOR=1 VOLUMES=1 && make up SIMULATOR=1"
     try:
         await asyncio.to_thread(stack.refuse_without_engine)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from services.compose.stack import Stack
 from services.demo import summary
 from services.demo.compose_target import compose_target
 from services.demo.connect import ConnectFailed
@@ -43,7 +44,7 @@ async def run_demo(
     teller = Teller(console)
     target: AbstractAsyncContextManager[Target]
     if where is Where.COMPOSE:
-        target = compose_target(story.workers, data_dir, teller)
+        target = compose_target(Stack(simulator=True), story.workers, data_dir, teller)
     else:
         target = local_target(story.seed, story.workers, data_dir, database_url, teller)
     try:
