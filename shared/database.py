@@ -118,8 +118,21 @@ class Database:
             if isinstance(error, asyncpg.InterfaceError) and not _gone(connection):
                 raise
             raise DatabaseAway(f"the database went away: {type(error).__name__}") from error
+        except asyncpg.InternalClientError as error:
+            # The server's last word came between two statements, and the end of the connection is still on its way:
+            # asyncpg takes the next statement for a second one (https://github.com/MagicStack/asyncpg/issues/784).
+            # The connection is of no use; ended here, it cannot go back into the pool as it is.
+            connection.terminate()
+            raise DatabaseAway("the database ended the connection") from error
         finally:
+            await self._give_back(connection)
+
+    async def _give_back(self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> None:
+        """The transaction is over, whatever becomes of its connection: one that cannot be given back is ended."""
+        try:
             await self._pool.release(connection, timeout=5)
+        except (*AWAY, asyncpg.InternalClientError):
+            pass  # asyncpg has ended it and makes a new one when one is needed
 
     async def schema_revision(self) -> str | None:
         """The revision that the database is at; None before the first migration."""
