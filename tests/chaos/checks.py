@@ -1,14 +1,14 @@
 """The checks: pure functions from the evidence to what is wrong with it, one line for each violation.
 
-    events       acknowledged to Stripe = recorded, each once
-    effects      every failed renewal that was acknowledged has one recovery, opened once
-    tasks        every task has ended or waits for its time; every recovery that goes on has one
-    charges      no invoice is charged twice; the bank's log and our attempts tell the same, key by key
-    fences       a run is ended by the process that claimed it, under its own fence; a lease is broken only when over
-    leases       a worker that slept through its lease sends nothing when it wakes up
-    ledger       the book, the days and the totals agree, and are what the bank says was recovered
-    recoveries   each one's end is what the charges say, and its timeline is one unbroken way
-    messages     an email went out once, and what the timeline calls sent was sent
+events       acknowledged to Stripe = recorded, each once
+effects      every failed renewal that was acknowledged has one recovery, opened once
+tasks        every task has ended or waits for its time; every recovery that goes on has one
+charges      no invoice is charged twice; the bank's log and our attempts tell the same, key by key
+fences       a run is ended by the process that claimed it, under its own fence; a lease is broken only when over
+leases       a worker that slept through its lease sends nothing when it wakes up
+ledger       the book, the days and the totals agree, and are what the bank says was recovered
+recoveries   each one's end is what the charges say, and its timeline is one unbroken way
+messages     an email went out once, and what the timeline calls sent was sent
 """
 
 from collections import Counter, defaultdict
@@ -31,12 +31,15 @@ WIRE_S = 0.25
 def events(evidence: Evidence) -> list[str]:
     """Acknowledged = recorded."""
     acknowledged = {each["event"] for each in evidence.deliveries if each["first_2xx"]}
-    sent = {each["event"] for each in evidence.deliveries}
+    sent = {each["event"] for each in evidence.deliveries if each["sent"]}  # the others are late: not due yet
     recorded = Counter(row["event_id"] for row in evidence.events)
     return [
         *(f"{event}: acknowledged and not recorded" for event in sorted(acknowledged - recorded.keys())),
         *(f"{event}: recorded and never sent" for event in sorted(recorded.keys() - sent)),
-        *(f"{event}: recorded, and still not acknowledged" for event in sorted((recorded.keys() & sent) - acknowledged)),
+        *(
+            f"{event}: recorded, and still not acknowledged"
+            for event in sorted((recorded.keys() & sent) - acknowledged)
+        ),
         *(f"{event}: never accepted" for event in sorted(sent - acknowledged - recorded.keys())),
         *(f"{event}: recorded {times} times" for event, times in recorded.items() if times > 1),
     ]
@@ -45,15 +48,16 @@ def events(evidence: Evidence) -> list[str]:
 def effects(evidence: Evidence) -> list[str]:
     """An event and what follows from it are there together."""
     recorded = {row["object_id"] for row in evidence.events if row["event_type"] == "invoice.payment_failed"}
-    failed = {
-        each["invoice"] for each in evidence.bank if each["source"] == RENEWAL and each["outcome"] != "succeeded"
-    }
+    failed = {each["invoice"] for each in evidence.bank if each["source"] == RENEWAL and each["outcome"] != "succeeded"}
     recoveries = Counter(row["invoice_id"] for row in evidence.recoveries)
     opened = Counter(row["recovery_id"] for row in evidence.timeline if row["kind"] == "opened")
     booked = {row["recovery_id"]: row["times"] for row in evidence.book if row["metric_type"] == "recovery_opened"}
     queued = {row["recovery_id"] for row in evidence.task_changes if row["old_status"] is None}
     found = [
-        *(f"{invoice}: its failure is recorded, no recovery is open" for invoice in sorted(failed & recorded - recoveries.keys())),
+        *(
+            f"{invoice}: its failure is recorded, no recovery is open"
+            for invoice in sorted(failed & recorded - recoveries.keys())
+        ),
         *(f"{invoice}: has a recovery and never failed" for invoice in sorted(recoveries.keys() - failed)),
         *(f"{invoice}: {times} recoveries" for invoice, times in recoveries.items() if times > 1),
     ]
@@ -82,7 +86,9 @@ def tasks(evidence: Evidence) -> list[str]:
         if row["status"] == "dead"
     ]
     waiting = {
-        row["recovery_id"] for row in evidence.tasks if row["status"] == "pending" and row["task_type"] == "dunning_retry"
+        row["recovery_id"]
+        for row in evidence.tasks
+        if row["status"] == "pending" and row["task_type"] == "dunning_retry"
     }
     found += [
         f"recovery {row['id']} goes on ({row['state']}) and no task looks after it"
@@ -116,7 +122,9 @@ def charges(evidence: Evidence) -> list[str]:
             found.append(f"{each['invoice']}: paid under the key of {row['invoice_id']}")
     for key, row in rows.items():
         if row["result"] in _SETTLED_AS.values() and key not in per_key:
-            found.append(f"{row['invoice_id']}: attempt {row['number']} is {row['result']}, the bank knows nothing of it")
+            found.append(
+                f"{row['invoice_id']}: attempt {row['number']} is {row['result']}, the bank knows nothing of it"
+            )
         if row["result"] == "started":
             found.append(f"{row['invoice_id']}: attempt {row['number']} has no outcome")
     return found
@@ -144,7 +152,9 @@ def fences(evidence: Evidence) -> list[str]:
             over = row["old_lease"] is not None and row["old_lease"] < row["at"]
             rescued = after != "running" and (row["why"] or "").startswith("lease expired")
             if rescued and not over:
-                found.append(f"{name}: taken from {held[1]} by {row['client']} {row['old_lease'] - row['at']:.2f} s too early")
+                found.append(
+                    f"{name}: taken from {held[1]} by {row['client']} {row['old_lease'] - row['at']:.2f} s too early"
+                )
             if by is not None and not rescued:
                 what = "renewed" if after == "running" else f"ended as {after}"
                 found.append(f"{name}: {what} by {by}, claimed by {held[1]}")
@@ -228,7 +238,9 @@ def recoveries(evidence: Evidence) -> list[str]:
     for row in evidence.recoveries:
         problem = _contradiction(row, paid.get(row["invoice_id"]))
         if problem:
-            found.append(f"{row['invoice_id']} is {row['state']} ({row['end_reason']}, {row['recovered_by']}): {problem}")
+            found.append(
+                f"{row['invoice_id']} is {row['state']} ({row['end_reason']}, {row['recovered_by']}): {problem}"
+            )
     ways: defaultdict[str, list[Row]] = defaultdict(list)
     for row in sorted(evidence.timeline, key=lambda each: each["id"]):
         ways[row["recovery_id"]].append(row)
@@ -244,21 +256,18 @@ def _contradiction(recovery: Row, charge: Row | None) -> str | None:
     """Why this end cannot be, given the one charge of the invoice."""
     source = charge["source"] if charge else None
     state, by = recovery["state"], recovery["recovered_by"]
-    if source == OURS and (state, by) != ("recovered", "retry"):
-        return "our attempt has collected it"
-    if by == "retry" and source != OURS:
-        return f"no attempt of ours has collected it (charged by {source})"
-    if by == "message" and source != CUSTOMER:
-        return f"the customer has not paid it (charged by {source})"
-    if recovery["end_reason"] == "paid_elsewhere" and source is None:
-        return "nobody has paid it"
-    if charge is not None and state == "recovered" and recovery["amount_recovered"] != charge["amount"]:
-        return f"{recovery['amount_recovered']} recovered, {charge['amount']} charged"
-    if charge is not None and source != OURS and state not in {"recovered", "stopped"}:
-        closed = recovery["closed_at"]
-        if closed is None or closed > charge["at"] + CLOCKS_APART_S:
-            return f"it was paid ({source})"
-    return None
+    told = {
+        "our attempt has collected it": source == OURS and (state, by) != ("recovered", "retry"),
+        f"no attempt of ours has collected it (charged by {source})": by == "retry" and source != OURS,
+        f"the customer has not paid it (charged by {source})": by == "message" and source != CUSTOMER,
+        "nobody has paid it": recovery["end_reason"] == "paid_elsewhere" and source is None,
+    }
+    if charge is not None:
+        amount = recovery["amount_recovered"]
+        told[f"{amount} recovered, {charge['amount']} charged"] = state == "recovered" and amount != charge["amount"]
+        gave_up = recovery["closed_at"] is not None and recovery["closed_at"] <= charge["at"] + CLOCKS_APART_S
+        told[f"it was paid ({source})"] = state not in {"recovered", "stopped"} and not gave_up
+    return next((problem for problem, holds in told.items() if holds), None)
 
 
 def messages(evidence: Evidence) -> list[str]:

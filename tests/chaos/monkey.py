@@ -55,6 +55,7 @@ EVERYDAY: Mapping[str, int] = {
     "cut_database": 8,
     "slow_database": 8,
     "refuse_database": 4,
+    "stall_database": 4,
     "cut_stripe": 6,
     "slow_stripe": 4,
     "cut_webhooks": 6,
@@ -106,7 +107,7 @@ class Monkey:
         pause: tuple[float, float] = (0.1, 0.5),
     ) -> None:
         self.tally = Tally()
-        self._rng = random.Random(seed)
+        self._rng = random.Random(seed)  # noqa: S311 - a storm, not a secret
         self._stack = stack
         self._network = network
         self._simulator = simulator
@@ -124,7 +125,7 @@ class Monkey:
             while time.monotonic() < ends:
                 name = self._rng.choices(names, weights)[0]
                 # Its own source of chance: how long one fault takes must not move the draws of the next.
-                rng = random.Random(self._rng.random())
+                rng = random.Random(self._rng.random())  # noqa: S311 - as above
                 fault: Callable[[random.Random], Awaitable[bool]] = getattr(self, f"_{name}")
                 group.create_task(self._strike(name, fault(rng)))
                 await asyncio.sleep(self._rng.uniform(*self._pause))
@@ -281,6 +282,17 @@ class Monkey:
             way.refusing = False
         return True
 
+    async def _stall_database(self, rng: random.Random) -> bool:
+        """Nothing comes back, and nobody says why."""
+        way = self._way(rng, "database")
+        async with self._alone(way.name) as ours:
+            if not ours:
+                return False
+            way.hold()
+            await asyncio.sleep(rng.uniform(0.5, 8))
+            way.let_go()
+        return True
+
     # -- Stripe and its customers ----------------------------------------------------------------
 
     async def _stripe_fault(self, rng: random.Random) -> bool:
@@ -345,4 +357,3 @@ class _Asleep:
     def __exit__(self, *_: object) -> None:
         with suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGCONT)
-
