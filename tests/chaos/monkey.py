@@ -9,15 +9,16 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from services.local import LocalStack, Service
 from shared.database import Database, DatabaseAway
-from simulator.client import SimulatorClient
+from simulator.client import SimulatorClient, SimulatorError
 from tests.chaos import store
+from tests.chaos.moods import EVERYDAY, Mood
 from tests.chaos.proxy import Proxy
 from tests.chaos.stack import LEASE_S, STRIPE_TIMEOUT_S, WORKERS, Network
 from tests.chaos.travel import Travel
@@ -45,31 +46,6 @@ STRIPE_PATHS = (
     ("POST", "/emails"),
 )
 
-EVERYDAY: Mapping[str, int] = {
-    "kill_worker": 30,
-    "kill_ingress": 10,
-    "kill_postgres": 6,
-    "stop_worker": 4,
-    "stop_waiting_worker": 4,
-    "stop_ingress": 2,
-    "cut_database": 8,
-    "slow_database": 8,
-    "refuse_database": 4,
-    "stall_database": 4,
-    "cut_stripe": 6,
-    "slow_stripe": 4,
-    "cut_webhooks": 6,
-    "slow_webhooks": 2,
-    "stripe_fault": 24,
-    "send_again": 8,
-    "same_fact_again": 4,
-    "customer_pays": 3,
-    "customer_changes_card": 3,
-    "day_without_workers": 1,
-}
-"""How often each is drawn, in relation to the others."""
-
-
 _SETTLES_S = 0.7
 
 
@@ -93,7 +69,7 @@ class Tally:
 
 
 class Monkey:
-    """Draws faults until told to stop. `mood` is a table like EVERYDAY; `pause` is the time between two draws."""
+    """Draws faults until told to stop. `mood` says how often it draws which; `pause` is the time between two draws."""
 
     def __init__(
         self,
@@ -103,8 +79,8 @@ class Monkey:
         simulator: SimulatorClient,
         database: Database,
         travel: Travel,
-        mood: Mapping[str, int] = EVERYDAY,
-        pause: tuple[float, float] = (0.1, 0.5),
+        mood: Mood = EVERYDAY,
+        pause: tuple[float, float] = (0.05, 0.3),
     ) -> None:
         self.tally = Tally()
         self._rng = random.Random(seed)  # noqa: S311 - a storm, not a secret
@@ -151,19 +127,25 @@ class Monkey:
     # -- processes -------------------------------------------------------------------------------
 
     async def _kill_worker(self, rng: random.Random) -> bool:
-        return await self._kill(Service.WORKER, rng.randint(1, WORKERS), rng.uniform(0, 0.8))
+        return await self._kill(Service.WORKER, rng.randint(1, WORKERS), rng)
 
     async def _kill_ingress(self, rng: random.Random) -> bool:
-        return await self._kill(Service.INGRESS, 1, rng.uniform(0, 0.8))
+        return await self._kill(Service.INGRESS, 1, rng)
 
-    async def _kill(self, service: Service, index: int, down_s: float) -> bool:
+    async def _kill(self, service: Service, index: int, rng: random.Random) -> bool:
+        """Once, or again while it starts, or right when it works again."""
         async with self._alone(f"{service}-{index}") as ours:
             if not ours:
                 return False
-            await self._stack.kill(service, index)
-            self.tally.kills[service] += 1
-            await asyncio.sleep(down_s)
-            await self._stack.start(service, index)
+            for again in range(rng.randint(1, 3), 0, -1):
+                await self._stack.kill(service, index)
+                self.tally.kills[service] += 1
+                await asyncio.sleep(rng.uniform(0, 0.5))
+                if again > 1 and rng.random() < 0.5:
+                    await self._stack.process(service, index).start()
+                else:
+                    await self._stack.start(service, index)
+                await asyncio.sleep(rng.uniform(0, 1))
         return True
 
     async def _kill_postgres(self, rng: random.Random) -> bool:
@@ -178,7 +160,7 @@ class Monkey:
             await asyncio.sleep(rng.uniform(0, 1.5))
             await server.start()
             # Time to live: a server that dies at every start makes nobody lose anything.
-            await asyncio.sleep(rng.uniform(2, 5))
+            await asyncio.sleep(rng.uniform(1, 4))
         return True
 
     async def _day_without_workers(self, rng: random.Random) -> bool:
@@ -304,6 +286,22 @@ class Monkey:
         self.tally.faults[f"Stripe: {name}"] += times
         return True
 
+    async def _slow_pay(self, rng: random.Random) -> bool:
+        """Money takes its time, so that a worker has much to wait for."""
+        times = rng.randint(4, 12)
+        await self._simulator.add_fault("slow", path="/v1/invoices/*", latency_ms=rng.randint(300, 1500), times=times)
+        self.tally.faults["Stripe: slow"] += times
+        return True
+
+    async def _unanswered_pay(self, rng: random.Random) -> bool:
+        """Money moves, and nobody hears of it."""
+        kind = rng.choice(["drop", "timeout", "server_error", "truncate"])
+        fields = {} if kind == "truncate" else {"after_effect": True}
+        await self._simulator.add_fault(
+            kind, method="POST", path="/v1/invoices/*/pay", times=rng.randint(1, 3), seconds=1.0, **fields
+        )
+        return True
+
     async def _send_again(self, rng: random.Random) -> bool:
         event = await self._some_event(rng)
         if event is None:
@@ -333,8 +331,10 @@ class Monkey:
         found = await self._some_invoice(rng)
         if found is None:
             return False
-        await self._simulator.pay_hosted(found[0])
-        return True
+        with suppress(SimulatorError):  # it is paid already, and our row does not say so yet
+            await self._simulator.pay_hosted(found[0])
+            return True
+        return False
 
     async def _customer_changes_card(self, rng: random.Random) -> bool:
         found = await self._some_invoice(rng)

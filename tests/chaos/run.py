@@ -22,7 +22,8 @@ from simulator.client import SimulatorClient
 from tests.chaos import store
 from tests.chaos.checks import violations
 from tests.chaos.evidence import Evidence, collect
-from tests.chaos.monkey import EVERYDAY, Monkey, Tally
+from tests.chaos.monkey import Monkey, Tally
+from tests.chaos.moods import EVERYDAY, Mood
 from tests.chaos.stack import ChaosStack, Network, plan
 from tests.chaos.travel import STEP, Travel
 
@@ -37,17 +38,12 @@ class Storm:
 
     seed: int
     seconds: float
-    mood: Mapping[str, int]
+    mood: Mood = EVERYDAY
     merchants: int = 6
     subscriptions: int = 60
     failing: float = 0.6
-    pause: tuple[float, float] = (0.1, 0.5)
+    pause: tuple[float, float] = (0.05, 0.3)
     patience_s: float = 120.0
-
-    @classmethod
-    def of(cls, seed: int, seconds: float) -> "Storm":
-        """The everyday storm."""
-        return cls(seed, seconds, EVERYDAY)
 
 
 @dataclass(frozen=True, slots=True)
