@@ -23,7 +23,7 @@ from tests.chaos import store
 from tests.chaos.checks import violations
 from tests.chaos.evidence import Evidence, collect
 from tests.chaos.monkey import Monkey, Tally
-from tests.chaos.moods import EVERYDAY, Mood
+from tests.chaos.moods import Mood
 from tests.chaos.stack import ChaosStack, Network, plan
 from tests.chaos.travel import STEP, Travel
 
@@ -38,7 +38,7 @@ class Storm:
 
     seed: int
     seconds: float
-    mood: Mood = EVERYDAY
+    mood: Mood
     merchants: int = 6
     subscriptions: int = 60
     failing: float = 0.6
