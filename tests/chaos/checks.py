@@ -24,6 +24,7 @@ OURS, CUSTOMER, RENEWAL = "api_pay", "hosted_page", "renewal"
 ENDS = frozenset({"recovered", "exhausted", "stopped"})
 CLOCKS_APART_S = 3_600.0
 """Within a step of the time travel one clock may be so much ahead of the other."""
+EMAIL_KEYS_ARE_KEPT_S = 86_400.0
 WIRE_S = 0.25
 """From a worker's own look at its lease to the proxy."""
 
@@ -271,12 +272,15 @@ def _contradiction(recovery: Row, charge: Row | None) -> str | None:
 
 
 def messages(evidence: Evidence) -> list[str]:
-    """Emails by their keys."""
-    keys = Counter(each["idempotency_key"] for each in evidence.outbox)
-    found = [f"email {key}: sent {times} times" for key, times in keys.items() if key and times > 1]
+    """Emails by their keys. The email service forgets a key after a day, which in a storm is some seconds."""
+    sent: defaultdict[str, list[float]] = defaultdict(list)
+    for each in evidence.outbox:
+        sent[each["idempotency_key"]].append(each["at"])
+    again = {key: min(b - a for a, b in pairwise(sorted(times))) for key, times in sent.items() if len(times) > 1}
+    found = [f"email {key}: sent again after {gap:.0f} s" for key, gap in again.items() if gap < EMAIL_KEYS_ARE_KEPT_S]
     told = {row["detail"].get("email_id") for row in evidence.timeline if row["kind"] == "messaged"}
-    sent = {each["id"] for each in evidence.outbox}
-    return found + [f"email {ident}: told in a timeline and never sent" for ident in sorted(map(str, told - sent))]
+    ids = {each["id"] for each in evidence.outbox}
+    return found + [f"email {ident}: told in a timeline and never sent" for ident in sorted(map(str, told - ids))]
 
 
 CHECKS: Mapping[str, Check] = {

@@ -9,7 +9,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +29,7 @@ STRIPE_FAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("lock_timeout", {"status": 429}),
     ("server_error", {"after_effect": False}),
     ("server_error", {"after_effect": True}),
-    ("timeout", {"seconds": STRIPE_TIMEOUT_S + 1, "after_effect": False}),
+    ("timeout", {"seconds": LEASE_S, "after_effect": False}),
     ("timeout", {"seconds": STRIPE_TIMEOUT_S + 1, "after_effect": True}),
     ("drop", {"after_effect": False}),
     ("drop", {"after_effect": True}),
@@ -60,12 +60,28 @@ class Stopped:
 
 @dataclass(slots=True)
 class Tally:
-    """What the monkey did. `kills` by SIGKILL, `faults` by name, `skipped` because the victim was busy dying."""
+    """What the monkey did. `kills` by SIGKILL, `faults` by name, `skipped` because the victim was busy dying.
+
+    `revived`: tasks that died of it and were tried again afterwards.
+    """
 
     kills: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
+    revived: int = 0
     stopped: list[Stopped] = field(default_factory=list)
+
+
+def draws(seed: int, mood: Mood, pause: tuple[float, float]) -> Iterator[tuple[str, random.Random, float]]:
+    """Without end: a fault, its own source of chance, and the seconds until the next one.
+
+    How much chance one fault uses up does not move the draws of the next.
+    """
+    rng = random.Random(seed)  # noqa: S311 - a storm, not a secret
+    names, weights = list(mood), list(mood.values())
+    while True:
+        name = rng.choices(names, weights)[0]
+        yield name, random.Random(rng.random()), rng.uniform(*pause)  # noqa: S311 - as above
 
 
 class Monkey:
@@ -83,7 +99,7 @@ class Monkey:
         pause: tuple[float, float] = (0.05, 0.3),
     ) -> None:
         self.tally = Tally()
-        self._rng = random.Random(seed)  # noqa: S311 - a storm, not a secret
+        self._seed = seed
         self._stack = stack
         self._network = network
         self._simulator = simulator
@@ -96,15 +112,13 @@ class Monkey:
     async def run(self, seconds: float) -> None:
         """Make trouble for so long; at the end everything that was killed has been started again."""
         ends = time.monotonic() + seconds
-        names, weights = list(self._mood), list(self._mood.values())
         async with asyncio.TaskGroup() as group:
-            while time.monotonic() < ends:
-                name = self._rng.choices(names, weights)[0]
-                # Its own source of chance: how long one fault takes must not move the draws of the next.
-                rng = random.Random(self._rng.random())  # noqa: S311 - as above
+            for name, rng, pause_s in draws(self._seed, self._mood, self._pause):
+                if time.monotonic() >= ends:
+                    break
                 fault: Callable[[random.Random], Awaitable[bool]] = getattr(self, f"_{name}")
                 group.create_task(self._strike(name, fault(rng)))
-                await asyncio.sleep(self._rng.uniform(*self._pause))
+                await asyncio.sleep(pause_s)
 
     async def _strike(self, name: str, fault: Awaitable[bool]) -> None:
         if await fault:
@@ -114,7 +128,7 @@ class Monkey:
 
     @asynccontextmanager
     async def _alone(self, *names: str) -> AsyncIterator[bool]:
-        """Whether nobody else is at these processes; they are ours meanwhile."""
+        """Whether nobody else is at these; they are ours meanwhile. There is one bed: others go on and take over."""
         if self._held & set(names):
             yield False
             return
@@ -187,7 +201,7 @@ class Monkey:
         return await self._stop(Service.INGRESS, 1, rng.uniform(1, 6))
 
     async def _stop(self, service: Service, index: int, seconds: float) -> bool:
-        async with self._alone(f"{service}-{index}") as ours, self._travel.paused():
+        async with self._alone(f"{service}-{index}", "bed") as ours, self._travel.paused():
             if not ours:
                 return False
             with self._asleep(service, index):
@@ -199,7 +213,7 @@ class Monkey:
         index = rng.randint(1, WORKERS)
         name = f"{Service.WORKER}-{index}"
         stripe = self._network.proxies[f"{name} stripe"]
-        async with self._alone(name, f"{name} stripe") as ours, self._travel.paused():
+        async with self._alone(name, f"{name} stripe", "bed") as ours, self._travel.paused():
             if not ours:
                 return False
             stripe.hold()
@@ -208,7 +222,8 @@ class Monkey:
                 await asyncio.sleep(_SETTLES_S)
                 since = time.time()
                 with self._asleep(Service.WORKER, index):
-                    await asyncio.sleep(LEASE_S + rng.uniform(0.3, 2))
+                    # Long enough for another worker to be at its tasks by then.
+                    await asyncio.sleep(LEASE_S + rng.uniform(0.5, 4))
                     # What comes in while it sleeps is there when it wakes up.
                     stripe.let_go()
                     await asyncio.sleep(0.1)
@@ -288,8 +303,8 @@ class Monkey:
 
     async def _slow_pay(self, rng: random.Random) -> bool:
         """Money takes its time, so that a worker has much to wait for."""
-        times = rng.randint(4, 12)
-        await self._simulator.add_fault("slow", path="/v1/invoices/*", latency_ms=rng.randint(300, 1500), times=times)
+        times = rng.randint(4, 16)
+        await self._simulator.add_fault("slow", path="/v1/invoices/*", latency_ms=rng.randint(500, 1500), times=times)
         self.tally.faults["Stripe: slow"] += times
         return True
 

@@ -109,6 +109,7 @@ class Proxy:
             await asyncio.gather(*ways, return_exceptions=True)
             for writer in (to_client, to_server):
                 writer.close()
+            await asyncio.gather(to_client.wait_closed(), to_server.wait_closed(), return_exceptions=True)
 
     async def _pump(
         self, source: asyncio.StreamReader, to: asyncio.StreamWriter, tap: Tap | None, *, held: bool

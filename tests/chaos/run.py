@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import aiohttp
 import orjson
 
+from services.auth import keys
 from services.demo.connect import connect_all
 from services.demo.travel import Pace, Stuck
 from services.demo.travel import Travel as CalmTravel
 from services.ingress.routing import ROUTES
 from services.local import LocalStackError, Service
+from shared.api_keys import Scope
 from shared.database import Database
 from simulator.client import SimulatorClient
 from tests.chaos import store
@@ -96,7 +99,7 @@ async def run(storm: Storm, say: Callable[[str], None] = _silent, keep: Path | N
             await simulator.clear_faults()
             problems: dict[str, list[str]] = {}
             try:
-                await _quiet(storm, stack, simulator, database, travel.now)
+                await _quiet(storm, stack, simulator, database, travel.now, monkey.tally)
             except Stuck as stuck:
                 problems["quiet"] = [str(stuck)]
             evidence = await collect(simulator, database, network.sent, monkey.tally.stopped)
@@ -138,7 +141,7 @@ async def _set(
 
 
 async def _quiet(
-    storm: Storm, stack: ChaosStack, simulator: SimulatorClient, database: Database, now: datetime
+    storm: Storm, stack: ChaosStack, simulator: SimulatorClient, database: Database, now: datetime, tally: Tally
 ) -> None:
     """No faults any more: everything that is due gets done, and time goes on until no attempt is without an outcome.
 
@@ -148,6 +151,8 @@ async def _quiet(
     calm = CalmTravel(stack, simulator, database, pace)
     await calm.begin(now)
     await calm.settle()
+    await _revive(stack, database, tally)
+    await calm.settle()
     # Webhooks that are late come within hours; what Stripe has refused is tried again within a quarter of a day.
     settled_at, end = now + timedelta(hours=8), now + timedelta(days=4)
     while now < end:
@@ -155,6 +160,24 @@ async def _quiet(
         async with database.transaction() as db:
             if now >= settled_at and not await store.unsettled(db):
                 return
+
+
+async def _revive(stack: ChaosStack, database: Database, tally: Tally) -> None:
+    """What an operator does after an outage: dead letters that outlived their tries are tried again, through the API.
+
+    A task whose workers were killed ten times over is dead by rule; one that failed for any reason of its own stays
+    where it is, for the checks to find.
+    """
+    async with database.transaction() as db:
+        dead = await store.given_up(db)
+    if not dead:
+        return
+    _, api_key = await keys.create_key(database, "chaos", Scope)
+    headers = {"Authorization": f"Bearer {api_key}"}
+    async with aiohttp.ClientSession(stack.url(Service.LEDGER), headers=headers, raise_for_status=True) as session:
+        for public_id in dead:
+            async with session.post(f"/v1/tasks/{public_id}/retry"):
+                tally.revived += 1
 
 
 def told(result: Result) -> str:
@@ -177,7 +200,7 @@ def told(result: Result) -> str:
         sent = sum(each["sent"] for each in evidence.deliveries)
         lines += [
             f"  events   {len(evidence.deliveries)} events, {sent} deliveries, {len(evidence.events)} recorded",
-            f"  tasks    {_listed(statuses)}; {claims} claims, {rescues} rescues",
+            f"  tasks    {_listed(statuses)}; {claims} claims, {rescues} rescues, {tally.revived} revived when dead",
             f"  bank     {_listed(outcomes)}",
             f"  ends     {_listed(ends)}",
         ]

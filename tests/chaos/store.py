@@ -118,6 +118,14 @@ SELECT EXISTS (
 
 UNSETTLED = "SELECT count(*) FROM attempts WHERE result = 'started'"
 
+# Dead of what others did to them: killed workers, Stripe, the database.
+GIVEN_UP = """
+SELECT public_id::text AS public_id
+FROM scheduled_tasks
+WHERE status = 'dead' AND last_error LIKE ANY (ARRAY['lease expired%', 'stripe: %', 'resend: %', 'the database was %'])
+ORDER BY id
+"""
+
 OPEN_INVOICES = """
 SELECT r.invoice_id, r.customer_id
 FROM recoveries AS r
@@ -146,6 +154,11 @@ async def unsettled(db: Connection) -> int:
     """How many attempts have no outcome."""
     count: int = await db.fetchval(UNSETTLED)
     return count
+
+
+async def given_up(db: Connection) -> list[str]:
+    """The public ids of dead tasks that are to be tried again."""
+    return [row["public_id"] for row in await db.fetch(GIVEN_UP)]
 
 
 async def open_invoices(db: Connection) -> list[tuple[str, str | None]]:
