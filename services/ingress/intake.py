@@ -214,7 +214,11 @@ async def _open(db: Connection, merchant_id: str, event: Incoming, failed: OpenR
 
 async def _settle(db: Connection, merchant_id: str, event: Incoming, intent: InvoicePaid) -> None:
     for recovery in await store.lock_of_invoice(db, merchant_id, intent.invoice_id):
-        if intent.out_of_band is not None or recovery.state is RecoveryState.ATTEMPTING:
+        # Paid at Stripe is not yet paid by the customer: Stripe's own attempt may have collected it.
+        known = intent.out_of_band or (
+            intent.out_of_band is False and not await store.stripe_tries_itself(db, recovery.id)
+        )
+        if known or recovery.state is RecoveryState.ATTEMPTING:
             out_of_band = bool(intent.out_of_band)
             await recoveries.settle_paid(db, recovery.id, intent.paid, out_of_band=out_of_band, source=event.event_type)
             continue

@@ -133,6 +133,15 @@ WHERE recovery_id = $1 AND task_type = 'notify_action_required' AND status = 'pe
 RETURNING id
 """
 
+# The worker's decisions say when Stripe will try by itself (`stripe_next_attempt_at` of `services.worker.dunning`).
+STRIPE_TRIES_ITSELF = """
+SELECT EXISTS (
+    SELECT
+    FROM recovery_timeline
+    WHERE recovery_id = $1 AND kind = 'decided' AND detail ? 'stripe_next_attempt_at'
+)
+"""
+
 # The tokens are wiped unread: this role cannot see them. A merchant that disconnected here stays `disconnected` when
 # Stripe's event about it arrives.
 DEAUTHORIZE = """
@@ -219,6 +228,12 @@ async def wake(db: Connection, unique_key: str) -> bool:
 async def cancel_messages(db: Connection, recovery_id: UUID, why: str) -> int:
     """Cancel the recovery's pending messages; how many."""
     return len(await db.fetch(CANCEL_MESSAGES, recovery_id, why))
+
+
+async def stripe_tries_itself(db: Connection, recovery_id: UUID) -> bool:
+    """Whether Stripe has announced an attempt of its own for the recovery's invoice."""
+    announced: bool = await db.fetchval(STRIPE_TRIES_ITSELF, recovery_id)
+    return announced
 
 
 async def deauthorize(db: Connection, merchant_id: str) -> None:
