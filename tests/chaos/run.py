@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -66,6 +67,29 @@ class Result:
         return not any(self.problems.values())
 
 
+_ENDS_WITHIN_S = 120.0
+
+
+@contextlib.asynccontextmanager
+async def bounded(seconds: float, what: str) -> AsyncIterator[None]:
+    """At most so long, in real time; then an error, and where everything hangs is printed. Raises LocalStackError."""
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            loop = asyncio.get_running_loop()
+            telling = loop.call_at((limit.when() or loop.time()) - 1, _print_stacks)
+            try:
+                yield
+            finally:
+                telling.cancel()
+    except TimeoutError as error:
+        raise LocalStackError(f"{what} within {seconds:g} s") from error
+
+
+def _print_stacks() -> None:
+    for task in asyncio.all_tasks():
+        task.print_stack(limit=6, file=sys.stderr)
+
+
 def _silent(_what: str) -> None:
     pass
 
@@ -89,7 +113,8 @@ async def run(storm: Storm, say: Callable[[str], None] = _silent, keep: Path | N
             every_s = max(0.05, storm.seconds * STEP / (last - START))
             traveling = asyncio.create_task(travel.run(every_s))
             try:
-                await monkey.run(storm.seconds)
+                async with bounded(storm.seconds + _ENDS_WITHIN_S, "the storm does not end"):
+                    await monkey.run(storm.seconds)
             finally:
                 traveling.cancel()
                 await asyncio.gather(traveling, return_exceptions=True)
