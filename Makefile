@@ -20,6 +20,11 @@ up: .venv/demo ## the four services on this machine, with your settings (.env) a
 test: .venv/dev ## every test that needs no Docker
 	$(BIN)/pytest -n $(or $(JOBS),2) --dist loadgroup $(TEST)
 
+.PHONY: chaos
+chaos: .venv/dev ## crash tests: kills, stops and cuts (CHAOS_SECONDS=180, SEED=n; QUICK=1; MUTANTS=1: broken builds)
+	@$(if $(QUICK),CHAOS_SECONDS=$(or $(CHAOS_SECONDS),25) SEED=$(or $(SEED),1)) \
+	  $(BIN)/python -m tests.chaos $(if $(MUTANTS),--mutants) $(CHAOS)
+
 .PHONY: check
 check: .venv/dev ## format, lint, types, architecture, migrations
 	$(BIN)/ruff format --check .

@@ -21,7 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=float(os.environ.get("CHAOS_SECONDS") or 180))
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED") or secrets.randbelow(1_000_000)))
-    parser.add_argument("--mood", choices=sorted(MOODS), default="everyday")
+    parser.add_argument("--mood", choices=sorted(MOODS), default=os.environ.get("MOOD") or "everyday")
     parser.add_argument("--keep", type=Path, help="a folder that keeps the logs and the evidence")
     parser.add_argument("--report", type=Path, help="a file for what was found, as JSON")
     parser.add_argument("--mutants", nargs="*", metavar="NAME", help="run broken builds: these, or all of them")

@@ -199,10 +199,16 @@ async def _revive(stack: ChaosStack, database: Database, tally: Tally) -> None:
         return
     _, api_key = await keys.create_key(database, "chaos", Scope)
     headers = {"Authorization": f"Bearer {api_key}"}
-    async with aiohttp.ClientSession(stack.url(Service.LEDGER), headers=headers, raise_for_status=True) as session:
+    async with aiohttp.ClientSession(stack.url(Service.LEDGER), headers=headers) as session:
         for public_id in dead:
-            async with session.post(f"/v1/tasks/{public_id}/retry"):
-                tally.revived += 1
+            async with session.post(f"/v1/tasks/{public_id}/retry") as retried:
+                if retried.status != 409:
+                    retried.raise_for_status()
+                    tally.revived += 1
+                    continue
+            # The same is queued anew already, under its unique key: the dead one is of no use.
+            async with session.delete(f"/v1/tasks/{public_id}") as taken_away:
+                taken_away.raise_for_status()
 
 
 def told(result: Result) -> str:
