@@ -56,7 +56,7 @@ class Travel:
     async def jump(self, hours: float) -> None:
         """Move on at once, in steps that the clocks can be apart. For when no worker runs."""
         async with self._turn:
-            target = self._now + timedelta(hours=hours)
+            target = (self._now + timedelta(hours=hours)).replace(microsecond=0)
             while self._now < target:
                 while not await self._move(min(STEP, target - self._now), careful=False):
                     await asyncio.sleep(0.1)
