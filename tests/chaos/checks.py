@@ -135,9 +135,10 @@ def charges(evidence: Evidence) -> list[str]:
 
 
 def fences(evidence: Evidence) -> list[str]:
-    """Claims, renewals, ends and rescues, from the notes of the audit trigger."""
+    """Claims, renewals, ends and rescues, from the notes of the audit trigger, and one task of a recovery at a time."""
     found = []
     holder: dict[int, tuple[int, str | None]] = {}
+    running: defaultdict[str, set[int]] = defaultdict(set)
     for row in evidence.task_changes:
         task, before, after = row["task_id"], row["old_status"], row["status"]
         name = f"task {row['public_id']} ({row['task_type']}, fence {row['fence']})"
@@ -148,6 +149,9 @@ def fences(evidence: Evidence) -> list[str]:
             if row["old_fence"] is not None and row["fence"] <= row["old_fence"]:
                 found.append(f"{name}: claimed under a fence that is not higher than {row['old_fence']}")
             holder[task] = (row["fence"], row["client"])
+            others = running[row["recovery_id"]] - {task} if row["recovery_id"] else set()
+            if others:
+                found.append(f"{name}: claimed while another task of its recovery runs")
         elif before == "running" and held is not None:
             by = None if row["client"] == held[1] else row["client"] or "somebody else"
             over = row["old_lease"] is not None and row["old_lease"] < row["at"]
@@ -159,6 +163,8 @@ def fences(evidence: Evidence) -> list[str]:
             if by is not None and not rescued:
                 what = "renewed" if after == "running" else f"ended as {after}"
                 found.append(f"{name}: {what} by {by}, claimed by {held[1]}")
+        if row["recovery_id"]:
+            (running[row["recovery_id"]].add if after == "running" else running[row["recovery_id"]].discard)(task)
     return found
 
 

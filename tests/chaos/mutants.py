@@ -62,10 +62,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "shared/tasks.py",
-                "SET status = 'succeeded', finished_at = citadel_now(), locked_by = NULL, lease_expires_at = NULL, "
-                "last_error = NULL\nWHERE id = $1 AND fence = $2 AND status = 'running'",
-                "SET status = 'succeeded', finished_at = citadel_now(), locked_by = NULL, lease_expires_at = NULL, "
-                "last_error = NULL\nWHERE id = $1 AND $2::bigint > 0 AND status = 'running'",
+                "WHERE t.id = done.id AND t.fence = done.fence AND t.locked_by IS NOT NULL",
+                "WHERE t.id = done.id AND done.fence > 0 AND t.locked_by IS NOT NULL",
             ),
         ),
     ),
@@ -100,8 +98,13 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "shared/tasks.py",
-                "WHERE status = 'pending' AND run_at <= citadel_now()\n    ORDER BY run_at",
-                "WHERE status IN ('pending', 'running') AND run_at <= citadel_now()\n    ORDER BY run_at",
+                "WHERE t.status = 'pending'\n            AND NOT t.parked",
+                "WHERE t.status IN ('pending', 'running')\n            AND NOT t.parked",
+            ),
+            Edit(
+                "shared/tasks.py",
+                "r.recovery_id = t.recovery_id AND r.status = 'running'",
+                "r.recovery_id = t.recovery_id AND r.status = 'running' AND r.id <> t.id",
             ),
         ),
     ),
@@ -192,8 +195,8 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Edit(
                 "services/worker/store.py",
-                "SELECT FROM recoveries WHERE id = $1 FOR UPDATE",
-                "SELECT FROM recoveries WHERE id = $1",
+                "SELECT FROM recoveries WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE",
+                "SELECT FROM recoveries WHERE id = ANY ($1::uuid[]) ORDER BY id",
             ),
             Edit(
                 "shared/recoveries.py",

@@ -159,6 +159,16 @@ BROKEN: dict[str, tuple[str, Evidence]] = {
         "fences",
         with_more("task_changes", change(4, 5.0, "worker-2", "running", "running", 2, old_fence=1)),
     ),
+    "two tasks of one recovery run at a time": (
+        "fences",
+        replace(
+            IN_ORDER,
+            task_changes=[
+                *IN_ORDER.task_changes[:2],
+                change(3, 2.5, "worker-2", "pending", "running", 1, task_id=2, lease=4.5),
+            ],
+        ),
+    ),
     "an old fence completes": (
         "fences",
         replace(

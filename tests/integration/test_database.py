@@ -11,7 +11,6 @@ import pytest
 from shared.clock import business_now, travel_to
 from shared.database import Database, DatabaseAway, Role
 from shared.embedded_postgres import EmbeddedPostgres
-from tests.chaos.proxy import Proxy
 from tests.conftest import OpenDatabase
 
 PLACE = "INSERT INTO processed_events (event_id) VALUES ($1)"
@@ -126,28 +125,6 @@ async def test_a_server_whose_last_word_comes_right_before_the_commit_is_away(
                     await asyncio.sleep(0)
         async with behind.transaction() as db:
             assert await db.fetchval("SELECT pg_backend_pid()") != backend
-
-
-async def test_a_transaction_that_is_committed_stands_when_its_connection_then_breaks(database_url: str) -> None:
-    parts = urlsplit(database_url)
-
-    def cut_when_given_back(chunk: bytes) -> None:
-        if b"pg_advisory_unlock_all" in chunk:  # asyncpg's way of making a connection as new
-            proxy.cut()
-
-    proxy = Proxy("database", lambda: parts.port, cut_when_given_back)
-    await proxy.start()
-    login = parts.netloc.rpartition("@")[0]
-    url = urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{proxy.port}"))
-    try:
-        async with Database.open(url, None, size=1) as behind:
-            for number in range(3):
-                async with behind.transaction() as db:
-                    await db.execute(PLACE, f"evt_{number}")
-            async with behind.transaction() as db:
-                assert await db.fetchval(COUNT) == 3
-    finally:
-        await proxy.close()
 
 
 async def test_time_travel_moves_every_connection_at_once(database: Database, open_database: OpenDatabase) -> None:
