@@ -46,6 +46,7 @@ lock: .venv/dev ## write requirements/*.txt anew from pyproject.toml
 	$(LOCK) --upgrade -o requirements/base.txt
 	$(LOCK) --upgrade -c requirements/base.txt --extra embedded --extra simulator -o requirements/demo.txt
 	$(LOCK) --upgrade -c requirements/demo.txt --extra embedded --extra simulator --extra dev -o requirements/dev.txt
+	$(LOCK) --upgrade -c requirements/dev.txt --extra embedded --extra simulator --extra bench -o requirements/bench.txt
 
 .PHONY: clean
 clean: ## remove what the targets above made (.venv, .citadel, caches)
