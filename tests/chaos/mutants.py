@@ -110,20 +110,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "event_before_tasks",
-        "an event that is taken alone is committed before what follows from it",
-        "intake",
-        (
-            Edit(
-                "services/ingress/intake.py",
-                "    if new and outcome is Outcome.ROUTED and merchant_id is not None:\n",
-                '    await db.execute("COMMIT")\n    await db.execute("BEGIN")\n'
-                "    if new and outcome is Outcome.ROUTED and merchant_id is not None:\n",
-            ),
-        ),
-    ),
-    Mutant(
-        "events_before_tasks",
-        "a batch of events is committed before what follows from them",
+        "an event is committed before what follows from it",
         "intake",
         (
             Edit(
@@ -131,6 +118,12 @@ MUTANTS: tuple[Mutant, ...] = (
                 "    new = await store.record_events(db, list(rows.values()))\n",
                 "    new = await store.record_events(db, list(rows.values()))\n"
                 '    await db.execute("COMMIT")\n    await db.execute("BEGIN")\n',
+            ),
+            Edit(
+                "services/ingress/intake.py",
+                "    if new and outcome is Outcome.ROUTED and merchant_id is not None:\n",
+                '    await db.execute("COMMIT")\n    await db.execute("BEGIN")\n'
+                "    if new and outcome is Outcome.ROUTED and merchant_id is not None:\n",
             ),
         ),
     ),
