@@ -295,7 +295,7 @@ class Monkey:
     async def _stripe_fault(self, rng: random.Random) -> bool:
         kind, fields = rng.choice(STRIPE_FAULTS)
         method, path = rng.choice(STRIPE_PATHS)
-        times = rng.randint(1, 6)
+        times = rng.randint(1, 4)  # five failures in a row open a circuit: then nothing is called for a minute
         name = f"{kind}{' after the effect' if fields.get('after_effect') else ''}"
         await self._simulator.add_fault(kind, method=method, path=path, times=times, **fields)
         self.tally.faults[f"Stripe: {name}"] += times
