@@ -36,6 +36,11 @@ test: .venv/dev ## every test that needs no Docker
 test-compose: .venv/dev ## the tests of the containers; skipped where no Docker engine answers
 	$(BIN)/pytest tests/compose $(TEST)
 
+.PHONY: chaos
+chaos: .venv/dev ## crash tests: kills, stops and cuts (CHAOS_SECONDS=180, SEED=n; QUICK=1; MUTANTS=1: broken builds)
+	@$(if $(QUICK),CHAOS_SECONDS=$(or $(CHAOS_SECONDS),25) SEED=$(or $(SEED),1)) \
+	  $(BIN)/python -m tests.chaos $(if $(MUTANTS),--mutants) $(CHAOS)
+
 .PHONY: check
 check: .venv/dev ## format, lint, types, architecture, migrations
 	$(BIN)/ruff format --check .
@@ -57,6 +62,7 @@ lock: .venv/dev ## write requirements/*.txt anew from pyproject.toml
 	$(LOCK) --upgrade -o requirements/base.txt
 	$(LOCK) --upgrade -c requirements/base.txt --extra embedded --extra simulator -o requirements/demo.txt
 	$(LOCK) --upgrade -c requirements/demo.txt --extra embedded --extra simulator --extra dev -o requirements/dev.txt
+	$(LOCK) --upgrade -c requirements/dev.txt --extra embedded --extra simulator --extra bench -o requirements/bench.txt
 
 .PHONY: clean
 clean: ## remove what the targets above made (.venv, .citadel, caches)

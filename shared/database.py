@@ -58,6 +58,10 @@ async def _set_codecs(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         await connection.set_type_codec(name, encoder=_dumps, decoder=orjson.loads, schema="pg_catalog")
 
 
+async def _keep_session(_connection: object) -> None:
+    """Nothing: no code of ours leaves a setting or a lock in a session, and asking costs each transaction a way."""
+
+
 def _gone(connection: Connection) -> bool:
     try:
         return connection.is_closed()
@@ -68,7 +72,8 @@ def _gone(connection: Connection) -> bool:
 class Database:
     """A pool of connections under one role.
 
-    `transaction()` is the one way to the database: everything inside commits together or not at all.
+    `transaction()` is the way to the database: everything inside commits together or not at all. `statement()` is for
+    work that is one statement.
     """
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
@@ -83,7 +88,7 @@ class Database:
 
         Does not connect yet, so it does not fail when the server is away. A statement has 30 s, a lock 10 s.
         """
-        settings = {"application_name": name, "timezone": "UTC", "lock_timeout": "10s"}
+        settings = {"application_name": name, "timezone": "UTC", "lock_timeout": "10s", "jit": "off"}
         settings["idle_in_transaction_session_timeout"] = "60s"
         if role is not None:
             settings["role"] = role.value  # asyncpg takes a plain str only
@@ -94,6 +99,7 @@ class Database:
             timeout=5,
             command_timeout=30,
             init=_set_codecs,
+            reset=_keep_session,
             server_settings=settings,
         )
         async with pool:
@@ -106,20 +112,46 @@ class Database:
         Raises DatabaseAway when the server is not there (at the start, in the middle or at the commit). What the
         block itself raises passes through unchanged.
         """
+        async with self._connected() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def statement(self) -> AsyncIterator[Connection]:
+        """A connection without a transaction: each statement commits by itself, in one round trip. Raises DatabaseAway.
+
+        For single statements that are a whole piece of work, and for a connection that is kept (LISTEN).
+        """
+        async with self._connected() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Connection]:
         try:
             connection = await self._pool.acquire(timeout=10)
         except AWAY as error:
             raise DatabaseAway(f"no connection to the database: {type(error).__name__}") from error
         try:
-            async with connection.transaction():
-                yield connection
+            yield connection
         except AWAY as error:
             # An InterfaceError on a connection that lives is a mistake of ours (wrong arguments, say), not an outage.
             if isinstance(error, asyncpg.InterfaceError) and not _gone(connection):
                 raise
             raise DatabaseAway(f"the database went away: {type(error).__name__}") from error
+        except asyncpg.InternalClientError as error:
+            # The server's last word came between two statements, and the end of the connection is still on its way:
+            # asyncpg takes the next statement for a second one (https://github.com/MagicStack/asyncpg/issues/784).
+            # The connection is of no use; ended here, it cannot go back into the pool as it is.
+            connection.terminate()
+            raise DatabaseAway("the database ended the connection") from error
         finally:
+            await self._give_back(connection)
+
+    async def _give_back(self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> None:
+        """The transaction is over, whatever becomes of its connection: one that cannot be given back is ended."""
+        try:
             await self._pool.release(connection, timeout=5)
+        except (*AWAY, asyncpg.InternalClientError):
+            pass  # asyncpg has ended it and makes a new one when one is needed
 
     async def schema_revision(self) -> str | None:
         """The revision that the database is at; None before the first migration."""

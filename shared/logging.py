@@ -7,7 +7,8 @@ name says that they hold personal data or a secret, and masks what looks like on
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from contextvars import ContextVar
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import PurePath
@@ -32,8 +33,20 @@ _MASKED_TEXT = re.compile(
     r"|\b(?:\d[ -]?){13,19}\b"  # a card number
 )
 
+_subject: ContextVar[Callable[[], Mapping[str, str]] | None] = ContextVar("subject", default=None)
+
 bind = structlog.contextvars.bind_contextvars
 bound = structlog.contextvars.bound_contextvars
+
+
+def speaking_of(ids: Callable[[], Mapping[str, str]]) -> None:
+    """From here on every line of this asyncio task carries what `ids()` gives, asked only when a line is written."""
+    _subject.set(ids)
+
+
+def _with_subject(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    ids = _subject.get()
+    return event if ids is None else {**ids(), **event}
 
 
 def _mask(text: str) -> str:
@@ -78,6 +91,7 @@ def configure(service: str, format_: Literal["json", "console"] = "json", level:
     """Send structlog and the standard library's logging to stdout as single lines, both cleaned."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _with_subject,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         lambda _logger, _method, event: {"service": service, **event},

@@ -11,12 +11,14 @@ A stop that arrives while an attempt is in flight cannot end the recovery: the c
 noted (`stop_requested`), no further attempt is made, and the attempt's outcome decides how the recovery ends.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
+
+import orjson
 
 from shared import tasks
 from shared.database import Connection
@@ -79,19 +81,55 @@ class FailedInvoice:
     amount: Money
 
 
-# The policy in force is pinned here: the merchant's own active one, or the platform's.
+# The policy in force is pinned here: the merchant's own active one, or the platform's. In the order of the unique key,
+# so that two transactions that open the same recoveries do not wait for each other.
 OPEN = """
 INSERT INTO recoveries (merchant_id, invoice_id, subscription_id, customer_id, amount_due, currency, policy_id)
-SELECT $1, $2, $3, $4, $5, $6, id
-FROM policies
-WHERE active AND (merchant_id = $1 OR merchant_id IS NULL)
-ORDER BY merchant_id NULLS LAST
-LIMIT 1
+SELECT f.merchant_id, f.invoice_id, f.subscription_id, f.customer_id, f.amount, f.currency, p.id
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[])
+    AS f (merchant_id, invoice_id, subscription_id, customer_id, amount, currency)
+CROSS JOIN LATERAL (
+    SELECT id
+    FROM policies
+    WHERE active AND (merchant_id = f.merchant_id OR merchant_id IS NULL)
+    ORDER BY merchant_id NULLS LAST
+    LIMIT 1
+) AS p
+ORDER BY f.merchant_id, f.invoice_id
 ON CONFLICT (merchant_id, invoice_id) DO NOTHING
-RETURNING id
+RETURNING id, merchant_id, invoice_id
 """
 
-HAS_ONE = "SELECT EXISTS (SELECT FROM recoveries WHERE merchant_id = $1 AND invoice_id = $2)"
+COUNT_OPENED = """
+SELECT count(*)
+FROM unnest($1::text[], $2::text[]) AS f (merchant_id, invoice_id)
+JOIN recoveries USING (merchant_id, invoice_id)
+"""
+
+# The story, the book and the first evaluation of recoveries that were opened just now.
+BEGIN_OPENED = """
+WITH opened AS MATERIALIZED (
+    SELECT *
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[],
+            $9::text[], $10::text[], $11::timestamptz[])
+        AS o (id, merchant_id, invoice_id, amount, currency, kind, rule, explanation, detail, next_step, next_at)
+),
+told AS (
+    INSERT INTO recovery_timeline
+        (recovery_id, merchant_id, kind, to_state, rule, explanation, detail, next_step, next_at)
+    SELECT id, merchant_id, kind, 'open', rule, explanation, detail::jsonb, next_step, next_at
+    FROM opened
+),
+queued AS (
+    INSERT INTO scheduled_tasks (merchant_id, task_type, payload, recovery_id, unique_key)
+    SELECT merchant_id, 'dunning_retry', jsonb_build_object('invoice_id', invoice_id), id, 'dunning_retry:' || id
+    FROM opened
+    ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND status IN ('pending', 'running') DO NOTHING
+)
+INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id)
+SELECT merchant_id, 'recovery_opened', amount, currency, id
+FROM opened
+"""
 
 LOCK = """
 SELECT state, amount_due, currency, merchant_id, invoice_id
@@ -163,23 +201,48 @@ async def open_recovery(db: Connection, failed: FailedInvoice, entry: Entry) -> 
     The second event about one failed invoice, in whatever order and under whatever id, changes nothing. Raises
     LookupError when no policy is active, which a migrated database always has: nothing is opened without rules.
     """
-    recovery_id: UUID | None = await db.fetchval(
+    opened = await open_recoveries(db, [(failed, entry)])
+    return opened[0] if opened else None
+
+
+async def open_recoveries(db: Connection, failures: Sequence[tuple[FailedInvoice, Entry]]) -> list[UUID]:
+    """`open_recovery` for many at once, in two statements; the ids of those that were opened, in no order.
+
+    Locks in one order whatever the order of `failures`: the recoveries by merchant and invoice, then the totals.
+    """
+    first = {(failed.merchant_id, failed.invoice_id): (failed, entry) for failed, entry in reversed(failures)}
+    merchants, invoices = [key[0] for key in first], [key[1] for key in first]
+    rows = await db.fetch(
         OPEN,
-        failed.merchant_id,
-        failed.invoice_id,
-        failed.subscription_id,
-        failed.customer_id,
-        failed.amount.amount,
-        failed.amount.currency,
+        merchants,
+        invoices,
+        [failed.subscription_id for failed, _ in first.values()],
+        [failed.customer_id for failed, _ in first.values()],
+        [failed.amount.amount for failed, _ in first.values()],
+        [failed.amount.currency for failed, _ in first.values()],
     )
-    if recovery_id is None:
-        if not await db.fetchval(HAS_ONE, failed.merchant_id, failed.invoice_id):
-            raise LookupError("no policy is active: run `citadel migrate`, which makes the platform's default")
-        return None
-    await _record(db, recovery_id, failed.merchant_id, None, RecoveryState.OPEN, entry)
-    await book(db, failed.merchant_id, "recovery_opened", failed.amount, recovery_id)
-    await _evaluate_now(db, recovery_id, failed.merchant_id, failed.invoice_id)
-    return recovery_id
+    if len(rows) < len(first) and await db.fetchval(COUNT_OPENED, merchants, invoices) < len(first):
+        raise LookupError("no policy is active: run `citadel migrate`, which makes the platform's default")
+    if rows:
+        await _begin(db, [(row["id"], *first[row["merchant_id"], row["invoice_id"]]) for row in rows])
+    return [row["id"] for row in rows]
+
+
+async def _begin(db: Connection, opened: Sequence[tuple[UUID, FailedInvoice, Entry]]) -> None:
+    await db.execute(
+        BEGIN_OPENED,
+        [recovery_id for recovery_id, _, _ in opened],
+        [failed.merchant_id for _, failed, _ in opened],
+        [failed.invoice_id for _, failed, _ in opened],
+        [failed.amount.amount for _, failed, _ in opened],
+        [failed.amount.currency for _, failed, _ in opened],
+        [entry.kind for _, _, entry in opened],
+        [entry.rule for _, _, entry in opened],
+        [entry.explanation for _, _, entry in opened],
+        [orjson.dumps(dict(entry.detail)).decode() for _, _, entry in opened],
+        [entry.next_step for _, _, entry in opened],
+        [entry.next_at for _, _, entry in opened],
+    )
 
 
 async def _evaluate_now(db: Connection, recovery_id: UUID, merchant_id: str, invoice_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The queue: rows of `scheduled_tasks`, claimed with SKIP LOCKED, completed under a fence.
+"""The queue: rows of `scheduled_tasks`, claimed by lanes, completed under a fence.
 
     pending ──claim──> running ──complete──> succeeded
        ^                  │ │
@@ -9,7 +9,9 @@
 Guarantees. A task is handed out once per lease. Every claim raises the task's fence; `complete`, `retry`, `postpone`,
 `bury` and `release` name the fence that they were claimed under and change nothing when it is old: they return False,
 and the caller rolls its effects back. A task whose lease ran out is rescued by any worker. While a task with a
-`unique_key` is pending or running, another with the same key is not queued.
+`unique_key` is pending or running, another with the same key is not queued. Of one recovery at most one task runs at
+any time. A task of a paused type or merchant is not handed out: the claim that meets it parks it until the pause ends
+(`shared.task_control`).
 
 `run_at` is business time; leases are real time.
 """
@@ -21,7 +23,10 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from shared.database import Connection
+from shared.lanes import Lanes, Round
 
 
 class TaskStatus(StrEnum):
@@ -49,7 +54,10 @@ class NewTask:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A claimed task. `attempt` counts from 1; `now` is the business's now of the claim."""
+    """A claimed task. `attempt` counts from 1; `now` is the business's now of the claim.
+
+    `rescues` is how often it was in the hands of a worker that fell silent.
+    """
 
     id: int
     public_id: UUID
@@ -62,6 +70,7 @@ class Task:
     fence: int
     run_at: datetime
     now: datetime
+    rescues: int
 
 
 ENQUEUE = """
@@ -71,77 +80,115 @@ ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND status IN ('pending', 
 RETURNING public_id
 """
 
-# 'pending' and the clock stand in the statement, never as parameters: a bound value would defeat the partial index.
+# 'pending' stands in the statement, never as a parameter: that would defeat the partial index. The clock is read
+# once: a call of citadel_now() per row or per lane costs more than the row. $4 to $6 are the lanes and how far each was
+# claimed, $7 is the most from one lane. Every lane is a range of `scheduled_tasks_lanes`, read up to its first tasks.
+# The ids go into the UPDATE as an array: a join may be planned as a scan of the whole table.
 CLAIM = """
-WITH due AS MATERIALIZED (
-    SELECT id
-    FROM scheduled_tasks
-    WHERE status = 'pending' AND run_at <= citadel_now()
-    ORDER BY run_at, id
+WITH clock AS MATERIALIZED (SELECT citadel_now() AS now),
+candidates AS MATERIALIZED (
+    SELECT
+        due.id, due.recovery_id, due.run_at,
+        (SELECT EXISTS (SELECT FROM queue_pauses)) AND EXISTS (
+            SELECT
+            FROM queue_pauses AS p
+            WHERE (p.merchant_id IS NULL OR p.merchant_id = due.merchant_id)
+                AND (p.task_type IS NULL OR p.task_type = due.task_type)
+        ) AS paused
+    FROM clock
+    CROSS JOIN unnest($4::bigint[], $5::timestamptz[], $6::bigint[]) AS lane (number, run_at, id)
+    CROSS JOIN LATERAL (
+        SELECT t.id, t.recovery_id, t.run_at, t.merchant_id, t.task_type
+        FROM scheduled_tasks AS t
+        WHERE t.status = 'pending'
+            AND NOT t.parked
+            AND (hashtextextended(t.merchant_id, 0) & 255) = lane.number
+            AND (t.run_at, t.id) > (lane.run_at, lane.id)
+            AND t.run_at <= clock.now
+            AND (
+                t.recovery_id IS NULL
+                OR NOT EXISTS (
+                    SELECT FROM scheduled_tasks AS r WHERE r.recovery_id = t.recovery_id AND r.status = 'running'
+                )
+            )
+        ORDER BY t.run_at, t.id
+        LIMIT $7
+        FOR UPDATE OF t SKIP LOCKED
+    ) AS due
     LIMIT $2
-    FOR UPDATE SKIP LOCKED
+),
+chosen AS MATERIALIZED (
+    SELECT id, paused
+    FROM (
+        SELECT id, paused, recovery_id, row_number() OVER (PARTITION BY recovery_id ORDER BY run_at, id) AS turn
+        FROM candidates
+    ) AS of_recovery
+    WHERE recovery_id IS NULL OR turn = 1
+),
+set_aside AS (
+    UPDATE scheduled_tasks
+    SET parked = true
+    WHERE id = ANY (ARRAY(SELECT id FROM chosen WHERE paused))
+    RETURNING id, merchant_id, run_at
+),
+claimed AS (
+    UPDATE scheduled_tasks AS t
+    SET status = 'running',
+        fence = t.fence + 1,
+        attempts = t.attempts + 1,
+        locked_by = $1,
+        lease_expires_at = clock_timestamp() + $3::interval,
+        started_at = (SELECT now FROM clock)
+    WHERE id = ANY (ARRAY(SELECT id FROM chosen WHERE NOT paused))
+    RETURNING t.id, t.public_id, t.merchant_id, t.task_type, t.payload, t.recovery_id, t.attempts, t.max_attempts,
+        t.fence, t.run_at, (SELECT now FROM clock) AS now, t.rescues
 )
+SELECT *, hashtextextended(merchant_id, 0) & 255 AS lane FROM claimed
+UNION ALL
+SELECT id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, run_at, (SELECT now FROM clock), NULL,
+    hashtextextended(merchant_id, 0) & 255
+FROM set_aside
+"""
+
+# A task is locked by a worker exactly while it runs. `status = 'running'` would say the same, and lead the planner to
+# the index of running tasks, which it takes for tiny and which is full of the dead entries of all that ran lately.
+COMPLETE_MANY = """
+WITH clock AS MATERIALIZED (SELECT citadel_now() AS now)
 UPDATE scheduled_tasks AS t
-SET status = 'running',
-    fence = t.fence + 1,
-    attempts = t.attempts + 1,
-    locked_by = $1,
-    lease_expires_at = clock_timestamp() + $3::interval,
-    started_at = citadel_now()
-FROM due
-WHERE t.id = due.id
-RETURNING t.id, t.public_id, t.merchant_id, t.task_type, t.payload, t.recovery_id,
-    t.attempts, t.max_attempts, t.fence, t.run_at, citadel_now() AS now
+SET status = 'succeeded', finished_at = clock.now, locked_by = NULL, lease_expires_at = NULL, last_error = NULL
+FROM clock, unnest($1::bigint[], $2::bigint[]) AS done (id, fence)
+WHERE t.id = done.id AND t.fence = done.fence AND t.locked_by IS NOT NULL
+RETURNING t.id
 """
 
-COMPLETE = """
-UPDATE scheduled_tasks
-SET status = 'succeeded', finished_at = citadel_now(), locked_by = NULL, lease_expires_at = NULL, last_error = NULL
-WHERE id = $1 AND fence = $2 AND status = 'running'
-RETURNING id
-"""
-
-RETRY = """
-UPDATE scheduled_tasks
-SET status = 'pending', run_at = citadel_now() + $3::interval, locked_by = NULL, lease_expires_at = NULL,
-    last_error = $4
-WHERE id = $1 AND fence = $2 AND status = 'running'
-RETURNING id
-"""
-
-BURY = """
-UPDATE scheduled_tasks
-SET status = 'dead', finished_at = citadel_now(), locked_by = NULL, lease_expires_at = NULL, last_error = $3
-WHERE id = $1 AND fence = $2 AND status = 'running'
-RETURNING id
-"""
-
-# An attempt that was not made is given back.
-RELEASE = """
-UPDATE scheduled_tasks
-SET status = 'pending', attempts = attempts - 1, locked_by = NULL, lease_expires_at = NULL
-WHERE id = $1 AND fence = $2 AND status = 'running'
-RETURNING id
-"""
-
-# As RETRY, but the try was not the task's fault: the attempt is given back.
-POSTPONE = """
-UPDATE scheduled_tasks
-SET status = 'pending', run_at = citadel_now() + $3::interval, attempts = attempts - 1,
-    locked_by = NULL, lease_expires_at = NULL, last_error = $4
-WHERE id = $1 AND fence = $2 AND status = 'running'
-RETURNING id
+# $3 says what becomes of each, $4 in how many seconds it is due (NULL: its time stays), $5 the attempts given back.
+SETTLE_MANY = """
+WITH clock AS MATERIALIZED (SELECT citadel_now() AS now)
+UPDATE scheduled_tasks AS t
+SET status = run.status,
+    run_at = COALESCE(clock.now + run.delay * interval '1 second', t.run_at),
+    attempts = t.attempts - run.given_back,
+    finished_at = CASE WHEN run.status = 'dead' THEN clock.now END,
+    locked_by = NULL,
+    lease_expires_at = NULL,
+    last_error = COALESCE(run.error, t.last_error)
+FROM clock,
+    unnest($1::bigint[], $2::bigint[], $3::text[], $4::float8[], $5::integer[], $6::text[])
+        AS run (id, fence, status, delay, given_back, error)
+WHERE t.id = run.id AND t.fence = run.fence AND t.locked_by IS NOT NULL
+RETURNING t.id
 """
 
 RENEW = """
 UPDATE scheduled_tasks AS t
 SET lease_expires_at = clock_timestamp() + $3::interval
 FROM unnest($1::bigint[], $2::bigint[]) AS held (id, fence)
-WHERE t.id = held.id AND t.fence = held.fence AND t.status = 'running'
+WHERE t.id = held.id AND t.fence = held.fence AND t.locked_by IS NOT NULL
 RETURNING t.id
 """
 
-# A rescued task goes back a little in the line, so that one that kills its worker does not lead it again.
+# A rescued task goes back a little in the line, each by another step: one that kills its worker does not lead it again,
+# and does not meet the same neighbours.
 RESCUE = """
 WITH lost AS MATERIALIZED (
     SELECT id
@@ -154,7 +201,8 @@ WITH lost AS MATERIALIZED (
 UPDATE scheduled_tasks AS t
 SET status = CASE WHEN t.attempts >= t.max_attempts THEN 'dead' ELSE 'pending' END,
     run_at = CASE WHEN t.attempts >= t.max_attempts THEN t.run_at
-                  ELSE citadel_now() + interval '1 second' * least(t.attempts, 10) END,
+                  ELSE citadel_now() + interval '1 second' * least(t.rescues + 1, 10) * (0.5 + random() / 2) END,
+    rescues = least(t.rescues + 1, 1000),
     finished_at = CASE WHEN t.attempts >= t.max_attempts THEN citadel_now() END,
     locked_by = NULL,
     lease_expires_at = NULL,
@@ -194,51 +242,109 @@ async def enqueue(db: Connection, task: NewTask) -> UUID | None:
     return public_id
 
 
-async def claim(db: Connection, worker: str, limit: int, lease: timedelta) -> list[Task]:
-    """Take up to `limit` due tasks for `worker`, oldest first, each under a lease of its own."""
-    rows = await db.fetch(CLAIM, worker, limit, lease)
-    tasks = [
-        Task(
-            id=row["id"],
-            public_id=row["public_id"],
-            merchant_id=row["merchant_id"],
-            task_type=row["task_type"],
-            payload=row["payload"],
-            recovery_id=row["recovery_id"],
-            attempt=row["attempts"],
-            max_attempts=row["max_attempts"],
-            fence=row["fence"],
-            run_at=row["run_at"],
-            now=row["now"],
-        )
-        for row in rows
-    ]
-    return sorted(tasks, key=lambda task: (task.run_at, task.id))
+async def claim(db: Connection, worker: str, limit: int, lease: timedelta, lanes: Lanes | None = None) -> list[Task]:
+    """Take up to `limit` due tasks for `worker`, each under a lease of its own: merchants in turn, its oldest first.
+
+    `lanes` remembers between claims how far each lane was claimed; without it all are looked through. Whether there may
+    be more is `lanes.more`. One statement: it needs no transaction around it.
+    """
+    known = lanes or Lanes()
+    for _ in range(3):
+        asked = known.next_round(limit)
+        try:
+            rows = await _ask(db, asked, worker, lease)
+        except asyncpg.UniqueViolationError:
+            continue  # another worker has just taken another task of the same recovery: now it is seen
+        except BaseException:
+            known.failed(asked)
+            raise
+        break
+    else:
+        return []
+    known.answered(asked, rows[0]["now"] if rows else None, ((row["lane"], row["run_at"], row["id"]) for row in rows))
+    return _in_turn([Task(*row[:12]) for row in rows if row["fence"] is not None])
+
+
+async def _ask(db: Connection, asked: Round, worker: str, lease: timedelta) -> list[asyncpg.Record]:
+    return await db.fetch(CLAIM, worker, asked.limit, lease, asked.numbers, asked.run_ats, asked.ids, asked.quota)
+
+
+def _in_turn(tasks: list[Task]) -> list[Task]:
+    """Each merchant's oldest first, then each one's second, and so on."""
+    tasks.sort(key=lambda task: (task.run_at, task.id))
+    turns: dict[str, int] = {}
+    keyed: list[tuple[int, Task]] = []
+    for task in tasks:
+        turn = turns.get(task.merchant_id, 0)
+        turns[task.merchant_id] = turn + 1
+        keyed.append((turn, task))
+    if len(turns) > 1:
+        keyed.sort(key=lambda each: each[0])
+    return [task for _, task in keyed]
 
 
 async def complete(db: Connection, task: Task) -> bool:
     """End the task as done. False: its lease was lost, and nothing of this run may take effect."""
-    return await db.fetchval(COMPLETE, task.id, task.fence) is not None
+    return task.id in await complete_many(db, [task])
 
 
-async def retry(db: Connection, task: Task, delay: timedelta, error: str) -> bool:
-    """Put the task back to run after `delay`; `error` is short and free of PII."""
-    return await db.fetchval(RETRY, task.id, task.fence, delay, error) is not None
+async def complete_many(db: Connection, tasks: Sequence[Task]) -> set[int]:
+    """End the tasks as done; the ids of those that were still held. The rest came too late: no effect of theirs."""
+    ids, fences = [task.id for task in tasks], [task.fence for task in tasks]
+    return {row[0] for row in await db.fetch(COMPLETE_MANY, ids, fences)}
 
 
-async def bury(db: Connection, task: Task, error: str) -> bool:
-    """Move the task to the dead letters; `error` says why, short and free of PII."""
-    return await db.fetchval(BURY, task.id, task.fence, error) is not None
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What becomes of a claimed task that is not done. `error` is short and free of PII; None keeps the one before.
+
+    `delay=None` leaves its time as it is; `counts=False` gives the attempt back.
+    """
+
+    task: Task
+    status: TaskStatus
+    delay: timedelta | None
+    counts: bool
+    error: str | None
+
+
+async def settle_many(db: Connection, settled: Sequence[Settled]) -> set[int]:
+    """Put tasks back or bury them; the ids of those that were still held."""
+    rows = await db.fetch(
+        SETTLE_MANY,
+        [each.task.id for each in settled],
+        [each.task.fence for each in settled],
+        [each.status for each in settled],
+        [None if each.delay is None else each.delay.total_seconds() for each in settled],
+        [0 if each.counts else 1 for each in settled],
+        [each.error for each in settled],
+    )
+    return {row[0] for row in rows}
+
+
+def to_retry(task: Task, delay: timedelta, error: str) -> Settled:
+    """Back in the queue, to run after `delay`; the attempt is used up."""
+    return Settled(task, TaskStatus.PENDING, delay, counts=True, error=error)
+
+
+def to_postpone(task: Task, delay: timedelta, error: str) -> Settled:
+    """Back in the queue, its attempt not counted: what failed was not its fault."""
+    return Settled(task, TaskStatus.PENDING, delay, counts=False, error=error)
+
+
+def to_bury(task: Task, error: str) -> Settled:
+    """To the dead letters; `error` says why."""
+    return Settled(task, TaskStatus.DEAD, None, counts=True, error=error)
+
+
+def to_release(task: Task) -> Settled:
+    """Back untouched: an attempt that was not made is given back."""
+    return Settled(task, TaskStatus.PENDING, None, counts=False, error=None)
 
 
 async def release(db: Connection, task: Task) -> bool:
-    """Give the task back untouched: the attempt is not counted."""
-    return await db.fetchval(RELEASE, task.id, task.fence) is not None
-
-
-async def postpone(db: Connection, task: Task, delay: timedelta, error: str) -> bool:
-    """Put the task back to run after `delay`, its attempt not counted: what failed was not its fault."""
-    return await db.fetchval(POSTPONE, task.id, task.fence, delay, error) is not None
+    """Give the task back untouched. False: its lease was lost."""
+    return task.id in await settle_many(db, [to_release(task)])
 
 
 async def renew(db: Connection, tasks: Sequence[Task], lease: timedelta) -> set[int]:

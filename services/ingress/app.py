@@ -6,6 +6,7 @@
 200  committed, now or before
 """
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import orjson
@@ -14,7 +15,8 @@ from aiohttp import web
 from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from services.ingress.intake import Accepted, Incoming, Intake, IntakeBusy
+from services.ingress.committer import IntakeBusy, Limits
+from services.ingress.intake import Accepted, Incoming, Intake
 from services.ingress.routing import LEFT_ALONE, ROUTES, route
 from services.ingress.settings import IngressSettings
 from shared.database import Database
@@ -44,7 +46,14 @@ def create_app(settings: IngressSettings, database: Database) -> web.Application
     """The ingress's application."""
     app = make_app("ingress", database, max_body_bytes=settings.max_event_bytes)
     app[SETTINGS] = settings
-    app[INTAKE] = Intake(database)
+    limits = Limits(backlog=settings.intake_backlog)
+    intake = app[INTAKE] = Intake(database, limits)
+
+    async def intake_runs(_app: web.Application) -> AsyncIterator[None]:
+        async with intake.running():
+            yield
+
+    app.cleanup_ctx.append(intake_runs)
     app.router.add_post("/webhooks/stripe", _receive)
     return app
 
@@ -59,7 +68,8 @@ async def _receive(request: web.Request) -> web.Response:
             accepted = await request.app[INTAKE].accept(event)
         except IntakeBusy as error:
             log.warning("intake_busy", reason=str(error))
-            raise Problem(503, "busy", "The event could not be committed in time. Try again.") from error
+            detail = "The event could not be committed in time. Try again."
+            raise Problem(503, "busy", detail, headers={"Retry-After": "1"}) from error
         _tell(event, accepted)
     return json_response({"received": True, "duplicate": True} if accepted.duplicate else {"received": True})
 

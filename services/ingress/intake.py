@@ -4,10 +4,15 @@
     same event id again ──> nothing, 200
     another event id about the same fact ──> recorded; the effects find nothing left to do
 
-`Intake.accept` is the seam: it takes an event without its payload and answers after the commit. Whether it commits
-alone or with its neighbours is its own affair.
+`Intake.accept` takes an event without its payload and answers after the commit. Events that only add rows, which is
+nearly all of them, are committed together (`take_together`): those that open a recovery, and those that concern none.
+An event that changes a recovery has to lock it, and the worker may be holding it: it gets a transaction of its own
+(`take`), so that nobody waits for it but its sender.
 """
 
+import contextlib
+from asyncio import TaskGroup
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -17,6 +22,7 @@ import asyncpg
 from prometheus_client import Counter
 
 from services.ingress import store
+from services.ingress.committer import Committer, IntakeBusy, Limits
 from services.ingress.routing import (
     CardChanged,
     Ignored,
@@ -31,16 +37,12 @@ from services.ingress.routing import (
     StopReason,
     StopSubscription,
 )
-from services.ingress.store import Concerned, Merchant, MerchantLock
+from services.ingress.store import Concern, Concerned, EventRow, Merchant, MerchantLock
 from shared import recoveries, tasks
 from shared.database import Connection, Database
 from shared.recoveries import Entry, FailedInvoice, RecoveryState
 
 _DEADLOCKS = Counter("citadel_ingress_deadlocks_total", "Deadlocks with another service; the event was run again")
-
-
-class IntakeBusy(Exception):
-    """The rows that the event needs are held by others for too long; nothing was committed. Stripe sends it again."""
 
 
 class Outcome(StrEnum):
@@ -89,17 +91,32 @@ _STOP_TEXTS = {
 
 
 class Intake:
-    """Accepts events, each in a transaction of its own."""
+    """Accepts events while `running`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, limits: Limits) -> None:
         self._database = database
+        self._committer = Committer(database, take_together, self._alone, limits)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Accept events during the block; at its end, what was taken is committed and answered."""
+        async with TaskGroup() as group:
+            group.create_task(self._committer.run(), name="committer")
+            try:
+                yield
+            finally:
+                self._committer.close()
 
     async def accept(self, event: Incoming) -> Accepted:
-        """Commit the event and its effects, once. After the answer it is durable.
+        """Commit the event and its effects, once. After the answer it is durable; a caller that is cancelled does not
+        undo it.
 
         Raises DatabaseAway or IntakeBusy: it may not be committed (a COMMIT cut off in the middle may be), and is
         safe to send again.
         """
+        return await self._committer.accept(event)
+
+    async def _alone(self, event: Incoming) -> Accepted:
         # The order of locks keeps the ingress from deadlocks with itself; another service's order is not ours to
         # prove. The loser's transaction is rolled back whole, so that it can simply be run again, once.
         try:
@@ -118,15 +135,108 @@ class Intake:
             return await take(db, event)
 
 
+async def take_together(db: Connection, events: Sequence[Incoming]) -> list[Accepted | None]:
+    """Record the events and open the recoveries that they ask for, in the caller's transaction, in a few statements.
+
+    Locks in the documented order, each kind sorted by its key. None for an event that needs `take`: nothing of it was
+    written.
+    """
+    merchants = await _merchants_of(db, events)
+    judged = [judge(event, merchants.get(event.account or "")) for event in events]
+    changing = await _changing(db, events, judged, merchants)
+    rows: dict[str, EventRow] = {}
+    for number, (event, (outcome, _)) in enumerate(zip(events, judged, strict=True)):
+        if number not in changing:
+            merchant = merchants.get(event.account or "")
+            rows.setdefault(
+                event.event_id,
+                EventRow(
+                    event.event_id,
+                    event.event_type,
+                    event.account,
+                    merchant.id if merchant else None,
+                    event.routed,
+                    outcome,
+                ),
+            )
+    new = await store.record_events(db, list(rows.values()))
+    answers: list[Accepted | None] = []
+    failures: list[tuple[FailedInvoice, Entry]] = []
+    for number, (event, (outcome, why)) in enumerate(zip(events, judged, strict=True)):
+        if number in changing:
+            answers.append(None)
+            continue
+        merchant_id = rows[event.event_id].merchant_id
+        fresh = event.event_id in new
+        new.discard(event.event_id)  # of two deliveries in one batch the first is new
+        intent = event.routed.intent
+        if fresh and outcome is Outcome.ROUTED and merchant_id is not None and isinstance(intent, OpenRecovery):
+            failures.append(_failure(merchant_id, event, intent))
+        answers.append(Accepted(outcome, merchant_id, not fresh, why))
+    if failures:
+        await recoveries.open_recoveries(db, failures)
+    return answers
+
+
+async def _merchants_of(db: Connection, events: Sequence[Incoming]) -> dict[str, Merchant]:
+    """The merchants by account; those for whom a recovery may be opened stay until the commit."""
+    accounts: dict[str, bool] = {}
+    for event in events:
+        if event.account is not None:
+            stays = isinstance(event.routed.intent, OpenRecovery)
+            accounts[event.account] = accounts.get(event.account, False) or stays
+    staying = [account for account, stays in accounts.items() if stays]
+    others = [account for account, stays in accounts.items() if not stays]
+    found = await store.find_merchants(db, staying, MerchantLock.STAYS) if staying else {}
+    return found | (await store.find_merchants(db, others, MerchantLock.NONE) if others else {})
+
+
+async def _changing(
+    db: Connection,
+    events: Sequence[Incoming],
+    judged: Sequence[tuple[Outcome, str | None]],
+    merchants: Mapping[str, Merchant],
+) -> set[int]:
+    """The places of the events that change a recovery or a merchant."""
+    changing: set[int] = set()
+    looked_up: list[tuple[int, Concern]] = []
+    for number, (event, (outcome, _)) in enumerate(zip(events, judged, strict=True)):
+        if outcome is not Outcome.ROUTED or event.account is None:
+            continue
+        merchant_id = merchants[event.account].id
+        match event.routed.intent:
+            case OpenRecovery() | Ignored():
+                pass
+            case InvoicePaid(invoice_id=invoice_id) | StopInvoice(invoice_id=invoice_id):
+                looked_up.append((number, Concern(merchant_id, invoice_id=invoice_id)))
+            case StopSubscription(subscription_id=subscription_id):
+                looked_up.append((number, Concern(merchant_id, subscription_id=subscription_id)))
+            case StopCustomer(customer_id=customer_id):
+                looked_up.append((number, Concern(merchant_id, customer_id=customer_id)))
+            case CardChanged(customer_id=customer_id, subscription_id=subscription_id):
+                if subscription_id is not None:
+                    customer_id = None
+                looked_up.append((number, Concern(merchant_id, None, subscription_id, customer_id)))
+            case StopCharge() | MerchantGone():
+                changing.add(number)
+            case _:
+                assert_never(event.routed.intent)
+    if looked_up:
+        found = await store.concerned_by(db, [concern for _, concern in looked_up])
+        changing.update(looked_up[place][0] for place in found)
+    return changing
+
+
 async def take(db: Connection, event: Incoming) -> Accepted:
     """Record the event and apply what it asks for, in the caller's transaction."""
     intent = event.routed.intent
-    merchant = await store.find_merchant(db, event.account, _lock_for(intent)) if event.account else None
+    lock = _lock_for(intent)
+    merchants = await store.find_merchants(db, [event.account], lock) if event.account else {}
+    merchant = merchants.get(event.account or "")
     outcome, why = judge(event, merchant)
     merchant_id = merchant.id if merchant else None
-    new = await store.record_event(
-        db, event.event_id, event.event_type, event.account, merchant_id, event.routed, outcome
-    )
+    row = EventRow(event.event_id, event.event_type, event.account, merchant_id, event.routed, outcome)
+    new = bool(await store.record_events(db, [row]))
     if new and outcome is Outcome.ROUTED and merchant_id is not None:
         await _apply(db, merchant_id, event, intent)
     return Accepted(outcome, merchant_id, not new, why)
@@ -175,7 +285,7 @@ def _lock_for(intent: Intent) -> MerchantLock:
 async def _apply(db: Connection, merchant_id: str, event: Incoming, intent: Intent) -> None:
     match intent:
         case OpenRecovery():
-            await _open(db, merchant_id, event, intent)
+            await recoveries.open_recoveries(db, [_failure(merchant_id, event, intent)])
         case InvoicePaid():
             await _settle(db, merchant_id, event, intent)
         case StopInvoice(invoice_id, reason):
@@ -200,7 +310,7 @@ def _origin(event: Incoming) -> dict[str, str | None]:
     return {"event_id": event.event_id, "event_type": event.event_type, "object_id": event.routed.object_id}
 
 
-async def _open(db: Connection, merchant_id: str, event: Incoming, failed: OpenRecovery) -> None:
+def _failure(merchant_id: str, event: Incoming, failed: OpenRecovery) -> tuple[FailedInvoice, Entry]:
     entry = Entry(
         "opened",
         "renewal_failed",
@@ -209,12 +319,16 @@ async def _open(db: Connection, merchant_id: str, event: Incoming, failed: OpenR
         next_step="read the invoice at Stripe and decide",
     )
     invoice = FailedInvoice(merchant_id, failed.invoice_id, failed.subscription_id, failed.customer_id, failed.amount)
-    await recoveries.open_recovery(db, invoice, entry)
+    return invoice, entry
 
 
 async def _settle(db: Connection, merchant_id: str, event: Incoming, intent: InvoicePaid) -> None:
     for recovery in await store.lock_of_invoice(db, merchant_id, intent.invoice_id):
-        if intent.out_of_band is not None or recovery.state is RecoveryState.ATTEMPTING:
+        # Paid at Stripe is not yet paid by the customer: Stripe's own attempt may have collected it.
+        known = intent.out_of_band or (
+            intent.out_of_band is False and not await store.stripe_tries_itself(db, recovery.id)
+        )
+        if known or recovery.state is RecoveryState.ATTEMPTING:
             out_of_band = bool(intent.out_of_band)
             await recoveries.settle_paid(db, recovery.id, intent.paid, out_of_band=out_of_band, source=event.event_type)
             continue

@@ -32,6 +32,9 @@ class IngressSettings(Settings):
     ingress_port: Port = Field(8001, description="port of the ingress")
     webhook_tolerance_seconds: int = Field(300, ge=1, le=3600, description="greatest age of a signature")
     max_event_bytes: int = Field(_MIB, ge=64 * 1024, le=16 * _MIB, description="longest body that is taken as an event")
+    intake_backlog: int = Field(
+        1024, ge=1, le=100_000, description="events that may wait for their commit; beyond it a 503 at once"
+    )
 
     @property
     def webhook_secrets(self) -> tuple[str, ...]:

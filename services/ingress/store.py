@@ -4,6 +4,7 @@ The order of locks in a transaction, the same for every event: the merchant, the
 concerned (by id), then what hangs on them (tasks, totals by currency).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -34,6 +35,28 @@ class Concerned:
     currency: str
 
 
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """What is kept of an event. `outcome` is one of the intake's."""
+
+    event_id: str
+    event_type: str
+    account: str | None
+    merchant_id: str | None
+    routed: Routed
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """What an event is about: the ids that are given, in one merchant."""
+
+    merchant_id: str
+    invoice_id: str | None = None
+    subscription_id: str | None = None
+    customer_id: str | None = None
+
+
 class MerchantLock(StrEnum):
     """How firmly the merchant's row is held until the commit."""
 
@@ -42,30 +65,55 @@ class MerchantLock(StrEnum):
     LEAVES = "leaves"  # and no recovery can be opened for it meanwhile
 
 
-FIND_MERCHANT = """
-SELECT id::text AS id, status, livemode, connected_at
+FIND_MERCHANTS = """
+SELECT stripe_connect_id, id::text AS id, status, livemode, connected_at
 FROM merchants
-WHERE stripe_connect_id = $1
+WHERE stripe_connect_id = ANY ($1::text[])
 """
 
 # Only events that open a recovery pay for this lock, so a merchant's row is not locked by many at a time.
-FIND_MERCHANT_THAT_STAYS = FIND_MERCHANT + "FOR SHARE\n"
+FIND_MERCHANTS_THAT_STAY = FIND_MERCHANTS + "ORDER BY merchants.id\nFOR SHARE\n"
 
-FIND_MERCHANT_THAT_LEAVES = FIND_MERCHANT + "FOR UPDATE\n"
+FIND_MERCHANTS_THAT_LEAVE = FIND_MERCHANTS + "ORDER BY merchants.id\nFOR UPDATE\n"
 
 _FINDING = {
-    MerchantLock.NONE: FIND_MERCHANT,
-    MerchantLock.STAYS: FIND_MERCHANT_THAT_STAYS,
-    MerchantLock.LEAVES: FIND_MERCHANT_THAT_LEAVES,
+    MerchantLock.NONE: FIND_MERCHANTS,
+    MerchantLock.STAYS: FIND_MERCHANTS_THAT_STAY,
+    MerchantLock.LEAVES: FIND_MERCHANTS_THAT_LEAVE,
 }
 
-# A concurrent duplicate waits here for the first one's commit or rollback.
-RECORD_EVENT = """
+# A concurrent duplicate waits here for the first one's commit or rollback. In the order of the key: two transactions
+# with the same events in different orders would deadlock.
+RECORD_EVENTS = """
 INSERT INTO processed_events
     (event_id, processed_at, event_type, stripe_account, merchant_id, object_id, api_version, event_created_at, outcome)
-VALUES ($1, citadel_now(), $2, $3, $4, $5, $6, $7, $8)
+SELECT event_id, clock.now, event_type, stripe_account, merchant_id, object_id, api_version, event_created_at, outcome
+FROM (SELECT citadel_now() AS now) AS clock,
+    unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::text[])
+        AS e (event_id, event_type, stripe_account, merchant_id, object_id, api_version, event_created_at, outcome)
+ORDER BY event_id
 ON CONFLICT (event_id) DO NOTHING
 RETURNING event_id
+"""
+
+# Which of these concern a recovery that goes on, by any of the ids that are given. No lock: who is found is taken
+# again, alone, and locks.
+CONCERNED_BY = """
+SELECT c.place
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY
+    AS c (merchant_id, invoice_id, subscription_id, customer_id, place)
+WHERE EXISTS (
+        SELECT FROM recoveries AS r
+        WHERE r.merchant_id = c.merchant_id AND r.invoice_id = c.invoice_id AND r.closed_at IS NULL
+    )
+    OR EXISTS (
+        SELECT FROM recoveries AS r
+        WHERE r.merchant_id = c.merchant_id AND r.subscription_id = c.subscription_id AND r.closed_at IS NULL
+    )
+    OR EXISTS (
+        SELECT FROM recoveries AS r
+        WHERE r.merchant_id = c.merchant_id AND r.customer_id = c.customer_id AND r.closed_at IS NULL
+    )
 """
 
 LOCK_OF_INVOICE = """
@@ -133,6 +181,15 @@ WHERE recovery_id = $1 AND task_type = 'notify_action_required' AND status = 'pe
 RETURNING id
 """
 
+# The worker's decisions say when Stripe will try by itself (`stripe_next_attempt_at` of `services.worker.dunning`).
+STRIPE_TRIES_ITSELF = """
+SELECT EXISTS (
+    SELECT
+    FROM recovery_timeline
+    WHERE recovery_id = $1 AND kind = 'decided' AND detail ? 'stripe_next_attempt_at'
+)
+"""
+
 # The tokens are wiped unread: this role cannot see them. A merchant that disconnected here stays `disconnected` when
 # Stripe's event about it arrives.
 DEAUTHORIZE = """
@@ -142,34 +199,38 @@ WHERE id = $1::text::uuid AND status = 'active'
 """
 
 
-async def find_merchant(db: Connection, account: str, lock: MerchantLock) -> Merchant | None:
-    """The merchant behind a Stripe account; None when it never connected."""
-    row = await db.fetchrow(_FINDING[lock], account)
-    return None if row is None else Merchant(row["id"], row["status"], row["livemode"], row["connected_at"])
+async def find_merchants(db: Connection, accounts: Sequence[str], lock: MerchantLock) -> dict[str, Merchant]:
+    """The merchants behind Stripe accounts, by account; without those that never connected."""
+    rows = await db.fetch(_FINDING[lock], accounts)
+    return {row[0]: Merchant(row[1], row[2], row[3], row[4]) for row in rows}
 
 
-async def record_event(
-    db: Connection,
-    event_id: str,
-    event_type: str,
-    account: str | None,
-    merchant_id: str | None,
-    routed: Routed,
-    outcome: str,
-) -> bool:
-    """Note that the event was taken. False: it was already; nothing may follow."""
-    recorded = await db.fetchval(
-        RECORD_EVENT,
-        event_id,
-        event_type,
-        account,
-        merchant_id,
-        routed.object_id,
-        routed.api_version,
-        routed.created,
-        outcome,
+async def record_events(db: Connection, rows: Sequence[EventRow]) -> set[str]:
+    """Note that the events were taken; the ids of those that were not before. For the others nothing may follow."""
+    recorded = await db.fetch(
+        RECORD_EVENTS,
+        [row.event_id for row in rows],
+        [row.event_type for row in rows],
+        [row.account for row in rows],
+        [row.merchant_id for row in rows],
+        [row.routed.object_id for row in rows],
+        [row.routed.api_version for row in rows],
+        [row.routed.created for row in rows],
+        [row.outcome for row in rows],
     )
-    return recorded is not None
+    return {row[0] for row in recorded}
+
+
+async def concerned_by(db: Connection, concerns: Sequence[Concern]) -> list[int]:
+    """The places, from 0, of those that concern a recovery that goes on."""
+    rows = await db.fetch(
+        CONCERNED_BY,
+        [concern.merchant_id for concern in concerns],
+        [concern.invoice_id for concern in concerns],
+        [concern.subscription_id for concern in concerns],
+        [concern.customer_id for concern in concerns],
+    )
+    return [row[0] - 1 for row in rows]
 
 
 async def _lock(db: Connection, statement: str, *arguments: str | None) -> list[Concerned]:
@@ -219,6 +280,12 @@ async def wake(db: Connection, unique_key: str) -> bool:
 async def cancel_messages(db: Connection, recovery_id: UUID, why: str) -> int:
     """Cancel the recovery's pending messages; how many."""
     return len(await db.fetch(CANCEL_MESSAGES, recovery_id, why))
+
+
+async def stripe_tries_itself(db: Connection, recovery_id: UUID) -> bool:
+    """Whether Stripe has announced an attempt of its own for the recovery's invoice."""
+    announced: bool = await db.fetchval(STRIPE_TRIES_ITSELF, recovery_id)
+    return announced
 
 
 async def deauthorize(db: Connection, merchant_id: str) -> None:

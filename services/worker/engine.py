@@ -1,66 +1,65 @@
 """The two-phase loop: claim a batch, and run each task as load, perform, commit.
 
-    claim (commit) ──> load (short transaction) ──> perform (no connection) ──> complete + effects (one transaction)
-                          │                            │                            └ fence is old: all rolled back
-                          └────────── an error ────────┴──> retry, or dead letter
+    claim (one statement) ──> load (short transaction) ──> perform (no connection) ──> complete + effects (group commit)
+                                 │                            │                            └ fence is old: none of it
+                                 └────────── an error ────────┴──> retry, or dead letter
 
 Guarantees. A task's effects commit together with its completion or not at all. A run whose lease was lost changes
 nothing in the database, and nothing outside once its own clock says so. A database that goes away stops the loop for
 as long as it is away: what was claimed is finished when it comes back in time, else rescued. After `stop` no task is
 claimed; running ones have the grace period, and what is left is given back.
+
+The shape. Claimed tasks wait in `_ready`. `concurrency` workers (asyncio tasks that live as long as the loop, because
+making one per task costs more than a short task) take one after the other through load and perform, and hand it to the
+`Committer`, which ends many in one commit. The loop claims ahead, as much as a tenth of a second's work.
 """
 
 import asyncio
 import random
 import time
-import traceback
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 
-from services.worker import metrics, store
-from services.worker.errors import LeaseLost, UnknownTaskType, judge
-from services.worker.handler import AnyHandler, Handlers
+from services.worker import metrics
+from services.worker.ahead import Ahead
+from services.worker.committer import Committer, Effects, release
+from services.worker.errors import LeaseLost, UnknownTaskType
+from services.worker.handler import AnyHandler, Handlers, Job
+from services.worker.hint import Bell
 from services.worker.lease import Lease
+from services.worker.loading import Loader
+from services.worker.quarantine import Quarantine
 from services.worker.remote import Outside, Remote
+from services.worker.run import Run, kinds_of
 from shared import tasks
-from shared.database import Connection, Database, DatabaseAway
-from shared.logging import bound, get_logger
-from shared.tasks import Task
+from shared.database import Database, DatabaseAway
+from shared.lanes import Lanes
+from shared.logging import get_logger, speaking_of
 
 log = get_logger(__name__)
 
-# A commit is repeated while the task is still ours: the outcome of a call that was made must not be dropped lightly.
-COMMIT_AGAIN_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
-BUSY = (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError, asyncpg.SerializationError)
 AWAY_PAUSE_SECONDS = (0.1, 5.0)
-# A task that is not to blame comes back after this long, give or take a half.
-BLAMELESS_DELAY = timedelta(seconds=10)
+# A worker whose tasks never wait for anything lets the rest of the process have its turn after so many.
+BREATH = 50
+# A task here and there leaves the worker idle; so many claims in a row that found something make it busy.
+BUSY_AFTER = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How the loop runs. `poll` is the shortest and the longest wait for work, in seconds."""
+    """How the loop runs. `batch` is the most of one claim; `poll` the shortest and the longest wait, in seconds."""
 
     concurrency: int = 32
-    batch: int = 32
+    batch: int = 500
     lease: timedelta = timedelta(seconds=30)
-    poll: tuple[float, float] = (0.025, 0.25)
+    poll: tuple[float, float] = (0.025, 0.5)
     grace_seconds: float = 25.0
-
-
-@dataclass(slots=True, eq=False)
-class _Run:
-    """One task in this worker's hands."""
-
-    task: Task
-    lease: Lease
-    started: float
-    runner: asyncio.Task[None] | None = None
-    committing: bool = False
-    lost: bool = field(default=False)
 
 
 class Engine:
@@ -69,12 +68,19 @@ class Engine:
     def __init__(self, name: str, database: Database, handlers: Handlers, outside: Outside, pace: Pace) -> None:
         self._name = name
         self._database = database
-        self._handlers = handlers
         self._outside = outside
         self._pace = pace
-        self._runs: dict[int, _Run] = {}
-        self._freed = asyncio.Event()
-        self._worth_claiming = max(1, min(pace.batch, pace.concurrency) // 4)
+        self._kinds, self._unknown = kinds_of(handlers)
+        self._runs: dict[int, Run] = {}
+        self._ready: deque[Run] = deque()
+        self._work_there = asyncio.Event()
+        self._room = asyncio.Event()
+        self._lanes = Lanes()
+        self._ahead = Ahead(pace.concurrency, max(pace.batch, pace.concurrency))
+        self._quarantine = Quarantine()
+        self._loader = Loader(database)
+        self._committer = Committer(database, self._ended)
+        self._bell = Bell(database, name)
         self._last_turn = time.monotonic()
         self._draw = random.Random()  # noqa: S311 - jitter, not a secret
 
@@ -90,39 +96,61 @@ class Engine:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set and the last task has ended or was given back."""
-        async with asyncio.TaskGroup() as group:
-            heartbeat = group.create_task(self._renew_leases(), name="heartbeat")
-            await self._claim_until(stop, group)
+        async with self._at_work(), asyncio.TaskGroup() as group:
+            bell = group.create_task(self._bell.run(), name="bell")
+            await self._claim_until(stop)
             await self._wind_down()
-            heartbeat.cancel()
+            await self._stop_waiting()
+            bell.cancel()
 
     async def run_due(self) -> int:
         """Run what is due, and what becomes due by that, until nothing is; how many runs. Raises DatabaseAway."""
         count = 0
-        while claimed := await self._claim(self._pace.batch):
-            async with asyncio.TaskGroup() as group:
-                for run in claimed:
-                    run.runner = group.create_task(self._run(run))
-            count += len(claimed)
-        return count
+        async with self._at_work():
+            while True:
+                self._lanes.look_behind()
+                claimed = await self._claim(self._pace.batch)
+                if not claimed and not self._lanes.more:
+                    return count
+                count += claimed
+                while self._runs:
+                    self._room.clear()
+                    await self._room.wait()
+
+    @asynccontextmanager
+    async def _at_work(self) -> AsyncIterator[None]:
+        """Everything but the claiming, for the life of the block."""
+        group = asyncio.TaskGroup()
+        async with group:
+            crew = [
+                group.create_task(self._renew_leases(), name="heartbeat"),
+                group.create_task(self._loader.run(), name="loader"),
+                group.create_task(self._committer.run(), name="committer"),
+            ]
+            crew += [group.create_task(self._work(), name=f"worker-{n}") for n in range(self._pace.concurrency)]
+            yield
+            for each in crew:
+                each.cancel()
 
     # -- claiming --------------------------------------------------------------------------------
 
-    async def _claim_until(self, stop: asyncio.Event, group: asyncio.TaskGroup) -> None:
-        shortest, longest = self._pace.poll
-        wait, away, waited = shortest, AWAY_PAUSE_SECONDS[0], False
+    async def _claim_until(self, stop: asyncio.Event) -> None:
+        away, wait, streak = AWAY_PAUSE_SECONDS[0], self._pace.poll[0], 0
         while not stop.is_set():
             self._last_turn = time.monotonic()
-            self._freed.clear()
-            free = min(self._pace.concurrency - len(self._runs), self._pace.batch)
-            if free < self._worth_claiming and not waited:
-                # A batch costs one commit however small it is: let a few places come together, but not for long.
-                await _first_of(stop, self._freed, seconds=shortest if free else 1.0)
-                waited = free > 0
+            wanted = self._ahead.wanted(len(self._ready), len(self._runs))
+            if not wanted:
+                self._room.clear()
+                await _first_of(stop, self._room, seconds=1.0)
                 continue
-            waited = False
             try:
-                claimed = await self._claim(free)
+                self._bell.ringing.clear()
+                claimed = await self._claim(wanted)
+                streak = streak + 1 if claimed else 0
+                if streak == BUSY_AFTER:
+                    await self._bell.busy()
+                # Declared idle only now: what came just before rang for nobody, so look once more.
+                again = not claimed and not self._runs and await self._bell.wait()
             except (DatabaseAway, asyncpg.PostgresError) as error:
                 # Also what the server refuses (a full disk, a failover's last moments): the loop outlives it.
                 metrics.DATABASE_AWAY.inc()
@@ -131,157 +159,122 @@ class Engine:
                 away = min(away * 2, AWAY_PAUSE_SECONDS[1])
                 continue
             away = AWAY_PAUSE_SECONDS[0]
-            for run in claimed:
-                run.runner = group.create_task(self._run(run), name=f"task-{run.task.id}")
-            if len(claimed) == free:
-                wait = shortest  # there may be more: look again as soon as there is room
-                continue
-            wait = shortest if claimed else min(wait * 1.5, longest)
-            await _first_of(stop, seconds=wait)
+            if self._lanes.more or again:
+                wait = self._pace.poll[0]
+                continue  # as soon as there is room
+            wait = self._next_wait(wait, claimed)
+            await _first_of(stop, self._bell.ringing, seconds=wait)
 
-    async def _claim(self, limit: int) -> list[_Run]:
+    def _next_wait(self, before: float, claimed: int) -> float:
+        """How long to wait for work; a worker that hears the bell need not look often."""
+        shortest, longest = self._pace.poll
+        if claimed:
+            return shortest
+        if self._bell.heard and not self._runs:
+            return longest
+        return min(before * 1.5, longest)
+
+    async def _claim(self, limit: int) -> int:
+        """Claim up to `limit` tasks and have them run; how many."""
         sent_at = time.monotonic()
-        async with self._database.transaction() as db:
-            claimed = await tasks.claim(db, self._name, limit, self._pace.lease)
-        runs = [_Run(task, Lease(self._pace.lease, sent_at), sent_at) for task in claimed]
-        for run in runs:
-            before = self._runs.get(run.task.id)
+        async with self._database.statement() as db:
+            claimed = await tasks.claim(db, self._name, limit, self._pace.lease, self._lanes)
+        for task in claimed:
+            kind = self._kinds.get(task.task_type, self._unknown)
+            run = Run(task, kind, Lease(self._pace.lease, sent_at), sent_at)
+            before = self._runs.get(task.id)
             if before is not None:
                 self._lose(before)  # it was rescued from this very worker
-            self._runs[run.task.id] = run
-            metrics.CLAIMED.labels(self._label(run.task)).inc()
+            self._runs[task.id] = run
+            kind.claimed.inc()
+            if task.rescues and not self._quarantine.admits(run):
+                self._committer.put_back(run, self._quarantine.delay(), "waits for others that were rescued with it")
+            else:
+                self._ready.append(run)
+        self._ahead.claimed(len(claimed), limit)
         metrics.RUNNING.set(len(self._runs))
-        return runs
-
-    def _label(self, task: Task) -> str:
-        return task.task_type if task.task_type in self._handlers else "unknown"
+        if self._ready:
+            self._work_there.set()
+        return len(claimed)
 
     # -- one task --------------------------------------------------------------------------------
 
-    async def _run(self, run: _Run) -> None:
-        """Bring one claimed task to an end of its run. Never raises but CancelledError."""
-        task = run.task
-        ids = {"task_id": str(task.public_id), "task_type": task.task_type, "merchant_id": task.merchant_id}
-        if task.recovery_id is not None:
-            ids["recovery_id"] = str(task.recovery_id)
+    async def _work(self) -> None:
+        """Take one task after the other through its run."""
+        me, since_breath = asyncio.current_task(), 0
+        while True:
+            if not self._ready:
+                self._work_there.clear()
+                await self._work_there.wait()
+                since_breath = 0
+                continue
+            run = self._ready.popleft()
+            if run.lost:
+                self._committer.lose(run)
+                continue
+            self._ahead.started(run.age)
+            if not self._ready or len(self._ready) == self._ahead.low:
+                self._room.set()
+            run.worker = me
+            speaking_of(run.ids)
+            await self._attempt(run)
+            run.worker = None
+            since_breath += 1
+            if since_breath >= BREATH:
+                since_breath = 0
+                await asyncio.sleep(0)
+
+    async def _attempt(self, run: Run) -> None:
+        """Bring one run to its end, or to the committer. Raises CancelledError only when this worker is to end."""
         try:
-            with bound(**ids):
-                await self._attempt(run)
+            handler = run.kind.handler
+            if handler is None:
+                raise UnknownTaskType(run.task.task_type)
+            await self._perform(run, handler, handler.understand(run.task))
         except asyncio.CancelledError:
-            if not run.lost:
+            me = asyncio.current_task()
+            if not run.lost or me is None:
                 raise
-            metrics.LOST_LEASES.labels(self._label(task)).inc()
-            log.warning("lease_lost", **ids)
-        finally:
-            # Only its own entry: the same task may have been claimed anew while this run was ending.
-            if self._runs.get(task.id) is run:
-                del self._runs[task.id]
-            metrics.SECONDS.labels(self._label(task)).observe(time.monotonic() - run.started)
-            metrics.RUNNING.set(len(self._runs))
-            if self._pace.concurrency - len(self._runs) >= self._worth_claiming:
-                self._freed.set()
-
-    async def _attempt(self, run: _Run) -> None:
-        task, label = run.task, self._label(run.task)
-        try:
-            await self._work(run)
+            me.uncancel()
+            self._committer.lose(run)
         except LeaseLost:
-            metrics.LOST_LEASES.labels(label).inc()
-            log.warning("lease_lost")
+            self._committer.lose(run)
         except Exception as error:  # noqa: BLE001 - whatever one task does wrong, the loop goes on
-            await self._failed(run, error)
-        else:
-            metrics.COMPLETED.labels(label).inc()
-            log.debug("task_completed", attempt=task.attempt)
+            self._committer.fail(run, error)
 
-    async def _work(self, run: _Run) -> None:
-        task = run.task
-        handler = self._handlers.get(task.task_type)
-        if handler is None:
-            raise UnknownTaskType(task.task_type)
-        job = handler.understand(task)
-        async with self._database.transaction() as db:
-            plan = await handler.load(db, job)
+    async def _perform(self, run: Run, handler: AnyHandler, job: Job[Any]) -> None:
+        for name in handler.calls:
+            self._outside.circuits.check(name)
+        plan = await self._loader.load(handler, job) if run.kind.loads else job.payload
         outcome = await handler.perform(Remote(self._outside.stripe, self._outside.email, run.lease), plan)
-        run.committing = True  # from here on the fence decides, not the heartbeat
-
-        async def effects(db: Connection) -> None:
-            if task.recovery_id is not None:
-                # Everybody locks a recovery before its tasks, so that no two wait for each other.
-                await store.lock_recovery(db, task.recovery_id)
-            if not await tasks.complete(db, task):
-                raise LeaseLost
-            await handler.commit(db, job, outcome)
-
-        await self._committed(run, effects)
-
-    async def _committed(self, run: _Run, effects: Callable[[Connection], Awaitable[None]]) -> None:
-        """Commit the effects; again, for as long as the lease lasts, when the database was busy or away.
-
-        A COMMIT whose answer got lost is found out by the fence: the task is not running any more.
-        """
-        for pause in COMMIT_AGAIN_SECONDS:
-            try:
-                async with self._database.transaction() as db:
-                    await effects(db)
-            except (DatabaseAway, *BUSY) as error:
-                if not run.lease.held:
-                    raise
-                log.warning("commit_again", reason=type(error).__name__)
-                await asyncio.sleep(pause * self._draw.uniform(0.5, 1))
-            else:
-                return
-        async with self._database.transaction() as db:
-            await effects(db)
-
-    async def _failed(self, run: _Run, error: Exception) -> None:
-        """Put the task back, or bury it, for what its run raised."""
-        task, label, verdict = run.task, self._label(run.task), judge(error)
-        if verdict.unexpected:
-            # The frames without the error's text, which may quote what must not be logged.
-            frames = traceback.format_tb(error.__traceback__)
-            log.error("task_failed", reason=verdict.reason, attempt=task.attempt, trace=frames[-8:])
-        used_up = verdict.counts and task.attempt >= task.max_attempts
-        try:
-            async with self._database.transaction() as db:
-                if verdict.final or used_up:
-                    kept = await tasks.bury(db, task, verdict.reason)
-                elif verdict.counts:
-                    kept = await tasks.retry(db, task, verdict.delay or self._backoff(task), verdict.reason)
-                else:
-                    delay = verdict.delay or BLAMELESS_DELAY * self._draw.uniform(0.5, 1.5)
-                    kept = await tasks.postpone(db, task, delay, verdict.reason)
-        except (DatabaseAway, asyncpg.PostgresError) as away:
-            # Nothing is lost: the lease runs out, and the task is rescued.
-            log.warning("task_left_to_rescue", reason=verdict.reason, database=type(away).__name__)
-            return
-        if not kept:
-            metrics.LOST_LEASES.labels(label).inc()
-            log.warning("lease_lost", reason=verdict.reason)
-        elif verdict.final or used_up:
-            metrics.DEAD.labels(label).inc()
-            log.error("task_dead", reason=verdict.reason, attempt=task.attempt)
+        if run.kind.commits:
+            self._committer.commit(Effects(run, handler, job, outcome))
         else:
-            metrics.RETRIED.labels(label).inc()
-            log.warning("task_retried", reason=verdict.reason, attempt=task.attempt, counts=verdict.counts)
+            self._committer.complete(run)
 
-    def _backoff(self, task: Task) -> timedelta:
-        handler: AnyHandler | None = self._handlers.get(task.task_type)
-        policy = handler.retry if handler else AnyHandler.retry
-        return policy.delay(task.attempt, self._draw.random())
+    def _ended(self, run: Run) -> None:
+        # Only its own entry: the same task may have been claimed anew while this run was ending.
+        if self._runs.get(run.task.id) is run:
+            del self._runs[run.task.id]
+        if run.task.rescues:
+            self._quarantine.ended(run)
+        run.kind.seconds.observe(run.age)
+        if len(self._runs) <= self._ahead.low:
+            self._room.set()
+            metrics.RUNNING.set(len(self._runs))
 
     # -- leases ----------------------------------------------------------------------------------
 
     async def _renew_leases(self) -> None:
-        """At every third of a lease renew those of the tasks at work; end the work on those that were lost."""
+        """At every third of a lease renew those of all tasks in hand; end the work on those that were lost."""
         while True:
             await asyncio.sleep(self._pace.lease.total_seconds() / 3)
-            held = [run for run in self._runs.values() if not run.committing]
+            held = list(self._runs.values())
             if not held:
                 continue
             sent_at = time.monotonic()
             try:
-                async with self._database.transaction() as db:
+                async with self._database.statement() as db:
                     kept = await tasks.renew(db, [run.task for run in held], self._pace.lease)
             except (DatabaseAway, asyncpg.PostgresError) as error:
                 log.warning("leases_not_renewed", reason=type(error).__name__, tasks=len(held))
@@ -292,43 +285,61 @@ class Engine:
                 elif self._runs.get(run.task.id) is run:
                     self._lose(run)
 
-    def _lose(self, run: _Run) -> None:
-        """End the work on a task that another run has; one that is committing finds it out by its fence."""
-        if not run.committing and run.runner is not None:
-            run.lost = True
-            run.runner.cancel()
+    def _lose(self, run: Run) -> None:
+        """End the work on a task that another run has; one that is ending finds it out by its fence."""
+        if run.ending or run.lost:
+            return
+        run.lost = True
+        if run.worker is not None:
+            run.worker.cancel()
 
     # -- the end ---------------------------------------------------------------------------------
 
     async def _wind_down(self) -> None:
-        """Give running tasks their grace, then take them back from their runs and release them."""
-        runners = {run.runner for run in self._runs.values() if run.runner is not None}
-        if runners:
-            log.info("finishing", tasks=len(runners))
-            await asyncio.wait(runners, timeout=self._pace.grace_seconds)
-        left = [run for run in self._runs.values() if run.runner is not None]
-        for run in left:
-            if run.runner is not None:
-                run.runner.cancel()
-        await asyncio.gather(*(run.runner for run in left if run.runner is not None), return_exceptions=True)
-        if left:
-            await self._release([run.task for run in left])
-
-    async def _release(self, left: list[Task]) -> None:
-        """Give tasks back for another worker to take at once; where that fails, their leases run out."""
+        """Give back what was not begun, and running tasks their grace; then take them from their runs and release them."""
+        unbegun, self._ready = list(self._ready), deque()
+        await self._release(unbegun)
+        if self._runs:
+            log.info("finishing", tasks=len(self._runs))
         try:
-            async with self._database.transaction() as db:
-                for task in left:
-                    if await tasks.release(db, task):
-                        metrics.RELEASED.labels(self._label(task)).inc()
+            async with asyncio.timeout(self._pace.grace_seconds):
+                while self._runs:
+                    self._room.clear()
+                    await _first_of(self._room, seconds=0.05)
+        except TimeoutError:
+            left = list(self._runs.values())
+            for run in left:
+                self._lose(run)
+            await self._release(left)
+
+    async def _release(self, left: list[Run]) -> None:
+        """Give tasks back for another worker to take at once; where that fails, their leases run out."""
+        if not left:
+            return
+        try:
+            released = await release(self._database, [run.task for run in left])
         except (DatabaseAway, asyncpg.PostgresError) as error:
             log.warning("not_released", reason=type(error).__name__, tasks=len(left))
-        else:
-            log.info("released", tasks=len(left))
+            return
+        for run in left:
+            if run.task.id in released:
+                metrics.RELEASED.labels(run.kind.label).inc()
+            if self._runs.get(run.task.id) is run:
+                del self._runs[run.task.id]
+        log.info("released", tasks=len(released))
+
+    async def _stop_waiting(self) -> None:
+        try:
+            await self._bell.busy()
+        except (DatabaseAway, asyncpg.PostgresError) as error:
+            log.debug("still_declared_idle", reason=type(error).__name__)
 
 
 async def _first_of(*events: asyncio.Event, seconds: float) -> None:
     """Wait until one of the events is set, `seconds` at most."""
+    if any(event.is_set() for event in events):
+        await asyncio.sleep(0)
+        return
     waits = [asyncio.ensure_future(event.wait()) for event in events]
     try:
         await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -72,6 +72,8 @@ class Handler(ABC, Generic[P, Plan, Outcome]):
 
     payload: ClassVar[type[Payload]]
     retry: ClassVar[RetryPolicy] = RetryPolicy()
+    calls: ClassVar[tuple[str, ...]] = ()
+    """The remote services without which a run is of no use: while the circuit of one is open, tasks wait unloaded."""
 
     __slots__ = ()
 
@@ -86,17 +88,34 @@ class Handler(ABC, Generic[P, Plan, Outcome]):
             raise BadPayload(f"the payload of {task.task_type} is wrong: {wrong}") from None
         return Job(task, payload)  # type: ignore[arg-type]  # `payload` is P's class: ClassVar cannot say so
 
-    @abstractmethod
     async def load(self, db: Connection, task: Job[P]) -> Plan:
-        """Read what `perform` needs. Committed before `perform` begins."""
+        """Read what `perform` needs. Committed before `perform` begins; loads of several tasks may share a transaction.
+
+        Left out: `perform` gets the payload, and no transaction is made.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
         """Call the remote services. May run again after a crash, so every change carries an idempotency key."""
 
-    @abstractmethod
     async def commit(self, db: Connection, task: Job[P], outcome: Outcome) -> None:
-        """Write the effects. The task is completed in the same transaction, and nothing is if its lease was lost."""
+        """Write the effects. The task is completed in the same transaction, and nothing is if its lease was lost.
+
+        Several tasks may share the transaction. When one of them fails, it is rolled back as a whole and each is
+        committed alone: so it may run twice, and has no effect but in the database. Left out: there are no effects.
+        """
+        raise NotImplementedError
+
+    @property
+    def loads(self) -> bool:
+        """Whether there is something to load."""
+        return type(self).load is not Handler.load
+
+    @property
+    def commits(self) -> bool:
+        """Whether there are effects."""
+        return type(self).commit is not Handler.commit
 
 
 AnyHandler = Handler[Any, Any, Any]

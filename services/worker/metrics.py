@@ -16,6 +16,8 @@ SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
 RUNNING = Gauge("citadel_tasks_running", "Tasks that this worker is running now")
+CIRCUIT_OPEN = Gauge("citadel_circuit_open", "1 while calls to the remote service are not made", ["remote"])
+CALLS_DELAYED = Counter("citadel_calls_delayed_total", "Calls that waited for their turn, or were put off", ["remote"])
 DATABASE_AWAY = Counter("citadel_worker_database_away_total", "Turns of the loop that found no database")
 PRUNED = Counter("citadel_rows_pruned_total", "Rows deleted after their retention", ["table"])
 SWEPT = Counter("citadel_sweep_requeued_total", "Work found without a task and queued again", ["task_type"])

@@ -12,10 +12,10 @@ class WorkerSettings(Settings, StripeSettings):
 
     worker_port: Port = Field(8004, description="port of the worker's health and metrics")
     worker_concurrency: int = Field(32, ge=1, le=1000, description="tasks at a time")
-    worker_batch: int = Field(32, ge=1, le=500, description="most tasks claimed by one statement")
+    worker_batch: int = Field(500, ge=1, le=2000, description="most tasks claimed by one statement")
     worker_lease_seconds: float = Field(30.0, ge=1, le=600, description="how long a silent worker keeps its tasks")
     worker_poll_min_seconds: float = Field(0.025, gt=0, le=5, description="wait for work while there was some lately")
-    worker_poll_max_seconds: float = Field(0.25, gt=0, le=60, description="wait for work when there is none")
+    worker_poll_max_seconds: float = Field(0.5, gt=0, le=60, description="wait for work when there is none")
     worker_database_connections: int = Field(8, ge=2, le=10, description="most connections to the database")
     worker_stuck_seconds: float = Field(
         30.0, gt=1, description="/healthz fails when the loop has not turned for so long"

@@ -7,7 +7,17 @@ from uuid import UUID
 
 from shared.database import Connection
 
-LOCK_RECOVERY = "SELECT FROM recoveries WHERE id = $1 FOR UPDATE"
+LOCK_RECOVERIES = "SELECT FROM recoveries WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
+
+# --- Workers that wait ------------------------------------------------------------------------------------------------
+
+DECLARE_IDLE = """
+INSERT INTO idle_workers (name, until)
+VALUES ($1, clock_timestamp() + $2::interval)
+ON CONFLICT (name) DO UPDATE SET until = excluded.until
+"""
+
+WITHDRAW_IDLE = "DELETE FROM idle_workers WHERE name = $1 OR until < clock_timestamp() - interval '1 hour'"
 
 # --- Periodic work ----------------------------------------------------------------------------------------------------
 
@@ -173,9 +183,20 @@ class LostRecovery:
     invoice_id: str
 
 
-async def lock_recovery(db: Connection, recovery_id: UUID) -> None:
-    """Lock a recovery's row until the end of the transaction."""
-    await db.execute(LOCK_RECOVERY, recovery_id)
+async def lock_recoveries(db: Connection, recovery_ids: Sequence[UUID]) -> None:
+    """Lock recoveries, by id, until the end of the transaction."""
+    if recovery_ids:
+        await db.execute(LOCK_RECOVERIES, recovery_ids)
+
+
+async def declare_idle(db: Connection, name: str, how_long: timedelta) -> None:
+    """Have the next insert of due tasks notify, for as long as this worker lets it stand."""
+    await db.execute(DECLARE_IDLE, name, how_long)
+
+
+async def withdraw_idle(db: Connection, name: str) -> None:
+    """This worker waits no more; what dead ones left goes with it."""
+    await db.execute(WITHDRAW_IDLE, name)
 
 
 async def declare_periodic(db: Connection, rhythms: Sequence[tuple[str, timedelta]]) -> None:

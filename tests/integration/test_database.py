@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -72,6 +74,59 @@ async def test_a_killed_server_is_away_and_the_pool_recovers_by_itself(private: 
         await private.start()
         async with database.transaction() as db:
             assert [row["n"] for row in await db.fetch("SELECT n FROM kept")] == [1]
+
+
+@asynccontextmanager
+async def _deaf(url: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """The server behind a relay that passes everything on but the end of the first connection.
+
+    Gives the URL through it, and an event: a server has said its last word, and the client has it.
+    """
+    parts, said = urlsplit(url), asyncio.Event()
+
+    async def relay(from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection(parts.hostname, parts.port)
+
+        async def answers() -> None:
+            while chunk := await from_server.read(1 << 16):
+                to_client.write(chunk)
+            await to_client.drain()
+            if said.is_set():
+                to_client.close()  # the first connection only is left open
+            said.set()
+
+        answering = asyncio.create_task(answers())
+        try:
+            while chunk := await from_client.read(1 << 16):
+                to_server.write(chunk)
+        finally:
+            answering.cancel()
+            to_server.close()
+            to_client.close()
+
+    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    login = parts.netloc.rpartition("@")[0]
+    try:
+        yield urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{port}")), said
+    finally:
+        server.close()
+
+
+async def test_a_server_whose_last_word_comes_right_before_the_commit_is_away(
+    database: Database, database_url: str
+) -> None:
+    async with _deaf(database_url) as (url, said), Database.open(url, None, size=1) as behind:
+        with pytest.raises(DatabaseAway):
+            async with behind.transaction() as db:
+                backend = await db.fetchval("SELECT pg_backend_pid()")
+                async with database.transaction() as other:
+                    await other.execute("SELECT pg_terminate_backend($1, 5000)", backend)
+                await said.wait()
+                for _ in range(10):  # turns of the loop: what is in the socket is read
+                    await asyncio.sleep(0)
+        async with behind.transaction() as db:
+            assert await db.fetchval("SELECT pg_backend_pid()") != backend
 
 
 async def test_time_travel_moves_every_connection_at_once(database: Database, open_database: OpenDatabase) -> None:

@@ -25,6 +25,7 @@ class DunningRetry(Handler[DunningRetryPayload, Plan, Outcome]):
     """One run: an attempt that is due, the settlement of one whose outcome is unknown, or a look at the invoice."""
 
     payload = DunningRetryPayload
+    calls = ("stripe",)
     retry = RetryPolicy(MAX_ATTEMPTS, base=timedelta(seconds=5), factor=4.0, longest=timedelta(hours=6))
 
     async def load(self, db: Connection, task: Job[DunningRetryPayload]) -> Plan:

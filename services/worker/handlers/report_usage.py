@@ -50,9 +50,10 @@ class Reported:
 
 @handles("report_usage")
 class ReportUsage(Handler[ReportUsagePayload, Plan, Reported]):
-    """One meter event."""
+    """One meter event. No effects beside the completion: the usage row was written when it was reported to us."""
 
     payload = ReportUsagePayload
+    calls = ("stripe",)
     retry = RetryPolicy(max_attempts=5, base=timedelta(seconds=5), factor=2.0)
 
     async def load(self, db: Connection, task: Job[ReportUsagePayload]) -> Plan:
@@ -85,6 +86,3 @@ class ReportUsage(Handler[ReportUsagePayload, Plan, Reported]):
                 raise Permanent(f"{refused.reason}: Stripe takes the last 35 days and the next 5 minutes") from refused
             raise
         return Reported(before=False)
-
-    async def commit(self, db: Connection, task: Job[ReportUsagePayload], outcome: Reported) -> None:
-        """Nothing beside the completion: the usage row itself was written when it was reported to us."""

@@ -6,13 +6,15 @@ from uuid import UUID
 
 import pytest
 
-from shared import tasks
+from shared import recoveries, tasks
 from shared.clock import business_now
-from shared.recoveries import RecoveryState
+from shared.recoveries import Entry, RecoveryState
 from tests.integration.ingress.world import World
 from tests.unit.ingress.events import invoice, invoice_of_2014, invoice_of_2019
 
 PAID = invoice(amount_paid=2000, amount_remaining=0, status="paid")
+
+STRIPE_TRIES = {"stripe_next_attempt_at": "2026-11-05T09:00:00+00:00"}
 
 ATTEMPTED = """
 INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key, result, amount, currency,
@@ -81,6 +83,18 @@ async def test_what_was_paid_outside_stripe_is_not_ours_even_after_a_message(
     await world.happen("invoice.paid", paid)
     recovery = await world.recovery()
     assert (recovery["state"], recovery["end_reason"]) == ("stopped", "paid_elsewhere")
+
+
+async def test_a_payment_after_our_message_is_read_first_where_stripe_tries_by_itself_too(world: World) -> None:
+    recovery_id = await world.fail()
+    await world.wait(recovery_id)
+    announced = Entry("decided", "stripe_tries_itself", "Stripe has an attempt scheduled.", STRIPE_TRIES)
+    async with world.database.transaction() as db:
+        await recoveries.record(db, recovery_id, announced)
+    await world.message(recovery_id)
+    await world.happen("invoice.payment_succeeded", PAID)
+    assert (await world.recovery())["state"] == "waiting"
+    assert await world.tasks() == [("dunning_retry", "pending", True)]
 
 
 async def test_a_paid_invoice_that_does_not_say_how_silences_its_messages_and_is_read_at_once(world: World) -> None:

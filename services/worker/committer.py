@@ -1,0 +1,242 @@
+"""How runs end: completions with their effects, tasks put back, dead letters; many of them in one commit.
+
+    no effects       one statement for all: UPDATE … FROM unnest(ids, fences)
+    effects          one transaction for a few: the recoveries' locks, all completions, each one's effects;
+                     when one fails, all are rolled back and each is committed alone
+    an error         one statement for all
+
+A task whose fence is old is not completed by any of them; none of its effects are applied, and it is counted.
+"""
+
+import asyncio
+import random
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+
+from services.worker import metrics, store
+from services.worker.errors import LeaseLost, Verdict, judge
+from services.worker.gather import Gatherer
+from services.worker.handler import AnyHandler, Job
+from services.worker.run import Run
+from shared import tasks
+from shared.database import Connection, Database, DatabaseAway
+from shared.logging import get_logger
+from shared.tasks import Settled, Task, TaskStatus
+
+log = get_logger(__name__)
+
+# A commit is repeated while the task is still ours: the outcome of a call that was made must not be dropped lightly.
+COMMIT_AGAIN_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
+BUSY = (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError, asyncpg.SerializationError)
+# A task that is not to blame comes back after this long, give or take a half.
+BLAMELESS_DELAY = timedelta(seconds=10)
+COMPLETED_TOGETHER = 1_000
+# Effects lock totals of merchants until their commit: few at a time, so that others do not wait long.
+EFFECTS_TOGETHER = 16
+EFFECTS_AT_ONCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What a run has to write. `handler` is that of its type."""
+
+    run: Run
+    handler: AnyHandler
+    job: Job[Any]
+    outcome: Any
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its place in a transaction: everybody locks a merchant's rows in the same order."""
+        return self.job.merchant_id, str(self.job.recovery_id or "")
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    run: Run
+    verdict: Verdict
+    settled: Settled
+
+
+class Committer:
+    """Ends runs. `ended` is called once for each, whatever became of it."""
+
+    def __init__(self, database: Database, ended: Callable[[Run], None]) -> None:
+        self._database = database
+        self._ended = ended
+        self._draw = random.Random()  # noqa: S311 - jitter, not a secret
+        self._completions = Gatherer(self._complete, most=COMPLETED_TOGETHER)
+        self._effects = Gatherer(self._commit, most=EFFECTS_TOGETHER, parallel=EFFECTS_AT_ONCE)
+        self._failures = Gatherer(self._settle, most=COMPLETED_TOGETHER)
+
+    async def run(self) -> None:
+        """Commit until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for each in (self._completions, self._effects, self._failures):
+                group.create_task(each.run())
+
+    def complete(self, run: Run) -> None:
+        """End a run that has no effects."""
+        run.ending = True  # from here on the fence decides, not the heartbeat
+        self._completions.add(run)
+
+    def commit(self, effects: Effects) -> None:
+        """End a run together with its effects."""
+        effects.run.ending = True
+        self._effects.add(effects)
+
+    def fail(self, run: Run, error: Exception) -> None:
+        """Put the task back, or bury it, for what its run raised."""
+        verdict = judge(error)
+        run.ending = True
+        if verdict.unexpected:
+            # The frames without the error's text, which may quote what must not be logged.
+            frames = traceback.format_tb(error.__traceback__)
+            log.error("task_failed", reason=verdict.reason, attempt=run.task.attempt, trace=frames[-8:], **run.ids())
+        self._failures.add(_End(run, verdict, self._settlement(run, verdict)))
+
+    def put_back(self, run: Run, delay: timedelta, why: str) -> None:
+        """Give back a task that was not begun."""
+        run.ending = True
+        verdict = Verdict(why, final=False, counts=False, delay=delay)
+        self._failures.add(_End(run, verdict, tasks.to_postpone(run.task, delay, why)))
+
+    def lose(self, run: Run) -> None:
+        """Note that a run came too late, and end it."""
+        run.kind.lost.inc()
+        log.warning("lease_lost", **run.ids())
+        self._ended(run)
+
+    def _settlement(self, run: Run, verdict: Verdict) -> Settled:
+        task = run.task
+        if verdict.final or (verdict.counts and task.attempt >= task.max_attempts):
+            return tasks.to_bury(task, verdict.reason)
+        if verdict.counts:
+            return tasks.to_retry(task, verdict.delay or self._backoff(run), verdict.reason)
+        delay = verdict.delay or BLAMELESS_DELAY * self._draw.uniform(0.5, 1.5)
+        return tasks.to_postpone(task, delay, verdict.reason)
+
+    def _backoff(self, run: Run) -> timedelta:
+        policy = (run.kind.handler or AnyHandler).retry
+        return policy.delay(run.task.attempt, self._draw.random())
+
+    # -- what is done in groups ------------------------------------------------------------------
+
+    async def _complete(self, runs: list[Run]) -> None:
+        async def work() -> set[int]:
+            async with self._database.statement() as db:
+                return await tasks.complete_many(db, [run.task for run in runs])
+
+        try:
+            kept = await self._again(runs, work)
+        except (DatabaseAway, asyncpg.PostgresError) as error:
+            self._left_to_rescue(runs, error)
+            return
+        self._count(runs, kept)
+
+    async def _commit(self, group: list[Effects]) -> None:
+        if len(group) > 1:
+            group.sort(key=lambda each: each.place)
+            try:
+                async with self._database.transaction() as db:
+                    kept = await self._write(db, group)
+            except Exception:  # noqa: BLE001, S110 - one of them failed, or the database: each alone finds out
+                pass
+            else:
+                self._count([each.run for each in group], kept)
+                return
+        await asyncio.gather(*(self._commit_alone(each) for each in group))
+
+    async def _commit_alone(self, effects: Effects) -> None:
+        async def work() -> set[int]:
+            async with self._database.transaction() as db:
+                return await self._write(db, [effects])
+
+        try:
+            kept = await self._again([effects.run], work)
+        except LeaseLost:
+            self.lose(effects.run)
+        except Exception as error:  # noqa: BLE001 - whatever the effects of one task do wrong, the rest goes on
+            self.fail(effects.run, error)
+        else:
+            self._count([effects.run], kept)
+
+    async def _write(self, db: Connection, group: Sequence[Effects]) -> set[int]:
+        """The completions and the effects of those that were still held."""
+        # Everybody locks a recovery before its tasks, so that no two wait for each other.
+        await store.lock_recoveries(db, [each.job.recovery_id for each in group if each.job.recovery_id])
+        kept = await tasks.complete_many(db, [each.run.task for each in group])
+        for each in group:
+            if each.run.task.id in kept:
+                await each.handler.commit(db, each.job, each.outcome)
+        return kept
+
+    async def _settle(self, ends: list[_End]) -> None:
+        async def work() -> set[int]:
+            async with self._database.statement() as db:
+                return await tasks.settle_many(db, [end.settled for end in ends])
+
+        runs = [end.run for end in ends]
+        try:
+            kept = await self._again(runs, work)
+        except (DatabaseAway, asyncpg.PostgresError) as error:
+            self._left_to_rescue(runs, error)
+            return
+        for end in ends:
+            if end.run.task.id not in kept:
+                self.lose(end.run)
+                continue
+            self._tell(end)
+            self._ended(end.run)
+
+    async def _again(self, runs: Sequence[Run], work: Callable[[], Awaitable[set[int]]]) -> set[int]:
+        """Do it; again, for as long as a lease lasts, when the database was busy or away.
+
+        A COMMIT whose answer got lost is found out by the fence: the task is not running any more.
+        """
+        for pause in COMMIT_AGAIN_SECONDS:
+            try:
+                return await work()
+            except (DatabaseAway, *BUSY) as error:
+                if not any(run.lease.held for run in runs):
+                    raise
+                log.warning("commit_again", reason=type(error).__name__, tasks=len(runs))
+                await asyncio.sleep(pause * self._draw.uniform(0.5, 1))
+        return await work()
+
+    # -- what is told ----------------------------------------------------------------------------
+
+    def _count(self, runs: Sequence[Run], kept: set[int]) -> None:
+        for run in runs:
+            if run.task.id in kept:
+                run.kind.completed.inc()
+                self._ended(run)
+            else:
+                self.lose(run)
+
+    def _tell(self, end: _End) -> None:
+        run, label = end.run, end.run.kind.label
+        told = {"reason": end.verdict.reason, "attempt": run.task.attempt, **run.ids()}
+        if end.settled.status is TaskStatus.DEAD:
+            metrics.DEAD.labels(label).inc()
+            log.error("task_dead", **told)
+        else:
+            metrics.RETRIED.labels(label).inc()
+            log.info("task_retried", counts=end.verdict.counts, **told)
+
+    def _left_to_rescue(self, runs: Sequence[Run], error: Exception) -> None:
+        """Nothing is lost: the leases run out, and the tasks are rescued."""
+        log.warning("tasks_left_to_rescue", tasks=len(runs), database=type(error).__name__)
+        for run in runs:
+            self._ended(run)
+
+
+async def release(database: Database, left: Sequence[Task]) -> set[int]:
+    """Give tasks back for another worker to take at once; the ids that were still held. Raises DatabaseAway."""
+    async with database.statement() as db:
+        return await tasks.settle_many(db, [tasks.to_release(task) for task in left])

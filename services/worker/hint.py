@@ -1,0 +1,89 @@
+"""The bell: PostgreSQL's LISTEN/NOTIFY, taken as a hint and never as the truth.
+
+An idle worker says so in `idle_workers` and waits for the bell; only while some worker does so, does an insert of due
+tasks ring it (a trigger): NOTIFY takes a lock of the whole database at the commit. With every hint lost, the worker
+still looks by itself at the end of its polling interval.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import asyncpg
+
+from services.worker import store
+from shared.database import Database, DatabaseAway
+from shared.logging import get_logger
+
+log = get_logger(__name__)
+
+CHANNEL = "citadel_tasks"
+IDLE_FOR = timedelta(seconds=60)
+_AGAIN_SECONDS = (0.5, 10.0)
+_PROBE_SECONDS = 30.0
+
+
+class Bell:
+    """Listens on a connection of its own. `ringing` is set by each hint; `heard` says whether it could be."""
+
+    def __init__(self, database: Database, name: str) -> None:
+        self._database = database
+        self._name = name
+        self._waiting_until = 0.0
+        self._declared = False
+        self.ringing = asyncio.Event()
+        self.heard = False
+
+    async def run(self) -> None:
+        """Listen until cancelled; a connection that breaks is made anew."""
+        pause = _AGAIN_SECONDS[0]
+        while True:
+            try:
+                await self._listen()
+            except (DatabaseAway, asyncpg.PostgresError) as error:
+                log.debug("no_hints", reason=type(error).__name__)
+            finally:
+                self.heard = False
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _AGAIN_SECONDS[1])
+
+    async def _listen(self) -> None:
+        gone = asyncio.Event()
+        async with self._database.statement() as db:
+            ring: Callable[..., None] = lambda *_: self.ringing.set()  # noqa: E731 - the same object is taken off again
+            ended: Callable[..., None] = lambda *_: gone.set()  # noqa: E731
+            db.add_termination_listener(ended)
+            await db.add_listener(CHANNEL, ring)
+            self.heard = True
+            self.ringing.set()  # something may have come before
+            try:
+                while not gone.is_set():
+                    try:
+                        await asyncio.wait_for(gone.wait(), _PROBE_SECONDS)
+                    except TimeoutError:
+                        await db.execute("")  # a connection that nobody uses may be dead without knowing it
+            finally:
+                self.heard = False
+                if not db.is_closed():
+                    db.remove_termination_listener(ended)
+                    await db.remove_listener(CHANNEL, ring)
+
+    async def wait(self) -> bool:
+        """Declare this worker idle where it is not; whether that was news: then work may have come before it."""
+        now = time.monotonic()
+        if not self.heard or now < self._waiting_until:
+            return False
+        async with self._database.statement() as db:
+            await store.declare_idle(db, self._name, IDLE_FOR)
+        self._waiting_until = now + IDLE_FOR.total_seconds() / 2
+        news, self._declared = not self._declared, True
+        return news
+
+    async def busy(self) -> None:
+        """Take the declaration back: nobody needs to ring for this worker. Raises DatabaseAway."""
+        if not self._declared:
+            return
+        async with self._database.statement() as db:
+            await store.withdraw_idle(db, self._name)
+        self._declared, self._waiting_until = False, 0.0

@@ -1,0 +1,84 @@
+"""The first phase, several tasks in one transaction."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from services.worker import store
+from services.worker.gather import Gatherer
+from services.worker.handler import AnyHandler, Job
+from shared.database import Connection, Database, DatabaseAway
+
+# A transaction that loads holds the recoveries' locks of all its tasks: few, so that nobody waits long.
+TOGETHER = 16
+AT_ONCE = 2
+
+
+@dataclass(slots=True)
+class _Load:
+    handler: AnyHandler
+    job: Job[Any]
+    plan: asyncio.Future[Any]
+
+
+class Loader:
+    """Loads tasks; tasks that ask at the same time share a transaction. One that fails is repeated alone."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._gatherer = Gatherer(self._together, most=TOGETHER, parallel=AT_ONCE)
+
+    async def run(self) -> None:
+        """Load until cancelled."""
+        await self._gatherer.run()
+
+    async def load(self, handler: AnyHandler, job: Job[Any]) -> Any:
+        """The plan that the handler makes of the task, committed. Raises what `load` raises, and DatabaseAway."""
+        plan: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._gatherer.add(_Load(handler, job, plan))
+        return await plan
+
+    async def _together(self, loads: list[_Load]) -> None:
+        wanted = [load for load in loads if not load.plan.cancelled()]
+        if len(wanted) > 1:
+            wanted.sort(key=lambda load: str(load.job.recovery_id or ""))
+            try:
+                async with self._database.transaction() as db:
+                    await store.lock_recoveries(db, [load.job.recovery_id for load in wanted if load.job.recovery_id])
+                    plans = [await load.handler.load(db, load.job) for load in wanted]
+            except (DatabaseAway, asyncpg.PostgresError) as error:
+                if isinstance(error, DatabaseAway):
+                    for load in wanted:
+                        _fail(load, error)
+                    return
+            except Exception:  # noqa: BLE001, S110 - one of them failed: each is repeated alone and says what is wrong
+                pass
+            else:
+                for load, plan in zip(wanted, plans, strict=True):
+                    if not load.plan.done():
+                        load.plan.set_result(plan)
+                return
+        for load in wanted:
+            await self._alone(load)
+
+    async def _alone(self, load: _Load) -> None:
+        if load.plan.done():
+            return
+        try:
+            async with self._database.transaction() as db:
+                plan = await self._plan(db, load)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the asking run's to judge
+            _fail(load, error)
+        else:
+            if not load.plan.done():
+                load.plan.set_result(plan)
+
+    async def _plan(self, db: Connection, load: _Load) -> Any:
+        return await load.handler.load(db, load.job)
+
+
+def _fail(load: _Load, error: Exception) -> None:
+    if not load.plan.done():
+        load.plan.set_exception(error)

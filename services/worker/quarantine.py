@@ -1,0 +1,41 @@
+"""Tasks that were in the hands of a worker when it died: one of them may have killed it.
+
+They are let in few at a time, the fewer the oftener it happened: so a poisonous task meets ever fewer neighbours, ends
+in the dead letters after its attempts, and takes no innocent one with it. One with its last attempt runs apart from
+all other suspects.
+"""
+
+import random
+from datetime import timedelta
+
+from services.worker.run import Run
+
+# By how often they were rescued: how many suspects may be in hand at a time. Afterwards one.
+_AT_ONCE = {1: 32, 2: 4}
+
+
+class Quarantine:
+    """Who is let in."""
+
+    __slots__ = ("_draw", "_inside")
+
+    def __init__(self) -> None:
+        self._inside: set[int] = set()
+        self._draw = random.Random()  # noqa: S311 - jitter, not a secret
+
+    def admits(self, run: Run) -> bool:
+        """Whether a rescued task may run now; then it is inside until `ended`."""
+        task = run.task
+        room = 1 if task.attempt >= task.max_attempts else _AT_ONCE.get(task.rescues, 1)
+        if len(self._inside) >= room:
+            return False
+        self._inside.add(id(run))
+        return True
+
+    def ended(self, run: Run) -> None:
+        """Note that a run ended, let in or not."""
+        self._inside.discard(id(run))
+
+    def delay(self) -> timedelta:
+        """When one that was not let in tries again."""
+        return timedelta(seconds=self._draw.uniform(0.1, 1.0))

@@ -1,0 +1,7 @@
+"""The indexes of the claim by lanes, of pauses and of the prune."""
+
+from shared.migrations.sql_files import from_sql
+
+revision = "0013"
+down_revision = "0012"
+upgrade, downgrade = from_sql(__file__)
