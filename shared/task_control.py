@@ -1,4 +1,4 @@
-"""What an operator does to the queue: pause and resume, cancel, retry from the dead letters; by filter, in short batches.
+"""What an operator does to the queue: pause and resume, cancel, retry dead letters; by filter, in short batches.
 
 A pause is one row, whatever is queued. From its commit on no task that it covers is claimed: the claim that meets one
 parks it instead (`parked`, still pending), so a paused merchant's million tasks are not walked over again and again.
@@ -93,7 +93,7 @@ RETURNING id
 # is gone.
 REVIVE = """
 UPDATE scheduled_tasks
-SET status = 'pending', run_at = citadel_now(), attempts = 0, rescues = 0, finished_at = NULL
+SET status = 'pending', parked = false, run_at = citadel_now(), attempts = 0, rescues = 0, finished_at = NULL
 WHERE id = ANY (ARRAY(
     SELECT t.id
     FROM scheduled_tasks AS t

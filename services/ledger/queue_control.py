@@ -1,5 +1,7 @@
 """The queue as a whole, as an operator handles it: pauses, and tasks by filter. A merchant's key reaches its own."""
 
+from typing import Any
+
 from services.ledger.endpoint import Call
 from services.ledger.schemas import (
     Changed,
@@ -18,9 +20,9 @@ from shared.http import Problem
 from shared.task_control import BATCH, Which
 
 
-async def _which(call: Call[NoParameters, TaskSelection]) -> Which:
+async def _which(call: Call[NoParameters, Any]) -> Which:
     """The tasks that a body names; a merchant's key means its own merchant's. Raises Problem 422."""
-    asked = call.body
+    asked: TaskSelection = call.body
     named = asked.merchant_id is not None or call.key.merchant_id is not None
     merchant_id = await merchant_to_write(call.db, call.key, asked.merchant_id) if named else None
     if merchant_id is None and asked.task_type is None:
