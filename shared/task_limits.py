@@ -35,6 +35,9 @@ class TaskLimits:
         return self.of_merchant is not None or self.in_all is not None
 
 
+NO_LIMITS = TaskLimits()
+
+
 async def claim_within(
     db: Connection, limits: TaskLimits, worker: str, limit: int, lease: timedelta, lanes: Lanes
 ) -> list[Task]:

@@ -41,7 +41,7 @@ from shared import tasks
 from shared.database import Database, DatabaseAway
 from shared.lanes import Lanes
 from shared.logging import get_logger, speaking_of
-from shared.task_limits import TaskLimits, claim_within
+from shared.task_limits import NO_LIMITS, TaskLimits, claim_within
 
 log = get_logger(__name__)
 
@@ -61,7 +61,7 @@ class Pace:
     lease: timedelta = timedelta(seconds=30)
     poll: tuple[float, float] = (0.025, 0.5)
     grace_seconds: float = 25.0
-    limits: TaskLimits = TaskLimits()
+    limits: TaskLimits = NO_LIMITS
 
 
 class Engine:
