@@ -204,6 +204,7 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
         parameters=NoParameters,
         body=TaskSelection,
         answer=Changed,
+        key_use=KeyUse.OPTIONAL,
         refusals={409: "The merchant is not connected any more."},
     ),
     Endpoint(
@@ -217,6 +218,7 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
         parameters=NoParameters,
         body=TaskSelection,
         answer=Changed,
+        key_use=KeyUse.OPTIONAL,
         refusals={409: "The merchant is not connected any more."},
     ),
     Endpoint(
@@ -243,6 +245,7 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
         parameters=NoParameters,
         body=PauseStart,
         answer=Changed,
+        key_use=KeyUse.OPTIONAL,
         refusals={409: "The merchant is not connected any more."},
     ),
     Endpoint(
@@ -256,6 +259,7 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
         parameters=NoParameters,
         body=PauseEnd,
         answer=Changed,
+        key_use=KeyUse.OPTIONAL,
         refusals={409: "The merchant is not connected any more."},
     ),
     Endpoint(
