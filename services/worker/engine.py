@@ -36,7 +36,7 @@ from services.worker.lease import Lease
 from services.worker.loading import Loader
 from services.worker.quarantine import Quarantine
 from services.worker.remote import Outside, Remote
-from services.worker.run import Run, kinds_of
+from services.worker.run import Kind, Run, kinds_of
 from shared import tasks
 from shared.database import Database, DatabaseAway
 from shared.lanes import Lanes
@@ -186,6 +186,7 @@ class Engine:
         else:
             async with self._database.statement() as db:
                 claimed = await tasks.claim(db, self._name, limit, lease, self._lanes)
+        kinds: dict[Kind, int] = {}
         for task in claimed:
             kind = self._kinds.get(task.task_type, self._unknown)
             run = Run(task, kind, Lease(self._pace.lease, sent_at), sent_at)
@@ -193,11 +194,13 @@ class Engine:
             if before is not None:
                 self._lose(before)  # it was rescued from this very worker
             self._runs[task.id] = run
-            kind.claimed.inc()
+            kinds[kind] = kinds.get(kind, 0) + 1
             if task.rescues and not self._quarantine.admits(run):
                 self._committer.put_back(run, self._quarantine.delay(), "waits for others that were rescued with it")
             else:
                 self._ready.append(run)
+        for kind, count in kinds.items():
+            kind.claimed.inc(count)
         self._ahead.claimed(len(claimed), limit)
         metrics.RUNNING.set(len(self._runs))
         if self._ready:
