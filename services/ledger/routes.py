@@ -195,7 +195,7 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
     Endpoint(
         name="retryDeadTasks",
         method="POST",
-        path="/v1/tasks/retry-dead",
+        path="/v1/queue/retry-dead",
         scope=Scope.TASKS_WRITE,
         summary="Run dead tasks again: a merchant's, a type's, or both",
         description="At most 1,000 at a call; `more` says that there may be others. One whose unique_key is queued "
@@ -210,7 +210,7 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
     Endpoint(
         name="cancelPendingTasks",
         method="POST",
-        path="/v1/tasks/cancel-pending",
+        path="/v1/queue/cancel-pending",
         scope=Scope.TASKS_WRITE,
         summary="Cancel pending tasks: a merchant's, a type's, or both",
         description="At most 1,000 at a call; `more` says that there may be others.",

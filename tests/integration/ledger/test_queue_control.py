@@ -45,9 +45,9 @@ async def test_dead_letters_are_retried_and_pending_tasks_canceled_by_filter(api
     for merchant in (one, other):
         await world.task(merchant, "dead")
         await world.task(merchant, "dead", "another")
-    retried = await api.post("/v1/tasks/retry-dead", {"merchant_id": one, "task_type": "job"})
+    retried = await api.post("/v1/queue/retry-dead", {"merchant_id": one, "task_type": "job"})
     assert retried.body == {"changed": 1, "more": False}
     assert await world.value("SELECT count(*) FROM scheduled_tasks WHERE status = 'dead'") == 3
-    canceled = await api.post("/v1/tasks/cancel-pending", {"merchant_id": one})
+    canceled = await api.post("/v1/queue/cancel-pending", {"merchant_id": one})
     assert canceled.body == {"changed": 1, "more": False}
     assert await world.value("SELECT count(*) FROM scheduled_tasks WHERE status = 'canceled'") == 1
