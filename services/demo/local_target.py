@@ -88,6 +88,8 @@ async def local_target(
             "CITADEL_STATE_SECRET": secrets.token_urlsafe(48),
             "CITADEL_WORKER_LEASE_SECONDS": str(LEASE_SECONDS),
             "CITADEL_WORKER_POLL_MAX_SECONDS": "0.05",
+            # A month passes in a minute: a merchant's calls of a day would be too many for a second.
+            "CITADEL_STRIPE_CALLS_PER_SECOND": "1000",
         },
         grace_s=10.0,
     )

@@ -22,7 +22,7 @@ from services.worker import metrics, store
 from services.worker.errors import LeaseLost, Verdict, judge
 from services.worker.gather import Gatherer
 from services.worker.handler import AnyHandler, Job
-from services.worker.run import Run
+from services.worker.run import Kind, Run
 from shared import tasks
 from shared.database import Connection, Database, DatabaseAway
 from shared.logging import get_logger
@@ -212,12 +212,15 @@ class Committer:
     # -- what is told ----------------------------------------------------------------------------
 
     def _count(self, runs: Sequence[Run], kept: set[int]) -> None:
+        kinds: dict[Kind, int] = {}
         for run in runs:
             if run.task.id in kept:
-                run.kind.completed.inc()
+                kinds[run.kind] = kinds.get(run.kind, 0) + 1
                 self._ended(run)
             else:
                 self.lose(run)
+        for kind, count in kinds.items():
+            kind.completed.inc(count)
 
     def _tell(self, end: _End) -> None:
         run, label = end.run, end.run.kind.label

@@ -1,0 +1,77 @@
+"""Every call to Stripe passes the gate: outages open the circuit, and too many calls slow down that merchant alone."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from services.worker.app import going_outside
+from services.worker.circuits import CircuitOpen
+from services.worker.errors import RetryLater
+from services.worker.stripe_calls import read_invoice
+from services.worker.stripe_gate import calls_per_second
+from tests.integration.worker.conftest import worker_settings
+
+
+class Rates:
+    """Lets everything pass, and writes down who was slowed down."""
+
+    def __init__(self) -> None:
+        self.slowed: list[tuple[str, float]] = []
+
+    async def turn(self, account: str) -> None:
+        return
+
+    async def slow_down(self, account: str, seconds: float) -> None:
+        self.slowed.append((account, seconds))
+
+
+@pytest.fixture
+async def answers() -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """A server that answers as it is told, and its URL."""
+    told: dict[str, Any] = {"status": 500, "headers": {}, "calls": 0}
+
+    async def handle(_request: web.Request) -> web.Response:
+        told["calls"] += 1
+        return web.json_response({"error": {"type": "api_error"}}, status=told["status"], headers=told["headers"])
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    async with TestServer(app) as server:
+        yield str(server.make_url("")).rstrip("/"), told
+
+
+async def test_five_5xx_in_a_row_open_the_circuit_and_no_call_is_made(answers: tuple[str, dict[str, Any]]) -> None:
+    url, told = answers
+    async with going_outside(worker_settings(url)) as outside:
+        client = outside.stripe.for_merchant("acct_1")
+        for _ in range(5):
+            with pytest.raises(RetryLater):
+                await read_invoice(client, "in_1")
+        with pytest.raises(CircuitOpen) as opened:
+            await read_invoice(client, "in_1")
+        assert not opened.value.counts
+        assert told["calls"] == 5
+
+
+async def test_a_429_slows_its_merchant_down_and_is_no_outage(answers: tuple[str, dict[str, Any]]) -> None:
+    url, told = answers
+    told |= {"status": 429, "headers": {"Retry-After": "7"}}
+    rates: Any = Rates()
+    async with going_outside(worker_settings(url), rates) as outside:
+        for _ in range(6):
+            with pytest.raises(RetryLater) as later:
+                await read_invoice(outside.stripe.for_merchant("acct_1"), "in_1")
+            assert not isinstance(later.value, CircuitOpen)
+            assert not later.value.counts
+    assert set(rates.slowed) == {("acct_1", 7.0)}
+
+
+def test_the_rates_are_those_of_the_key() -> None:
+    assert (calls_per_second("sk_live_x"), calls_per_second("rk_live_x"), calls_per_second("sk_test_x")) == (
+        100,
+        100,
+        25,
+    )
