@@ -21,7 +21,6 @@ from services.compose.stack import Stack, StackError
 
 PROJECT = "citadel-test"
 PATIENCE_S = 90.0
-API_VERSION = "1.41"  # of the oldest engine that is supported, 20.10
 SERVICES = ("postgres", "ingress", "worker", "auth", "ledger", "edge")
 OURS = ("ingress", "worker", "auth", "ledger")
 
@@ -87,13 +86,11 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, patience_s:
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Any]:
     """Docker's engine, or a skip that says why."""
-    # With a version it asks nothing while it is made; so it is there to be closed when nobody answers.
-    client = docker.from_env(version=API_VERSION, timeout=120)
     try:
-        client.ping()
-    except (docker.errors.DockerException, OSError) as error:
-        client.close()
-        pytest.skip(f"no Docker engine answers here: {error}")
+        Stack(simulator=True).refuse_without_engine()
+    except StackError as error:
+        pytest.skip(str(error))
+    client = docker.from_env(timeout=120)
     yield client
     client.close()
 
@@ -109,10 +106,6 @@ def deployed(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "CITADEL_VERSION": "test",
     }
     stack = Stack(simulator=True, project=PROJECT, settings=settings, environment=dict(os.environ))
-    try:
-        stack.refuse_without_engine()
-    except StackError as error:
-        pytest.skip(str(error))
     make_secrets(stack)
     stack.down(volumes=True)  # of a run that was killed
     try:
