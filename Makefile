@@ -30,7 +30,7 @@ up-local: .venv/demo ## the four services without Docker, with your settings (.e
 
 .PHONY: test
 test: .venv/dev ## every test that needs no Docker
-	$(BIN)/pytest -n $(or $(JOBS),2) --dist loadgroup $(TEST)
+	$(BIN)/pytest -n $(or $(JOBS),2) --dist loadgroup --ignore tests/compose $(TEST)
 
 .PHONY: test-compose
 test-compose: .venv/dev ## the tests of the containers; skipped where no Docker engine answers

@@ -130,7 +130,8 @@ class Stack:
                 command, env=dict(self.environment), capture_output=True, text=True, check=False, timeout=30
             )
             if done.returncode:
-                raise StackError(f"{what}: {hint}\n  {done.stderr.strip().splitlines()[-1:] or ''}")
+                said = [line for line in done.stderr.splitlines() if line.strip() and "template:" not in line]
+                raise StackError("\n  ".join([f"{what}: {hint}", *said[-1:]]))
 
     def refuse_missing_settings(self) -> None:
         """Raise StackError with every setting that no default can stand in for."""

@@ -87,10 +87,10 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str, patience_s:
 def engine() -> Iterator[Any]:
     """Docker's engine, or a skip that says why."""
     try:
-        client = docker.from_env(timeout=120)
-        client.ping()
-    except docker.errors.DockerException as error:
-        pytest.skip(f"no Docker engine answers here: {error}")
+        Stack(simulator=True).refuse_without_engine()
+    except StackError as error:
+        pytest.skip(str(error))
+    client = docker.from_env(timeout=120)
     yield client
     client.close()
 
@@ -106,10 +106,6 @@ def deployed(engine: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "CITADEL_VERSION": "test",
     }
     stack = Stack(simulator=True, project=PROJECT, settings=settings, environment=dict(os.environ))
-    try:
-        stack.refuse_without_engine()
-    except StackError as error:
-        pytest.skip(str(error))
     make_secrets(stack)
     stack.down(volumes=True)  # of a run that was killed
     try:
