@@ -3,19 +3,14 @@
 import sys
 import time
 from datetime import timedelta
-from typing import Any
 
 import asyncpg
 import orjson
 import uvloop
 
+from benchmarks.wire import tell
+
 PAD = "x" * 54
-
-
-def tell(**what: Any) -> None:
-    """One line for whoever started this process."""
-    sys.stdout.buffer.write(b"@" + orjson.dumps(what) + b"\n")
-    sys.stdout.flush()
 
 
 async def pgqueuer(url: str, count: int) -> None:
