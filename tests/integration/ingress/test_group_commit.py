@@ -121,7 +121,8 @@ async def test_one_bad_event_fails_alone(database: Database) -> None:
 async def test_an_event_that_must_lock_is_taken_alone(database: Database) -> None:
     takers = Takers(database, Limits())
     async with committing(takers.committer):
-        assert await asyncio.gather(takers.committer.accept("alone"), takers.committer.accept("b")) == ["ALONE", "B"]
+        answers: list[str] = await asyncio.gather(*(takers.committer.accept(event) for event in ("alone", "b")))
+    assert answers == ["ALONE", "B"]
     assert takers.alone == ["alone"]
 
 
