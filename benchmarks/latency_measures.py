@@ -54,8 +54,8 @@ async def wake_up(server: Server, scale: Scale) -> list[Measure]:
     ]
 
 
-async def _wait_of_small(server: Server, each: int, whale: int) -> float:
-    """p99 of the waits, in seconds, of 999 merchants with so many due tasks each, beside a whale's older ones."""
+async def _wait_of_small(server: Server, each: int, whale: int) -> tuple[float, int]:
+    """p99 of the waits of 999 small merchants beside a whale's older tasks, in seconds; and how many had not begun."""
     url = await server.fresh()
     small = 999 * each
     if whale:
@@ -71,18 +71,22 @@ async def _wait_of_small(server: Server, each: int, whale: int) -> float:
         done = await answer(started, 900)
     await server.drop(url)
     waits = [at - done["started"] for _, at in done["starts"]]
-    assert len(waits) == small, (len(waits), small)
-    return quantile(waits, 0.99)
+    # Merchants that share the whale's lane stand behind it: they had not begun when a quarter of the whale was done,
+    # and count as if they never did. More than one in a hundred of these is a p99 without end.
+    late = small - len(waits)
+    assert late < small / 100 or not whale, (late, small)
+    assert whale or not late, (late, small)
+    return quantile([*waits, *[float("inf")] * late], 0.99), late
 
 
 async def fairness(server: Server, scale: Scale) -> list[Measure]:
     """999 small merchants beside one with a great backlog that is older than all of theirs."""
     each = 2 if scale.quick else 10
-    without = await _wait_of_small(server, each, 0)
-    beside = await _wait_of_small(server, each, scale.whale)
+    without, _ = await _wait_of_small(server, each, 0)
+    beside, late = await _wait_of_small(server, each, scale.whale)
     ratio = beside / without
     met = None if scale.quick else ratio <= 1.5
-    detail = {"whale": scale.whale, "tasks_of_each_small": each}
+    detail = {"whale": scale.whale, "tasks_of_each_small": each, "behind_the_whale": late}
     return [Measure("fairness", beside, "s", "<= 1.5", {"without the whale": without}, ratio, met, detail)]
 
 
@@ -108,8 +112,8 @@ async def _claim_p99(server: Server, rows: int) -> float:
             started = time.perf_counter()
             claimed = await tasks.claim(claiming, "bench", 10, LEASE, lanes)
             took.append((time.perf_counter() - started) * 1000)
-            assert len(claimed) == 10, len(claimed)
-            assert len(await tasks.complete_many(claiming, claimed)) == 10
+            assert 1 <= len(claimed) <= 10, len(claimed)
+            assert len(await tasks.complete_many(claiming, claimed)) == len(claimed)
     await server.drop(url)
     return quantile(took[5:], 0.99)
 
