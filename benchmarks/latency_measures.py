@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import sys
 import tempfile
 import time
@@ -14,9 +15,11 @@ from benchmarks.measure import Measure
 from benchmarks.queueing import FILL, answer, fill, process, worker
 from benchmarks.scale import Scale
 from benchmarks.server import Server, connected
+from benchmarks.wire import SECRET
 from services.local.databases import embedded
 from services.local.stack import LocalStack, Service, StackPlan
 from shared import tasks
+from shared.crypto import KeyRing
 from shared.database import Database, Role
 from shared.lanes import Lanes
 
@@ -163,12 +166,16 @@ async def idle(server: Server, scale: Scale) -> list[Measure]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         home.chmod(0o755)
-        plan = StackPlan(
-            home / "stack",
-            settings={
-                "CITADEL_STRIPE_WEBHOOK_SECRETS": "whsec_benchmark",
-            },
-        )
+        settings = {
+            "CITADEL_STRIPE_WEBHOOK_SECRETS": SECRET,
+            "CITADEL_ENCRYPTION_KEYS": f"bench:{KeyRing.generate()}",
+            "CITADEL_STATE_SECRET": secrets.token_urlsafe(48),
+            "CITADEL_STRIPE_SECRET_KEY": "sk_test_benchmark",
+            "CITADEL_STRIPE_CLIENT_ID": "ca_benchmark",
+            "CITADEL_STRIPE_API_BASE": "http://127.0.0.1:9",
+            "CITADEL_STRIPE_CONNECT_BASE": "http://127.0.0.1:9",
+        }
+        plan = StackPlan(home / "stack", settings=settings)
         async with LocalStack(plan, embedded(home / "data")):
             services = [
                 child
