@@ -49,6 +49,10 @@ check: .venv/dev ## format, lint, types, architecture, migrations
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/squawk --config .squawk.toml shared/migrations/versions/*.up.sql
 
+.PHONY: bench
+bench: .venv/bench ## the queue and the intake beside their peers and the limit (QUICK=1: under 3 minutes)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(BENCH)
+
 .PHONY: format
 format: .venv/dev ## format the code and mend what the linter can mend
 	$(BIN)/ruff format .
@@ -84,6 +88,12 @@ INSTALL_PROJECT := PYTHONWARNINGS=ignore $(INSTALL) --no-deps --no-build-isolati
 	@$(INSTALL) --require-hashes -r $<
 	@$(INSTALL_PROJECT)
 	@touch $@
+
+.venv/bench: requirements/bench.txt pyproject.toml | .venv/bin/python
+	@echo "installing $< into .venv"
+	@$(INSTALL) --require-hashes -r $<
+	@$(INSTALL_PROJECT)
+	@touch $@ .venv/demo
 
 .venv/dev: requirements/dev.txt pyproject.toml | .venv/bin/python
 	@echo "installing $< into .venv"

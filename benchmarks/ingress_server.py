@@ -14,7 +14,7 @@ import uvloop
 from aiohttp import web
 from pydantic import SecretStr
 
-from benchmarks.worker import tell
+from benchmarks.wire import SECRET, tell
 from services.ingress.app import INTAKE, create_app
 from services.ingress.committer import Limits
 from services.ingress.intake import Accepted, Incoming, Intake, Outcome, take
@@ -22,8 +22,6 @@ from services.ingress.settings import IngressSettings
 from shared import logging
 from shared.database import Database, Role
 from shared.http import serving, stop_signal
-
-SECRET = "whsec_benchmark"  # noqa: S105 - of this benchmark only
 
 
 class OneByOne(Intake):

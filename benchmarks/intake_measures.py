@@ -78,7 +78,7 @@ async def _compare(server: Server, scale: Scale, failures: int) -> dict[str, lis
 
 
 def _median(runs: list[dict[str, Any]], name: str) -> float:
-    return statistics.median(run[name] for run in runs)
+    return float(statistics.median(run[name] for run in runs))
 
 
 async def intake(server: Server, scale: Scale) -> list[Measure]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import sys
 import tempfile
 import time
@@ -14,9 +15,11 @@ from benchmarks.measure import Measure
 from benchmarks.queueing import FILL, answer, fill, process, worker
 from benchmarks.scale import Scale
 from benchmarks.server import Server, connected
+from benchmarks.wire import SECRET
 from services.local.databases import embedded
 from services.local.stack import LocalStack, Service, StackPlan
 from shared import tasks
+from shared.crypto import KeyRing
 from shared.database import Database, Role
 from shared.lanes import Lanes
 
@@ -47,11 +50,15 @@ async def wake_up(server: Server, scale: Scale) -> list[Measure]:
     p50, p99 = quantile(waits, 0.5), quantile(waits, 0.99)
     detail = {"p50_ms": p50, "p99_ms": p99, "max_ms": max(waits), "tasks": scale.wakes}
     target = "p50 <= 5 ms, p99 <= 25 ms"
-    return [Measure("wake_up", p50, "ms", target, {"p99": p99}, None, p50 <= 5 and p99 <= 25, detail)]
+    return [
+        Measure(
+            "wake_up", p50, "ms", target, {"p99": p99}, None, None if scale.quick else p50 <= 5 and p99 <= 25, detail
+        )
+    ]
 
 
-async def _wait_of_small(server: Server, each: int, whale: int) -> float:
-    """p99 of the waits, in seconds, of 999 merchants with so many due tasks each, beside a whale's older ones."""
+async def _wait_of_small(server: Server, each: int, whale: int) -> tuple[float, int]:
+    """p99 of the waits of 999 small merchants beside a whale's older tasks, in seconds; and how many had not begun."""
     url = await server.fresh()
     small = 999 * each
     if whale:
@@ -67,18 +74,22 @@ async def _wait_of_small(server: Server, each: int, whale: int) -> float:
         done = await answer(started, 900)
     await server.drop(url)
     waits = [at - done["started"] for _, at in done["starts"]]
-    assert len(waits) == small, (len(waits), small)
-    return quantile(waits, 0.99)
+    # Merchants that share the whale's lane stand behind it: they had not begun when a quarter of the whale was done,
+    # and count as if they never did. More than one in a hundred of these is a p99 without end.
+    late = small - len(waits)
+    assert late < small / 100 or not whale, (late, small)
+    assert whale or not late, (late, small)
+    return quantile([*waits, *[float("inf")] * late], 0.99), late
 
 
 async def fairness(server: Server, scale: Scale) -> list[Measure]:
     """999 small merchants beside one with a great backlog that is older than all of theirs."""
     each = 2 if scale.quick else 10
-    without = await _wait_of_small(server, each, 0)
-    beside = await _wait_of_small(server, each, scale.whale)
+    without, _ = await _wait_of_small(server, each, 0)
+    beside, late = await _wait_of_small(server, each, scale.whale)
     ratio = beside / without
     met = None if scale.quick else ratio <= 1.5
-    detail = {"whale": scale.whale, "tasks_of_each_small": each}
+    detail = {"whale": scale.whale, "tasks_of_each_small": each, "behind_the_whale": late}
     return [Measure("fairness", beside, "s", "<= 1.5", {"without the whale": without}, ratio, met, detail)]
 
 
@@ -104,8 +115,8 @@ async def _claim_p99(server: Server, rows: int) -> float:
             started = time.perf_counter()
             claimed = await tasks.claim(claiming, "bench", 10, LEASE, lanes)
             took.append((time.perf_counter() - started) * 1000)
-            assert len(claimed) == 10, len(claimed)
-            assert len(await tasks.complete_many(claiming, claimed)) == 10
+            assert 1 <= len(claimed) <= 10, len(claimed)
+            assert len(await tasks.complete_many(claiming, claimed)) == len(claimed)
     await server.drop(url)
     return quantile(took[5:], 0.99)
 
@@ -155,12 +166,16 @@ async def idle(server: Server, scale: Scale) -> list[Measure]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         home.chmod(0o755)
-        plan = StackPlan(
-            home / "stack",
-            settings={
-                "CITADEL_STRIPE_WEBHOOK_SECRETS": "whsec_benchmark",
-            },
-        )
+        settings = {
+            "CITADEL_STRIPE_WEBHOOK_SECRETS": SECRET,
+            "CITADEL_ENCRYPTION_KEYS": f"bench:{KeyRing.generate()}",
+            "CITADEL_STATE_SECRET": secrets.token_urlsafe(48),
+            "CITADEL_STRIPE_SECRET_KEY": "sk_test_benchmark",
+            "CITADEL_STRIPE_CLIENT_ID": "ca_benchmark",
+            "CITADEL_STRIPE_API_BASE": "http://127.0.0.1:9",
+            "CITADEL_STRIPE_CONNECT_BASE": "http://127.0.0.1:9",
+        }
+        plan = StackPlan(home / "stack", settings=settings)
         async with LocalStack(plan, embedded(home / "data")):
             services = [
                 child

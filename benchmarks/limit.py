@@ -20,9 +20,9 @@ CLAIM_ARGUMENTS = {
     1: "'limit'",
     2: "{batch}",
     3: "'30 seconds'",
-    4: "(SELECT array_agg(n) FROM generate_series(0, %d) AS n)" % (LANES - 1),
-    5: "array_fill('-infinity'::timestamptz, ARRAY[%d])" % LANES,
-    6: "array_fill(0, ARRAY[%d])" % LANES,
+    4: f"(SELECT array_agg(n) FROM generate_series(0, {LANES - 1}) AS n)",
+    5: f"array_fill('-infinity'::timestamptz, ARRAY[{LANES}])",
+    6: f"array_fill(0::bigint, ARRAY[{LANES}])",
     7: "{batch}",
 }
 
@@ -34,7 +34,7 @@ def _bound(statement: str, arguments: dict[int, str]) -> str:
 
 def cycle(batch: int, *, insert: bool) -> str:
     """A pgbench script: (insert a batch,) claim a batch, complete it; each its own commit."""
-    claim = _bound(tasks.CLAIM, {n: text.format(batch=batch) for n, text in CLAIM_ARGUMENTS.items()})
+    claim = _bound(tasks.CLAIM, {n: text.replace("{batch}", str(batch)) for n, text in CLAIM_ARGUMENTS.items()})
     complete = _bound(tasks.COMPLETE_MANY, {1: ":ids", 2: ":fences"})
     lines = []
     if insert:

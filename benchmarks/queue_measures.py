@@ -85,6 +85,7 @@ async def drain(server: Server, scale: Scale) -> list[Measure]:
     baselines = {name: statistics.median(found) for name, found in rates.items()}
     met = value >= 0.6 * baselines["limit (pgbench)"] and value >= 2.5 * baselines["pgqueuer"]
     met = met and value >= 1.3 * baselines.get("graphile-worker", 0)
+    verdict = None if scale.quick else met
     target = ">= 1.3 x graphile-worker, >= 2.5 x PGQueuer, >= 60 % of the limit"
     detail = {"tasks": scale.drain, "batch": BATCH, "cpu_seconds": [done["cpu"] for done in ours]}
     detail["seconds_to_the_last_start"] = [done["reached"] for done in ours]
@@ -93,7 +94,7 @@ async def drain(server: Server, scale: Scale) -> list[Measure]:
     commits = statistics.median(done["commits"] for done in ours)
     ratio = value / baselines["limit (pgbench)"]
     return [
-        Measure("drain", value, "tasks/s", target, baselines, ratio, met, detail),
+        Measure("drain", value, "tasks/s", target, baselines, ratio, verdict, detail),
         Measure("wal_per_task", wal / 1024, "KiB", "<= 1.5 KiB", met=wal <= 1536),
         Measure("commits_per_task", commits, "commits", "<= 0.05", met=commits <= 0.05),
     ]

@@ -93,6 +93,7 @@ async def drained(url: str, count: int, **settings: Any) -> dict[str, Any]:
     """One worker process does `count` tasks; its answer. Raises AssertionError when not each was done exactly once."""
     before = (await counts(url)).get("succeeded", 0)
     async with worker(url, expect=count, **settings) as started:
+        await answer(started, 60)  # it is ready
         done: dict[str, Any] = await answer(started, 1800)
         await started.wait()
     after = await counts(url)

@@ -35,7 +35,7 @@ QUICK = Scale(
     whale=20_000,
     memory=10_000,
     idle_seconds=5,
-    renewals=200,
+    renewals=40,
 )
 
 FULL = Scale(

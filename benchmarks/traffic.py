@@ -11,12 +11,12 @@ import hmac
 import sys
 import time
 from dataclasses import dataclass, field
+from typing import cast
 
 import orjson
 import uvloop
 
-from benchmarks.ingress_server import SECRET
-from benchmarks.worker import tell
+from benchmarks.wire import SECRET, tell
 
 EVENT_BYTES = 2300
 OTHERS = ("invoice.payment_succeeded", "charge.succeeded", "customer.subscription.updated", "payment_intent.succeeded")
@@ -96,8 +96,7 @@ class Caller(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
         self._send()
 
     def _send(self) -> None:

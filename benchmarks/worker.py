@@ -15,6 +15,7 @@ import psutil
 import uvloop
 from pydantic import SecretStr
 
+from benchmarks.wire import tell
 from services.worker.app import going_outside
 from services.worker.engine import Engine, Pace
 from services.worker.handler import Handler, Handlers, Payload
@@ -65,12 +66,6 @@ class NoOp(Handler[Numbered, Numbered, None]):
             self.starts.append((plan.n, time.monotonic()))
         self.handled += 1
         self.on_handled(self.handled)
-
-
-def tell(**what: Any) -> None:
-    """One line for whoever started this process."""
-    sys.stdout.buffer.write(b"@" + orjson.dumps(what) + b"\n")
-    sys.stdout.flush()
 
 
 async def main(order: Order) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any, Literal
 from uuid import UUID
@@ -71,6 +72,7 @@ def _clean(value: Any) -> Any:
             return f"<{type(value).__name__}>"
 
 
+@lru_cache(maxsize=1024)  # names of fields are few, and every line asks for a dozen
 def _kept(field: str) -> bool:
     return field in _KEPT_FIELDS or not _DROPPED_FIELDS.search(field.lower())
 

@@ -9,13 +9,9 @@ import asyncpg
 import orjson
 import uvloop
 
+from benchmarks.wire import tell
+
 PAD = "x" * 54
-
-
-def tell(**what: Any) -> None:
-    """One line for whoever started this process."""
-    sys.stdout.buffer.write(b"@" + orjson.dumps(what) + b"\n")
-    sys.stdout.flush()
 
 
 async def pgqueuer(url: str, count: int) -> None:
@@ -36,7 +32,7 @@ async def pgqueuer(url: str, count: int) -> None:
     queue, done = PgQueuer(driver), 0
 
     @queue.entrypoint("noop")
-    async def noop(job: Job) -> None:
+    async def noop(_job: Job) -> None:
         nonlocal done
         done += 1
 
@@ -54,13 +50,14 @@ async def procrastinate(url: str, count: int) -> None:
     done = 0
 
     @app.task(name="noop")
-    async def noop(pad: str) -> None:
+    async def noop(pad: str) -> None:  # noqa: ARG001 - it has the payload
         nonlocal done
         done += 1
 
     async with app.open_async():
         await app.schema_manager.apply_schema_async()
-        await noop.batch_defer_async(*({"pad": PAD} for _ in range(count)))
+        payload: dict[str, Any] = {"pad": PAD}
+        await noop.batch_defer_async(*[payload] * count)
         started = time.monotonic()
         await app.run_worker_async(concurrency=50, wait=False, install_signal_handlers=False)
         tell(seconds=time.monotonic() - started, handled=done)

@@ -1,5 +1,6 @@
 """What the ingress needs to be told."""
 
+from functools import cached_property
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
@@ -36,7 +37,7 @@ class IngressSettings(Settings):
         1024, ge=1, le=100_000, description="events that may wait for their commit; beyond it a 503 at once"
     )
 
-    @property
-    def webhook_secrets(self) -> tuple[str, ...]:
+    @cached_property
+    def signing_secrets(self) -> tuple[bytes, ...]:
         """Every secret that a signature may be made with."""
-        return tuple(secret.strip() for secret in self.stripe_webhook_secrets.get_secret_value().split(","))
+        return tuple(secret.strip().encode() for secret in self.stripe_webhook_secrets.get_secret_value().split(","))

@@ -17,7 +17,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
 def test_several_secrets_are_read_from_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CITADEL_STRIPE_WEBHOOK_SECRETS", "whsec_new, whsec_old")
     settings = IngressSettings()
-    assert settings.webhook_secrets == ("whsec_new", "whsec_old")
+    assert settings.signing_secrets == (b"whsec_new", b"whsec_old")
     assert "whsec_new" not in repr(settings)
 
 
