@@ -62,13 +62,14 @@ class Stopped:
 class Tally:
     """What the monkey did. `kills` by SIGKILL, `faults` by name, `skipped` because the victim was busy dying.
 
-    `revived`: tasks that died of it and were tried again afterwards.
+    `revived`: tasks that died of it and were tried again afterwards. `died`: processes that ended by themselves, and their last words.
     """
 
     kills: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
     revived: int = 0
+    died: list[str] = field(default_factory=list)
     stopped: list[Stopped] = field(default_factory=list)
 
 
@@ -146,11 +147,20 @@ class Monkey:
     async def _kill_ingress(self, rng: random.Random) -> bool:
         return await self._kill(Service.INGRESS, 1, rng)
 
+    def note_deaths(self, *only: tuple[Service, int]) -> list[tuple[Service, int]]:
+        """Note which processes (of these, or all) have ended and nobody asked them to; they stay as they are."""
+        dead = [each for each in self._stack.ended_unasked() if not only or each in only]
+        for service, index in dead:
+            process = self._stack.process(service, index)
+            self.tally.died.append(f"{process.name} ended by itself: {process.log_tail().strip()[-300:]}")
+        return dead
+
     async def _kill(self, service: Service, index: int, rng: random.Random) -> bool:
         """Once, or again while it starts, or right when it works again."""
         async with self._alone(f"{service}-{index}") as ours:
             if not ours:
                 return False
+            self.note_deaths((service, index))
             for again in range(rng.randint(1, 3), 0, -1):
                 await self._stack.kill(service, index)
                 self.tally.kills[service] += 1
@@ -184,6 +194,7 @@ class Monkey:
             if not ours:
                 return False
             for index in range(1, WORKERS + 1):
+                self.note_deaths((Service.WORKER, index))
                 await self._stack.kill(Service.WORKER, index)
                 self.tally.kills[Service.WORKER] += 1
             # What they had sent has reached Stripe, or never will.
