@@ -62,7 +62,8 @@ class Stopped:
 class Tally:
     """What the monkey did. `kills` by SIGKILL, `faults` by name, `skipped` because the victim was busy dying.
 
-    `revived`: tasks that died of it and were tried again afterwards. `died`: processes that ended by themselves, and their last words.
+    `revived`: tasks that died of it and were tried again afterwards. `died`: processes that ended by themselves, with
+    their last words.
     """
 
     kills: Counter[str] = field(default_factory=Counter)
