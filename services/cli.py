@@ -24,6 +24,7 @@ from services.evaluation.cli import simulate
 from services.local.interruption import Interrupted, run
 from services.local.preflight import SettingsMissing
 from services.local.process import LocalStackError
+from services.tasks_cli import tasks_app
 from shared.api_keys import Scope
 from shared.database import AWAY, Database, DatabaseAway, Role
 from shared.embedded_postgres import EmbeddedPostgresError
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="API keys, and the keys that tokens are encrypted under.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.add_typer(tasks_app, name="tasks")
 app.command()(simulate)
 
 DataDir = Annotated[Path, typer.Option(help="Folder of the embedded PostgreSQL and of the logs.")]

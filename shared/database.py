@@ -90,6 +90,10 @@ class Database:
         """
         settings = {"application_name": name, "timezone": "UTC", "lock_timeout": "10s", "jit": "off"}
         settings["idle_in_transaction_session_timeout"] = "60s"
+        if role is Role.WORKER:
+            # Its statements name a few rows of large tables. A plan is made once per connection, perhaps while the
+            # queue is empty, and a scan of the whole table must not be what it keeps.
+            settings["enable_seqscan"] = "off"
         if role is not None:
             settings["role"] = role.value  # asyncpg takes a plain str only
         pool = asyncpg.create_pool(

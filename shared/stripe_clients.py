@@ -6,8 +6,9 @@ GET once more when the server closed the connection; never a POST.)
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any, Protocol
 
 import aiohttp
 import stripe
@@ -21,20 +22,62 @@ _CONNECTIONS = 100
 _ACCOUNT = re.compile(r"acct_[A-Za-z0-9_]+")  # it becomes a header
 
 
+class Gate(Protocol):
+    """What every call passes on its way. `account` is the merchant's (acct_…), None is the platform itself."""
+
+    async def enter(self, account: str | None) -> None:
+        """Come back when the call may be made; what it raises passes through the SDK unchanged."""
+        ...
+
+    async def left(self, account: str | None, status: int | None, retry_after: str | None) -> None:
+        """The call ended with this status; None: without a whole answer."""
+        ...
+
+    def broken_off(self) -> None:
+        """The call was broken off from here."""
+        ...
+
+
+class _GatedClient(stripe.AIOHTTPClient):
+    """The SDK's client behind a gate."""
+
+    def __init__(self, gate: Gate, **given: Any) -> None:
+        super().__init__(**given)
+        self._gate = gate
+
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        """One call."""
+        account = headers.get("Stripe-Account")
+        await self._gate.enter(account)
+        try:
+            answer = await super().request_async(method, url, headers, post_data)
+        except Exception:
+            await self._gate.left(account, None, None)
+            raise
+        except BaseException:
+            self._gate.broken_off()
+            raise
+        await self._gate.left(account, answer[1], answer[2].get("Retry-After"))
+        return answer
+
+
 class StripeClientFactory:
     """Makes clients. Use `open()`; the factory lives as long as its HTTP session."""
 
-    def __init__(self, settings: StripeSettings, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: StripeSettings, session: aiohttp.ClientSession, gate: Gate | None = None) -> None:
         self._settings = settings
-        self._http = stripe.AIOHTTPClient(timeout=settings.stripe_timeout_seconds, session=session)
+        given: dict[str, Any] = {"timeout": settings.stripe_timeout_seconds, "session": session}
+        self._http = _GatedClient(gate, **given) if gate else stripe.AIOHTTPClient(**given)
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: StripeSettings) -> AsyncIterator["StripeClientFactory"]:
-        """A factory with one HTTP session for the life of the block."""
+    async def open(cls, settings: StripeSettings, gate: Gate | None = None) -> AsyncIterator["StripeClientFactory"]:
+        """A factory with one HTTP session for the life of the block; every call passes the gate, if there is one."""
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
         async with aiohttp.ClientSession(connector=connector) as session:
-            yield cls(settings, session)
+            yield cls(settings, session, gate)
 
     def for_merchant(self, stripe_connect_id: str) -> stripe.StripeClient:
         """A client whose every request carries `Stripe-Account: stripe_connect_id`."""

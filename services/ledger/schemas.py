@@ -145,6 +145,23 @@ class TaskCreate(Body):
     )
 
 
+class TaskSelection(Body):
+    """Tasks of a merchant, of a type, or of both. With a merchant's key: that merchant's."""
+
+    merchant_id: RowId | None = None
+    task_type: TaskType | None = None
+
+
+class PauseStart(TaskSelection):
+    """What to pause."""
+
+    reason: str = Field("", max_length=200, description="for other operators; never personal data")
+
+
+class PauseEnd(TaskSelection):
+    """Which pause to end: named as it was started."""
+
+
 class UsageCreate(Body):
     """Usage of a merchant's customer, for the ledger and for Stripe's meter."""
 
@@ -330,6 +347,28 @@ class Task(Outgoing):
     finished_at: datetime | None
     last_error: str | None
     version: str
+
+
+class Changed(Outgoing):
+    """How many rows a call changed. `more`: it stopped at its limit, call again."""
+
+    changed: int
+    more: bool
+
+
+class Pause(Outgoing):
+    """A pause in force; null is any."""
+
+    merchant_id: str | None
+    task_type: str | None
+    reason: str
+    paused_at: datetime
+
+
+class PauseList(Outgoing):
+    """All pauses in force."""
+
+    data: list[Pause]
 
 
 class Merchant(Outgoing):

@@ -174,7 +174,7 @@ RETURNING <task>
 
 REVIVE_TASK = """
 UPDATE scheduled_tasks
-SET status = 'pending', run_at = citadel_now(), attempts = 0, finished_at = NULL
+SET status = 'pending', parked = false, run_at = citadel_now(), attempts = 0, rescues = 0, finished_at = NULL
 WHERE id = $1 AND merchant_id = $2
 RETURNING <task>
 """.replace("<task>", _TASK)

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 from aiohttp import web
 
+from services.worker.call_rates import CallRates
+from services.worker.circuits import Circuits
 from services.worker.email import EmailSender, PrintingSender, ResendSender
 from services.worker.engine import Engine, Pace
 from services.worker.handler import Handlers
@@ -18,9 +20,11 @@ from services.worker.janitor import UPKEEP, Rescuer
 from services.worker.periodic import PeriodicRunner
 from services.worker.remote import Outside
 from services.worker.settings import WorkerSettings
+from services.worker.stripe_gate import REMOTE, StripeGate, calls_per_second
 from shared.database import Database
 from shared.http import Problem, make_app, serving
 from shared.logging import get_logger
+from shared.task_limits import TaskLimits
 from shared.stripe_clients import StripeClientFactory
 
 log = get_logger(__name__)
@@ -39,14 +43,25 @@ def pace_of(settings: WorkerSettings) -> Pace:
         lease=settings.lease,
         poll=(settings.worker_poll_min_seconds, settings.worker_poll_max_seconds),
         grace_seconds=settings.shutdown_grace_seconds,
+        limits=TaskLimits(settings.worker_tasks_of_merchant, settings.worker_tasks_in_all),
     )
 
 
 @asynccontextmanager
-async def going_outside(settings: WorkerSettings) -> AsyncIterator[Outside]:
-    """The remote services, for the life of the block."""
-    async with StripeClientFactory.open(settings) as stripe, aiohttp.ClientSession() as session:
-        yield Outside(stripe, make_email_sender(settings, session))
+async def going_outside(settings: WorkerSettings, rates: CallRates | None = None) -> AsyncIterator[Outside]:
+    """The remote services, for the life of the block; calls to Stripe are spaced by `rates`, if they are given."""
+    circuits = Circuits()
+    gate = StripeGate(circuits, rates)
+    async with StripeClientFactory.open(settings, gate) as stripe, aiohttp.ClientSession() as session:
+        yield Outside(stripe, make_email_sender(settings, session), circuits)
+
+
+def rates_of(settings: WorkerSettings, database: Database) -> CallRates:
+    """How many calls a second Stripe gets: as it was set, else what Stripe takes from this key."""
+    known = calls_per_second(settings.stripe_secret_key.get_secret_value())
+    return CallRates(
+        database, REMOTE, settings.stripe_calls_per_second or known, settings.stripe_calls_per_second_in_all
+    )
 
 
 def make_email_sender(settings: WorkerSettings, session: aiohttp.ClientSession) -> EmailSender:
@@ -83,7 +98,8 @@ def make_worker_app(database: Database, engine: Engine, stuck_seconds: float) ->
 async def run(settings: WorkerSettings, database: Database, stop: asyncio.Event) -> None:
     """Work, keep up and answer for it until `stop` is set; running tasks are finished or given back."""
     handlers: Handlers = discover()
-    async with going_outside(settings) as outside:
+    rates = rates_of(settings, database)
+    async with going_outside(settings, rates) as outside:
         engine = Engine(worker_name(), database, handlers, outside, pace_of(settings))
         rescuer = Rescuer(database, handlers, every_seconds=min(5.0, settings.worker_lease_seconds / 3))
         periodic = PeriodicRunner(database, UPKEEP)
@@ -95,6 +111,7 @@ async def run(settings: WorkerSettings, database: Database, stop: asyncio.Event)
             upkeep = [
                 group.create_task(rescuer.run(), name="rescuer"),
                 group.create_task(periodic.run(), name="periodic"),
+                group.create_task(rates.run(), name="rates"),
             ]
             await engine.run(stop)
             for task in upkeep:

@@ -62,7 +62,7 @@ class Circuits:
             raise CircuitOpen(name, self._delay(left))
 
     def enter(self, name: str) -> None:
-        """Ask to make one call; `left` must follow. Raises CircuitOpen. Half open, one call at a time is let through."""
+        """Ask to make one call; `left` must follow. Raises CircuitOpen; half open, while another call tries."""
         self.check(name)
         circuit = self._of(name)
         if circuit.opened_until is not None:

@@ -41,6 +41,7 @@ from shared import tasks
 from shared.database import Database, DatabaseAway
 from shared.lanes import Lanes
 from shared.logging import get_logger, speaking_of
+from shared.task_limits import TaskLimits, claim_within
 
 log = get_logger(__name__)
 
@@ -60,6 +61,7 @@ class Pace:
     lease: timedelta = timedelta(seconds=30)
     poll: tuple[float, float] = (0.025, 0.5)
     grace_seconds: float = 25.0
+    limits: TaskLimits = TaskLimits()
 
 
 class Engine:
@@ -177,8 +179,13 @@ class Engine:
     async def _claim(self, limit: int) -> int:
         """Claim up to `limit` tasks and have them run; how many."""
         sent_at = time.monotonic()
-        async with self._database.statement() as db:
-            claimed = await tasks.claim(db, self._name, limit, self._pace.lease, self._lanes)
+        limits, lease = self._pace.limits, self._pace.lease
+        if limits.any:
+            async with self._database.transaction() as db:
+                claimed = await claim_within(db, limits, self._name, limit, lease, self._lanes)
+        else:
+            async with self._database.statement() as db:
+                claimed = await tasks.claim(db, self._name, limit, lease, self._lanes)
         for task in claimed:
             kind = self._kinds.get(task.task_type, self._unknown)
             run = Run(task, kind, Lease(self._pace.lease, sent_at), sent_at)
@@ -296,7 +303,7 @@ class Engine:
     # -- the end ---------------------------------------------------------------------------------
 
     async def _wind_down(self) -> None:
-        """Give back what was not begun, and running tasks their grace; then take them from their runs and release them."""
+        """Give back what was not begun; running tasks get their grace, and are given back after it."""
         unbegun, self._ready = list(self._ready), deque()
         await self._release(unbegun)
         if self._runs:

@@ -13,7 +13,7 @@ import asyncpg
 from services.worker import metrics, store
 from services.worker.handler import Handlers
 from services.worker.periodic import Periodic
-from shared import tasks
+from shared import task_control, tasks
 from shared.clock import business_now
 from shared.database import Connection, Database, DatabaseAway
 from shared.logging import get_logger
@@ -99,8 +99,14 @@ async def sweep_digests(db: Connection) -> bool:
     return len(lost) == BATCH
 
 
+async def unpark(db: Connection) -> bool:
+    """Put tasks whose pause has ended back into the lanes: a resume that died on the way is a delay and no loss."""
+    return await task_control.unpark(db, BATCH) == BATCH
+
+
 UPKEEP = (
     *(Periodic(f"prune_{table}", timedelta(minutes=15), partial(prune, table=table)) for table in RETENTION),
+    Periodic("unpark", timedelta(seconds=30), unpark),
     Periodic("sweep_recoveries", timedelta(minutes=2), sweep_recoveries),
     Periodic("sweep_digests", timedelta(hours=1), sweep_digests),
 )

@@ -21,6 +21,17 @@ class WorkerSettings(Settings, StripeSettings):
         30.0, gt=1, description="/healthz fails when the loop has not turned for so long"
     )
 
+    worker_tasks_of_merchant: int | None = Field(
+        None, ge=1, description="most tasks of one merchant that run at a time, in all workers together"
+    )
+    worker_tasks_in_all: int | None = Field(
+        None, ge=1, description="most tasks that run at a time, in all workers together"
+    )
+    stripe_calls_per_second: float | None = Field(
+        None, gt=0, description="most calls for one merchant; by default what Stripe takes: 100 live, 25 in a sandbox"
+    )
+    stripe_calls_per_second_in_all: float | None = Field(None, gt=0, description="most calls for all merchants")
+
     resend_api_key: SecretStr | None = Field(
         None, description="Resend's key; without it emails are printed, never sent"
     )

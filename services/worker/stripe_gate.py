@@ -1,0 +1,38 @@
+"""What every call to Stripe passes: its turn by the rates, and the circuit. See `call_rates` and `circuits`."""
+
+from services.worker.call_rates import CallRates
+from services.worker.circuits import Circuits
+
+REMOTE = "stripe"
+_TOO_MANY = 429
+
+
+class StripeGate:
+    """Stands before the HTTP client (`shared.stripe_clients.Gate`). `rates=None`: calls are not spaced."""
+
+    def __init__(self, circuits: Circuits, rates: CallRates | None) -> None:
+        self._circuits = circuits
+        self._rates = rates
+
+    async def enter(self, account: str | None) -> None:
+        """Wait for this call's turn. Raises RetryLater: it is not made, and no attempt is used up."""
+        self._circuits.check(REMOTE)
+        if self._rates is not None:
+            await self._rates.turn(account or "platform")
+        self._circuits.enter(REMOTE)
+
+    async def left(self, account: str | None, status: int | None, retry_after: str | None) -> None:
+        """Note how the call ended: its status, None without a whole answer."""
+        self._circuits.left(REMOTE, failed=status is None or status >= 500)
+        if status == _TOO_MANY and self._rates is not None:
+            asked = float(retry_after) if retry_after and retry_after.isdigit() else 1.0
+            await self._rates.slow_down(account or "platform", min(asked, 60.0))
+
+    def broken_off(self) -> None:
+        """Note that the call was broken off from here."""
+        self._circuits.left(REMOTE, failed=None)
+
+
+def calls_per_second(secret_key: str) -> float:
+    """What Stripe takes from one account: 100/s live, 25/s in a sandbox (https://docs.stripe.com/rate-limits)."""
+    return 100.0 if "_live_" in secret_key else 25.0
