@@ -1,0 +1,49 @@
+"""`python -m benchmarks [--quick] [measure …]`: measure, print, and write into `benchmarks/results/`."""
+
+import argparse
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from benchmarks import intake_measures, latency_measures, queue_measures, renewal_measures
+from benchmarks.measure import Measure, machine, write
+from benchmarks.queueing import PAYLOAD_BYTES
+from benchmarks.scale import FULL, QUICK, Scale
+from benchmarks.server import Server, running
+
+Benchmark = Callable[[Server, Scale], Awaitable[list[Measure]]]
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "drain": queue_measures.drain,
+    "steady": queue_measures.steady,
+    "renewals": renewal_measures.renewals,
+    "intake": intake_measures.intake,
+    "wake_up": latency_measures.wake_up,
+    "flatness": latency_measures.flatness,
+    "fairness": latency_measures.fairness,
+    "snapshot": queue_measures.snapshot,
+    "memory": queue_measures.memory,
+    "idle": latency_measures.idle,
+}
+
+
+async def main(names: list[str], scale: Scale) -> None:
+    """Run the benchmarks one after the other on one server; what has been measured is written after each."""
+    measures: list[Measure] = []
+    async with running() as server:
+        conditions = {**machine(), **await server.conditions(), "payload_bytes": PAYLOAD_BYTES, "quick": scale.quick}
+        for name in names or list(BENCHMARKS):
+            started = time.monotonic()
+            measures += await BENCHMARKS[name](server, scale)
+            print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+    write(measures, conditions)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="small counts: asserts that all is right, not that it is fast"
+    )
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help="only these")
+    given = parser.parse_args()
+    asyncio.run(main(given.names, QUICK if given.quick else FULL))

@@ -1,0 +1,81 @@
+"""The PostgreSQL that is measured: fsync on, nothing switched off, and fresh databases in it."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from shared import migrations
+from shared.embedded_postgres import EmbeddedPostgres
+
+# A server of this size of machine, and every guarantee left on. Autovacuum as it comes.
+SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "4GB", "checkpoint_timeout": "15min", "max_connections": "150"}
+DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server; `bin_dir` has its pgbench."""
+
+    base: str
+    bin_dir: Path
+
+    def url(self, name: str) -> str:
+        """A database's URL, its owner's."""
+        return urlunsplit(urlsplit(self.base)._replace(path=f"/{name}"))
+
+    async def fresh(self, *, migrated: bool = True) -> str:
+        """The URL of a database of its own."""
+        name = f"bench_{next(_numbers)}"
+        await self.on_server(f"CREATE DATABASE {name}")
+        if migrated:
+            await asyncio.to_thread(migrations.upgrade, self.url(name))
+        return self.url(name)
+
+    async def on_server(self, statement: str) -> None:
+        """Run a statement outside of any measured database."""
+        connection = await asyncpg.connect(self.url("postgres"))
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    async def drop(self, url: str) -> None:
+        """Remove a database, and write out what is left of it, so that the next measure starts clean."""
+        await self.on_server(f"DROP DATABASE {urlsplit(url).path[1:]} WITH (FORCE)")
+        await self.on_server("CHECKPOINT")
+
+    async def conditions(self) -> dict[str, Any]:
+        """Version and durability, read from the server. Raises AssertionError when a commit is not durable."""
+        connection = await asyncpg.connect(self.url("postgres"))
+        try:
+            durable = {name: await connection.fetchval(f"SHOW {name}") for name in DURABILITY}
+            assert set(durable.values()) == {"on"}, durable
+            return {"postgresql": await connection.fetchval("SHOW server_version"), **durable}
+        finally:
+            await connection.close()
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Server]:
+    """A throwaway server on this machine's disk."""
+    async with EmbeddedPostgres.temporary(settings=SETTINGS) as server:
+        yield Server(server.url("postgres"), server.bin_dir)
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A connection with its owner's rights."""
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
