@@ -46,7 +46,7 @@ STRIPE_PATHS = (
     ("POST", "/emails"),
 )
 
-_SETTLES_S = 0.7
+_GATHERS_S, _SETTLES_S = 1.5, 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,24 +225,30 @@ class Monkey:
         index = rng.randint(1, WORKERS)
         name = f"{Service.WORKER}-{index}"
         stripe = self._network.proxies[f"{name} stripe"]
-        async with self._alone(name, f"{name} stripe", "bed") as ours, self._travel.paused():
+        async with self._alone(name, f"{name} stripe", "bed") as ours:
             if not ours:
                 return False
             stripe.hold()
             try:
-                # Long enough for what was between an answer and the next request: it is sent, and waits, too.
-                await asyncio.sleep(_SETTLES_S)
-                since = time.time()
-                with self._asleep(Service.WORKER, index):
-                    # Long enough for another worker to be at its tasks by then.
-                    await asyncio.sleep(LEASE_S + rng.uniform(0.5, 4))
-                    # What comes in while it sleeps is there when it wakes up.
-                    stripe.let_go()
-                    await asyncio.sleep(0.1)
-                self.tally.stopped.append(Stopped(name, since, time.time()))
+                # Time goes on meanwhile, so that tasks come due and gather in front of the closed door. Whatever was
+                # between an answer and the next request is sent by then, and waits, too.
+                await asyncio.sleep(_GATHERS_S)
+                async with self._travel.paused():
+                    await asyncio.sleep(_SETTLES_S)
+                    await self._sleep_through_lease(index, stripe, rng)
             finally:
                 stripe.let_go()
         return True
+
+    async def _sleep_through_lease(self, index: int, stripe: Proxy, rng: random.Random) -> None:
+        since = time.time()
+        with self._asleep(Service.WORKER, index):
+            # Long enough for another worker to be at its tasks by then.
+            await asyncio.sleep(LEASE_S + rng.uniform(0.5, 4))
+            # What comes in while it sleeps is there when it wakes up.
+            stripe.let_go()
+            await asyncio.sleep(0.1)
+        self.tally.stopped.append(Stopped(f"{Service.WORKER}-{index}", since, time.time()))
 
     def _asleep(self, service: Service, index: int) -> "_Asleep":
         return _Asleep(self._stack.process(service, index).pid)
