@@ -38,8 +38,7 @@ test-compose: .venv/dev ## the tests of the containers; skipped where no Docker 
 
 .PHONY: chaos
 chaos: .venv/dev ## crash tests: kills, stops and cuts (CHAOS_SECONDS=180, SEED=n; QUICK=1; MUTANTS=1: broken builds)
-	@$(if $(QUICK),CHAOS_SECONDS=$(or $(CHAOS_SECONDS),25) SEED=$(or $(SEED),1)) \
-	  $(BIN)/python -m tests.chaos $(if $(MUTANTS),--mutants) $(CHAOS)
+	@$(BIN)/python -m tests.chaos $(if $(QUICK),--seconds 20 --merchants 3) $(if $(MUTANTS),--mutants) $(CHAOS)
 
 .PHONY: check
 check: .venv/dev ## format, lint, types, architecture, migrations

@@ -62,7 +62,7 @@ class Bell:
                     try:
                         await asyncio.wait_for(gone.wait(), _PROBE_SECONDS)
                     except TimeoutError:
-                        await db.execute("")  # a connection that nobody uses may be dead without knowing it
+                        await store.probe(db)  # a connection that nobody uses may be dead without knowing it
             finally:
                 self.heard = False
                 if not db.is_closed():

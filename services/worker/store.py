@@ -11,6 +11,9 @@ LOCK_RECOVERIES = "SELECT FROM recoveries WHERE id = ANY ($1::uuid[]) ORDER BY i
 
 # --- Workers that wait ------------------------------------------------------------------------------------------------
 
+# Not the empty statement: asyncpg cannot read its answer.
+PROBE = "SELECT"
+
 DECLARE_IDLE = """
 INSERT INTO idle_workers (name, until)
 VALUES ($1, clock_timestamp() + $2::interval)
@@ -209,6 +212,11 @@ async def lock_recoveries(db: Connection, recovery_ids: Sequence[UUID]) -> None:
     """Lock recoveries, by id, until the end of the transaction."""
     if recovery_ids:
         await db.execute(LOCK_RECOVERIES, recovery_ids)
+
+
+async def probe(db: Connection) -> None:
+    """Hear from the server. Raises when the connection is dead."""
+    await db.execute(PROBE)
 
 
 async def declare_idle(db: Connection, name: str, how_long: timedelta) -> None:

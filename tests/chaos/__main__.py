@@ -21,6 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seconds", type=float, default=float(os.environ.get("CHAOS_SECONDS") or 180))
     parser.add_argument("--seed", type=int, default=int(os.environ.get("SEED") or secrets.randbelow(1_000_000)))
+    parser.add_argument("--merchants", type=int, default=6, help="with 60 subscriptions each")
     parser.add_argument("--mood", choices=sorted(MOODS), default=os.environ.get("MOOD") or "everyday")
     parser.add_argument("--keep", type=Path, help="a folder that keeps the logs and the evidence")
     parser.add_argument("--report", type=Path, help="a file for what was found, as JSON")
@@ -34,7 +35,7 @@ def main() -> int:
         print(f"[{time.monotonic() - began:6.1f} s] {what}", flush=True)
 
     say(f"make chaos SEED={given.seed} CHAOS_SECONDS={given.seconds:g} MOOD={given.mood}")
-    storm = Storm(given.seed, given.seconds, MOODS[given.mood])
+    storm = Storm(given.seed, given.seconds, MOODS[given.mood], given.merchants)
     try:
         result = run_until_signal(run(storm, say, given.keep))
     except Interrupted as interrupted:

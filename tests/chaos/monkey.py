@@ -46,7 +46,7 @@ STRIPE_PATHS = (
     ("POST", "/emails"),
 )
 
-_SETTLES_S = 0.7
+_GATHERS_S, _SETTLES_S = 1.5, 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,15 @@ class Stopped:
 class Tally:
     """What the monkey did. `kills` by SIGKILL, `faults` by name, `skipped` because the victim was busy dying.
 
-    `revived`: tasks that died of it and were tried again afterwards.
+    `revived`: tasks that died of it and were tried again afterwards. `died`: processes that ended by themselves, with
+    their last words.
     """
 
     kills: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
     revived: int = 0
+    died: list[str] = field(default_factory=list)
     stopped: list[Stopped] = field(default_factory=list)
 
 
@@ -146,11 +148,20 @@ class Monkey:
     async def _kill_ingress(self, rng: random.Random) -> bool:
         return await self._kill(Service.INGRESS, 1, rng)
 
+    def note_deaths(self, *only: tuple[Service, int]) -> list[tuple[Service, int]]:
+        """Note which processes (of these, or all) have ended and nobody asked them to; they stay as they are."""
+        dead = [each for each in self._stack.ended_unasked() if not only or each in only]
+        for service, index in dead:
+            process = self._stack.process(service, index)
+            self.tally.died.append(f"{process.name} ended by itself: {process.log_tail().strip()[-300:]}")
+        return dead
+
     async def _kill(self, service: Service, index: int, rng: random.Random) -> bool:
         """Once, or again while it starts, or right when it works again."""
         async with self._alone(f"{service}-{index}") as ours:
             if not ours:
                 return False
+            self.note_deaths((service, index))
             for again in range(rng.randint(1, 3), 0, -1):
                 await self._stack.kill(service, index)
                 self.tally.kills[service] += 1
@@ -184,6 +195,7 @@ class Monkey:
             if not ours:
                 return False
             for index in range(1, WORKERS + 1):
+                self.note_deaths((Service.WORKER, index))
                 await self._stack.kill(Service.WORKER, index)
                 self.tally.kills[Service.WORKER] += 1
             # What they had sent has reached Stripe, or never will.
@@ -213,24 +225,30 @@ class Monkey:
         index = rng.randint(1, WORKERS)
         name = f"{Service.WORKER}-{index}"
         stripe = self._network.proxies[f"{name} stripe"]
-        async with self._alone(name, f"{name} stripe", "bed") as ours, self._travel.paused():
+        async with self._alone(name, f"{name} stripe", "bed") as ours:
             if not ours:
                 return False
             stripe.hold()
             try:
-                # Long enough for what was between an answer and the next request: it is sent, and waits, too.
-                await asyncio.sleep(_SETTLES_S)
-                since = time.time()
-                with self._asleep(Service.WORKER, index):
-                    # Long enough for another worker to be at its tasks by then.
-                    await asyncio.sleep(LEASE_S + rng.uniform(0.5, 4))
-                    # What comes in while it sleeps is there when it wakes up.
-                    stripe.let_go()
-                    await asyncio.sleep(0.1)
-                self.tally.stopped.append(Stopped(name, since, time.time()))
+                # Time goes on meanwhile, so that tasks come due and gather in front of the closed door. Whatever was
+                # between an answer and the next request is sent by then, and waits, too.
+                await asyncio.sleep(_GATHERS_S)
+                async with self._travel.paused():
+                    await asyncio.sleep(_SETTLES_S)
+                    await self._sleep_through_lease(index, stripe, rng)
             finally:
                 stripe.let_go()
         return True
+
+    async def _sleep_through_lease(self, index: int, stripe: Proxy, rng: random.Random) -> None:
+        since = time.time()
+        with self._asleep(Service.WORKER, index):
+            # Long enough for another worker to be at its tasks by then.
+            await asyncio.sleep(LEASE_S + rng.uniform(0.5, 4))
+            # What comes in while it sleeps is there when it wakes up.
+            stripe.let_go()
+            await asyncio.sleep(0.1)
+        self.tally.stopped.append(Stopped(f"{Service.WORKER}-{index}", since, time.time()))
 
     def _asleep(self, service: Service, index: int) -> "_Asleep":
         return _Asleep(self._stack.process(service, index).pid)

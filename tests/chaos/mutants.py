@@ -51,7 +51,7 @@ class Mutant:
     missing: str
     mood: str
     edits: tuple[Edit, ...]
-    seconds: float = 20.0
+    seconds: float = 25.0
 
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -188,29 +188,6 @@ MUTANTS: tuple[Mutant, ...] = (
                 "    if remote:\n",
             ),
         ),
-    ),
-    Mutant(
-        "settlement_without_lock",
-        "a recovery is read, settled and stopped without its row being locked",
-        "everyday",
-        (
-            Edit(
-                "services/worker/dunning/store.py",
-                "WHERE r.id = $1 AND r.merchant_id = $2\nFOR UPDATE OF r\n",
-                "WHERE r.id = $1 AND r.merchant_id = $2\n",
-            ),
-            Edit(
-                "services/worker/store.py",
-                "SELECT FROM recoveries WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE",
-                "SELECT FROM recoveries WHERE id = ANY ($1::uuid[]) ORDER BY id",
-            ),
-            Edit(
-                "shared/recoveries.py",
-                "FROM recoveries\nWHERE id = $1\nFOR UPDATE\n",
-                "FROM recoveries\nWHERE id = $1\n",
-            ),
-        ),
-        seconds=40.0,
     ),
 )
 

@@ -19,7 +19,7 @@ from services.demo.connect import connect_all
 from services.demo.travel import Pace, Stuck
 from services.demo.travel import Travel as CalmTravel
 from services.ingress.routing import ROUTES
-from services.local import LocalStackError, Service
+from services.local import LocalStackError, ProcessFailed, Service
 from shared.api_keys import Scope
 from shared.database import Database
 from simulator.client import SimulatorClient
@@ -122,11 +122,15 @@ async def run(storm: Storm, say: Callable[[str], None] = _silent, keep: Path | N
             say(f"{days:.1f} days went by; {monkey.tally.kills.total()} kills; now everything heals")
             network.heal()
             await simulator.clear_faults()
-            problems: dict[str, list[str]] = {}
+            for service, index in monkey.note_deaths():
+                await stack.start(service, index)
+            problems: dict[str, list[str]] = {"processes": monkey.tally.died}
             try:
                 await _quiet(storm, stack, simulator, database, travel.now, monkey.tally)
             except Stuck as stuck:
                 problems["quiet"] = [str(stuck)]
+            except ProcessFailed as failed:
+                problems["processes"].append(str(failed))
             evidence = await collect(simulator, database, network.sent, monkey.tally.stopped)
             if keep is not None:
                 (keep / "evidence.json").write_bytes(orjson.dumps(evidence, default=str))

@@ -14,7 +14,7 @@ from tests.chaos.proxy import HOST, Proxy
 
 WORKERS = 3
 LEASE_S = 2.0
-STRIPE_TIMEOUT_S = 8.0
+STRIPE_TIMEOUT_S = 10.0
 """Longer than the lease, as it should not be: a worker that slept through its lease still gets its answers then, and
 nothing but its own look at the lease keeps it from going on."""
 CLIENT = "chaos.client"
