@@ -16,6 +16,7 @@ import orjson
 
 from services.auth import keys
 from services.demo.connect import connect_all
+from services.demo.local_target import LocalTarget
 from services.demo.travel import Pace, Stuck
 from services.demo.travel import Travel as CalmTravel
 from services.ingress.routing import ROUTES
@@ -166,7 +167,7 @@ async def _set(
         backoff_limit=1.0,
         timeout=8.0,
     )
-    await connect_all(stack.url(Service.AUTH), storm.merchants, lambda: None)
+    await connect_all(LocalTarget(stack), storm.merchants, lambda: None)
 
 
 async def _quiet(
@@ -177,7 +178,7 @@ async def _quiet(
     Raises Stuck.
     """
     pace = Pace(shortest=timedelta(hours=1), longest=timedelta(hours=6), patience_s=storm.patience_s)
-    calm = CalmTravel(stack, simulator, database, pace)
+    calm = CalmTravel(LocalTarget(stack), simulator, database, pace)
     await calm.begin(now)
     await calm.settle()
     await _revive(stack, database, tally)
