@@ -109,14 +109,16 @@ async def _claim_p99(server: Server, rows: int) -> float:
                     )
         await db.execute("VACUUM (ANALYZE) scheduled_tasks", timeout=1800)
         await db.execute("CHECKPOINT", timeout=600)
-    lanes, took = Lanes(), list[float]()
+    lanes, took, found = Lanes(), list[float](), 0
     async with Database.open(url, Role.WORKER, size=1) as database, database.statement() as claiming:
-        for _ in range(min(300, 2 * step // 10)):
+        for _ in range(min(300, step // 10)):
             started = time.perf_counter()
             claimed = await tasks.claim(claiming, "bench", 10, LEASE, lanes)
             took.append((time.perf_counter() - started) * 1000)
-            assert 1 <= len(claimed) <= 10, len(claimed)
+            assert len(claimed) <= 10, len(claimed)  # a claim may find its lanes empty, and look into others next
+            found += len(claimed)
             assert len(await tasks.complete_many(claiming, claimed)) == len(claimed)
+    assert found >= len(took), (found, len(took))
     await server.drop(url)
     return quantile(took[5:], 0.99)
 
