@@ -7,7 +7,7 @@ database.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -136,13 +136,16 @@ class Database:
             raise DatabaseAway(f"no connection to the database: {type(error).__name__}") from error
         try:
             yield connection
-        except AWAY as error:
-            # An InterfaceError on a connection that lives is a mistake of ours (wrong arguments, say), not an outage.
-            if isinstance(error, asyncpg.InterfaceError) and not _gone(connection):
+        except (*AWAY, asyncpg.InternalClientError) as error:
+            # On a connection that lives these two are a mistake of ours (wrong arguments, say), not an outage; a server
+            # that ends while an answer is being read leaves the driver in such a state.
+            if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError) and not _gone(connection):
                 raise
             raise DatabaseAway(f"the database went away: {type(error).__name__}") from error
         finally:
-            await self._pool.release(connection, timeout=5)
+            # What was done is done by now; a connection that cannot be handed back the pool ends by itself.
+            with suppress(*AWAY, asyncpg.InternalClientError):
+                await self._pool.release(connection, timeout=5)
 
     async def schema_revision(self) -> str | None:
         """The revision that the database is at; None before the first migration."""
