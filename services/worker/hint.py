@@ -64,10 +64,9 @@ class Bell:
                     except TimeoutError:
                         await store.probe(db)  # a connection that nobody uses may be dead without knowing it
             finally:
+                # Ended and not handed back: an UNLISTEN on a connection that is breaking waits for nothing.
                 self.heard = False
-                if not db.is_closed():
-                    db.remove_termination_listener(ended)
-                    await db.remove_listener(CHANNEL, ring)
+                db.terminate()
 
     async def wait(self) -> bool:
         """Declare this worker idle where it is not; whether that was news: then work may have come before it."""
