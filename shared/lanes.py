@@ -86,6 +86,8 @@ class Lanes:
         # A full claim ended before it came to the lanes behind the last one that gave something.
         seen = max((place for place, lane in enumerate(asked.numbers) if lane in counts), default=-1)
         visited = asked.numbers[: seen + 1] if full else asked.numbers
+        if len(visited) < len(asked.numbers):
+            self._all_at = 0.0  # the lanes that it did not come to are next, whatever the time
         looked_into = set(visited)
         self._busy = [lane for lane in self._busy if lane not in looked_into] + [
             lane for lane in visited if lane in counts
