@@ -7,6 +7,7 @@ Stripe's advice and the networks' codes say can only make a soft one hard, or na
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from services.worker.recovery.model import Decline
 from services.worker.recovery.networks import network_code
@@ -208,6 +209,8 @@ class Classified:
     unknown: bool = False
 
 
+# Called for every attempt at every look; there are few different declines.
+@lru_cache(maxsize=4096)
 def classify(decline: Decline) -> Classified:
     """What `decline` means, from Stripe's code and whatever the advice and the network add to it."""
     code = decline.decline_code or decline.code
