@@ -124,7 +124,7 @@ async def test_without_a_key_an_email_is_printed_without_its_address(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sender = make_email_sender(worker_settings("http://127.0.0.1:9", resend_api_key=None), None)  # type: ignore[arg-type]  # no session: it sends nothing
-    outside = Outside(world.outside.stripe, sender)
+    outside = Outside(world.outside.stripe, sender, world.outside.permission)
     failed = await world.fail(decline="lost_card")
     engine = Engine("printing", world.database, discover(), outside, PACE)
     for _ in range(3):

@@ -18,7 +18,7 @@ from services.worker.remote import Outside, Remote
 from shared.database import Connection, Database
 
 HANDLERS = discover()
-TYPES = {"dunning_retry", "notify_action_required", "report_usage", "send_weekly_digest"}
+TYPES = {"dunning_retry", "end_dunning", "notify_action_required", "report_usage", "send_weekly_digest"}
 # What `perform` may use of the worker: none of these modules imports the database.
 PERFORMERS = (
     "dunning/collect.py",
