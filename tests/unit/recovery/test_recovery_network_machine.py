@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -231,3 +232,16 @@ def test_the_second_reading_finds_what_is_broken() -> None:
             for n, at in enumerate(hours)
         ]
         assert broken_rules(card, due, tried, hours[-1] + timedelta(hours=1))
+
+
+@pytest.mark.parametrize("advised", WAITS)
+def test_every_wait_that_is_advised_is_kept(advised: str) -> None:
+    """Edges that chance seldom meets, played by hand in the same machine."""
+    months = Months()
+    months.opened("mastercard", "US")
+    months.stripe_tries_by_itself("do_not_honor", advised)
+    months.it_is_almost_as_long_as_was_advised()
+    assert (months.broken, len(months.attempts)) == ([], 2)
+    months.we_hurry_and_the_bank_stays_vague(3, "do_not_honor")
+    assert len(months.attempts) > 2, "and after that it goes on"
+    assert months.broken == []
