@@ -9,7 +9,19 @@ import asyncpg
 
 from services.worker.dunning.dossier import Dossier, KnownAttempt, Story, Told
 from services.worker.invoices import SeenCharge
-from services.worker.recovery import AttemptResult, Card, Decline, Origin, PastAttempt, Policy
+from services.worker.recovery import (
+    BY_THE_RULES,
+    AttemptResult,
+    Card,
+    Decline,
+    Origin,
+    PastAttempt,
+    Policy,
+    Timing,
+    classify,
+)
+from services.worker.recovery.estimator import Estimator, Observed
+from services.worker.recovery.timezones import zone_of
 from services.worker.store import find_merchant
 from shared.database import Connection
 from shared.money import Money
@@ -54,6 +66,26 @@ WHERE merchant_id = $1
     AND card_fingerprint = ANY($2)
     AND recovery_id <> $3
     AND started_at > citadel_now() - interval '40 days'
+"""
+
+# What the merchant's own retries teach: how each ended, and after which decline it was made. Newest first, bounded.
+READ_RETRIES = """
+SELECT a.started_at, a.result = 'succeeded' AS succeeded, a.card_country,
+    p.error_code, p.decline_code, p.advice_code, p.network_decline_code, p.network_advice_code
+FROM (
+    SELECT recovery_id, started_at, result, card_country
+    FROM attempts
+    WHERE merchant_id = $1 AND origin = 'citadel' AND result IN ('succeeded', 'declined')
+    ORDER BY started_at DESC
+    LIMIT 2000
+) AS a
+CROSS JOIN LATERAL (
+    SELECT error_code, decline_code, advice_code, network_decline_code, network_advice_code
+    FROM attempts
+    WHERE recovery_id = a.recovery_id AND started_at < a.started_at AND result = 'declined'
+    ORDER BY started_at DESC
+    LIMIT 1
+) AS p
 """
 
 READ_STORY = """
@@ -140,6 +172,7 @@ async def open_dossier(
     elsewhere: Sequence[asyncpg.Record] = []
     if fingerprints:
         elsewhere = await db.fetch(READ_SAME_CARD_ELSEWHERE, merchant_id, fingerprints, recovery_id)
+    pinned = Policy.model_validate(row["policy"])
     return Dossier(
         recovery_id=recovery_id,
         merchant_id=merchant_id,
@@ -153,14 +186,29 @@ async def open_dossier(
         due=Money(row["amount_due"], row["currency"]),
         opened_at=row["opened_at"],
         next_attempt_at=row["next_attempt_at"],
-        pinned=Policy.model_validate(row["policy"]),
+        pinned=pinned,
         cards=tuple(fingerprints),
         next_backup=row["next_backup"],
         attempts=tuple(attempts),
         elsewhere=tuple(_attempt(each).past for each in elsewhere),
         story=Story(tuple(_told(each) for each in await db.fetch(READ_STORY, recovery_id))),
         now=row["now"],
+        timing=await _timing(db, merchant_id) if pinned.timing == "learned" else BY_THE_RULES,
     )
+
+
+async def _timing(db: Connection, merchant_id: str) -> Timing:
+    """What the merchant's last retries teach about good times."""
+    rows = await db.fetch(READ_RETRIES, merchant_id)
+    observed = (
+        Observed(
+            classify(_decline(row)).cause,
+            row["started_at"].astimezone(zone_of(row["card_country"])),
+            row["succeeded"],
+        )
+        for row in rows
+    )
+    return Estimator.learn(observed)
 
 
 async def holds(db: Connection, task: Task) -> bool:
@@ -291,13 +339,7 @@ async def cancel_pending(db: Connection, unique_key: str, why: str) -> bool:
 
 def _attempt(row: asyncpg.Record) -> KnownAttempt:
     result = AttemptResult(row["result"])
-    said = Decline(
-        row["error_code"],
-        row["decline_code"],
-        row["advice_code"],
-        row["network_decline_code"],
-        row["network_advice_code"],
-    )
+    said = _decline(row)
     past = PastAttempt(
         number=row["number"],
         origin=Origin(row["origin"]),
@@ -309,6 +351,16 @@ def _attempt(row: asyncpg.Record) -> KnownAttempt:
         decline=said if result is AttemptResult.DECLINED else None,
     )
     return KnownAttempt(row["id"], row["idempotency_key"], past, row["charge_id"], row["payment_intent_id"])
+
+
+def _decline(row: asyncpg.Record) -> Decline:
+    return Decline(
+        row["error_code"],
+        row["decline_code"],
+        row["advice_code"],
+        row["network_decline_code"],
+        row["network_advice_code"],
+    )
 
 
 def _told(row: asyncpg.Record) -> Told:

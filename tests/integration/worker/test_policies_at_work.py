@@ -170,3 +170,13 @@ async def test_a_stop_between_the_claim_and_the_call_is_seen_right_before_the_ca
     row = await failed.recovery()
     assert (row["state"], row["end_reason"]) == ("stopped", "refunded")
     assert [each["result"] for each in await failed.ours()] == ["abandoned"]
+
+
+async def test_learned_timing_reads_the_merchants_own_retries(world: World) -> None:
+    """Little data keeps the schedule's own time, and a run that learns ends as any other."""
+    await world.policy(timing="learned", message_days=[])
+    for _ in range(2):
+        failed = await world.fail(decline="do_not_honor", clears_after=2)
+        assert (await failed.finish())["state"] == "recovered"
+    decided = await failed.story("decided")
+    assert decided[0]["detail"]["reason"]["inputs"]["timing"] == "learned"
