@@ -28,7 +28,7 @@ def _known_zone(name: str) -> str:
 Hours = Annotated[int, Field(ge=1, le=60 * 24)]
 Hour = Annotated[int, Field(ge=0, le=23)]
 Day = Annotated[int, Field(ge=0, le=60)]
-Days = Annotated[tuple[Day, ...], Field(max_length=20)]
+Days = Annotated[tuple[Day, ...], Field(max_length=61)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 StripeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
