@@ -53,7 +53,7 @@ class Account:
 
     `objects` holds resources by kind and id, oldest first; `payments` the invoice payments of an
     invoice; `methods` the payment methods of a customer; `retries` the days between Stripe's own
-    attempts, none by default.
+    attempts, none by default; `portal` whether the merchant has switched the billing portal on.
     """
 
     id: str
@@ -61,6 +61,7 @@ class Account:
     currency: str
     connected: bool = False
     retries: tuple[int, ...] = ()
+    portal: bool = True
     objects: defaultdict[str, dict[str, Json]] = field(default_factory=lambda: defaultdict(dict))
     payments: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     methods: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))

@@ -20,6 +20,7 @@ from shared.stripe_clients import API_VERSION
 from shared.tasks import NewTask
 from tests.integration.worker.conftest import World
 
+BRAND, CARD_PAGE = "GET /v1/account", "POST /v1/billing_portal/sessions"
 READ = "GET /v1/invoices/:id"
 CHARGES = "GET /v1/charges"
 PAY = "POST /v1/invoices/:id/pay"
@@ -84,12 +85,12 @@ async def _digests(world: World) -> None:
 
 Drive = Callable[[World], Awaitable[None]]
 ROADS: dict[str, tuple[Drive, set[str]]] = {
-    "dunning_retry": (_recovers, {READ, CHARGES, PAY}),
-    "dunning_retry, settled by reading": (_settles_by_reading, {READ, CHARGES, PAY, EVENTS}),
-    "dunning_retry, stopped after a crash": (_spends_a_key, {READ, CHARGES, SPEND}),
-    "notify_action_required": (_writes, {READ, CHARGES}),
+    "dunning_retry": (_recovers, {READ, CHARGES, PAY, BRAND}),
+    "dunning_retry, settled by reading": (_settles_by_reading, {READ, CHARGES, PAY, EVENTS, BRAND}),
+    "dunning_retry, stopped after a crash": (_spends_a_key, {READ, CHARGES, SPEND, BRAND}),
+    "notify_action_required": (_writes, {READ, CHARGES, BRAND, CARD_PAGE}),
     "report_usage": (_reports, {"POST /v1/billing/meter_events"}),
-    "send_weekly_digest": (_digests, {READ, CHARGES, PAY, "GET /v1/account"}),
+    "send_weekly_digest": (_digests, {READ, CHARGES, PAY, BRAND}),
 }
 
 

@@ -171,7 +171,7 @@ async def test_the_digest_tells_the_week_by_currency_and_comes_again(world: Worl
     email = (await world.control.outbox())[-1]["message"]
     account = next(each for each in await world.control.accounts() if each["id"] == world.account)
     assert email["to"] == [world.simulation.world.accounts[account["id"]].resource["email"]]
-    assert "$42.00 recovered, from 1 payments" in email["text"]
+    assert "$42.00 recovered, from 1 payment\n" in email["text"]
     (ahead,) = await _digests(world, "pending")
     (done,) = await _digests(world, "succeeded")
     assert ahead["run_at"] - done["run_at"] == timedelta(days=7)
