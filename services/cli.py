@@ -23,6 +23,7 @@ from rich.table import Table
 from services.local.interruption import Interrupted, run
 from services.local.preflight import SettingsMissing
 from services.local.process import LocalStackError
+from services.worker.messages.command import emails_app
 from shared.api_keys import Scope
 from shared.database import AWAY, Database, DatabaseAway, Role
 from shared.embedded_postgres import EmbeddedPostgresError
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="API keys, and the keys that tokens are encrypted under.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.add_typer(emails_app, name="emails")
 
 DataDir = Annotated[Path, typer.Option(help="Folder of the embedded PostgreSQL and of the logs.")]
 
