@@ -61,6 +61,13 @@ async def _writes(world: World) -> None:
     await world.work()
 
 
+async def _thanks(world: World) -> None:
+    failed = await world.fail(decline="do_not_honor", clears_after=1)
+    await failed.finish()
+    await world.pass_time(days=2)
+    await world.work()
+
+
 async def _reports(world: World) -> None:
     payload = {
         "usage_id": "3f6c1de2-27a3-4a44-9d52-0f3f6a3f9b11",
@@ -89,6 +96,7 @@ ROADS: dict[str, tuple[Drive, set[str]]] = {
     "dunning_retry, settled by reading": (_settles_by_reading, {READ, CHARGES, PAY, EVENTS, BRAND}),
     "dunning_retry, stopped after a crash": (_spends_a_key, {READ, CHARGES, SPEND, BRAND}),
     "notify_action_required": (_writes, {READ, CHARGES, BRAND, CARD_PAGE}),
+    "thank_customer": (_thanks, {READ, CHARGES, PAY, BRAND}),
     "report_usage": (_reports, {"POST /v1/billing/meter_events"}),
     "send_weekly_digest": (_digests, {READ, CHARGES, PAY, BRAND}),
 }

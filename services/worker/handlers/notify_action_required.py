@@ -7,24 +7,19 @@ the language and the merchant's brand come from Stripe with that reading and are
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
 
-import stripe
-
-from services.worker import stripe_calls
 from services.worker.backoff import RetryPolicy
 from services.worker.dunning import messages, store
 from services.worker.dunning.dossier import Dossier
-from services.worker.email import Sent
-from services.worker.errors import BadPayload, MerchantUnreachable, Refused
+from services.worker.errors import BadPayload
 from services.worker.handler import Handler, Job, Payload, handles
-from services.worker.messages.campaign import STEPS, Link, Message, free_from, message_for
-from services.worker.messages.cards import card_page
-from services.worker.messages.sending import Draft, Unsent, compose, readiness
-from services.worker.messages.store import Silence, silenced
+from services.worker.messages.campaign import Message, free_from, message_for
+from services.worker.messages.delivery import NOT_SENT, Delivered, Due, NotSent, deliver
+from services.worker.messages.sending import Draft
+from services.worker.messages.silence import TOLD, Silence
+from services.worker.messages.store import silenced
 from services.worker.recovery import Decline, DeclineCause, MessageKind, SentMessage, classify, next_message
 from services.worker.remote import Remote
-from services.worker.stripe_calls import stripe_errors
 from shared import recoveries, tasks
 from shared.database import Connection
 from shared.money import Money
@@ -59,13 +54,10 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """The message that is due, and what the brain calls it. `until` is the end of the recovery."""
+    """The message that is due, and what the brain calls it."""
 
-    account: str
-    invoice_id: str
     kind: MessageKind
-    draft: Draft
-    until: datetime
+    due: Due
 
 
 Plan = Nothing | Silence | Write
@@ -76,32 +68,10 @@ class Messaged:
     """The message went out (or was printed)."""
 
     kind: MessageKind
-    message: Message
-    sent: Sent
-
-
-@dataclass(frozen=True, slots=True)
-class NotSent:
-    """The message was not sent; `look` when the recovery has to be evaluated at once, for the truth has changed."""
-
-    rule: Unsent | Literal["merchant_unreachable", "invoice_missing", "address_refused"]
-    look: bool = False
+    delivered: Delivered
 
 
 Outcome = Nothing | Silence | Messaged | NotSent
-
-NOT_SENT = {
-    "not_open": "No message: the invoice is not open any more.",
-    "not_paid": "No message: the invoice is not paid.",
-    "no_address": "No message: Stripe has no email address for the customer.",
-    "no_page": "No message: the invoice has no page to pay on.",
-    "merchant_unreachable": "No message: the merchant's account cannot be reached any more.",
-    "invoice_missing": "No message: Stripe does not know the invoice.",
-    "address_refused": "No message: the email service does not take the address.",
-    Silence.OPTED_OUT: "No messages: the customer has unsubscribed.",
-    Silence.COMPLAINED: "No messages: the customer marked one as spam.",
-    Silence.BOUNCED: "No messages: the customer's mailbox does not exist.",
-}
 
 
 def because(decline: Decline | None) -> str | None:
@@ -140,11 +110,8 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
         """Read the invoice and the brand; write to the customer if the invoice is still open."""
         if not isinstance(plan, Write):
             return plan
-        client = remote.stripe.for_merchant(plan.account)
-        try:
-            return await _write(client, remote, plan)
-        except MerchantUnreachable:
-            return NotSent("merchant_unreachable", look=True)
+        result = await deliver(remote, plan.due)
+        return Messaged(plan.kind, result) if isinstance(result, Delivered) else result
 
     async def commit(self, db: Connection, task: Job[NotifyPayload], outcome: Outcome) -> None:
         """Tell it in the timeline, count it, and queue the next one; after an end nothing is queued."""
@@ -160,7 +127,7 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
                 return
             case Silence():
                 if all((row.kind, row.rule) != ("not_messaged", outcome) for row in dossier.story.rows):
-                    await recoveries.record(db, dossier.recovery_id, Entry("not_messaged", outcome, NOT_SENT[outcome]))
+                    await recoveries.record(db, dossier.recovery_id, Entry("not_messaged", outcome, TOLD[outcome]))
                 return
             case NotSent(rule, look):
                 await recoveries.record(db, dossier.recovery_id, Entry("not_messaged", rule, NOT_SENT[rule]))
@@ -205,35 +172,7 @@ def _plan(dossier: Dossier, account: str, customer_id: str, task_id: str) -> Not
         end_action=dossier.policy.end_action,
         failed_method=dossier.attempts[-1].past.payment_method_id if dossier.attempts else None,
     )
-    return Write(account, dossier.invoice_id, kind, draft, until)
-
-
-async def _write(client: stripe.StripeClient, remote: Remote, plan: Write) -> Messaged | NotSent:
-    draft = plan.draft
-    try:
-        invoice = await stripe_calls.retrieve_invoice(client, plan.invoice_id)
-    except Refused as refused:
-        if refused.status == 404:
-            return NotSent("invoice_missing", look=True)
-        raise
-    unready = readiness(draft, invoice)
-    if unready is not None:
-        return NotSent(unready, look=unready == "not_open")
-    with stripe_errors():
-        account = (await client.v1.accounts.retrieve_current_async()).to_dict()
-    page = None
-    if STEPS[draft.message].link is Link.CARD:
-        page = await card_page(client, draft.reader.customer_id, f"card_page:{draft.task_id}", plan.until, remote.lease)
-    email = compose(draft, invoice, account, page, remote.email.unsubscribe_page(draft.reader))
-    if isinstance(email, str):
-        return NotSent(email)
-    remote.lease.check()
-    try:
-        return Messaged(plan.kind, draft.message, await remote.email.send(email))
-    except Refused as refused:
-        if refused.status == 422:
-            return NotSent("address_refused")
-        raise
+    return Write(kind, Due(account, dossier.invoice_id, draft, until))
 
 
 def _due(dossier: Dossier, kind: MessageKind) -> datetime | None:
@@ -241,10 +180,10 @@ def _due(dossier: Dossier, kind: MessageKind) -> datetime | None:
 
 
 async def _told(db: Connection, dossier: Dossier, messaged: Messaged) -> None:
-    number, sent = len(dossier.story.sent) + 1, messaged.sent
+    number, sent = len(dossier.story.sent) + 1, messaged.delivered.sent
     detail = {
         "kind": messaged.kind,
-        "message": messaged.message,
+        "message": messaged.delivered.message,
         "number": number,
         "email_id": sent.provider_id,
     }
@@ -252,7 +191,7 @@ async def _told(db: Connection, dossier: Dossier, messaged: Messaged) -> None:
         entry = Entry("printed", "message_due", "A message was printed: there is no key for the email service.", detail)
         await recoveries.record(db, dossier.recovery_id, entry)
         return
-    entry = Entry("messaged", "message_due", _MESSAGED[messaged.message], detail)
+    entry = Entry("messaged", "message_due", _MESSAGED[messaged.delivered.message], detail)
     await recoveries.record(db, dossier.recovery_id, entry)
     one = Money(1, dossier.due.currency)
     await recoveries.book(db, dossier.merchant_id, "message", one, dossier.recovery_id)

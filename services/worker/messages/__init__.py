@@ -3,7 +3,8 @@
     campaign.py   the messages there are, and which of them is due      brand.py    a merchant's name and colour
     language.py   languages, and how dates and amounts are written      letters.py  an email of facts, texts and layout
     sending.py    an invoice as Stripe writes it → one email            cards.py    the page on which a card is changed
-    store.py      customers who are not written to                      preview.py  all of it to look at
+    delivery.py   a message that is due → the email service             silence.py  why a customer is not written to
+    store.py      its SQL                                               preview.py  all of it to look at
 
 The texts are in `services/worker/templates/texts`, one file per language; the layout beside them, in MJML.
 """

@@ -1,17 +1,7 @@
 """The SQL of messages; what was sent is told by a recovery's timeline."""
 
-from enum import StrEnum
-
+from services.worker.messages.silence import Silence
 from shared.database import Connection
-
-
-class Silence(StrEnum):
-    """Why a customer is not written to; `silenced_customers.reason`."""
-
-    OPTED_OUT = "opted_out"
-    COMPLAINED = "complained"
-    BOUNCED = "bounced"
-
 
 # The customer's own word comes first.
 SILENCED = """

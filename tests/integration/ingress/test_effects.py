@@ -50,7 +50,7 @@ async def test_a_payment_after_our_message_is_recovered_by_the_message(world: Wo
     await world.happen("invoice.payment_succeeded", PAID)
     recovery = await world.recovery()
     assert (recovery["state"], recovery["recovered_by"], recovery["amount_recovered"]) == ("recovered", "message", 2000)
-    assert await world.tasks() == [("dunning_retry", "canceled", False)]
+    assert await world.tasks() == [("dunning_retry", "canceled", False), ("thank_customer", "pending", True)]
     assert tuple((await world.rows(TOTALS))[0]) == (2000, 0, 0)
 
 

@@ -18,7 +18,7 @@ from services.worker.remote import Outside, Remote
 from shared.database import Connection, Database
 
 HANDLERS = discover()
-TYPES = {"dunning_retry", "notify_action_required", "report_usage", "send_weekly_digest"}
+TYPES = {"dunning_retry", "notify_action_required", "report_usage", "send_weekly_digest", "thank_customer"}
 # What `perform` may use of the worker: none of these modules imports the database.
 PERFORMERS = (
     "dunning/collect.py",
@@ -29,9 +29,11 @@ PERFORMERS = (
     "messages/brand.py",
     "messages/campaign.py",
     "messages/cards.py",
+    "messages/delivery.py",
     "messages/language.py",
     "messages/letters.py",
     "messages/sending.py",
+    "messages/silence.py",
     "amounts.py",
     "remote.py",
     "lease.py",
