@@ -68,6 +68,16 @@ async def _thanks(world: World) -> None:
     await world.work()
 
 
+async def _warns(world: World) -> None:
+    made = await world.control.add_customer(world.account, card={"exp_month": 9, "exp_year": 2026})
+    customer = made["customer"]["id"]
+    subscription = await world.control.add_subscription(world.account, customer, renews_in=30 * 86_400)
+    payload = {"customer_id": customer, "subscription_id": subscription["id"]}
+    async with world.database.transaction() as db:
+        await tasks.enqueue(db, NewTask(world.merchant_id, "warn_card_expiring", payload))
+    await world.work()
+
+
 async def _reports(world: World) -> None:
     payload = {
         "usage_id": "3f6c1de2-27a3-4a44-9d52-0f3f6a3f9b11",
@@ -97,6 +107,7 @@ ROADS: dict[str, tuple[Drive, set[str]]] = {
     "dunning_retry, stopped after a crash": (_spends_a_key, {READ, CHARGES, SPEND, BRAND}),
     "notify_action_required": (_writes, {READ, CHARGES, BRAND, CARD_PAGE}),
     "thank_customer": (_thanks, {READ, CHARGES, PAY, BRAND}),
+    "warn_card_expiring": (_warns, {"GET /v1/subscriptions/:id", BRAND, CARD_PAGE}),
     "report_usage": (_reports, {"POST /v1/billing/meter_events"}),
     "send_weekly_digest": (_digests, {READ, CHARGES, PAY, BRAND}),
 }

@@ -31,8 +31,9 @@ _SPACES = re.compile(r"[ \t\r\n]+")
 class Facts:
     """What a message to a customer may say, already in its reader's language; None for what is not known.
 
-    `because` is a name of the texts' `because`. `retry_on`, `deadline` and `paid_on` are days, `expires` is a month;
-    `end_action` is the policy's. `link` is where the button leads, `invoice_link` the second way to pay.
+    `because` is a name of the texts' `because`. `retry_on`, `deadline` and `paid_on` are days; `expires` is a month
+    (`expired`: one that is over); `end_action` is the policy's. `link` is where the button leads, `invoice_link` the
+    second way to pay.
     """
 
     amount: str | None = None
@@ -42,6 +43,7 @@ class Facts:
     end_action: str | None = None
     card: str | None = None
     expires: str | None = None
+    expired: bool = False
     paid_on: str | None = None
     link: str | None = None
     invoice_link: str | None = None

@@ -111,25 +111,39 @@ def compose(
         return "no_page"
     facts = _facts(draft, reading, invoice, language, link, page if link == card_page else None)
     letter = write(draft.message, language, brand, facts, unsubscribe)
-    return envelope(draft, addressee.address, brand, again(letter, language) if draft.again else letter, unsubscribe)
+    return envelope(
+        draft.message,
+        draft.reader,
+        draft.task_id,
+        addressee.address,
+        brand,
+        again(letter, language) if draft.again else letter,
+        unsubscribe,
+        draft.recovery_id,
+    )
 
 
-def envelope(draft: Draft, address: str, brand: Brand, letter: Letter, unsubscribe: str | None) -> Email:
-    """A letter on its way: to whom, from whom, under which names it is found again."""
+def envelope(
+    message: Message,
+    reader: Reader,
+    task_id: str,
+    address: str,
+    brand: Brand,
+    letter: Letter,
+    unsubscribe: str | None,
+    recovery_id: str | None = None,
+) -> Email:
+    """A letter on its way: to whom, from whom, and by which ids it is found again."""
+    tags = {"message": task_id, "merchant": reader.merchant_id, "customer": reader.customer_id}
     return Email(
-        kind=draft.message,
+        kind=message,
         to=address,
         subject=letter.subject,
         text=letter.text,
         html=letter.html,
-        key=f"email:{draft.task_id}",
-        entity_ref=draft.task_id,
-        tags={
-            "message": draft.task_id,
-            "recovery": draft.recovery_id,
-            "merchant": draft.reader.merchant_id,
-            "customer": draft.reader.customer_id,
-        },
+        key=f"email:{task_id}",
+        entity_ref=task_id,
+        tags=tags if recovery_id is None else {**tags, "recovery": recovery_id},
         sender_name=brand.name,
         reply_to=brand.reply_to,
         unsubscribe=unsubscribe,

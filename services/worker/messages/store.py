@@ -17,3 +17,29 @@ async def silenced(db: Connection, merchant_id: str, customer_id: str) -> Silenc
     """Why this customer of a merchant is not written to; None for one who is."""
     reason: str | None = await db.fetchval(SILENCED, merchant_id, customer_id)
     return None if reason is None else Silence(reason)
+
+
+CARDS_TOLD_OF = """
+SELECT payment_method_id, exp_year, exp_month
+FROM card_warnings
+WHERE merchant_id = $1 AND customer_id = $2
+"""
+
+NOTE_CARD_TOLD_OF = """
+INSERT INTO card_warnings (merchant_id, customer_id, payment_method_id, exp_year, exp_month)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT DO NOTHING
+"""
+
+
+async def cards_told_of(db: Connection, merchant_id: str, customer_id: str) -> list[tuple[str, int, int]]:
+    """(payment method, year, month) of each card whose end this customer was told of."""
+    rows = await db.fetch(CARDS_TOLD_OF, merchant_id, customer_id)
+    return [(row["payment_method_id"], row["exp_year"], row["exp_month"]) for row in rows]
+
+
+async def note_card_told_of(
+    db: Connection, merchant_id: str, customer_id: str, payment_method_id: str, year: int, month: int
+) -> None:
+    """Note that a customer was told when a card ends."""
+    await db.execute(NOTE_CARD_TOLD_OF, merchant_id, customer_id, payment_method_id, year, month)

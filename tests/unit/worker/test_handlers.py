@@ -18,7 +18,14 @@ from services.worker.remote import Outside, Remote
 from shared.database import Connection, Database
 
 HANDLERS = discover()
-TYPES = {"dunning_retry", "notify_action_required", "report_usage", "send_weekly_digest", "thank_customer"}
+TYPES = {
+    "dunning_retry",
+    "notify_action_required",
+    "report_usage",
+    "send_weekly_digest",
+    "thank_customer",
+    "warn_card_expiring",
+}
 # What `perform` may use of the worker: none of these modules imports the database.
 PERFORMERS = (
     "dunning/collect.py",
@@ -30,6 +37,7 @@ PERFORMERS = (
     "messages/campaign.py",
     "messages/cards.py",
     "messages/delivery.py",
+    "messages/expiry.py",
     "messages/language.py",
     "messages/letters.py",
     "messages/sending.py",
