@@ -20,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from services.evaluation.cli import simulate
 from services.local.interruption import Interrupted, run
 from services.local.preflight import SettingsMissing
 from services.local.process import LocalStackError
@@ -41,6 +42,7 @@ app = typer.Typer(
 keys_app = typer.Typer(help="API keys, and the keys that tokens are encrypted under.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(emails_app, name="emails")
+app.command()(simulate)
 
 DataDir = Annotated[Path, typer.Option(help="Folder of the embedded PostgreSQL and of the logs.")]
 
