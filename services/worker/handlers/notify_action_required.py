@@ -18,7 +18,15 @@ from services.worker.messages.delivery import NOT_SENT, Delivered, Due, NotSent,
 from services.worker.messages.sending import Draft
 from services.worker.messages.silence import TOLD, Silence
 from services.worker.messages.store import silenced
-from services.worker.recovery import Decline, DeclineCause, MessageKind, SentMessage, classify, next_message
+from services.worker.recovery import (
+    Decline,
+    DeclineCause,
+    MessageKind,
+    SentMessage,
+    classify,
+    in_holdout,
+    next_message,
+)
 from services.worker.remote import Remote
 from shared import recoveries, tasks
 from shared.database import Connection
@@ -102,6 +110,8 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
             return Nothing("the merchant is gone")
         if dossier.customer_id is None:
             return Nothing("the invoice has no customer")
+        if in_holdout(dossier.policy, dossier.invoice_id):
+            return Nothing("the invoice is of the holdout: it is watched and left alone")
         # The recovery is locked: whoever silences the customer waits for us, or was there before.
         silence = await silenced(db, dossier.merchant_id, dossier.customer_id)
         return silence or _plan(dossier, dossier.account, dossier.customer_id, str(task.public_id))

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from services.worker.backoff import RetryPolicy
 from services.worker.dunning import store
+from services.worker.dunning.dossier import Dossier
 from services.worker.errors import BadPayload
 from services.worker.handler import Handler, Job, Payload, handles
 from services.worker.messages.campaign import Message, free_from
@@ -57,21 +58,11 @@ class ThankCustomer(Handler[ThankPayload, Plan, Outcome]):
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
         if dossier is None:
             raise BadPayload("the recovery does not exist")
-        if dossier.state is not RecoveryState.RECOVERED:
-            return Nothing("the recovery did not end as recovered")
-        if not dossier.merchant_active or dossier.account is None or dossier.customer_id is None:
+        if dossier.account is None or dossier.customer_id is None:
             return Nothing("the merchant is gone, or the invoice has no customer")
         silence = await silenced(db, dossier.merchant_id, dossier.customer_id)
-        if silence is not None:
-            return silence
-        earliest = free_from(Message.RECOVERED, dossier.story.sent)
-        if earliest is None:
-            return Nothing("the customer never heard of it")
-        if earliest > dossier.now:
-            return Nothing("the last message is less than a day old", again=earliest)
         reader = Reader(dossier.merchant_id, dossier.customer_id)
-        draft = Draft(Message.RECOVERED, reader, str(task.public_id), str(dossier.recovery_id))
-        return Due(dossier.account, dossier.invoice_id, draft, dossier.now)
+        return silence or _plan(dossier, dossier.account, reader, str(task.public_id))
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
         """Thank, if Stripe says too that it was paid."""
@@ -108,3 +99,18 @@ class ThankCustomer(Handler[ThankPayload, Plan, Outcome]):
             if dossier is not None:
                 one = Money(1, dossier.due.currency)
                 await recoveries.book(db, task.merchant_id, "message", one, task.recovery_id)
+
+
+def _plan(dossier: Dossier, account: str, reader: Reader, task_id: str) -> Nothing | Due:
+    """The thanks that are due now, or when they will be."""
+    if dossier.state is not RecoveryState.RECOVERED or not dossier.merchant_active:
+        return Nothing("the recovery did not end as recovered, or the merchant is gone")
+    if not dossier.policy.thank_you:
+        return Nothing("the policy says no thanks")
+    earliest = free_from(Message.RECOVERED, dossier.story.sent)
+    if earliest is None:
+        return Nothing("the customer never heard of it")
+    if earliest > dossier.now:
+        return Nothing("the last message is less than a day old", again=earliest)
+    draft = Draft(Message.RECOVERED, reader, task_id, str(dossier.recovery_id))
+    return Due(account, dossier.invoice_id, draft, dossier.now)
