@@ -57,7 +57,7 @@ class SimulatorClient:
         return await self._list("/accounts")
 
     async def change_account(self, account: str, **fields: Any) -> Json:
-        """`stripe_retries` (days), `portal` (switched on), `connected` (without OAuth, without an event)."""
+        """`stripe_retries`, `upcoming_days`, `portal` (switched on), `connected` (without OAuth, without an event)."""
         return await self._request("PATCH", f"/accounts/{account}", fields)
 
     async def deauthorize(self, account: str) -> Json:

@@ -93,6 +93,8 @@ async def change_account(ask: Ask) -> Json:
     account = _at(ask.sim, ask.path["account"])
     if "stripe_retries" in ask.given:
         account.retries = tuple(ask.given["stripe_retries"])
+    if "upcoming_days" in ask.given:
+        account.upcoming_days = int(ask.given["upcoming_days"])
     if "portal" in ask.given:
         account.portal = bool(ask.given["portal"])
     if "connected" in ask.given:

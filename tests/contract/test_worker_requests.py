@@ -71,7 +71,8 @@ async def _thanks(world: World) -> None:
 async def _warns(world: World) -> None:
     made = await world.control.add_customer(world.account, card={"exp_month": 9, "exp_year": 2026})
     customer = made["customer"]["id"]
-    subscription = await world.control.add_subscription(world.account, customer, renews_in=30 * 86_400)
+    subscription = await world.control.add_subscription(world.account, customer, renews_in=25 * 86_400)
+    await world.do("UPDATE policies SET document = jsonb_set(document, '{card_expiring_days}', '30') WHERE active")
     payload = {"customer_id": customer, "subscription_id": subscription["id"]}
     async with world.database.transaction() as db:
         await tasks.enqueue(db, NewTask(world.merchant_id, "warn_card_expiring", payload))

@@ -146,6 +146,24 @@ async def test_who_opts_out_after_the_message_was_claimed_is_not_written_to(stre
     assert [row["rule"] for row in await failed.story("not_messaged")] == ["opted_out"]
 
 
+async def test_a_renewal_ahead_reaches_its_customer_through_stripe_s_event(street: Street) -> None:
+    """From Stripe's preview of the renewal to the email about the card, through both services."""
+    world = street.world
+    await world.control.change_account(world.account, upcoming_days=10)
+    await world.control.configure_webhooks(url=f"{street.ingress}/webhooks/stripe", secret="whsec_x")
+    made = await world.control.add_customer(world.account, card={"exp_month": 9, "exp_year": 2026, "last4": "4242"})
+    await world.control.add_subscription(world.account, made["customer"]["id"], renews_in=30 * 86_400)
+    await world.pass_time(days=19, hours=23)
+    assert await world.control.drain()
+    assert await world.work() == 0
+    await world.pass_time(hours=1, seconds=1)
+    assert await world.control.drain()
+    assert await world.work() == 1
+    (message,) = await street.emails()
+    assert message["subject"] == "Your card for Fjord expires soon"
+    assert {tag["name"] for tag in message["tags"]} == {"kind", "message", "merchant", "customer"}
+
+
 async def test_an_email_is_from_the_merchant_and_answers_go_there(street: Street) -> None:
     world = street.world
     await world.fail(decline="insufficient_funds")

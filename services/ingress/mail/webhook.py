@@ -47,7 +47,7 @@ class Tags(_Part):
     """What an email of ours was sent with: ids."""
 
     merchant: UUID
-    customer: Annotated[str, StringConstraints(pattern=r"^cus_[A-Za-z0-9]{1,80}$")]
+    customer: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
     recovery: UUID | None = None
 
 

@@ -1,10 +1,10 @@
 """`warn_card_expiring`: ahead of a renewal, a customer whose card will have expired by then is told, once per card.
 
-Whoever sees a renewal coming queues it, for the day on which the customer is to hear of it. Whether there is anything
-to tell is read from Stripe then: a card that was replaced meanwhile, or a subscription that ends, says nothing.
+Whoever sees a renewal coming queues it. It comes back on the day that the policy says, and reads from Stripe whether
+there is anything to tell then: a card that was replaced meanwhile, or a subscription that ends, says nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -28,8 +28,10 @@ from services.worker.messages.silence import Silence
 from services.worker.remote import Remote
 from services.worker.store import find_merchant
 from services.worker.stripe_calls import stripe_errors
+from shared import tasks
 from shared.database import Connection
 from shared.logging import get_logger
+from shared.tasks import NewTask
 from shared.unsubscribe import Reader
 
 log = get_logger(__name__)
@@ -41,8 +43,8 @@ PAGE_OUTLIVES_RENEWAL = timedelta(days=30)
 class WarnPayload(Payload):
     """Whose subscription renews."""
 
-    customer_id: Annotated[str, Field(pattern=r"^cus_\w+$")]
-    subscription_id: Annotated[str, Field(pattern=r"^sub_\w+$")]
+    customer_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+    subscription_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Read the subscription, and tell its customer unless the card is among those told of."""
+    """Read the subscription, and tell its customer `ahead` of the renewal, unless the card is among those told of."""
 
     account: str
     reader: Reader
@@ -62,6 +64,14 @@ class Look:
     told: frozenset[CardDate]
     task_id: str
     now: datetime
+    ahead: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """The customer is to be told on another day."""
+
+    on: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class Warned:
 
 
 Plan = Nothing | Silence | Look
-Outcome = Nothing | Silence | Warned
+Outcome = Nothing | Silence | Early | Warned
 
 
 @handles("warn_card_expiring")
@@ -91,9 +101,13 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
         silence = await store.silenced(db, task.merchant_id, customer_id)
         if silence is not None:
             return silence
+        ahead = timedelta(days=await store.warning_days(db, task.merchant_id))
+        if not ahead:
+            return Nothing("the policy has nobody told of a card")
         told = frozenset(CardDate(*row) for row in await store.cards_told_of(db, task.merchant_id, customer_id))
         reader = Reader(task.merchant_id, customer_id)
-        return Look(merchant.account, reader, task.payload.subscription_id, told, str(task.public_id), task.now)
+        subscription_id, task_id = task.payload.subscription_id, str(task.public_id)
+        return Look(merchant.account, reader, subscription_id, told, task_id, task.now, ahead)
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
         """Read the subscription; tell the customer if its card will have expired."""
@@ -108,6 +122,10 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
     async def commit(self, db: Connection, task: Job[WarnPayload], outcome: Outcome) -> None:
         """Remember the card that was told of."""
         match outcome:
+            case Early(on):
+                payload = task.payload.model_dump()
+                key = f"warn_card_expiring:{task.merchant_id}:{task.payload.subscription_id}"
+                await tasks.enqueue(db, NewTask(task.merchant_id, task.claimed.task_type, payload, on, unique_key=key))
             case Warned(card):
                 customer_id = task.payload.customer_id
                 row = (card.payment_method_id, card.year, card.month)
@@ -118,7 +136,7 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
                 log.info("card_not_warned_of", reason=outcome.value)
 
 
-async def _tell(client: stripe.StripeClient, remote: Remote, plan: Look) -> Nothing | Warned:
+async def _tell(client: stripe.StripeClient, remote: Remote, plan: Look) -> Nothing | Early | Warned:
     try:
         with stripe_errors():
             found = await client.v1.subscriptions.retrieve_async(plan.subscription_id, {"expand": PARTS})
@@ -131,7 +149,8 @@ async def _tell(client: stripe.StripeClient, remote: Remote, plan: Look) -> Noth
         return Nothing(seen)
     if seen.card in plan.told:
         return Nothing("the customer was told of this card before")
-    return await _write(client, remote, plan, seen)
+    due = seen.renews_at - plan.ahead
+    return Early(due) if plan.now < due else await _write(client, remote, plan, seen)
 
 
 async def _write(client: stripe.StripeClient, remote: Remote, plan: Look, seen: Expiring) -> Nothing | Warned:
@@ -156,4 +175,7 @@ def _email(
     month = language.month(seen.card.year, seen.card.month)
     facts = Facts(card=seen.name, expires=month, expired=seen.card.ends < plan.now, link=page)
     letter = write(Message.CARD_EXPIRING, language, brand, facts, unsubscribe)
-    return envelope(Message.CARD_EXPIRING, plan.reader, plan.task_id, address, brand, letter, unsubscribe)
+    # Two of its subscriptions may see the same card at the same moment: the key is the card's, not the task's.
+    key = f"card_expiring:{seen.card.payment_method_id}:{seen.card.year}-{seen.card.month:02}"
+    sent = envelope(Message.CARD_EXPIRING, plan.reader, plan.task_id, address, brand, letter, unsubscribe)
+    return replace(sent, key=key)

@@ -2,6 +2,7 @@
 
 from services.worker.messages.silence import Silence
 from shared.database import Connection
+from shared.policy import Policy
 
 # The customer's own word comes first.
 SILENCED = """
@@ -19,6 +20,14 @@ async def silenced(db: Connection, merchant_id: str, customer_id: str) -> Silenc
     return None if reason is None else Silence(reason)
 
 
+POLICY_IN_FORCE = """
+SELECT document
+FROM policies
+WHERE active AND (merchant_id = $1 OR merchant_id IS NULL)
+ORDER BY merchant_id NULLS LAST
+LIMIT 1
+"""
+
 CARDS_TOLD_OF = """
 SELECT payment_method_id, exp_year, exp_month
 FROM card_warnings
@@ -30,6 +39,12 @@ INSERT INTO card_warnings (merchant_id, customer_id, payment_method_id, exp_year
 VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT DO NOTHING
 """
+
+
+async def warning_days(db: Connection, merchant_id: str) -> int:
+    """How many days ahead of a renewal the merchant's policy has customers told of their cards; 0: never."""
+    document = await db.fetchval(POLICY_IN_FORCE, merchant_id)
+    return 0 if document is None else Policy.model_validate(document).card_expiring_days
 
 
 async def cards_told_of(db: Connection, merchant_id: str, customer_id: str) -> list[tuple[str, int, int]]:

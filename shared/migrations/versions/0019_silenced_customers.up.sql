@@ -9,5 +9,5 @@ CREATE TABLE silenced_customers (
     PRIMARY KEY (merchant_id, customer_id, reason)
 );
 
-GRANT SELECT, INSERT ON silenced_customers TO citadel_ingress;
+GRANT SELECT, INSERT, DELETE ON silenced_customers TO citadel_ingress;
 GRANT SELECT ON silenced_customers TO citadel_worker, citadel_ledger;

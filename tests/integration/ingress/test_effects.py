@@ -334,3 +334,15 @@ async def test_an_ended_recovery_is_not_woken_by_a_card(world: World) -> None:
     await world.happen("invoice.voided", invoice())
     await world.happen("payment_method.attached", {"id": "pm_1", "customer": "cus_1"})
     assert await world.tasks() == [("dunning_retry", "canceled", True)]
+
+
+# -- a renewal ahead --------------------------------------------------------------------------------------------------
+
+
+async def test_a_renewal_ahead_has_its_card_looked_at_once(world: World) -> None:
+    for _ in range(3):
+        await world.happen("invoice.upcoming", invoice(id=None, billing_reason="upcoming"))
+    rows = await world.rows("SELECT task_type, payload, recovery_id FROM scheduled_tasks")
+    payload = {"customer_id": "cus_1", "subscription_id": "sub_1"}
+    assert [tuple(row) for row in rows] == [("warn_card_expiring", payload, None)]
+    assert await world.rows("SELECT FROM recoveries") == []

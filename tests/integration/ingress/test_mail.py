@@ -199,6 +199,20 @@ async def test_no_address_is_kept_or_logged(
     assert "mustermann" not in "".join(capsys.readouterr())
 
 
+async def test_another_address_is_written_to_again_unless_the_customer_said_no(world: World) -> None:
+    await waiting(world)
+    await post(world, bounce(world))
+    changed = {"id": "cus_1", "object": "customer"}
+    await world.happen("customer.updated", changed, {"name": "x"})
+    assert await silenced(world) == [("cus_1", "bounced")]
+    await world.happen("customer.updated", changed, {"email": "old@customer.example"})
+    assert await silenced(world) == []
+    await world.client.post(link(world))
+    await post(world, bounce(world, type="email.complained"))
+    await world.happen("customer.updated", changed, {"email": "old@customer.example"})
+    assert await silenced(world) == [("cus_1", "complained"), ("cus_1", "opted_out")]
+
+
 # -- who unsubscribes --------------------------------------------------------------------------------------------------
 
 

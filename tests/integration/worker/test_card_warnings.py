@@ -14,7 +14,7 @@ EXPIRES: dict[str, Any] = {"exp_month": 9, "exp_year": 2026, "last4": "4242"}
 
 
 class Subscriber:
-    """A customer with a card and a subscription that renews in thirty days."""
+    """A customer with a card and a subscription that renews in twenty-five days."""
 
     def __init__(self, world: World, made: dict[str, Any], subscription: dict[str, Any]) -> None:
         self.world = world
@@ -24,7 +24,7 @@ class Subscriber:
 
     @classmethod
     async def make(
-        cls, world: World, *, own_method: bool = False, renews_in: int = 30 * DAY, **card: Any
+        cls, world: World, *, own_method: bool = False, renews_in: int = 25 * DAY, **card: Any
     ) -> "Subscriber":
         made = await world.control.add_customer(world.account, card={**EXPIRES, **card})
         own = {"default_payment_method": made["payment_method"]["id"]} if own_method else {}
@@ -33,7 +33,7 @@ class Subscriber:
         return cls(world, made, subscription)
 
     async def warn(self) -> None:
-        """Have them told, as whoever sees a renewal coming does; then work."""
+        """Have them told, as the ingress does that hears of a renewal; then work."""
         async with self.world.database.transaction() as db:
             payload = {"customer_id": self.customer, "subscription_id": self.subscription}
             await tasks.enqueue(db, NewTask(self.world.merchant_id, "warn_card_expiring", payload))
@@ -45,6 +45,12 @@ class Subscriber:
             self.subscription
         ]
         return found
+
+
+@pytest.fixture(autouse=True)
+async def told_well_ahead(world: World) -> None:
+    """A policy that has customers told thirty days ahead."""
+    await world.do("UPDATE policies SET document = jsonb_set(document, '{card_expiring_days}', '30') WHERE active")
 
 
 async def _texts(world: World) -> list[str]:
@@ -60,8 +66,7 @@ async def test_a_card_that_will_have_expired_is_told_of_with_its_form(world: Wor
     assert "Your card Visa •••• 4242 expires at the end of September 2026." in text
     (session,) = world.simulation.world.accounts[world.account].objects["billing_portal.session"].values()
     assert session["url"] in text
-    (task,) = await world.rows("SELECT * FROM scheduled_tasks")
-    assert email["idempotency_key"] == f"email:{task['public_id']}"
+    assert email["idempotency_key"] == f"card_expiring:{subscriber.method}:2026-09"
 
 
 async def test_a_card_that_has_expired_already_is_told_of_as_such(world: World) -> None:
@@ -79,6 +84,42 @@ async def test_a_customer_is_told_once_per_card(world: World) -> None:
     await world.control.add_card(subscriber.customer, **EXPIRES)
     await subscriber.warn()
     assert len(await _texts(world)) == 2
+
+
+async def test_a_customer_is_told_on_the_policy_s_day(world: World) -> None:
+    subscriber = await Subscriber.make(world, renews_in=40 * DAY)
+    await world.do("UPDATE policies SET document = jsonb_set(document, '{card_expiring_days}', '5')")
+    await subscriber.warn()
+    assert await _texts(world) == []
+    await world.pass_time(days=34)
+    await world.work()
+    assert await _texts(world) == []
+    await world.pass_time(days=1)
+    await world.work()
+    assert len(await _texts(world)) == 1
+
+
+async def test_a_merchant_s_own_policy_may_have_nobody_told(world: World) -> None:
+    await world.do(
+        """
+        INSERT INTO policies (merchant_id, version, active, document)
+        SELECT $1, 1, true, document || '{"card_expiring_days": 0}' FROM policies WHERE active
+        """,
+        world.merchant_id,
+    )
+    await (await Subscriber.make(world)).warn()
+    assert await _texts(world) == []
+
+
+async def test_two_subscriptions_of_one_card_tell_of_it_once(world: World) -> None:
+    first = await Subscriber.make(world)
+    other = await world.control.add_subscription(world.account, first.customer, renews_in=26 * DAY)
+    async with world.database.transaction() as db:
+        for subscription in (first.subscription, other["id"]):
+            payload = {"customer_id": first.customer, "subscription_id": subscription}
+            await tasks.enqueue(db, NewTask(world.merchant_id, "warn_card_expiring", payload))
+    await world.work()
+    assert len(await _texts(world)) == 1
 
 
 @pytest.mark.parametrize(("month", "told"), [(9, 1), (10, 0), (12, 0)])
