@@ -262,7 +262,7 @@ def keys_rotate(data_dir: DataDir = DATA) -> None:
 
 @keys_app.command("generate")
 def keys_generate() -> None:
-    """Print a new encryption key and a new state secret, as lines for `.env`."""
+    """Print a new encryption key, state secret and unsubscribe secret, as lines for `.env`."""
     import secrets
 
     from shared.crypto import KeyRing
@@ -272,6 +272,7 @@ def keys_generate() -> None:
     print("# run `citadel keys rotate`, then drop the old one.")
     print(f"CITADEL_ENCRYPTION_KEYS={made}:{KeyRing.generate()}")
     print(f"CITADEL_STATE_SECRET={secrets.token_urlsafe(48)}")
+    print(f"CITADEL_UNSUBSCRIBE_SECRETS={secrets.token_urlsafe(48)}")
 
 
 # -- the database --------------------------------------------------------------------------------

@@ -35,9 +35,9 @@ class WorkerSettings(Settings, StripeSettings, UnsubscribeSettings):
     )
 
     @model_validator(mode="after")
-    def _unsubscribe_links_are_whole(self) -> Self:
-        if (self.unsubscribe_url is None) != (self.unsubscribe_secrets is None):
-            raise ValueError("set CITADEL_UNSUBSCRIBE_URL and CITADEL_UNSUBSCRIBE_SECRETS together, or neither")
+    def _unsubscribe_links_are_signed(self) -> Self:
+        if self.unsubscribe_url is not None and self.unsubscribe_secrets is None:
+            raise ValueError("CITADEL_UNSUBSCRIBE_URL needs CITADEL_UNSUBSCRIBE_SECRETS, which sign its links")
         return self
 
     @property
