@@ -6,19 +6,31 @@ BIN := .venv/bin
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: .venv/demo ## the whole system on one machine: 2,000 renewals, 30 days in a minute (KEEP=1 leaves it running)
-	@$(BIN)/citadel demo $(if $(KEEP),--keep) $(DEMO)
+	@$(BIN)/citadel demo $(if $(TARGET),--target $(TARGET)) $(if $(KEEP),--keep) $(DEMO)
 
 .PHONY: up
-up: .venv/demo ## the four services on this machine, with your settings (.env) and an embedded PostgreSQL
+up: .venv/demo ## the stack in Docker containers, with your settings (SIMULATOR=1: with a simulated Stripe)
+	@$(BIN)/python -m services.compose up $(if $(SIMULATOR),--simulator)
+
+.PHONY: down
+down: .venv/demo ## stop those containers (SIMULATOR=1 the simulated ones; VOLUMES=1 removes the database, too)
+	@$(BIN)/python -m services.compose down $(if $(SIMULATOR),--simulator) $(if $(VOLUMES),--volumes)
+
+.PHONY: up-local
+up-local: .venv/demo ## the four services without Docker, with your settings (.env) and an embedded PostgreSQL
 	@$(BIN)/citadel up
 
 .PHONY: test
 test: .venv/dev ## every test that needs no Docker
 	$(BIN)/pytest -n $(or $(JOBS),2) --dist loadgroup $(TEST)
+
+.PHONY: test-compose
+test-compose: .venv/dev ## the tests of the containers; skipped where no Docker engine answers
+	$(BIN)/pytest tests/compose $(TEST)
 
 .PHONY: check
 check: .venv/dev ## format, lint, types, architecture, migrations

@@ -88,12 +88,15 @@ def demo(
     merchants: Annotated[int | None, typer.Option(min=1, max=200, help="Merchants that connect.")] = None,
     subscriptions: Annotated[int | None, typer.Option(min=1, max=1000, help="Subscriptions of each.")] = None,
     days: Annotated[int | None, typer.Option(min=1, max=120, help="Days that pass.")] = None,
+    target: Annotated[str, typer.Option(help="local, or compose: the stack of `make up SIMULATOR=1`.")] = "local",
     data_dir: DataDir = DATA,
 ) -> None:
     """The whole system against a simulated Stripe: 2,000 renewals, 30 days, three checks. Needs no settings."""
-    from services.demo.runner import DemoFailed, run_demo
+    from services.demo.runner import DemoFailed, Where, run_demo
     from services.demo.story import Story
 
+    if target not in set(Where):
+        raise typer.BadParameter(f"expected {' or '.join(Where)}, not {target!r}", param_hint="--target")
     story = Story.small() if small else Story()
     asked = {"merchants": merchants, "subscriptions": subscriptions, "days": days}
     chosen = {name: value for name, value in asked.items() if value is not None}
@@ -101,7 +104,14 @@ def demo(
     url = os.environ.get("CITADEL_DATABASE_URL") or None
     try:
         holds = run(
-            run_demo(story.changed(seed=seed, **chosen), data_dir.absolute() / "demo", url, _console(), keep=keep)
+            run_demo(
+                story.changed(seed=seed, **chosen),
+                Where(target),
+                data_dir.absolute() / "demo",
+                url,
+                _console(),
+                keep=keep,
+            )
         )
     except DemoFailed as error:
         _end(str(error))
@@ -273,6 +283,23 @@ def keys_generate() -> None:
     print(f"CITADEL_ENCRYPTION_KEYS={made}:{KeyRing.generate()}")
     print(f"CITADEL_STATE_SECRET={secrets.token_urlsafe(48)}")
     print(f"CITADEL_UNSUBSCRIBE_SECRETS={secrets.token_urlsafe(48)}")
+
+
+@keys_app.command("init")
+def keys_init(
+    simulator: Annotated[bool, typer.Option("--simulator", help="For the stack with the simulator.")] = False,
+) -> None:
+    """Make all secrets of the stack in containers for a first start; those that are there stay as they are."""
+    from services.compose.secrets import SecretsMissing, make_secrets
+    from services.compose.stack import Stack, StackError
+
+    try:
+        folder = make_secrets(Stack(simulator=simulator))
+    except SecretsMissing as error:
+        _end(str(error), WRONG)
+    except StackError as error:
+        _end(str(error))
+    print(f"every secret is in {folder}")
 
 
 # -- the database --------------------------------------------------------------------------------

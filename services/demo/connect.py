@@ -5,12 +5,14 @@ from collections.abc import Callable, Sequence
 
 import aiohttp
 
+from services.demo.target import Reached, browsing
+
 
 class ConnectFailed(Exception):
     """A merchant's way through OAuth ended somewhere else than expected."""
 
 
-async def connect_all(auth_url: str, merchants: int, connected: Callable[[], None], *, at_once: int = 4) -> None:
+async def connect_all(target: Reached, merchants: int, connected: Callable[[], None], *, at_once: int = 4) -> None:
     """Send `merchants` browsers through the OAuth flow: our redirect, Stripe's page, our callback.
 
     Each browser is a session of its own; at Stripe each says yes for the next account that is not connected yet.
@@ -20,7 +22,7 @@ async def connect_all(auth_url: str, merchants: int, connected: Callable[[], Non
 
     async def one() -> None:
         async with turns:
-            await _connect(auth_url)
+            await _connect(target)
         connected()
 
     first: BaseException | None = None
@@ -34,15 +36,13 @@ async def connect_all(auth_url: str, merchants: int, connected: Callable[[], Non
         raise ConnectFailed(f"a merchant could not connect: {first}") from first
 
 
-async def _connect(auth_url: str) -> None:
-    # `unsafe`: cookies for a host that is an IP address, which a browser keeps, too.
-    jar = aiohttp.CookieJar(unsafe=True)
+async def _connect(target: Reached) -> None:
     async with (
-        aiohttp.ClientSession(cookie_jar=jar) as browser,
-        browser.get(f"{auth_url}/auth/stripe", allow_redirects=True, max_redirects=5) as page,
+        browsing(target) as browser,
+        browser.get(f"{target.auth_url}/auth/stripe", allow_redirects=True, max_redirects=5) as page,
     ):
         text = await page.text()
         hops: Sequence[aiohttp.ClientResponse] = page.history
-        if page.status != 200 or len(hops) < 2 or not str(page.url).startswith(auth_url):
+        if page.status != 200 or len(hops) < 2 or not str(page.url).startswith(target.auth_url):
             way = " -> ".join(f"{hop.status} {hop.url.path}" for hop in (*hops, page))
             raise ConnectFailed(f"{way}: {text[:300]}")

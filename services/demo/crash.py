@@ -1,13 +1,12 @@
 """One worker is killed in the middle of its work, and what it held must be done by another."""
 
 import asyncio
-import re
 import time
 from dataclasses import dataclass
 
 from services.demo import store
+from services.demo.target import Target
 from services.demo.travel import Stuck
-from services.local import LocalStack, Service
 from shared.database import Database
 
 _POLL_S = 0.002
@@ -28,7 +27,7 @@ class Crash:
     rescued_after_s: float = 0.0
 
 
-async def kill_a_busy_worker(stack: LocalStack, database: Database, day: int) -> Crash | None:
+async def kill_a_busy_worker(target: Target, database: Database, day: int) -> Crash | None:
     """Look for a worker that holds running tasks, and SIGKILL it; None when there is no work to be caught at."""
     began = busy = time.monotonic()
     while (now := time.monotonic()) < began + _LOOKING_S and now < busy + _IDLE_S:
@@ -37,14 +36,13 @@ async def kill_a_busy_worker(stack: LocalStack, database: Database, day: int) ->
             if held or not (await store.activity(db)).idle:
                 busy = now
         for locked_by in sorted(held, key=lambda holder: -len(held[holder])):
-            index = _index_of(stack, locked_by)
-            if index is None:
+            name = await target.kill_worker(locked_by)
+            if name is None:
                 continue
-            await stack.kill(Service.WORKER, index)
             # What it still holds now that it is dead: nobody but a rescue can move it.
             async with database.transaction() as db:
                 left = (await store.held_tasks(db)).get(locked_by, [])
-            return Crash(stack.process(Service.WORKER, index).name, locked_by, day, tuple(left))
+            return Crash(name, locked_by, day, tuple(left))
         await asyncio.sleep(_POLL_S)
     return None
 
@@ -66,13 +64,3 @@ async def count_rescued(database: Database, crash: Crash) -> None:
     async with database.transaction() as db:
         row = (await store.rows(db, store.CLAIMED_AGAIN, list(crash.held), crash.locked_by))[0]
     crash.rescued, crash.finished = row["rescued"], row["finished"]
-
-
-def _index_of(stack: LocalStack, locked_by: str) -> int | None:
-    """The running worker process behind a lease's holder, whose name has the process id in it."""
-    pids = set(re.findall(r"\d+", locked_by))
-    for service, index in stack.numbered():
-        process = stack.process(service, index)
-        if service is Service.WORKER and process.running and str(process.pid) in pids:
-            return index
-    return None

@@ -3,16 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.demo import store
 from services.demo.checks import MoneyLine, Verdict, check_privacy, check_twice, compare_money
 from services.demo.crash import Crash
-from services.local import LocalStack, Service
+from services.demo.target import Target, browsing
 from shared.database import Database
 from simulator.client import SimulatorClient
 
@@ -44,7 +42,7 @@ class Figures:
 
 
 async def collect(
-    stack: LocalStack, simulator: SimulatorClient, database: Database, api_key: str, crash: Crash | None
+    target: Target, simulator: SimulatorClient, database: Database, api_key: str, crash: Crash | None
 ) -> Figures:
     """Read everything once all is quiet, and compute the checks."""
     charges, attempts = await simulator.charges(), await simulator.attempts()
@@ -56,7 +54,7 @@ async def collect(
         ours = await store.rows(db, store.OUR_ATTEMPTS)
         tasks = await store.rows(db, store.TASKS_BY_STATUS)
     failed = {each["invoice"] for each in attempts if each["outcome"] != "succeeded" and each["source"] == "renewal"}
-    api = await _recovered_by_api(stack.url(Service.LEDGER), api_key)
+    api = await _recovered_by_api(target, api_key)
     lines, problems = compare_money(
         charges, failed, recoveries, {row["currency"]: row["recovered_cents"] for row in totals}, api
     )
@@ -65,7 +63,7 @@ async def collect(
     verdicts = (
         _money_verdict(lines, [*problems, *_lost(tasks_by_status, crash)]),
         check_twice(attempts, succeeded),
-        await check_privacy(database, stack.service_logs(), await simulator.pii(), accounts),
+        await check_privacy(database, await target.logs(), await simulator.pii(), accounts),
     )
     return Figures(
         invoices=(await simulator.summary())["invoices"],
@@ -77,7 +75,7 @@ async def collect(
         stripe_attempts=sum(row["attempts"] for row in results if row["origin"] == "stripe"),
         emails=Counter(_kind(email["message"]) for email in await simulator.outbox()),
         tasks=tasks_by_status,
-        webhooks=await _webhooks(stack, simulator),
+        webhooks=await _webhooks(target, simulator),
         verdicts=verdicts,
     )
 
@@ -111,21 +109,20 @@ def _lost(tasks: Mapping[str, int], crash: Crash | None) -> list[str]:
     return problems
 
 
-async def _recovered_by_api(ledger_url: str, api_key: str) -> dict[str, int]:
+async def _recovered_by_api(target: Target, api_key: str) -> dict[str, int]:
     """Recovered cents by currency, as a dashboard reads them."""
     headers = {"Authorization": f"Bearer {api_key}"}
     async with (
-        aiohttp.ClientSession(headers=headers, raise_for_status=True) as session,
-        session.get(f"{ledger_url}/v1/stats") as answer,
+        browsing(target, headers) as session,
+        session.get(f"{target.ledger_url}/v1/stats", raise_for_status=True) as answer,
     ):
         stats = await answer.json()
     return {line["currency"]: line["recovered"]["amount"] for line in stats["money"]}
 
 
-async def _webhooks(stack: LocalStack, simulator: SimulatorClient) -> Webhooks:
+async def _webhooks(target: Target, simulator: SimulatorClient) -> Webhooks:
     deliveries = await simulator.deliveries()
-    async with aiohttp.ClientSession() as session, session.get(f"{stack.url(Service.INGRESS)}/metrics") as answer:
-        text = await answer.text()
+    text = await target.ingress_metrics()
     ignored = sum(
         sample.value
         for family in text_string_to_metric_families(text)
@@ -133,11 +130,3 @@ async def _webhooks(stack: LocalStack, simulator: SimulatorClient) -> Webhooks:
         if sample.name == "citadel_ingress_events_total" and sample.labels["outcome"] == "duplicate"
     )
     return Webhooks(len(deliveries), sum(each["sent"] for each in deliveries), int(ignored))
-
-
-def log_folder(stack: LocalStack) -> Path:
-    """Where the processes' logs are, as short as it can be said."""
-    try:
-        return stack.logs.relative_to(Path.cwd())
-    except ValueError:
-        return stack.logs

@@ -3,14 +3,20 @@
 import asyncio
 import contextlib
 import shutil
+from contextlib import AbstractAsyncContextManager
+from enum import StrEnum
 from pathlib import Path
 
 from rich.console import Console
 
+from services.compose.stack import Stack
 from services.demo import summary
+from services.demo.compose_target import compose_target
 from services.demo.connect import ConnectFailed
+from services.demo.local_target import local_target
 from services.demo.progress import Teller
 from services.demo.story import Story, tell
+from services.demo.target import Target
 from services.demo.travel import Stuck
 from simulator.client import SimulatorError
 
@@ -19,19 +25,34 @@ class DemoFailed(Exception):
     """The story came to no end; the message says where the logs are."""
 
 
-async def run_demo(story: Story, data_dir: Path, database_url: str | None, console: Console, *, keep: bool) -> bool:
+class Where(StrEnum):
+    """Where the story is told."""
+
+    LOCAL = "local"
+    COMPOSE = "compose"
+
+
+async def run_demo(
+    story: Story, where: Where, data_dir: Path, database_url: str | None, console: Console, *, keep: bool
+) -> bool:
     """Whether every check holds. With `keep` it goes on running until it is cancelled, if they hold.
 
     `data_dir` holds the logs of this run; those of the last run go. `database_url`: a server to make a database on,
-    instead of an embedded one. Raises DemoFailed and LocalStackError.
+    instead of an embedded one. A stack in containers goes on running anyway. Raises DemoFailed and LocalStackError.
     """
     await asyncio.to_thread(shutil.rmtree, data_dir, ignore_errors=True)
     teller = Teller(console)
+    target: AbstractAsyncContextManager[Target]
+    if where is Where.COMPOSE:
+        target = compose_target(Stack(simulator=True), story.workers, data_dir, teller)
+    else:
+        target = local_target(story.seed, story.workers, data_dir, database_url, teller)
     try:
-        async with tell(story, data_dir, database_url, teller) as told:
+        async with tell(story, target, data_dir, teller) as told:
             summary.show(told, console)
-            if told.holds and keep:
+            if told.holds and (keep or where is Where.COMPOSE):
                 summary.show_how_to_look(told, console)
+            if told.holds and keep and where is Where.LOCAL:
                 with contextlib.suppress(asyncio.CancelledError):  # being ended is how this is meant to end
                     await asyncio.Event().wait()
             return told.holds

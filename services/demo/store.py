@@ -46,6 +46,8 @@ FROM scheduled_tasks
 WHERE id = ANY ($1::bigint[])
 """
 
+ALL_MERCHANTS = "SELECT count(*) FROM merchants"
+
 MERCHANTS = """
 SELECT count(*)
 FROM merchants

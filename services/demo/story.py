@@ -5,11 +5,10 @@ start everything ──> merchants connect ──> day by day to the end ──>
                                                └ on some day a busy worker is killed, and another takes over
 """
 
-import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -19,18 +18,14 @@ from services.demo.connect import connect_all
 from services.demo.crash import Crash, count_rescued, kill_a_busy_worker, wait_for_rescue
 from services.demo.figures import Figures, collect
 from services.demo.progress import Teller, day_of
+from services.demo.target import Target
 from services.demo.travel import Pace, Travel
 from services.ingress.routing import ROUTES
-from services.local import LocalStack, LocalStackError, Service, SimulatorPlan, StackPlan, embedded, scratch
+from services.local import LocalStackError
 from shared.api_keys import Scope
-from shared.crypto import KeyRing
 from shared.database import Database
 from simulator.client import SimulatorClient
 
-FIRST_DAY = datetime(2026, 11, 2, 9, tzinfo=UTC)
-"""Every demo begins on the same Monday: the same seed tells the same story."""
-
-LEASE_SECONDS = 4
 _RESCUE_PATIENCE_S = 30.0
 
 
@@ -67,7 +62,8 @@ class Told:
     seconds: float
     steps: int
     api_key: str
-    stack: LocalStack
+    target: Target
+    logs: Path
 
     @property
     def holds(self) -> bool:
@@ -76,34 +72,19 @@ class Told:
 
 
 @asynccontextmanager
-async def tell(story: Story, data_dir: Path, database_url: str | None, teller: Teller) -> AsyncIterator[Told]:
+async def tell(
+    story: Story, where: AbstractAsyncContextManager[Target], data_dir: Path, teller: Teller
+) -> AsyncIterator[Told]:
     """Run the story; everything keeps running during the block. Errors of the parts pass through."""
-    # A power cut may take what a demo has; that a process is killed, its server included, may not.
-    source = scratch(database_url) if database_url else embedded(None, {"fsync": "off"})
     async with (
-        LocalStack(_plan(story, data_dir), source, teller.say) as stack,
-        SimulatorClient(stack.simulator_url) as simulator,
-        Database.open(stack.database.url, None, size=3, name="citadel-demo") as database,
+        where as target,
+        SimulatorClient(target.simulator_url) as simulator,
+        Database.open(target.database_url, None, size=3, name="citadel-demo") as database,
     ):
-        scene = _Scene(story, teller, stack, simulator, database)
+        scene = _Scene(story, teller, target, simulator, database)
         await scene.set()
         await scene.play()
-        yield await scene.end()
-
-
-def _plan(story: Story, data_dir: Path) -> StackPlan:
-    return StackPlan(
-        data_dir=data_dir,
-        workers=story.workers,
-        simulator=SimulatorPlan(seed=story.seed, start=int(FIRST_DAY.timestamp())),
-        settings={
-            "CITADEL_ENCRYPTION_KEYS": f"demo:{KeyRing.generate()}",
-            "CITADEL_STATE_SECRET": secrets.token_urlsafe(48),
-            "CITADEL_WORKER_LEASE_SECONDS": str(LEASE_SECONDS),
-            "CITADEL_WORKER_POLL_MAX_SECONDS": "0.05",
-        },
-        grace_s=10.0,
-    )
+        yield await scene.end(data_dir / "logs")
 
 
 @dataclass(slots=True)
@@ -112,7 +93,7 @@ class _Scene:
 
     story: Story
     teller: Teller
-    stack: LocalStack
+    target: Target
     simulator: SimulatorClient
     database: Database
     crash: Crash | None = None
@@ -127,7 +108,7 @@ class _Scene:
         for account in accounts[: story.stripe_retrying]:
             await simulator.change_account(account, stripe_retries=[3, 5, 7])
         await simulator.configure_webhooks(
-            url=f"{self.stack.url(Service.INGRESS)}/webhooks/stripe",
+            url=self.target.webhook_url,
             types=sorted(ROUTES),
             duplicate_share=0.05,
             twin_share=0.02,
@@ -138,27 +119,28 @@ class _Scene:
         total = story.merchants * story.subscriptions
         self.teller.say(f"{story.merchants} merchants with {total:,} subscriptions exist at the simulator")
         with self.teller.counting("merchants connect by OAuth", story.merchants) as count:
-            await connect_all(self.stack.url(Service.AUTH), story.merchants, count.one_more)
+            await connect_all(self.target, story.merchants, count.one_more)
         async with self.database.transaction() as db:
             connected = await db.fetchval(store.MERCHANTS, accounts)
         if connected != story.merchants:
-            raise LocalStackError(f"{connected} of {story.merchants} merchants are connected: see {self.stack.logs}")
+            raise LocalStackError(f"{connected} of {story.merchants} merchants are connected")
         self.teller.say(f"{connected} merchants are connected")
 
     # -- day by day ------------------------------------------------------------------------------
 
     async def play(self) -> None:
         """All days pass."""
-        end = FIRST_DAY + timedelta(days=self.story.days)
-        travel = Travel(self.stack, self.simulator, self.database, self.story.pace)
-        await travel.begin(FIRST_DAY)
-        now = FIRST_DAY
+        first_day = self.target.first_day
+        end = first_day + timedelta(days=self.story.days)
+        travel = Travel(self.target, self.simulator, self.database, self.story.pace)
+        await travel.begin(first_day)
+        now = first_day
         with self.teller.counting("day", self.story.days) as days:
             while now < end:
-                day = day_of(FIRST_DAY, now)
+                day = day_of(first_day, now)
                 kill = self.crash is None and day >= self.story.kill_on_day
                 now = await travel.step(end, partial(self._kill, day) if kill else None)
-                days.reached(day_of(FIRST_DAY, now), f"{now:%a %d %b}")
+                days.reached(day_of(first_day, now), f"{now:%a %d %b}")
         if self.crash is not None:
             await count_rescued(self.database, self.crash)
         self.steps = travel.steps
@@ -168,24 +150,23 @@ class _Scene:
         # Stripe is slow for a moment, so that the worker is caught while it waits for an answer about money.
         await self.simulator.add_fault("slow", method="POST", path="/v1/invoices/*/pay", latency_ms=400)
         try:
-            crash = await kill_a_busy_worker(self.stack, self.database, day)
+            crash = await kill_a_busy_worker(self.target, self.database, day)
         finally:
             await self.simulator.clear_faults()
         if crash is None:
             return
-        index = int(crash.worker.rpartition("-")[2])
         if crash.held:
             self.crash = crash
             self.teller.say(f"day {day}: {crash.worker} is killed with SIGKILL, holding {len(crash.held)} of its tasks")
             await wait_for_rescue(self.database, crash, _RESCUE_PATIENCE_S)
             self.teller.say(f"day {day}: all of them rescued after {crash.rescued_after_s:.1f} s")
-        await self.stack.start(Service.WORKER, index)
+        await self.target.start_worker(crash.worker)
 
     # -- after -----------------------------------------------------------------------------------
 
-    async def end(self) -> Told:
+    async def end(self, logs: Path) -> Told:
         """The figures and the checks."""
         self.teller.say("checks")
         _, api_key = await keys.create_key(self.database, "demo", Scope)
-        figures = await collect(self.stack, self.simulator, self.database, api_key, self.crash)
-        return Told(self.story, figures, self.crash, self.teller.seconds, self.steps, api_key, self.stack)
+        figures = await collect(self.target, self.simulator, self.database, api_key, self.crash)
+        return Told(self.story, figures, self.crash, self.teller.seconds, self.steps, api_key, self.target, logs)

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from babel.numbers import format_currency, get_currency_precision
@@ -11,9 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from services.demo.checks import Verdict
-from services.demo.figures import Figures, log_folder
+from services.demo.figures import Figures
 from services.demo.story import Told
-from services.local import Service
 
 _ENDS = ("recovered", "exhausted", "stopped")
 _CAUSES = {"authentication_required": "3-D Secure asked", "unknown": "generic decline"}
@@ -33,7 +33,7 @@ def show(told: Told, console: Console) -> None:
     console.print()
     for verdict in figures.verdicts:
         _verdict(verdict, console)
-    console.print(f"[dim]logs: {log_folder(told.stack)}/[/]", highlight=False, soft_wrap=True)
+    console.print(f"[dim]logs: {_shortest(told.logs)}/[/]", highlight=False, soft_wrap=True)
 
 
 def _headline(told: Told, console: Console) -> None:
@@ -173,22 +173,29 @@ def _verdict(verdict: Verdict, console: Console) -> None:
 
 def show_how_to_look(told: Told, console: Console) -> None:
     """URLs and lines to paste, for a demo that was left running."""
-    stack = told.stack
-    ledger = stack.url(Service.LEDGER)
+    target = told.target
+    ledger, curl = target.ledger_url, target.curl
     key = f'-H "Authorization: Bearer {told.api_key}"'
     console.print()
-    console.print("[bold]Everything keeps running.[/] Ctrl-C ends it.", highlight=False)
+    console.print("[bold]Everything keeps running.[/]", highlight=False)
     lines = (
-        ("statistics", f"curl -s {key} {ledger}/v1/stats"),
-        ("recoveries", f"curl -s {key} '{ledger}/v1/recoveries?state=recovered&limit=3'"),
-        ("one story", f"curl -s {key} {ledger}/v1/recoveries/{_an_interesting_one(told.figures)}"),
-        ("connect", f"{stack.url(Service.AUTH)}/auth/stripe  (in a browser)"),
-        ("metrics", f"curl -s {stack.url(Service.WORKER)}/metrics"),
-        ("database", f"psql '{stack.database.url}'"),
-        ("simulator", f"curl -s {stack.simulator_url}/_sim/summary"),
+        ("statistics", f"{curl} {key} {ledger}/v1/stats"),
+        ("recoveries", f"{curl} {key} '{ledger}/v1/recoveries?state=recovered&limit=3'"),
+        ("one story", f"{curl} {key} {ledger}/v1/recoveries/{_an_interesting_one(told.figures)}"),
+        ("connect", f"{target.auth_url}/auth/stripe  (in a browser)"),
+        *target.how_to_look().items(),
+        ("simulator", f"curl -s {target.simulator_url}/_sim/summary"),
     )
     for label, text in lines:
         console.print(Text.assemble((f"{label:<12}", "dim"), text), soft_wrap=True)
+
+
+def _shortest(folder: Path) -> Path:
+    """The folder as short as it can be said."""
+    try:
+        return folder.relative_to(Path.cwd())
+    except ValueError:
+        return folder
 
 
 def _an_interesting_one(figures: Figures) -> str:

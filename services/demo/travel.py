@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from services.demo import store
 from services.demo.store import Activity
-from services.local import LocalStack
+from services.demo.target import Target
 from shared.clock import travel_to
 from shared.database import Database
 from simulator.client import SimulatorClient
@@ -35,8 +35,8 @@ class Pace:
 class Travel:
     """Moves both clocks of a running stack. `woken` is called after each jump, before the wait."""
 
-    def __init__(self, stack: LocalStack, simulator: SimulatorClient, database: Database, pace: Pace) -> None:
-        self._stack = stack
+    def __init__(self, target: Target, simulator: SimulatorClient, database: Database, pace: Pace) -> None:
+        self._target = target
         self._simulator = simulator
         self._database = database
         self._pace = pace
@@ -52,7 +52,7 @@ class Travel:
 
     async def step(self, end: datetime, woken: Callable[[], Awaitable[None]] | None = None) -> datetime:
         """One step towards `end`; the new time, when everything that was due there has been done. Raises Stuck."""
-        target = self._target(self._quiet or await self.settle(), end)
+        target = self._next_time(self._quiet or await self.settle(), end)
         moved = await asyncio.gather(self._simulator.advance(to=int(target.timestamp())), self._travel(target))
         self._next_due = moved[0]["next_due"]
         self.steps += 1
@@ -61,7 +61,7 @@ class Travel:
         self._quiet = await self.settle()
         return target
 
-    def _target(self, quiet: Activity, end: datetime) -> datetime:
+    def _next_time(self, quiet: Activity, end: datetime) -> datetime:
         now = quiet.now
         due = [datetime.fromtimestamp(self._next_due, UTC)] if self._next_due is not None else []
         if quiet.next_run_at is not None:
@@ -82,7 +82,7 @@ class Travel:
         ends = time.monotonic() + self._pace.patience_s
         before: Activity | None = None
         while time.monotonic() < ends:
-            self._stack.fail_if_ended()
+            await self._target.fail_if_ended()
             drained = await self._simulator.drain(within=1.0)
             async with self._database.transaction() as db:
                 seen = await store.activity(db)

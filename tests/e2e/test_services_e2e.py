@@ -13,6 +13,7 @@ import orjson
 import psutil
 import pytest
 
+from services.demo.local_target import LocalTarget
 from services.demo.travel import Pace, Stuck, Travel
 from services.local import LocalStack, LocalStackError, ProcessFailed, Service, StackPlan, embedded, given
 from shared.database import Database
@@ -89,7 +90,7 @@ async def test_a_worker_that_is_killed_loses_nothing(stack: LocalStack, stripe: 
         await until(lambda: _some_run(database), "the worker is at work")
         await stack.kill(Service.WORKER)
         with pytest.raises(Stuck, match=r"dunning_retry (running|pending)"):
-            await Travel(stack, stripe, database, Pace(patience_s=0.2)).settle()
+            await Travel(LocalTarget(stack), stripe, database, Pace(patience_s=0.2)).settle()
         await stripe.clear_faults()
         await stack.start(Service.WORKER)
 

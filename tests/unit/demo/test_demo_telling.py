@@ -1,15 +1,26 @@
 """What the demo prints: money as people write it, and plain lines where there is no terminal."""
 
 import io
+from dataclasses import dataclass
 
 import pytest
-from aiohttp import web
+from aiohttp import TCPConnector, web
 from aiohttp.test_utils import TestServer
 from rich.console import Console
 
 from services.demo.connect import ConnectFailed, connect_all
 from services.demo.progress import Teller
 from services.demo.summary import money
+
+
+@dataclass
+class _At:
+    """Where auth would be."""
+
+    auth_url: str
+
+    def connector(self) -> TCPConnector:
+        return TCPConnector()
 
 
 @pytest.mark.parametrize(
@@ -50,9 +61,9 @@ async def test_a_merchant_who_does_not_come_back_from_stripe_is_an_error_that_te
     app.router.add_get("/auth/stripe", refuse)
     async with TestServer(app) as server:
         with pytest.raises(ConnectFailed, match=r"503 /auth/stripe.*the database is away"):
-            await connect_all(str(server.make_url("/")).rstrip("/"), 1, lambda: None)
+            await connect_all(_At(str(server.make_url("/")).rstrip("/")), 1, lambda: None)
 
 
 async def test_an_auth_service_that_is_not_there_is_an_error_of_the_same_kind() -> None:
     with pytest.raises(ConnectFailed, match="could not connect"):
-        await connect_all("http://127.0.0.1:1", 2, lambda: None)
+        await connect_all(_At("http://127.0.0.1:1"), 2, lambda: None)

@@ -1,0 +1,94 @@
+"""`python -m services.compose`: what `make up` and the container `migrate` run; see the package's docstring.
+
+0  done        1  something is in the way, said in a line        2  wrong usage, settings or secrets missing
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from pydantic import Field
+
+from services.compose.announce import announcement
+from services.compose.secrets import LOGINS, SecretsMissing, make_secrets
+from services.compose.stack import Stack, StackError
+from shared.settings import PostgresUrl, SettingsFromAnywhere, load
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def _end(message: str, status: int = 1) -> NoReturn:
+    print(f"citadel: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+Simulated = Annotated[bool, typer.Option("--simulator", help="With the simulator in place of Stripe and Resend.")]
+
+
+def _stack(*, simulator: bool) -> Stack:
+    env_file = Path(".env")
+    return Stack(simulator=simulator, env_file=env_file if env_file.exists() and not simulator else None)
+
+
+@app.command()
+def up(simulator: Simulated = False) -> None:
+    """Build and start the stack, wait until it is healthy, and say where it is. Repeating it changes nothing."""
+    stack = _stack(simulator=simulator)
+    try:
+        stack.refuse_without_engine()
+        stack.refuse_missing_settings()
+        make_secrets(stack)
+        stack.refuse_taken_ports()
+        print("building the images …", flush=True)
+        stack.build()
+        stack.up()
+    except (StackError, SecretsMissing) as error:
+        _end(str(error), 2 if isinstance(error, SecretsMissing) else 1)
+    simulated_at = f"http://localhost:{stack.simulator_port}" if simulator else None
+    print("\n".join(announcement(stack.public_url, simulated_at)))
+
+
+@app.command()
+def down(
+    simulator: Simulated = False,
+    volumes: Annotated[bool, typer.Option("--volumes", help="Remove the database, too. There is no way back.")] = False,
+) -> None:
+    """Stop the stack and remove its containers; its database stays unless `--volumes`."""
+    stack = _stack(simulator=simulator)
+    try:
+        stack.refuse_without_engine()
+        stack.down(volumes=volumes)
+    except StackError as error:
+        _end(str(error))
+
+
+class MigrateSettings(SettingsFromAnywhere):
+    """The URLs of the owner and of the services' logins; LOGINS has their roles."""
+
+    owner_database_url: PostgresUrl = Field(description="the owner of the database")
+    ingress_database_url: PostgresUrl = Field(description="the login of ingress")
+    worker_database_url: PostgresUrl = Field(description="the login of worker")
+    auth_database_url: PostgresUrl = Field(description="the login of auth")
+    ledger_database_url: PostgresUrl = Field(description="the login of ledger")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the schema up to date, and give each service its login. Repeating it changes nothing."""
+    from services.compose.logins import Login, LoginsFailed, make_logins  # psycopg and Alembic: not for the others
+    from shared import migrations
+
+    urls = load(MigrateSettings)
+    owner = urls.owner_database_url.get_secret_value()
+    try:
+        logins = [Login.of(getattr(urls, name).get_secret_value(), role) for name, role in LOGINS.items()]
+        migrations.upgrade(owner)
+        make_logins(owner, logins)
+    except (migrations.MigrationError, LoginsFailed, ValueError) as error:
+        _end(str(error))
+    print(f"the schema is at {migrations.HEAD}; logins: {', '.join(login.name for login in logins)}")
+
+
+if __name__ == "__main__":
+    app()
