@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 from aiohttp import web
 
+from services.worker.dunning.permission import PermissionFromDatabase
 from services.worker.email import EmailSender, PrintingSender, ResendSender
 from services.worker.engine import Engine, Pace
 from services.worker.handler import Handlers
@@ -44,10 +45,10 @@ def pace_of(settings: WorkerSettings) -> Pace:
 
 
 @asynccontextmanager
-async def going_outside(settings: WorkerSettings) -> AsyncIterator[Outside]:
-    """The remote services, for the life of the block."""
+async def going_outside(settings: WorkerSettings, database: Database) -> AsyncIterator[Outside]:
+    """The remote services, for the life of the block; `database` says what is not wanted any more."""
     async with StripeClientFactory.open(settings) as stripe, aiohttp.ClientSession() as session:
-        yield Outside(stripe, make_email_sender(settings, session))
+        yield Outside(stripe, make_email_sender(settings, session), PermissionFromDatabase(database))
 
 
 def make_email_sender(settings: WorkerSettings, session: aiohttp.ClientSession) -> EmailSender:
@@ -90,7 +91,7 @@ def make_worker_app(database: Database, engine: Engine, stuck_seconds: float) ->
 async def run(settings: WorkerSettings, database: Database, stop: asyncio.Event) -> None:
     """Work, keep up and answer for it until `stop` is set; running tasks are finished or given back."""
     handlers: Handlers = discover()
-    async with going_outside(settings) as outside:
+    async with going_outside(settings, database) as outside:
         engine = Engine(worker_name(), database, handlers, outside, pace_of(settings))
         rescuer = Rescuer(database, handlers, every_seconds=min(5.0, settings.worker_lease_seconds / 3))
         periodic = PeriodicRunner(database, UPKEEP)

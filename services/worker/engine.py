@@ -24,7 +24,7 @@ from services.worker import metrics, store
 from services.worker.errors import LeaseLost, UnknownTaskType, judge
 from services.worker.handler import AnyHandler, Handlers
 from services.worker.lease import Lease
-from services.worker.remote import Outside, Remote
+from services.worker.remote import Outside
 from shared import tasks
 from shared.database import Connection, Database, DatabaseAway
 from shared.logging import bound, get_logger
@@ -202,7 +202,7 @@ class Engine:
         job = handler.understand(task)
         async with self._database.transaction() as db:
             plan = await handler.load(db, job)
-        outcome = await handler.perform(Remote(self._outside.stripe, self._outside.email, run.lease), plan)
+        outcome = await handler.perform(self._outside.remote(run.lease), plan)
         run.committing = True  # from here on the fence decides, not the heartbeat
 
         async def effects(db: Connection) -> None:

@@ -42,6 +42,11 @@ WEEKDAYS: tuple[Weekday, ...] = ("monday", "tuesday", "wednesday", "thursday", "
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    def __hash__(self) -> int:
+        # Pydantic's own would fail on the mappings, which nobody changes.
+        values = self.__dict__.values()
+        return hash(tuple(frozenset(each.items()) if isinstance(each, Mapping) else each for each in values))
+
 
 # --- When the next attempt is made ------------------------------------------------------------------------------------
 

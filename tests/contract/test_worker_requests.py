@@ -13,7 +13,6 @@ import pytest
 
 from services.worker.handlers import discover
 from services.worker.lease import Lease
-from services.worker.remote import Remote
 from shared import recoveries, tasks
 from shared.recoveries import Entry
 from shared.stripe_clients import API_VERSION
@@ -26,6 +25,8 @@ CHARGES = "GET /v1/charges"
 PAY = "POST /v1/invoices/:id/pay"
 SPEND = "POST /v1/invoices/:id"
 EVENTS = "GET /v1/events"
+METHODS = "GET /v1/customers/:id/payment_methods"
+WRITE_OFF = "POST /v1/invoices/:id/mark_uncollectible"
 
 
 async def _recovers(world: World) -> None:
@@ -101,11 +102,32 @@ async def _digests(world: World) -> None:
     await world.work()
 
 
+def _ends(action: str) -> "Drive":
+    async def drive(world: World) -> None:
+        await world.policy(end_action=action, window_days=2, message_days=[])
+        failed = await world.fail(decline="lost_card")
+        await failed.finish()
+        await world.work()
+
+    return drive
+
+
+async def _tries_a_backup(world: World) -> None:
+    await world.policy(backup_methods=True)
+    failed = await world.fail(decline="lost_card")
+    await world.control.add_card(failed.customer, default=False)
+    await failed.finish()
+
+
 Drive = Callable[[World], Awaitable[None]]
 ROADS: dict[str, tuple[Drive, set[str]]] = {
     "dunning_retry": (_recovers, {READ, CHARGES, PAY, BRAND}),
     "dunning_retry, settled by reading": (_settles_by_reading, {READ, CHARGES, PAY, EVENTS, BRAND}),
     "dunning_retry, stopped after a crash": (_spends_a_key, {READ, CHARGES, SPEND, BRAND}),
+    "dunning_retry, with a backup card": (_tries_a_backup, {READ, CHARGES, PAY, METHODS}),
+    "end_dunning": (_ends("cancel"), {READ, CHARGES, "DELETE /v1/subscriptions/:id"}),
+    "end_dunning, paused": (_ends("pause"), {READ, CHARGES, "POST /v1/subscriptions/:id"}),
+    "end_dunning, written off": (_ends("mark_uncollectible"), {READ, CHARGES, WRITE_OFF}),
     "notify_action_required": (_writes, {READ, CHARGES, BRAND, CARD_PAGE}),
     "thank_customer": (_thanks, {READ, CHARGES, PAY, BRAND}),
     "warn_card_expiring": (_warns, {"GET /v1/subscriptions/:id", BRAND, CARD_PAGE}),
@@ -151,5 +173,5 @@ async def test_the_simulator_refuses_what_is_not_in_the_document(world: World) -
     misspelled: Any = {"misspelled": True}
     with pytest.raises(Exception, match="unknown parameter"):
         await client.v1.invoices.pay_async(failed.invoice, misspelled)
-    remote = Remote(world.outside.stripe, world.outside.email, Lease(timedelta(seconds=5)))
+    remote = world.outside.remote(Lease(timedelta(seconds=5)))
     assert remote.lease.held

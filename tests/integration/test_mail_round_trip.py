@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -17,9 +17,16 @@ from services.ingress.app import create_app
 from services.ingress.settings import IngressSettings
 from services.worker.app import going_outside
 from services.worker.engine import Engine
+from services.worker.handler import AnyHandler
 from services.worker.handlers import discover
+from services.worker.handlers.notify_action_required import Write
+from services.worker.lease import Lease
+from services.worker.messages.delivery import NotSent
+from services.worker.messages.silence import Silence
+from shared import recoveries, tasks
 from shared.clock import travel_to
 from shared.database import Database, Role
+from shared.recoveries import Entry
 from simulator import Simulator, SimulatorClient, serve
 from tests.conftest import OpenDatabase
 from tests.integration.worker.conftest import PACE, START, World, worker_settings
@@ -60,7 +67,7 @@ async def street(open_database: OpenDatabase, database: Database) -> AsyncIterat
         ingress = str(server.make_url("")).rstrip("/")
         await control.configure_resend_webhooks(url=f"{ingress}/webhooks/resend", secret=RESEND_SECRET)
         settings = worker_settings(url, unsubscribe_url=ingress, unsubscribe_secrets=SecretStr(UNSUBSCRIBE_SECRET))
-        outside = await stack.enter_async_context(going_outside(settings))
+        outside = await stack.enter_async_context(going_outside(settings, database))
         worker = await stack.enter_async_context(open_database(Role.WORKER))
         account = str(
             (await control.add_account(connected=True, support_email="help@fjord.example", name="Fjord"))["id"]
@@ -129,8 +136,47 @@ async def test_a_full_mailbox_gets_the_next_message(street: Street) -> None:
     assert [row["rule"] for row in await failed.story("undelivered")] == ["bounced_for_now"]
 
 
-async def test_who_opts_out_after_the_message_was_claimed_is_not_written_to(street: Street) -> None:
-    """The task is queued and due; the customer's word comes before it runs, and is the last thing that it asks."""
+async def _decide(world: World) -> tuple[AnyHandler, Any]:
+    """Claim the message that is due and decide on it; nothing has been sent yet."""
+    handler = discover()["notify_action_required"]
+    async with world.database.transaction() as db:
+        claimed = await tasks.claim(db, "slow", 10, timedelta(seconds=30))
+        (task,) = [each for each in claimed if each.task_type == "notify_action_required"]
+        return handler, await handler.load(db, handler.understand(task))
+
+
+async def test_who_opts_out_while_the_message_is_being_written_does_not_get_it(street: Street) -> None:
+    """After the decision, before the email: the last question that is asked on the way out."""
+    world = street.world
+    failed = await world.fail(decline="lost_card")
+    await world.work()
+    await world.pass_time(days=3, minutes=1)
+    handler, plan = await _decide(world)
+    assert isinstance(plan, Write)
+    await world.do(
+        "INSERT INTO silenced_customers (merchant_id, customer_id, reason) VALUES ($1, $2, 'opted_out')",
+        world.merchant_id,
+        failed.customer,
+    )
+    outcome = await handler.perform(world.outside.remote(Lease(timedelta(seconds=30))), plan)
+    assert outcome is Silence.OPTED_OUT
+    assert len(await street.emails()) == 1
+
+
+async def test_a_recovery_that_is_stopped_while_its_message_is_being_written_sends_none(street: Street) -> None:
+    world = street.world
+    failed = await world.fail(decline="lost_card")
+    await world.work()
+    await world.pass_time(days=3, minutes=1)
+    handler, plan = await _decide(world)
+    async with world.database.transaction() as db:
+        await recoveries.request_stop(db, failed.recovery_id, "voided", Entry("closed", "voided", "Voided."))
+    outcome = await handler.perform(world.outside.remote(Lease(timedelta(seconds=30))), plan)
+    assert outcome == NotSent("stopped")
+    assert len(await street.emails()) == 1
+
+
+async def test_who_opts_out_after_the_message_was_queued_is_not_written_to(street: Street) -> None:
     world = street.world
     failed = await world.fail(decline="lost_card")
     await world.work()

@@ -19,7 +19,7 @@ from shared.tasks import Task
 # Locks the recovery, so that a stop comes either before or after, never in between.
 LOCK_RECOVERY = """
 SELECT r.invoice_id, r.state, r.stop_requested, r.amount_due, r.currency, r.opened_at, r.next_attempt_at,
-    r.customer_id, p.document AS policy, citadel_now() AS now
+    r.customer_id, r.subscription_id, r.cards, r.next_backup, p.document AS policy, citadel_now() AS now
 FROM recoveries AS r
 JOIN policies AS p ON p.id = r.policy_id
 WHERE r.id = $1 AND r.merchant_id = $2
@@ -33,6 +33,15 @@ SELECT id, number, origin, result, amount, currency, idempotency_key, payment_me
 FROM attempts
 WHERE recovery_id = $1
 ORDER BY started_at, origin, number
+"""
+
+# Two recoveries on one card never count past each other: whoever starts an attempt waits for the other's row.
+LOCK_CARD = "SELECT pg_advisory_xact_lock(hashtextextended('card/' || $1 || '/' || $2, 0))"
+
+REMEMBER = """
+UPDATE recoveries
+SET cards = $2, next_backup = $3, holdout = $4
+WHERE id = $1 AND (cards, next_backup, holdout) IS DISTINCT FROM ($2, $3, $4)
 """
 
 # The networks count by card, whichever invoice it pays.
@@ -54,11 +63,19 @@ WHERE recovery_id = $1
 ORDER BY id
 """
 
+REFUSAL = """
+SELECT COALESCE(r.stop_requested, r.end_reason, CASE WHEN m.status IS DISTINCT FROM 'active' THEN 'merchant_gone' END)
+FROM recoveries AS r
+LEFT JOIN merchants AS m ON m.id::text = r.merchant_id
+WHERE r.id = $1
+"""
+
 HOLDS = "SELECT EXISTS (SELECT FROM scheduled_tasks WHERE id = $1 AND fence = $2 AND status = 'running')"
 
 START_ATTEMPT = """
-INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key, amount, currency)
-VALUES ($1, $2, 'citadel', $3, $4, $5, $6)
+INSERT INTO attempts
+    (recovery_id, merchant_id, origin, number, idempotency_key, amount, currency, payment_method_id, card_fingerprint)
+VALUES ($1, $2, 'citadel', $3, $4, $5, $6, $7, $8)
 RETURNING id, started_at
 """
 
@@ -106,17 +123,23 @@ RETURNING id
 PENDING_SINCE = "SELECT run_at, payload FROM scheduled_tasks WHERE unique_key = $1 AND status = 'pending'"
 
 
-async def open_dossier(db: Connection, merchant_id: str, recovery_id: UUID) -> Dossier | None:
-    """All that is known of a recovery, which stays locked until the transaction ends; None when it is unknown."""
+async def open_dossier(
+    db: Connection, merchant_id: str, recovery_id: UUID, cards: Sequence[str] = ()
+) -> Dossier | None:
+    """All that is known of a recovery, which stays locked until the transaction ends; None when it is unknown.
+
+    What was tried for other invoices is read for `cards`, for those remembered, and for those tried before.
+    """
     row = await db.fetchrow(LOCK_RECOVERY, recovery_id, merchant_id)
     if row is None:
         return None
     merchant = await find_merchant(db, merchant_id)
     attempts = [_attempt(each) for each in await db.fetch(READ_ATTEMPTS, recovery_id)]
-    fingerprints = {each.past.card_fingerprint for each in attempts if each.past.card_fingerprint}
+    tried = (each.past.card_fingerprint for each in attempts if each.past.card_fingerprint)
+    fingerprints = list(dict.fromkeys((*row["cards"], *cards, *tried)))
     elsewhere: Sequence[asyncpg.Record] = []
     if fingerprints:
-        elsewhere = await db.fetch(READ_SAME_CARD_ELSEWHERE, merchant_id, sorted(fingerprints), recovery_id)
+        elsewhere = await db.fetch(READ_SAME_CARD_ELSEWHERE, merchant_id, fingerprints, recovery_id)
     return Dossier(
         recovery_id=recovery_id,
         merchant_id=merchant_id,
@@ -124,12 +147,15 @@ async def open_dossier(db: Connection, merchant_id: str, recovery_id: UUID) -> D
         merchant_active=merchant is not None and merchant.active,
         invoice_id=row["invoice_id"],
         customer_id=row["customer_id"],
+        subscription_id=row["subscription_id"],
         state=RecoveryState(row["state"]),
         stop_requested=row["stop_requested"],
         due=Money(row["amount_due"], row["currency"]),
         opened_at=row["opened_at"],
         next_attempt_at=row["next_attempt_at"],
-        policy=Policy.model_validate(row["policy"]),
+        pinned=Policy.model_validate(row["policy"]),
+        cards=tuple(fingerprints),
+        next_backup=row["next_backup"],
         attempts=tuple(attempts),
         elsewhere=tuple(_attempt(each).past for each in elsewhere),
         story=Story(tuple(_told(each) for each in await db.fetch(READ_STORY, recovery_id))),
@@ -142,8 +168,31 @@ async def holds(db: Connection, task: Task) -> bool:
     return bool(await db.fetchval(HOLDS, task.id, task.fence))
 
 
+async def refusal(db: Connection, recovery_id: UUID) -> str | None:
+    """Why nothing may be sent for the recovery any more, as far as it is committed; None when it may."""
+    found: str | None = await db.fetchval(REFUSAL, recovery_id)
+    return found
+
+
+async def lock_card(db: Connection, dossier: Dossier) -> None:
+    """Wait until nobody else of the merchant starts an attempt on the card that is to be charged."""
+    if dossier.cards:
+        await db.execute(LOCK_CARD, dossier.merchant_id, dossier.cards[0])
+
+
+async def remember(
+    db: Connection, dossier: Dossier, cards: Sequence[str], *, next_backup: str | None, holdout: bool
+) -> None:
+    """Keep for the next run which cards may be charged, and by which name if not by Stripe's order."""
+    await db.execute(REMEMBER, dossier.recovery_id, list(cards), next_backup, holdout)
+
+
 async def start_attempt(db: Connection, dossier: Dossier) -> KnownAttempt:
-    """Write down the next attempt of ours, with its key. At most one is in flight; a second one raises."""
+    """Write down the next attempt of ours, with its key, and the card that it is for, so that others count it.
+
+    At most one is in flight; a second one raises.
+    """
+    card = dossier.cards[0] if dossier.cards else None
     number, key = dossier.next_number, f"{dossier.recovery_id}:{dossier.next_number}"
     row = await db.fetchrow(
         START_ATTEMPT,
@@ -153,10 +202,14 @@ async def start_attempt(db: Connection, dossier: Dossier) -> KnownAttempt:
         key,
         dossier.due.amount,
         dossier.due.currency,
+        dossier.next_backup,
+        card,
     )
     if row is None:
         raise LookupError(f"attempt {key} was not written")
-    past = PastAttempt(number, Origin.CITADEL, AttemptResult.STARTED, row["started_at"], None, None, dossier.due)
+    past = PastAttempt(
+        number, Origin.CITADEL, AttemptResult.STARTED, row["started_at"], dossier.next_backup, card, dossier.due
+    )
     return KnownAttempt(row["id"], key, past, None, None)
 
 

@@ -24,7 +24,6 @@ from services.worker.recovery import (
     MessageKind,
     SentMessage,
     classify,
-    in_holdout,
     next_message,
 )
 from services.worker.remote import Remote
@@ -110,7 +109,7 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
             return Nothing("the merchant is gone")
         if dossier.customer_id is None:
             return Nothing("the invoice has no customer")
-        if in_holdout(dossier.policy, dossier.invoice_id):
+        if dossier.in_holdout:
             return Nothing("the invoice is of the holdout: it is watched and left alone")
         # The recovery is locked: whoever silences the customer waits for us, or was there before.
         silence = await silenced(db, dossier.merchant_id, dossier.customer_id)

@@ -6,7 +6,7 @@ there is anything to tell then: a card that was replaced meanwhile, or a subscri
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, assert_never
 
 import stripe
 from pydantic import Field
@@ -19,7 +19,7 @@ from services.worker.messages import store
 from services.worker.messages.brand import brand_of
 from services.worker.messages.campaign import Message
 from services.worker.messages.cards import card_page
-from services.worker.messages.delivery import Delivered, hand_over
+from services.worker.messages.delivery import Delivered, NotSent, hand_over
 from services.worker.messages.expiry import CardDate, Expiring, expiring
 from services.worker.messages.language import choose
 from services.worker.messages.letters import Facts, write
@@ -136,7 +136,7 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
                 log.info("card_not_warned_of", reason=outcome.value)
 
 
-async def _tell(client: stripe.StripeClient, remote: Remote, plan: Look) -> Nothing | Early | Warned:
+async def _tell(client: stripe.StripeClient, remote: Remote, plan: Look) -> Outcome:
     try:
         with stripe_errors():
             found = await client.v1.subscriptions.retrieve_async(plan.subscription_id, {"expand": PARTS})
@@ -153,7 +153,7 @@ async def _tell(client: stripe.StripeClient, remote: Remote, plan: Look) -> Noth
     return Early(due) if plan.now < due else await _write(client, remote, plan, seen)
 
 
-async def _write(client: stripe.StripeClient, remote: Remote, plan: Look, seen: Expiring) -> Nothing | Warned:
+async def _write(client: stripe.StripeClient, remote: Remote, plan: Look, seen: Expiring) -> Outcome:
     if seen.address is None:
         return Nothing("Stripe has no email address for the customer")
     until = seen.renews_at + PAGE_OUTLIVES_RENEWAL
@@ -163,8 +163,15 @@ async def _write(client: stripe.StripeClient, remote: Remote, plan: Look, seen: 
     with stripe_errors():
         account = (await client.v1.accounts.retrieve_current_async()).to_dict()
     email = _email(plan, seen, seen.address, account, page, remote.email.unsubscribe_page(plan.reader))
-    handed = await hand_over(remote, Message.CARD_EXPIRING, email)
-    return Warned(seen.card) if isinstance(handed, Delivered) else Nothing(handed.rule)
+    handed = await hand_over(remote, Message.CARD_EXPIRING, plan.reader, email)
+    match handed:
+        case Delivered():
+            return Warned(seen.card)
+        case NotSent(rule):
+            return Nothing(rule)
+        case Silence():
+            return handed
+    assert_never(handed)
 
 
 def _email(

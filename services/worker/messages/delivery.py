@@ -6,6 +6,7 @@ The ways in are Stripe's answers, the way out is one email; nothing in between i
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+from uuid import UUID
 
 import stripe
 
@@ -15,8 +16,10 @@ from services.worker.errors import MerchantUnreachable, Refused
 from services.worker.messages.campaign import STEPS, Link, Message
 from services.worker.messages.cards import card_page
 from services.worker.messages.sending import Draft, Unsent, compose, readiness
+from services.worker.messages.silence import Silence
 from services.worker.remote import Remote
 from services.worker.stripe_calls import stripe_errors
+from shared.unsubscribe import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Delivered:
 class NotSent:
     """The message was not sent; `look` when the recovery has to be evaluated at once, for the truth has changed."""
 
-    rule: Unsent | Literal["merchant_unreachable", "invoice_missing", "address_refused"]
+    rule: Unsent | Literal["merchant_unreachable", "invoice_missing", "address_refused", "stopped"]
     look: bool = False
 
 
@@ -52,22 +55,32 @@ NOT_SENT = {
     "no_page": "No message: the invoice has no page to pay on.",
     "merchant_unreachable": "No message: the merchant's account cannot be reached any more.",
     "invoice_missing": "No message: Stripe does not know the invoice.",
+    "stopped": "No message: the recovery was stopped while it was written.",
     "address_refused": "No message: the email service does not take the address.",
 }
 
 
-async def deliver(remote: Remote, due: Due) -> Delivered | NotSent:
+async def deliver(remote: Remote, due: Due) -> Delivered | NotSent | Silence:
     """Send it, once however often it is tried. Raises RetryLater, Refused and LeaseLost."""
     client = remote.stripe.for_merchant(due.account)
+    draft = due.draft
     try:
         written = await _write(client, remote, due)
     except MerchantUnreachable:
         return NotSent("merchant_unreachable", look=True)
-    return written if isinstance(written, NotSent) else await hand_over(remote, due.draft.message, written)
+    if isinstance(written, NotSent):
+        return written
+    # Thanks are for a recovery that has ended; all else is for one that goes on.
+    if draft.message is not Message.RECOVERED and await remote.permission.refusal(UUID(draft.recovery_id)) is not None:
+        return NotSent("stopped")
+    return await hand_over(remote, draft.message, draft.reader, written)
 
 
-async def hand_over(remote: Remote, message: Message, email: Email) -> Delivered | NotSent:
-    """Hand an email to the email service."""
+async def hand_over(remote: Remote, message: Message, reader: Reader, email: Email) -> Delivered | NotSent | Silence:
+    """Hand an email to the email service, unless its reader has said meanwhile that they want none."""
+    silence = await remote.permission.silence(reader)
+    if silence is not None:
+        return silence
     remote.lease.check()
     try:
         return Delivered(message, await remote.email.send(email))

@@ -301,7 +301,7 @@ async def test_without_a_key_an_email_is_printed_without_its_address(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sender = make_email_sender(worker_settings("http://127.0.0.1:9", resend_api_key=None), None)  # type: ignore[arg-type]  # no session: it sends nothing
-    outside = Outside(world.outside.stripe, sender)
+    outside = Outside(world.outside.stripe, sender, world.outside.permission)
     failed = await world.fail(decline="lost_card")
     engine = Engine("printing", world.database, discover(), outside, PACE)
     for _ in range(3):
@@ -345,7 +345,8 @@ async def test_the_digest_tells_the_week_by_currency_and_comes_again(world: Worl
     await world.pass_time(days=1)
     await _digest(world)
     await world.work()
-    email = (await world.control.outbox())[-1]["message"]
+    emails = {each["message"]["tags"][0]["value"]: each["message"] for each in await world.control.outbox()}
+    email = emails["weekly_digest"]
     account = next(each for each in await world.control.accounts() if each["id"] == world.account)
     assert email["to"] == [world.simulation.world.accounts[account["id"]].resource["email"]]
     assert "$42.00 recovered, from 1 payment\n" in email["text"]

@@ -20,6 +20,7 @@ from shared.database import Connection, Database
 HANDLERS = discover()
 TYPES = {
     "dunning_retry",
+    "end_dunning",
     "notify_action_required",
     "report_usage",
     "send_weekly_digest",
