@@ -20,6 +20,10 @@ up: .venv/demo ## the stack in Docker containers, with your settings (SIMULATOR=
 down: .venv/demo ## stop those containers (SIMULATOR=1 the simulated ones; VOLUMES=1 removes the database, too)
 	@$(BIN)/python -m services.compose down $(if $(SIMULATOR),--simulator) $(if $(VOLUMES),--volumes)
 
+.PHONY: key
+key: .venv/demo ## a key for the API of the stack in containers (NAME=dashboard)
+	@$(BIN)/python -m services.compose key $(if $(SIMULATOR),--simulator) "$(or $(NAME),dashboard)"
+
 .PHONY: up-local
 up-local: .venv/demo ## the four services without Docker, with your settings (.env) and an embedded PostgreSQL
 	@$(BIN)/citadel up

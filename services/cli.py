@@ -294,7 +294,7 @@ def keys_init(
     from services.compose.stack import Stack, StackError
 
     try:
-        folder = make_secrets(Stack(simulator=simulator))
+        folder = make_secrets(Stack.here(simulator=simulator))
     except SecretsMissing as error:
         _end(str(error), WRONG)
     except StackError as error:

@@ -4,7 +4,6 @@
 """
 
 import sys
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -26,15 +25,10 @@ def _end(message: str, status: int = 1) -> NoReturn:
 Simulated = Annotated[bool, typer.Option("--simulator", help="With the simulator in place of Stripe and Resend.")]
 
 
-def _stack(*, simulator: bool) -> Stack:
-    env_file = Path(".env")
-    return Stack(simulator=simulator, env_file=env_file if env_file.exists() and not simulator else None)
-
-
 @app.command()
 def up(simulator: Simulated = False) -> None:
     """Build and start the stack, wait until it is healthy, and say where it is. Repeating it changes nothing."""
-    stack = _stack(simulator=simulator)
+    stack = Stack.here(simulator=simulator)
     try:
         stack.refuse_without_engine()
         stack.refuse_missing_settings()
@@ -55,10 +49,24 @@ def down(
     volumes: Annotated[bool, typer.Option("--volumes", help="Remove the database, too. There is no way back.")] = False,
 ) -> None:
     """Stop the stack and remove its containers; its database stays unless `--volumes`."""
-    stack = _stack(simulator=simulator)
+    stack = Stack.here(simulator=simulator)
     try:
         stack.refuse_without_engine()
         stack.down(volumes=volumes)
+    except StackError as error:
+        _end(str(error))
+
+
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    simulator: Simulated = False,
+) -> None:
+    """Make a key that may read everything over the ledger's API, and print its secret once."""
+    stack = Stack.here(simulator=simulator)
+    try:
+        stack.refuse_without_engine()
+        print(stack.run("exec", "-T", "auth", "citadel", "keys", "create", name), end="")
     except StackError as error:
         _end(str(error))
 

@@ -12,7 +12,7 @@ def announcement(public_url: str, simulator_url: str | None) -> Iterable[str]:
     yield from _labelled(
         ("merchants", f"{public_url}/auth/stripe"),
         ("API", f"{public_url}/v1/… (described by {public_url}/openapi.json)"),
-        ("API keys", "make key NAME=dashboard"),
+        ("API keys", "make key NAME=dashboard" + (" SIMULATOR=1" if simulator_url else "")),
     )
     yield ""
     if simulator_url:

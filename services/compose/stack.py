@@ -35,6 +35,12 @@ class Stack:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     env_file: Path | None = None
 
+    @classmethod
+    def here(cls, *, simulator: bool) -> "Stack":
+        """The stack of this folder: with the settings of its `.env`, which the simulator's stack does not read."""
+        env_file = Path(".env")
+        return cls(simulator=simulator, env_file=env_file if env_file.exists() and not simulator else None)
+
     @property
     def name(self) -> str:
         """Compose's project: what its containers, networks and volumes are named after."""

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import make_url
+from sqlalchemy import URL, create_engine, make_url
 from sqlalchemy.exc import DBAPIError
 
 _HERE = Path(__file__).parent
@@ -20,8 +21,12 @@ def _config(url: str = "") -> Config:
     config.set_main_option("script_location", str(_HERE))
     if url:
         # psycopg is the driver because it sends a file of several statements as it stands.
-        config.attributes["url"] = make_url(url).set(drivername="postgresql+psycopg")
+        config.attributes["url"] = _driven(url)
     return config
+
+
+def _driven(url: str) -> URL:
+    return make_url(url).set(drivername="postgresql+psycopg")
 
 
 def _head() -> str:
@@ -38,12 +43,33 @@ HEAD = _head()
 def upgrade(url: str, revision: str = "head") -> None:
     """Bring the database at `url` (a `postgresql://` URL of its owner) up to `revision`. Repeating it changes nothing.
 
+    A database that newer code has migrated is left as it is: older code that is rolled back to runs on it.
     Raises MigrationError when a statement fails or the database cannot be reached.
     """
     try:
+        if revision == "head" and serves(_current(url) or ""):
+            return
         command.upgrade(_config(url), revision)
     except DBAPIError as error:
         raise MigrationError(f"upgrade to {revision} failed: {error.orig}") from error
+
+
+def serves(revision: str) -> bool:
+    """Whether a database at `revision` has everything that this code needs.
+
+    A newer one has: revisions are numbered in order and never take away what the code before them uses, so that old
+    and new code run side by side during an upgrade.
+    """
+    return revision >= HEAD
+
+
+def _current(url: str) -> str | None:
+    engine = create_engine(_driven(url))
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
 
 
 def downgrade(url: str, revision: str = "base") -> None:

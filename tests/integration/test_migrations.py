@@ -160,6 +160,17 @@ def test_migrating_again_changes_nothing(empty_url: str) -> None:
     assert _columns(empty_url) == before
 
 
+async def test_a_database_of_newer_code_is_left_as_it_is(empty_url: str) -> None:
+    migrations.upgrade(empty_url)
+    connection = await asyncpg.connect(empty_url)
+    try:
+        await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        migrations.upgrade(empty_url)
+        assert await connection.fetchval("SELECT version_num FROM alembic_version") == "9999"
+    finally:
+        await connection.close()
+
+
 async def test_two_processes_may_migrate_at_once(empty_url: str) -> None:
     await asyncio.gather(
         asyncio.to_thread(_migrate_in_a_process, empty_url), asyncio.to_thread(_migrate_in_a_process, empty_url)

@@ -29,7 +29,7 @@ def test_a_default_is_the_one_that_the_code_has(name: str) -> None:
     commented, value = documented[name]
     field = known[name]
     if field.is_required():
-        assert not commented or name == "CITADEL_DATABASE_URL"  # `make up` brings one
+        assert not commented or name == "CITADEL_DATABASE_URL"  # `make up-local` brings one
     else:
         assert commented
         assert value == ("" if field.default is None else str(field.default))
