@@ -127,6 +127,8 @@ SET stop_requested = COALESCE(stop_requested, $2), updated_at = citadel_now()
 WHERE id = $1
 """
 
+MOVE = "UPDATE recoveries SET policy_id = $2, updated_at = citadel_now() WHERE id = $1"
+
 MESSAGED = "SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND kind = 'messaged')"
 
 RECORD = """
@@ -299,6 +301,21 @@ async def settle_paid(db: Connection, recovery_id: UUID, paid: Money, *, out_of_
         recovered=paid,
         recovered_by=RecoveredBy.MESSAGE,
     )
+
+
+async def move(db: Connection, recovery_id: UUID, policy_id: UUID, entry: Entry) -> bool:
+    """Put a recovery in flight under another version of the policy, and have it evaluated. False: it had ended.
+
+    What was pending by the old rules is canceled; a run at work decides by the new ones when it commits.
+    """
+    locked = await _lock(db, recovery_id)
+    if locked.state.ended:
+        return False
+    await db.execute(MOVE, recovery_id, policy_id)
+    await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
+    await tasks.cancel_of_recovery(db, recovery_id, "moved to another version of the policy")
+    await _evaluate_now(db, recovery_id, locked.merchant_id, locked.invoice_id)
+    return True
 
 
 async def record(db: Connection, recovery_id: UUID, entry: Entry) -> None:

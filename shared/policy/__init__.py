@@ -1,6 +1,7 @@
 """Policies: the merchant's rules as typed, versioned documents, for those that write them and those that obey."""
 
 from shared.policy.causes import DeclineCause
+from shared.policy.comparison import Difference, differences
 from shared.policy.document import (
     SCHEMA_VERSION,
     WEEKDAYS,
@@ -17,6 +18,7 @@ from shared.policy.document import (
     Weekday,
     json_schema,
 )
+from shared.policy.validation import PolicyProblem, PolicyRefused, problems_of, read_policy
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -25,13 +27,19 @@ __all__ = [
     "Conditions",
     "DeclineCause",
     "Delays",
+    "Difference",
     "EndAction",
     "Overrides",
     "Paydays",
     "Policy",
+    "PolicyProblem",
+    "PolicyRefused",
     "Schedule",
     "Schedules",
     "Segment",
     "Weekday",
+    "differences",
     "json_schema",
+    "problems_of",
+    "read_policy",
 ]

@@ -183,8 +183,8 @@ class Segment(_Document):
 # --- The document -----------------------------------------------------------------------------------------------------
 
 
-class Policy(_Document):
-    """How a merchant's failed invoices are recovered.
+class PolicyFields(_Document):
+    """How a merchant's failed invoices are recovered, value by value; `Policy` is one that nowhere contradicts itself.
 
     driver: who makes the retries. `auto`: we retry where Stripe has nothing scheduled, and keep away from what it has.
     `citadel`: we make all retries; Stripe's automatic ones are switched off, and should one be scheduled all the same,
@@ -235,15 +235,8 @@ class Policy(_Document):
             return {**_BEFORE_2, **document, "schema_version": SCHEMA_VERSION}
         return document
 
-    @model_validator(mode="after")
-    def _contradicts_itself_nowhere(self) -> Self:
-        found = list(self.contradictions())
-        if found:
-            raise ValueError("; ".join(f"{each.place}: {each.message}" for each in found))
-        return self
-
     def contradictions(self) -> Iterator[Contradiction]:
-        """What the fields say against each other, each with its place; none in a policy that was validated."""
+        """What the values say against each other, each with its place."""
         for name in ("message_days", "action_required_days", "new_method_days"):
             days = getattr(self, name)
             if days is not None:
@@ -258,6 +251,17 @@ class Policy(_Document):
                 yield Contradiction(f"{place}.name", f"the name {segment.name!r} is taken")
             names.add(segment.name)
             yield from _of_overrides(self, segment.then, f"{place}.then")
+
+
+class Policy(PolicyFields):
+    """How a merchant's failed invoices are recovered."""
+
+    @model_validator(mode="after")
+    def _contradicts_itself_nowhere(self) -> Self:
+        found = list(self.contradictions())
+        if found:
+            raise ValueError("; ".join(f"{each.place}: {each.message}" for each in found))
+        return self
 
     @classmethod
     def default(cls) -> "Policy":
@@ -277,7 +281,7 @@ _BEFORE_2: Mapping[str, Any] = {
 }
 
 
-def _of_overrides(policy: Policy, then: Overrides, place: str) -> Iterator[Contradiction]:
+def _of_overrides(policy: PolicyFields, then: Overrides, place: str) -> Iterator[Contradiction]:
     for name in (then.schedules or {}).keys() - Schedules.model_fields.keys():
         yield Contradiction(f"{place}.schedules.{name}", "no cause that can be tried again has this name")
     days, window = then.message_days, then.window_days
@@ -302,5 +306,5 @@ def _overridden(policy: Policy, segment: Segment) -> Policy:
 @cache
 def json_schema() -> dict[str, Any]:
     """The document as JSON Schema (draft 2020-12)."""
-    schema = Policy.model_json_schema()
+    schema = PolicyFields.model_json_schema() | {"title": "Policy"}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,7 +1,7 @@
 """A customer is not written to any more, from this commit on.
 
-What is queued is canceled here; what was claimed before asks when it is decided, with the recovery locked, and once more
-right before the email is handed over. Payments are not touched: who wants no messages still owes, and attempts go on.
+What is queued is canceled here; what was claimed before asks when it is decided, with the recovery locked, and once
+more right before the email is handed over. Payments are not touched: who wants no messages still owes.
 """
 
 from collections.abc import Awaitable, Callable

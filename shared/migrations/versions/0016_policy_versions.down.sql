@@ -1,3 +1,5 @@
+REVOKE ALL ON policies FROM citadel_ledger;
+
 -- Version 2 goes where no recovery is pinned to it; version 1 is the platform's again.
 DELETE FROM policies
 WHERE merchant_id IS NULL AND version = 2 AND NOT EXISTS (SELECT FROM recoveries WHERE policy_id = policies.id);

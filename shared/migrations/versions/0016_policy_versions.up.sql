@@ -90,3 +90,8 @@ VALUES (NULL, 2, true, citadel_now(), 'The default, as a document of schema 2', 
     "segments": []
 }')
 ON CONFLICT (merchant_id, version) DO NOTHING;
+
+-- The ledger writes versions and says which is in force; a document, once written, is nobody's to change.
+GRANT SELECT ON policies TO citadel_ledger;
+GRANT INSERT (merchant_id, version, document, note) ON policies TO citadel_ledger;
+GRANT UPDATE (active, activated_at) ON policies TO citadel_ledger;
