@@ -4,8 +4,8 @@ CREATE TABLE card_warnings (
     merchant_id text NOT NULL,
     customer_id text NOT NULL,
     payment_method_id text NOT NULL,
-    exp_year integer NOT NULL,
-    exp_month integer NOT NULL,
+    exp_year bigint NOT NULL,
+    exp_month bigint NOT NULL,
     warned_at timestamptz NOT NULL DEFAULT citadel_now(),
     PRIMARY KEY (merchant_id, customer_id, payment_method_id, exp_year, exp_month)
 );
