@@ -25,6 +25,7 @@ from services.local.preflight import SettingsMissing
 from services.local.process import LocalStackError
 from services.policy_command import policy_app
 from services.recovery_command import recovery_app
+from services.worker.messages.command import emails_app
 from shared.api_keys import Scope
 from shared.database import AWAY, DatabaseAway, Role
 from shared.embedded_postgres import EmbeddedPostgresError
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="API keys, and the keys that tokens are encrypted under.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.add_typer(emails_app, name="emails")
 app.command()(simulate)
 app.add_typer(policy_app, name="policy")
 app.add_typer(recovery_app, name="recovery")
@@ -272,7 +274,7 @@ def keys_rotate(data_dir: DataDir = DATA) -> None:
 
 @keys_app.command("generate")
 def keys_generate() -> None:
-    """Print a new encryption key and a new state secret, as lines for `.env`."""
+    """Print a new encryption key, state secret and unsubscribe secret, as lines for `.env`."""
     import secrets
 
     from shared.crypto import KeyRing
@@ -282,6 +284,7 @@ def keys_generate() -> None:
     print("# run `citadel keys rotate`, then drop the old one.")
     print(f"CITADEL_ENCRYPTION_KEYS={made}:{KeyRing.generate()}")
     print(f"CITADEL_STATE_SECRET={secrets.token_urlsafe(48)}")
+    print(f"CITADEL_UNSUBSCRIBE_SECRETS={secrets.token_urlsafe(48)}")
 
 
 @keys_app.command("init")

@@ -227,6 +227,8 @@ async def close(
 ) -> bool:
     """End a recovery: its money goes into the ledger and its pending tasks are canceled. False: it had ended before.
 
+    A customer who had a message of ours about it is thanked when it ends as recovered; nobody else hears of it.
+
     `recovered` and `recovered_by` are given exactly when it ends as recovered; `recovered` is what was paid.
     """
     if not to.ended:
@@ -241,7 +243,21 @@ async def close(
     await _record(db, recovery_id, locked.merchant_id, locked.state, to, entry)
     await book(db, locked.merchant_id, f"recovery_{to}", amount, recovery_id)
     await tasks.cancel_of_recovery(db, recovery_id, f"recovery ended: {end_reason}")
+    if to is RecoveryState.RECOVERED and await db.fetchval(MESSAGED, recovery_id):
+        await _thank(db, recovery_id, locked)
     return True
+
+
+async def _thank(db: Connection, recovery_id: UUID, locked: _Locked) -> None:
+    """Have the customer told that all is well, who had been told that it was not."""
+    task = tasks.NewTask(
+        locked.merchant_id,
+        "thank_customer",
+        {"invoice_id": locked.invoice_id},
+        recovery_id=recovery_id,
+        unique_key=f"thank_customer:{recovery_id}",
+    )
+    await tasks.enqueue(db, task)
 
 
 async def request_stop(db: Connection, recovery_id: UUID, end_reason: str, entry: Entry) -> bool:

@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from services.ingress.intake import Accepted, Incoming, Intake, IntakeBusy
+from services.ingress.mail.routes import add_mail_routes
 from services.ingress.routing import LEFT_ALONE, ROUTES, route
 from services.ingress.settings import IngressSettings
 from shared.database import Database
@@ -46,6 +47,7 @@ def create_app(settings: IngressSettings, database: Database) -> web.Application
     app[SETTINGS] = settings
     app[INTAKE] = Intake(database)
     app.router.add_post("/webhooks/stripe", _receive)
+    add_mail_routes(app, settings)
     return app
 
 

@@ -23,6 +23,7 @@ from shared.database import Database
 from shared.http import Problem, make_app, serving
 from shared.logging import get_logger
 from shared.stripe_clients import StripeClientFactory
+from shared.unsubscribe import UnsubscribePages
 
 log = get_logger(__name__)
 
@@ -55,12 +56,18 @@ def make_email_sender(settings: WorkerSettings, session: aiohttp.ClientSession) 
     if settings.resend_api_key is None:
         log.warning("emails_are_printed", why="CITADEL_RESEND_API_KEY is not set: no email is sent")
         return PrintingSender()
+    pages = None
+    if settings.unsubscribe_secrets is not None and settings.unsubscribe_url is not None:
+        pages = UnsubscribePages.of(settings.unsubscribe_secrets, settings.unsubscribe_url)
+    else:
+        log.warning("emails_without_unsubscribe", why="CITADEL_UNSUBSCRIBE_URL and …_SECRETS are not set")
     return ResendSender(
         session,
         settings.resend_base,
         settings.resend_api_key,
         settings.email_from,
         settings.resend_timeout_seconds,
+        pages,
     )
 
 

@@ -9,7 +9,9 @@ from uuid import UUID
 
 from services.worker.email import EmailSender
 from services.worker.lease import Lease
+from services.worker.messages.silence import Silence
 from shared.stripe_clients import StripeClientFactory
+from shared.unsubscribe import Reader
 
 
 class Permission(Protocol):
@@ -17,6 +19,9 @@ class Permission(Protocol):
 
     async def refusal(self, recovery_id: UUID) -> str | None:
         """Why nothing may be sent for the recovery any more; None when it may. Raises RetryLater."""
+
+    async def silence(self, reader: Reader) -> Silence | None:
+        """Why this customer is not written to; None for one who is. Raises RetryLater."""
 
 
 @dataclass(frozen=True, slots=True)

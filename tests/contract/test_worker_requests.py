@@ -19,6 +19,7 @@ from shared.stripe_clients import API_VERSION
 from shared.tasks import NewTask
 from tests.integration.worker.conftest import World
 
+BRAND, CARD_PAGE = "GET /v1/account", "POST /v1/billing_portal/sessions"
 READ = "GET /v1/invoices/:id"
 CHARGES = "GET /v1/charges"
 PAY = "POST /v1/invoices/:id/pay"
@@ -58,6 +59,24 @@ async def _spends_a_key(world: World) -> None:
 async def _writes(world: World) -> None:
     for card in ({"decline": "lost_card"}, {"needs_3ds": True}, {"decline": "insufficient_funds"}):
         await world.fail(**card)
+    await world.work()
+
+
+async def _thanks(world: World) -> None:
+    failed = await world.fail(decline="do_not_honor", clears_after=1)
+    await failed.finish()
+    await world.pass_time(days=2)
+    await world.work()
+
+
+async def _warns(world: World) -> None:
+    made = await world.control.add_customer(world.account, card={"exp_month": 9, "exp_year": 2026})
+    customer = made["customer"]["id"]
+    subscription = await world.control.add_subscription(world.account, customer, renews_in=25 * 86_400)
+    await world.do("UPDATE policies SET document = jsonb_set(document, '{card_expiring_days}', '30') WHERE active")
+    payload = {"customer_id": customer, "subscription_id": subscription["id"]}
+    async with world.database.transaction() as db:
+        await tasks.enqueue(db, NewTask(world.merchant_id, "warn_card_expiring", payload))
     await world.work()
 
 
@@ -102,16 +121,18 @@ async def _tries_a_backup(world: World) -> None:
 
 Drive = Callable[[World], Awaitable[None]]
 ROADS: dict[str, tuple[Drive, set[str]]] = {
-    "dunning_retry": (_recovers, {READ, CHARGES, PAY}),
-    "dunning_retry, settled by reading": (_settles_by_reading, {READ, CHARGES, PAY, EVENTS}),
-    "dunning_retry, stopped after a crash": (_spends_a_key, {READ, CHARGES, SPEND}),
+    "dunning_retry": (_recovers, {READ, CHARGES, PAY, BRAND}),
+    "dunning_retry, settled by reading": (_settles_by_reading, {READ, CHARGES, PAY, EVENTS, BRAND}),
+    "dunning_retry, stopped after a crash": (_spends_a_key, {READ, CHARGES, SPEND, BRAND}),
     "dunning_retry, with a backup card": (_tries_a_backup, {READ, CHARGES, PAY, METHODS}),
     "end_dunning": (_ends("cancel"), {READ, CHARGES, "DELETE /v1/subscriptions/:id"}),
     "end_dunning, paused": (_ends("pause"), {READ, CHARGES, "POST /v1/subscriptions/:id"}),
     "end_dunning, written off": (_ends("mark_uncollectible"), {READ, CHARGES, WRITE_OFF}),
-    "notify_action_required": (_writes, {READ, CHARGES}),
+    "notify_action_required": (_writes, {READ, CHARGES, BRAND, CARD_PAGE}),
+    "thank_customer": (_thanks, {READ, CHARGES, PAY, BRAND}),
+    "warn_card_expiring": (_warns, {"GET /v1/subscriptions/:id", BRAND, CARD_PAGE}),
     "report_usage": (_reports, {"POST /v1/billing/meter_events"}),
-    "send_weekly_digest": (_digests, {READ, CHARGES, PAY, "GET /v1/account"}),
+    "send_weekly_digest": (_digests, {READ, CHARGES, PAY, BRAND}),
 }
 
 

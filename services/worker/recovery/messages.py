@@ -37,8 +37,8 @@ def next_message(
 
     By the policy's days for that kind, counted from `opened_at`. A first request to act (another kind than all
     before) does not wait for its day. Days missed, by us or by a late start, become one message. Never two within 24
-    hours, never one after the window: a message for the window's last day goes out at that day's beginning, while
-    there is time.
+    hours, but for the first request to authenticate, which the bank waits for. Never one after the window: a message
+    for the window's last day goes out at that day's beginning, while there is time.
     """
     opened_at, now = as_utc("opened_at", opened_at), as_utc("now", now)
     end = opened_at + timedelta(days=policy.window_days)
@@ -47,7 +47,8 @@ def next_message(
         return None
     last = max((message.at for message in sent), default=None)
     days = [min(opened_at + day * ONE_DAY, end - ONE_DAY) for day in message_days]
-    if kind is not MessageKind.PAYMENT_FAILED and all(m.kind is not kind for m in sent):
+    first_of_its_kind = all(m.kind is not kind for m in sent)
+    if kind is not MessageKind.PAYMENT_FAILED and first_of_its_kind:
         due = opened_at
     else:
         ahead = [day for day in days if last is None or day > last]
@@ -55,7 +56,7 @@ def next_message(
             return None
         overdue = [day for day in ahead if day <= now]
         due = overdue[-1] if overdue else ahead[0]
-    if last is not None:
+    if last is not None and not (kind is MessageKind.ACTION_REQUIRED and first_of_its_kind):
         due = max(due, last + ONE_DAY)
     return due if due < end else None
 
