@@ -92,7 +92,7 @@ async def main(order: Order) -> None:
     pace = Pace(concurrency=order.concurrency, batch=order.batch, lease=timedelta(seconds=30), grace_seconds=20)
     async with (
         Database.open(order.url, Role.WORKER, size=order.connections, name="bench-worker") as database,
-        going_outside(settings) as outside,
+        going_outside(settings, database) as outside,
     ):
         async with database.transaction() as db:
             await db.fetchval("SELECT 1")

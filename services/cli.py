@@ -8,10 +8,8 @@ Each command imports what it runs when it runs: `citadel version` needs no Strip
 
 import os
 import sys
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version as version_of
-from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 from uuid import UUID
 
@@ -21,17 +19,20 @@ from rich.console import Console
 from rich.table import Table
 
 from services.evaluation.cli import simulate
+from services.local.command import DATA, DataDir, database_url, with_database
 from services.local.interruption import Interrupted, run
 from services.local.preflight import SettingsMissing
 from services.local.process import LocalStackError
+from services.policy_command import policy_app
+from services.recovery_command import recovery_app
 from services.tasks_cli import tasks_app
+from services.worker.messages.command import emails_app
 from shared.api_keys import Scope
-from shared.database import AWAY, Database, DatabaseAway, Role
+from shared.database import AWAY, DatabaseAway, Role
 from shared.embedded_postgres import EmbeddedPostgresError
 
 T = TypeVar("T")
 WRONG = 2
-DATA = Path(".citadel")
 
 app = typer.Typer(
     help="The Citadel: recovers failed subscription renewals for platforms on Stripe Connect.",
@@ -41,10 +42,11 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="API keys, and the keys that tokens are encrypted under.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+app.add_typer(emails_app, name="emails")
 app.command()(simulate)
 app.add_typer(tasks_app, name="tasks")
-
-DataDir = Annotated[Path, typer.Option(help="Folder of the embedded PostgreSQL and of the logs.")]
+app.add_typer(policy_app, name="policy")
+app.add_typer(recovery_app, name="recovery")
 
 
 def main() -> None:
@@ -146,7 +148,7 @@ def migrate(
     from shared.migrations import HEAD
 
     try:
-        migrated(_database_url(data_dir), to)
+        migrated(database_url(data_dir), to)
     except CommandError as error:
         _end(f"there is no way up to revision {to!r}: {error}", WRONG)
     print(f"the schema is at {HEAD if to == 'head' else to}")
@@ -216,7 +218,9 @@ def keys_create(
     scopes = scope or [each for each in Scope if each.endswith(":read")]
     expires = datetime.now(UTC) + timedelta(days=days) if days else None
     try:
-        made = _with_database(data_dir, lambda database: create_key(database, name, scopes, merchant, expires))
+        made = with_database(
+            data_dir, Role.AUTH, lambda database: create_key(database, name, scopes, merchant, expires)
+        )
     except KeyRefused as error:
         _end(str(error), WRONG)
     print(f"key {made[0]} ({', '.join(scopes)}); keep its secret, it is not shown again:", file=sys.stderr)
@@ -230,7 +234,7 @@ def keys_list(data_dir: DataDir = DATA) -> None:
 
     table = Table("id", "name", "of", "scopes", "made", "expires", "last used", "state", box=None, pad_edge=False)
     now = datetime.now(UTC)
-    for key in _with_database(data_dir, list_keys):
+    for key in with_database(data_dir, Role.AUTH, list_keys):
         expired = key.expires_at is not None and key.expires_at <= now
         table.add_row(
             str(key.id),
@@ -251,7 +255,7 @@ def keys_revoke(
     """End a key at once."""
     from services.auth.keys import revoke_key
 
-    if not _with_database(data_dir, lambda database: revoke_key(database, key)):
+    if not with_database(data_dir, Role.AUTH, lambda database: revoke_key(database, key)):
         _end(f"there is no key {key}, or it was revoked before")
     print(f"key {key} is revoked")
 
@@ -264,7 +268,7 @@ def keys_rotate(data_dir: DataDir = DATA) -> None:
 
     ring = key_ring()
     try:
-        count = _with_database(data_dir, lambda database: reencrypt_tokens(database, ring))
+        count = with_database(data_dir, Role.AUTH, lambda database: reencrypt_tokens(database, ring))
     except RotationIncomplete as error:
         _end(str(error))
     print(f"{count} tokens encrypted anew; every token is under the first key now, and the others may go")
@@ -272,7 +276,7 @@ def keys_rotate(data_dir: DataDir = DATA) -> None:
 
 @keys_app.command("generate")
 def keys_generate() -> None:
-    """Print a new encryption key and a new state secret, as lines for `.env`."""
+    """Print a new encryption key, state secret and unsubscribe secret, as lines for `.env`."""
     import secrets
 
     from shared.crypto import KeyRing
@@ -282,6 +286,7 @@ def keys_generate() -> None:
     print("# run `citadel keys rotate`, then drop the old one.")
     print(f"CITADEL_ENCRYPTION_KEYS={made}:{KeyRing.generate()}")
     print(f"CITADEL_STATE_SECRET={secrets.token_urlsafe(48)}")
+    print(f"CITADEL_UNSUBSCRIBE_SECRETS={secrets.token_urlsafe(48)}")
 
 
 @keys_app.command("init")
@@ -299,30 +304,6 @@ def keys_init(
     except StackError as error:
         _end(str(error))
     print(f"every secret is in {folder}")
-
-
-# -- the database --------------------------------------------------------------------------------
-
-
-def _database_url(data_dir: Path) -> str:
-    """CITADEL_DATABASE_URL, or the embedded database of `citadel up`. SettingsMissing when there is neither."""
-    from services.local.databases import embedded_url
-    from services.local.preflight import given_database_url
-
-    url = given_database_url() or embedded_url(data_dir / "postgres")
-    if url is None:
-        raise SettingsMissing(f"set CITADEL_DATABASE_URL, or start an embedded database in {data_dir}: `citadel up`")
-    return url
-
-
-def _with_database(data_dir: Path, work: Callable[[Database], Awaitable[T]]) -> T:
-    """Do something in the database as auth would."""
-
-    async def inside() -> T:
-        async with Database.open(_database_url(data_dir), Role.AUTH, size=1, name="citadel-cli") as database:
-            return await work(database)
-
-    return run(inside())
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ class Scope(StrEnum):
     MERCHANTS_READ = "merchants:read"
     MERCHANTS_WRITE = "merchants:write"
     USAGE_WRITE = "usage:write"
+    POLICIES_READ = "policies:read"
+    POLICIES_WRITE = "policies:write"
 
 
 @dataclass(frozen=True, slots=True)

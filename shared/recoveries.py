@@ -165,6 +165,8 @@ SET stop_requested = COALESCE(stop_requested, $2), updated_at = citadel_now()
 WHERE id = $1
 """
 
+MOVE = "UPDATE recoveries SET policy_id = $2, updated_at = citadel_now() WHERE id = $1"
+
 MESSAGED = "SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND kind = 'messaged')"
 
 RECORD = """
@@ -288,6 +290,8 @@ async def close(
 ) -> bool:
     """End a recovery: its money goes into the ledger and its pending tasks are canceled. False: it had ended before.
 
+    A customer who had a message of ours about it is thanked when it ends as recovered; nobody else hears of it.
+
     `recovered` and `recovered_by` are given exactly when it ends as recovered; `recovered` is what was paid.
     """
     if not to.ended:
@@ -302,7 +306,21 @@ async def close(
     await _record(db, recovery_id, locked.merchant_id, locked.state, to, entry)
     await book(db, locked.merchant_id, f"recovery_{to}", amount, recovery_id)
     await tasks.cancel_of_recovery(db, recovery_id, f"recovery ended: {end_reason}")
+    if to is RecoveryState.RECOVERED and await db.fetchval(MESSAGED, recovery_id):
+        await _thank(db, recovery_id, locked)
     return True
+
+
+async def _thank(db: Connection, recovery_id: UUID, locked: _Locked) -> None:
+    """Have the customer told that all is well, who had been told that it was not."""
+    task = tasks.NewTask(
+        locked.merchant_id,
+        "thank_customer",
+        {"invoice_id": locked.invoice_id},
+        recovery_id=recovery_id,
+        unique_key=f"thank_customer:{recovery_id}",
+    )
+    await tasks.enqueue(db, task)
 
 
 async def request_stop(db: Connection, recovery_id: UUID, end_reason: str, entry: Entry) -> bool:
@@ -346,6 +364,21 @@ async def settle_paid(db: Connection, recovery_id: UUID, paid: Money, *, out_of_
         recovered=paid,
         recovered_by=RecoveredBy.MESSAGE,
     )
+
+
+async def move(db: Connection, recovery_id: UUID, policy_id: UUID, entry: Entry) -> bool:
+    """Put a recovery in flight under another version of the policy, and have it evaluated. False: it had ended.
+
+    What was pending by the old rules is canceled; a run at work decides by the new ones when it commits.
+    """
+    locked = await _lock(db, recovery_id)
+    if locked.state.ended:
+        return False
+    await db.execute(MOVE, recovery_id, policy_id)
+    await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
+    await tasks.cancel_of_recovery(db, recovery_id, "moved to another version of the policy")
+    await _evaluate_now(db, recovery_id, locked.merchant_id, locked.invoice_id)
+    return True
 
 
 async def record(db: Connection, recovery_id: UUID, entry: Entry) -> None:

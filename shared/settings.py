@@ -140,6 +140,24 @@ class StripeSettings(SettingsFromAnywhere):
     stripe_timeout_seconds: float = Field(20.0, gt=0, le=80, description="longest wait for one call to Stripe")
 
 
+def _long_secrets(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        for number, secret in enumerate(value.get_secret_value().split(","), start=1):
+            if len(secret.strip().encode()) < 32:
+                raise ValueError(f"secret {number} of the comma-separated list has fewer than 32 bytes")
+    return value
+
+
+class UnsubscribeSettings(SettingsFromAnywhere):
+    """What signs the addresses at which customers unsubscribe; the worker makes them, the ingress reads them."""
+
+    model_config = _CONFIG
+
+    unsubscribe_secrets: Annotated[SecretStr | None, AfterValidator(_long_secrets)] = Field(
+        None, description="signs unsubscribe links: at least 32 bytes each, comma-separated, the first signs"
+    )
+
+
 S = TypeVar("S", bound=BaseSettings)
 
 

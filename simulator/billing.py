@@ -4,7 +4,7 @@ from simulator import resources
 from simulator.collecting import Collecting
 from simulator.events import EventLog
 from simulator.invoicing import Invoices, parent_of, subscription_of
-from simulator.shapes import HOUR, Json
+from simulator.shapes import DAY, HOUR, Json
 from simulator.world import Account, World
 
 
@@ -20,7 +20,33 @@ class Billing:
     def schedule(self, account: Account, subscription: Json) -> None:
         """Sets the timer for the subscription's next renewal."""
         ident = subscription["id"]
-        self._world.clock.at(_item(subscription)["current_period_end"], lambda: self._due(account, ident))
+        renews_at = _item(subscription)["current_period_end"]
+        self._world.clock.at(renews_at, lambda: self._due(account, ident))
+        if account.upcoming_days and renews_at - account.upcoming_days * DAY > self._world.clock.now:
+            self._world.clock.at(renews_at - account.upcoming_days * DAY, lambda: self._announce(account, ident))
+
+    def _announce(self, account: Account, ident: str) -> None:
+        """Tells of a renewal that is ahead: a preview of its invoice, which has no id
+        (docs.stripe.com/billing/subscriptions/webhooks)."""
+        subscription = account.objects["subscription"][ident]
+        item = _item(subscription)
+        if subscription["status"] == "canceled" or subscription["cancel_at_period_end"]:
+            return
+        preview = resources.invoice(
+            "in_preview",
+            "il_preview",
+            subscription,
+            account.get("customer", subscription["customer"]),
+            start=item["current_period_start"],
+            end=item["current_period_end"],
+            amount=item["price"]["unit_amount"],
+            number=None,
+            billing_reason="upcoming",
+            country=account.resource["country"],
+            account_name=account.resource["business_profile"]["name"],
+            now=self._world.clock.now,
+        )
+        self._events.emit(account, "invoice.upcoming", {name: preview[name] for name in preview if name != "id"})
 
     def _due(self, account: Account, ident: str) -> None:
         subscription = account.objects["subscription"][ident]

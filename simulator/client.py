@@ -50,14 +50,14 @@ class SimulatorClient:
         return accounts
 
     async def add_account(self, **fields: Any) -> Json:
-        """`currency`, `country`, `connected`, `id`, `name`, `stripe_retries` (days)."""
+        """`currency`, `country`, `connected`, `id`, `name`, `color`, `support_email`, `stripe_retries` (days)."""
         return await self._post("/accounts", fields)
 
     async def accounts(self) -> list[Json]:
         return await self._list("/accounts")
 
     async def change_account(self, account: str, **fields: Any) -> Json:
-        """`stripe_retries` (days), `connected` (without OAuth, without an event)."""
+        """`stripe_retries`, `upcoming_days`, `portal` (switched on), `connected` (without OAuth, without an event)."""
         return await self._request("PATCH", f"/accounts/{account}", fields)
 
     async def deauthorize(self, account: str) -> Json:
@@ -182,6 +182,17 @@ class SimulatorClient:
     async def outbox(self) -> list[Json]:
         """Every accepted email: `id`, `at`, `idempotency_key`, `message`."""
         return await self._list("/outbox")
+
+    async def configure_resend_webhooks(self, **plan: Any) -> Json:
+        """The fields of `resend_webhooks.ResendWebhookPlan`; what is not given stays."""
+        return await self._post("/resend_webhooks", plan)
+
+    async def email_event(self, email: str, kind: str, **fields: Any) -> Json:
+        """Tells the receiver of Resend's webhooks what became of an email (`email.bounced`, …): `status`, `id`.
+
+        `id` repeats an event that was sent; `type` is a bounce's (Permanent by default).
+        """
+        return await self._post(f"/outbox/{email}/events", {"kind": kind, **fields})
 
     async def meter_events(self) -> list[Json]:
         return await self._list("/meter_events")

@@ -11,6 +11,7 @@ from simulator.faults import Fault
 from simulator.invoicing import payment_of
 from simulator.people import SCRIPT_FIELDS
 from simulator.population import Plan
+from simulator.resend_webhooks import ResendWebhookPlan
 from simulator.shapes import HOUR, Json
 from simulator.simulation import Simulator
 from simulator.summary import summarize
@@ -92,6 +93,10 @@ async def change_account(ask: Ask) -> Json:
     account = _at(ask.sim, ask.path["account"])
     if "stripe_retries" in ask.given:
         account.retries = tuple(ask.given["stripe_retries"])
+    if "upcoming_days" in ask.given:
+        account.upcoming_days = int(ask.given["upcoming_days"])
+    if "portal" in ask.given:
+        account.portal = bool(ask.given["portal"])
     if "connected" in ask.given:
         account.connected = bool(ask.given["connected"])
     return _account(account)
@@ -351,6 +356,23 @@ async def list_events(ask: Ask) -> list[Json]:
 @CONTROL.route("GET", "/outbox")
 async def outbox(ask: Ask) -> list[Json]:
     return [asdict(found) for found in ask.sim.resend.outbox.values()]
+
+
+@CONTROL.route("POST", "/resend_webhooks")
+async def configure_resend_webhooks(ask: Ask) -> Json:
+    """Where events about emails go; what is not given stays as it is."""
+    ask.sim.resend_webhooks.plan = ResendWebhookPlan(**{**asdict(ask.sim.resend_webhooks.plan), **ask.given})
+    return asdict(ask.sim.resend_webhooks.plan)
+
+
+@CONTROL.route("POST", "/outbox/{email}/events")
+async def email_event(ask: Ask) -> Json:
+    """Tells the receiver what became of an email: `kind`; `id` to repeat an event; `type` of a bounce."""
+    if ask.path["email"] not in ask.sim.resend.outbox:
+        raise missing("email", ask.path["email"])
+    kind, message_id = ask.given.pop("kind"), ask.given.pop("id", None)
+    email = ask.sim.resend.outbox[ask.path["email"]]
+    return await ask.sim.resend_webhooks.post(email, kind, message_id=message_id, **ask.given)
 
 
 @CONTROL.route("GET", "/meter_events")

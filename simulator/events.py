@@ -27,7 +27,8 @@ class EventLog:
 
     def emit(self, account: Account, kind: str, resource: Json, previous: Json | None = None) -> Event:
         """Records that `resource` changed; `previous` holds the old values of what an update changed."""
-        if self.check and resource["object"] != "application":
+        # The preview of an invoice has no id, which the document asks of every invoice.
+        if self.check and resource["object"] != "application" and "id" in resource:
             self.check(resource["object"], resource)
         version = api_version()
         if self.old_shape():

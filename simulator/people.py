@@ -13,6 +13,8 @@ from simulator.world import Account, Reaction, World
 
 SCRIPT_FIELDS = {"decline", "clears_at", "clears_in", "clears_after", "needs_3ds", "authenticated"}
 CARD_FIELDS = {"brand", "country", "exp_month", "exp_year", "funding", "last4", "fingerprint"}
+# Stripe says "short-lived" and no more (docs.stripe.com/api/customer_portal/sessions).
+PORTAL_LIVES = 300
 REACTIONS = {"ignore", "pay", "authenticate", "new_card"}
 
 
@@ -142,22 +144,27 @@ class People:
     # -- reacting to emails ----------------------------------------------------------------------
 
     def email_arrived(self, text: str) -> None:
-        """Finds the links of this world in an email, and lets their customers react in time."""
+        """Finds the links of this world in an email, and lets their customers react in time, each to one link."""
+        offered: dict[tuple[str, str], list[Json]] = {}
         for account_id, target in self._links_in(text):
+            found = self._world.accounts[account_id].find(target)
+            if found is not None:
+                customer_id = found["id"] if found["object"] == "customer" else found["customer"]
+                offered.setdefault((account_id, customer_id), []).append(found)
+        for (account_id, customer_id), targets in offered.items():
             account = self._world.accounts[account_id]
-            found = account.find(target)
-            if found is None:
-                continue
-            customer_id = found["id"] if found["object"] == "customer" else found["customer"]
             reaction = account.reactions.get(customer_id)
             if reaction is None or reaction.kind == "ignore":
                 continue
             reaction.emails += 1
             if reaction.emails == reaction.on_email:
-                self._schedule(account, reaction, found)
+                # Whoever wants to pay looks for the invoice, whoever has a new card for the place to enter it.
+                to_an_invoice = reaction.kind != "new_card"
+                chosen = sorted(targets, key=lambda each: (each["object"] == "invoice") != to_an_invoice)
+                self._schedule(account, reaction, chosen[0])
 
     def _links_in(self, text: str) -> list[tuple[str, str]]:
-        """(account, invoice or customer) of each link, once each."""
+        """(account, invoice, portal session or customer) of each link, once each."""
         tokens = (piece[:24] for piece in text.split("test_")[1:])
         found = {self._world.links[token]: None for token in tokens if token in self._world.links}
         return list(found)
@@ -166,9 +173,10 @@ class People:
         self._world.clock.after(reaction.delay, lambda: self._react(account, reaction, target))
 
     def _react(self, account: Account, reaction: Reaction, target: Json) -> None:
-        if target["object"] == "customer":
-            if reaction.kind in {"pay", "new_card"}:
-                self.add_new_card(account, target, {})
+        if target["object"] != "invoice":
+            if reaction.kind in {"pay", "new_card"} and self._opens(target):
+                customer = target if target["object"] == "customer" else account.get("customer", target["customer"])
+                self.add_new_card(account, customer, {})
             return
         if target["status"] not in {"open", "uncollectible"}:
             return
@@ -178,6 +186,15 @@ class People:
                 self.authenticate(account, target)
             return
         self.pay_hosted(account, target, {})
+
+    def _opens(self, target: Json) -> bool:
+        """Whether a page still opens: a portal session is short-lived, unless its customer may log in afterwards."""
+        now = self._world.clock.now
+        if target["object"] != "billing_portal.session" or now <= target["created"] + PORTAL_LIVES:
+            return True
+        after = target.get("after_expiration") or {}
+        until = after.get("customer_login", {}).get("expires_at", now)
+        return after.get("type") == "customer_login" and now <= until
 
     def set_reaction(self, account: Account, customer_id: str, given: dict[str, Any]) -> None:
         """Scripts what a customer does after an email; see `Reaction`."""

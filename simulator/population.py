@@ -46,6 +46,9 @@ CLEARING: dict[str, tuple[float, float, float]] = {
     "withdrawal_count_limit_exceeded": (0.85, 0.5, 3),
 }
 
+# Brands' colors, in turn.
+COLORS = ("#0b6e4f", "#5b2a86", "#b3261e", "#f2c14e", "#1f4e8c")
+
 # What customers do after an email, with the share in percent.
 REACTIONS: dict[str, float] = {"pay": 18, "new_card": 17, "ignore": 65}
 
@@ -104,8 +107,10 @@ class Population:
         connected: bool = False,
         ident: str | None = None,
         name: str | None = None,
+        color: str | None = None,
+        support_email: str | None = None,
     ) -> Account:
-        """A merchant without customers."""
+        """A merchant without customers; `color` and `support_email` are its brand's."""
         ident = ident or self._world.ids.new("acct")[:21]
         name = name or BUSINESSES[self._made % len(BUSINESSES)]
         self._made += 1
@@ -116,6 +121,8 @@ class Population:
             country=country or PLACES.get(currency, PLACES["usd"])[0],
             currency=currency,
             now=self._world.clock.now,
+            color=color or COLORS[self._made % len(COLORS)],
+            support_email=support_email,
         )
         account = Account(ident, resource, currency, connected=connected)
         self._world.accounts[ident] = account

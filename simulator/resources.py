@@ -112,12 +112,24 @@ def listing(data: list[Json], url: str, *, has_more: bool = False) -> Json:
     return {"object": "list", "data": data, "has_more": has_more, "url": url}
 
 
-def account(ident: str, *, email: str, name: str, country: str, currency: str, now: int) -> Json:
+def account(
+    ident: str,
+    *,
+    email: str,
+    name: str,
+    country: str,
+    currency: str,
+    now: int,
+    color: str | None = None,
+    support_email: str | None = None,
+) -> Json:
     base = template("account")
+    branding = {**base["settings"]["branding"], "primary_color": color}
     return {
         **{key: value for key, value in base.items() if key != "external_accounts"},
         "id": ident,
-        "business_profile": {**base["business_profile"], "name": name},
+        "business_profile": {**base["business_profile"], "name": name, "support_email": support_email},
+        "settings": {**base["settings"], "branding": branding},
         "charges_enabled": True,
         "payouts_enabled": True,
         "details_submitted": True,

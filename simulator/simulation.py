@@ -17,6 +17,7 @@ from simulator.oauth import OAuth
 from simulator.people import People
 from simulator.population import Population
 from simulator.resend import Resend
+from simulator.resend_webhooks import ResendWebhooks
 from simulator.shapes import Json
 from simulator.validation import stripe_api
 from simulator.webhooks import Webhooks
@@ -104,6 +105,7 @@ class Simulator:
         self.webhooks = Webhooks(self.world, self.events, self.world.rng("webhooks"))
         self.oauth = OAuth(self.world, self.events, client_id, secret_key)
         self.resend = Resend(self.world, resend_key)
+        self.resend_webhooks = ResendWebhooks(self.world)
         self.faults = Faults(self.world.rng("faults"))
         self.keys = Keys()
         self.requests: deque[LoggedRequest] = deque(maxlen=REQUESTS_KEPT)

@@ -18,6 +18,17 @@ DOCUMENT = FOLDER / "openapi-2026-05-27.dahlia.json"
 FIXTURES = FOLDER / "fixtures.json"
 URI = "urn:stripe:openapi"
 
+# Of Stripe's changes after the document what the product uses. A portal session that outlives its link:
+# https://docs.stripe.com/changelog/endive/2026-10-28/session-recovery-for-expired-customer-portal-sessions
+_AFTER_EXPIRATION: Json = {
+    "type": "object",
+    "required": ["type"],
+    "properties": {
+        "type": {"type": "string", "enum": ["customer_login"]},
+        "customer_login": {"type": "object", "properties": {"expires_at": {"type": "integer"}}},
+    },
+}
+
 # Words of JSON Schema that hold further schemas, by how they hold them.
 _SCHEMA_MAPS = {"properties"}
 _SCHEMA_LISTS = {"anyOf", "oneOf", "allOf"}
@@ -29,6 +40,10 @@ def document() -> Json:
     """The whole document, with every schema made strict."""
     raw: Json = orjson.loads(DOCUMENT.read_bytes())
     schemas = raw["components"]["schemas"]
+    schemas["billing_portal.session"]["properties"]["after_expiration"] = {**_AFTER_EXPIRATION, "nullable": True}
+    portal = raw["paths"]["/v1/billing_portal/sessions"]["post"]["requestBody"]["content"]
+    form = portal["application/x-www-form-urlencoded"]["schema"]
+    form["properties"]["after_expiration"] = _AFTER_EXPIRATION
     raw["components"]["schemas"] = {name: strict(schema) for name, schema in schemas.items()}
     return raw
 

@@ -53,7 +53,8 @@ class Account:
 
     `objects` holds resources by kind and id, oldest first; `payments` the invoice payments of an
     invoice; `methods` the payment methods of a customer; `retries` the days between Stripe's own
-    attempts, none by default.
+    attempts, none by default; `portal` whether the merchant has switched the billing portal on;
+    `upcoming_days` how long ahead of a renewal `invoice.upcoming` is sent, 0 for never.
     """
 
     id: str
@@ -61,6 +62,8 @@ class Account:
     currency: str
     connected: bool = False
     retries: tuple[int, ...] = ()
+    portal: bool = True
+    upcoming_days: int = 0
     objects: defaultdict[str, dict[str, Json]] = field(default_factory=lambda: defaultdict(dict))
     payments: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     methods: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))

@@ -44,6 +44,11 @@ GIVEN: Final[Mapping[str, Given]] = {
         "whsec_… of the webhook endpoint: https://dashboard.stripe.com/webhooks", "whsec_simulator"
     ),
     "resend_api_key": Given("re_…: https://resend.com/api-keys (without it emails are printed)", "re_simulator", False),
+    "resend_webhook_secrets": Given(
+        "whsec_… of Resend's webhook: https://resend.com/webhooks (without it nobody hears of bounces)",
+        "whsec_dGhlIHNpbXVsYXRvciBvZiByZXNlbmQ=",
+        False,
+    ),
 }
 
 TLS: Final = ("tls_certificate", "tls_key")
@@ -106,6 +111,7 @@ _MADE: Final[Mapping[str, Callable[[], str]]] = {
     "owner_database_url": partial(_url, OWNER),
     "encryption_keys": lambda: f"k{secrets.token_hex(3)}:{KeyRing.generate()}",
     "state_secret": partial(secrets.token_urlsafe, 48),
+    "unsubscribe_secrets": partial(secrets.token_urlsafe, 48),
 }
 
 

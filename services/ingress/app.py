@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from services.ingress.committer import IntakeBusy, Limits
 from services.ingress.intake import Accepted, Incoming, Intake
+from services.ingress.mail.routes import add_mail_routes
 from services.ingress.routing import LEFT_ALONE, ROUTES, route
 from services.ingress.settings import IngressSettings
 from services.ingress.signature import verified
@@ -56,6 +57,7 @@ def create_app(settings: IngressSettings, database: Database) -> web.Application
 
     app.cleanup_ctx.append(intake_runs)
     app.router.add_post("/webhooks/stripe", _receive)
+    add_mail_routes(app, settings)
     return app
 
 

@@ -23,13 +23,16 @@ from prometheus_client import Counter
 
 from services.ingress import store
 from services.ingress.committer import Committer, IntakeBusy, Limits
+from services.ingress.mail.store import lift_bounce
 from services.ingress.routing import (
+    AddressChanged,
     CardChanged,
     Ignored,
     Intent,
     InvoicePaid,
     MerchantGone,
     OpenRecovery,
+    RenewalAhead,
     Routed,
     StopCharge,
     StopCustomer,
@@ -197,7 +200,7 @@ async def _changing(
     judged: Sequence[tuple[Outcome, str | None]],
     merchants: Mapping[str, Merchant],
 ) -> set[int]:
-    """The places of the events that change a recovery or a merchant."""
+    """The places of the events that do more than open a recovery."""
     changing: set[int] = set()
     looked_up: list[tuple[int, Concern]] = []
     for number, (event, (outcome, _)) in enumerate(zip(events, judged, strict=True)):
@@ -217,7 +220,7 @@ async def _changing(
                 if subscription_id is not None:
                     customer_id = None
                 looked_up.append((number, Concern(merchant_id, None, subscription_id, customer_id)))
-            case StopCharge() | MerchantGone():
+            case StopCharge() | MerchantGone() | AddressChanged() | RenewalAhead():
                 changing.add(number)
             case _:
                 assert_never(event.routed.intent)
@@ -298,6 +301,10 @@ async def _apply(db: Connection, merchant_id: str, event: Incoming, intent: Inte
             await _stop(db, await store.lock_of_charge(db, merchant_id, intent), reason, event)
         case CardChanged():
             await _try_card(db, merchant_id, event, intent)
+        case AddressChanged(customer_id):
+            await lift_bounce(db, merchant_id, customer_id)
+        case RenewalAhead():
+            await _look_at_card(db, merchant_id, intent)
         case MerchantGone():
             await _end_merchant(db, merchant_id, event)
         case Ignored():
@@ -354,6 +361,13 @@ async def _try_card(db: Connection, merchant_id: str, event: Incoming, card: Car
             text = "A payment method was added or changed."
             entry = Entry("changed", "card_changed", text, _origin(event), next_step="decide anew at once")
             await recoveries.record(db, recovery.id, entry)
+
+
+async def _look_at_card(db: Connection, merchant_id: str, ahead: RenewalAhead) -> None:
+    """Have the customer told, when it is time, if the card will have expired; once queued, it is not queued again."""
+    payload = {"customer_id": ahead.customer_id, "subscription_id": ahead.subscription_id}
+    unique_key = f"warn_card_expiring:{merchant_id}:{ahead.subscription_id}"
+    await tasks.enqueue(db, tasks.NewTask(merchant_id, "warn_card_expiring", payload, unique_key=unique_key))
 
 
 async def _evaluate_now(db: Connection, merchant_id: str, recovery: Concerned) -> bool:

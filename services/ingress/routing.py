@@ -105,6 +105,21 @@ class CardChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressChanged:
+    """A customer has another email address: what came back from the old one says nothing about it."""
+
+    customer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalAhead:
+    """A subscription will renew, and be charged by itself: time to see whether its card will still be good."""
+
+    customer_id: str
+    subscription_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class MerchantGone:
     """The merchant took the platform's access away: all work for it ends."""
 
@@ -124,6 +139,8 @@ Intent = (
     | StopCustomer
     | StopCharge
     | CardChanged
+    | AddressChanged
+    | RenewalAhead
     | MerchantGone
     | Ignored
 )
@@ -306,10 +323,23 @@ def _method_changed(method: Json, _previous: Json) -> Intent:
 def _customer_updated(customer: Json, previous: Json) -> Intent:
     settings = _mapping(previous.get("invoice_settings"))
     # `default_card` until 2015-02-18.
-    if "default_payment_method" not in settings and previous.keys().isdisjoint({"default_source", "default_card"}):
-        return Ignored("no_card_changed")
     customer_id = _id(customer.get("id"))
+    if "default_payment_method" not in settings and previous.keys().isdisjoint({"default_source", "default_card"}):
+        if "email" not in previous:
+            return Ignored("no_card_changed")
+        return AddressChanged(customer_id) if customer_id else Ignored("unreadable")
     return CardChanged(customer_id, None) if customer_id else Ignored("unreadable")
+
+
+def _renewal_ahead(invoice: Json, _previous: Json) -> Intent:
+    """A preview, which has no id: sent as many days ahead of a renewal as the account has set
+    (https://docs.stripe.com/billing/subscriptions/webhooks)."""
+    if invoice.get("collection_method", invoice.get("billing", "charge_automatically")) != "charge_automatically":
+        return Ignored("collected_by_hand")
+    customer_id, subscription_id = _id(invoice.get("customer")), _subscription_of(invoice)
+    if customer_id is None or subscription_id is None:
+        return Ignored("no_subscription")
+    return RenewalAhead(customer_id, subscription_id)
 
 
 def _subscription_updated(subscription: Json, previous: Json) -> Intent:
@@ -332,6 +362,7 @@ ROUTES: Mapping[str, Rule] = {
     "invoice.payment_action_required": _renewal_failed,
     "invoice.paid": _paid(at_stripe=False),
     "invoice.payment_succeeded": _paid(at_stripe=True),
+    "invoice.upcoming": _renewal_ahead,
     "invoice.voided": _stop_invoice(StopReason.VOIDED),
     "invoice.marked_uncollectible": _stop_invoice(StopReason.MARKED_UNCOLLECTIBLE),
     "customer.subscription.deleted": _subscription_deleted,

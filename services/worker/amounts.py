@@ -1,5 +1,6 @@
 """An amount in minor units as people read it."""
 
+import re
 from decimal import Decimal
 
 from babel.numbers import format_currency
@@ -13,11 +14,12 @@ NO_DIGITS = frozenset(
 )
 THREE_DIGITS = frozenset(("bhd", "jod", "kwd", "omr", "tnd"))
 
+# Babel sets a code of letters against the number, which it has to keep away from (CLDR, currencySpacing).
+_CODE_MEETS_DIGIT = re.compile(r"(?<=[A-Z])(?=\d)|(?<=\d)(?=[A-Z])")
+
 
 def readable(amount: Money, locale: str = "en_US") -> str:
     """`amount` with its currency's sign, as it is written in `locale`."""
     digits = 0 if amount.currency in NO_DIGITS else 3 if amount.currency in THREE_DIGITS else 2
     value = Decimal(amount.amount).scaleb(-digits)
-    code = amount.currency.upper()
-    # Babel sets a sign against the number, which a code of letters has to keep away from (CLDR, currencySpacing).
-    return str(format_currency(value, code, locale=locale)).replace(code, f"{code}\xa0")
+    return _CODE_MEETS_DIGIT.sub("\xa0", str(format_currency(value, amount.currency.upper(), locale=locale)))

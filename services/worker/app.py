@@ -12,6 +12,7 @@ from aiohttp import web
 
 from services.worker.call_rates import CallRates
 from services.worker.circuits import Circuits
+from services.worker.dunning.permission import PermissionFromDatabase
 from services.worker.email import EmailSender, PrintingSender, ResendSender
 from services.worker.engine import Engine, Pace
 from services.worker.handler import Handlers
@@ -26,6 +27,7 @@ from shared.http import Problem, make_app, serving
 from shared.logging import get_logger
 from shared.stripe_clients import StripeClientFactory
 from shared.task_limits import TaskLimits
+from shared.unsubscribe import UnsubscribePages
 
 log = get_logger(__name__)
 
@@ -48,12 +50,17 @@ def pace_of(settings: WorkerSettings) -> Pace:
 
 
 @asynccontextmanager
-async def going_outside(settings: WorkerSettings, rates: CallRates | None = None) -> AsyncIterator[Outside]:
-    """The remote services, for the life of the block; calls to Stripe are spaced by `rates`, if they are given."""
+async def going_outside(
+    settings: WorkerSettings, database: Database, rates: CallRates | None = None
+) -> AsyncIterator[Outside]:
+    """The remote services, for the life of the block; calls to Stripe are spaced by `rates`, if they are given.
+
+    `database` says what is not wanted any more.
+    """
     circuits = Circuits()
     gate = StripeGate(circuits, rates)
     async with StripeClientFactory.open(settings, gate) as stripe, aiohttp.ClientSession() as session:
-        yield Outside(stripe, make_email_sender(settings, session), circuits)
+        yield Outside(stripe, make_email_sender(settings, session), PermissionFromDatabase(database), circuits)
 
 
 def rates_of(settings: WorkerSettings, database: Database) -> CallRates:
@@ -69,12 +76,18 @@ def make_email_sender(settings: WorkerSettings, session: aiohttp.ClientSession) 
     if settings.resend_api_key is None:
         log.warning("emails_are_printed", why="CITADEL_RESEND_API_KEY is not set: no email is sent")
         return PrintingSender()
+    pages = None
+    if settings.unsubscribe_secrets is not None and settings.unsubscribe_url is not None:
+        pages = UnsubscribePages.of(settings.unsubscribe_secrets, settings.unsubscribe_url)
+    else:
+        log.warning("emails_without_unsubscribe", why="CITADEL_UNSUBSCRIBE_URL and …_SECRETS are not set")
     return ResendSender(
         session,
         settings.resend_base,
         settings.resend_api_key,
         settings.email_from,
         settings.resend_timeout_seconds,
+        pages,
     )
 
 
@@ -99,7 +112,7 @@ async def run(settings: WorkerSettings, database: Database, stop: asyncio.Event)
     """Work, keep up and answer for it until `stop` is set; running tasks are finished or given back."""
     handlers: Handlers = discover()
     rates = rates_of(settings, database)
-    async with going_outside(settings, rates) as outside:
+    async with going_outside(settings, database, rates) as outside:
         engine = Engine(worker_name(), database, handlers, outside, pace_of(settings))
         rescuer = Rescuer(database, handlers, every_seconds=min(5.0, settings.worker_lease_seconds / 3))
         periodic = PeriodicRunner(database, UPKEEP)

@@ -3,11 +3,15 @@
 A repeat has the same `Idempotency-Key`, which Resend keeps for 24 hours
 (https://resend.com/docs/dashboard/emails/idempotency-keys). An address is in an `Email` while it is sent, and nowhere
 else: neither stored nor logged nor printed.
+
+What comes back about an email (a bounce, a complaint) names it by the tags that it was sent with, all of them ids.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol
+from email.utils import parseaddr
+from typing import Any, Protocol
 
 import aiohttp
 import orjson
@@ -16,13 +20,18 @@ from pydantic import SecretStr
 from services.worker import metrics
 from services.worker.errors import Refused, RetryLater
 from shared.logging import get_logger
+from shared.unsubscribe import Reader, UnsubscribePages
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Email:
-    """One email. `key` and `entity_ref` are made of ids; `kind` names its template."""
+    """One email. `key` and `entity_ref` are made of ids; `kind` names its texts; `tags` are ids and codes.
+
+    `sender_name` is who it is from, by the platform's own address; `reply_to` who reads an answer. `unsubscribe` is the
+    page that its reader ends such emails on: it becomes the headers of RFC 8058.
+    """
 
     kind: str
     to: str = field(repr=False)
@@ -31,6 +40,10 @@ class Email:
     html: str = field(repr=False)
     key: str
     entity_ref: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    sender_name: str | None = field(default=None, repr=False)
+    reply_to: str | None = field(default=None, repr=False)
+    unsubscribe: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,10 @@ class EmailSender(Protocol):
         """Send it, once however often it is repeated with the same key within a day."""
         ...
 
+    def unsubscribe_page(self, reader: Reader) -> str | None:
+        """The page on which this reader ends all messages; None where none is set up."""
+        ...
+
 
 class PrintingSender:
     """Says on the standard output that an email would go out, without its address and its text."""
@@ -62,47 +79,84 @@ class PrintingSender:
         metrics.EMAILS.labels(email.kind, "printed").inc()
         return Sent(printed=True)
 
+    def unsubscribe_page(self, reader: Reader) -> str | None:  # noqa: ARG002 - the protocol's; nobody reads it
+        """None: nothing is sent."""
+        return None
+
 
 class ResendSender:
     """Sends through Resend's `POST /emails`."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, base: str, api_key: SecretStr, sender: str, timeout_seconds: float
+        self,
+        session: aiohttp.ClientSession,
+        base: str,
+        api_key: SecretStr,
+        sender: str,
+        timeout_seconds: float,
+        pages: UnsubscribePages | None = None,
     ) -> None:
         self._session = session
         self._url = f"{base}/emails"
         self._api_key = api_key
         self._sender = sender
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        self._pages = pages
+
+    def unsubscribe_page(self, reader: Reader) -> str | None:
+        """The reader's page at our ingress."""
+        return self._pages.address(reader) if self._pages is not None else None
 
     async def send(self, email: Email) -> Sent:
         """Send it. What Resend answers to an error is not kept: it may quote the address."""
-        message = {
-            "from": self._sender,
-            "to": [email.to],
-            "subject": email.subject,
-            "text": email.text,
-            "html": email.html,
-            "headers": {"X-Entity-Ref-ID": email.entity_ref},
-            "tags": [{"name": "kind", "value": email.kind}],
-        }
         headers = {
             "Authorization": f"Bearer {self._api_key.get_secret_value()}",
             "Content-Type": "application/json",
             "Idempotency-Key": email.key,
         }
+        body = orjson.dumps(message_of(email, self._sender))
         try:
-            async with self._session.post(
-                self._url, data=orjson.dumps(message), headers=headers, timeout=self._timeout
-            ) as response:
-                body = await response.read()
+            async with self._session.post(self._url, data=body, headers=headers, timeout=self._timeout) as response:
+                answer = await response.read()
                 status, retry_after = response.status, response.headers.get("Retry-After", "")
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise RetryLater(f"resend: no whole answer ({type(error).__name__})") from error
         if status < 300:
             metrics.EMAILS.labels(email.kind, "sent").inc()
-            return Sent(printed=False, provider_id=_field(body, "id"))
-        return _refusal(email, status, _field(body, "name"), retry_after)
+            return Sent(printed=False, provider_id=_field(answer, "id"))
+        return _refusal(email, status, _field(answer, "name"), retry_after)
+
+
+def message_of(email: Email, sender: str) -> dict[str, Any]:
+    """The email as Resend takes it (https://resend.com/docs/api-reference/emails/send-email).
+
+    `X-Entity-Ref-ID` keeps mail programs from folding messages of one subject into one.
+    """
+    headers = {"X-Entity-Ref-ID": email.entity_ref}
+    if email.unsubscribe is not None:
+        headers["List-Unsubscribe"] = f"<{email.unsubscribe}>"
+        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    message: dict[str, Any] = {
+        "from": _from(sender, email.sender_name),
+        "to": [email.to],
+        "subject": email.subject,
+        "text": email.text,
+        "html": email.html,
+        "headers": headers,
+        "tags": [{"name": name, "value": value} for name, value in {"kind": email.kind, **email.tags}.items()],
+    }
+    if email.reply_to is not None:
+        message["reply_to"] = [email.reply_to]
+    return message
+
+
+def _from(sender: str, name: str | None) -> str:
+    """The platform's address under another name, which is quoted: a name is never part of the address."""
+    if name is None:
+        return sender
+    _, address = parseaddr(sender)
+    shown = "".join(each if each.isprintable() and each not in '"\\' else " " for each in name).strip()
+    return f'"{shown}" <{address}>' if shown else sender
 
 
 def _refusal(email: Email, status: int, name: str | None, retry_after: str) -> Sent:

@@ -35,7 +35,7 @@ from services.worker.hint import Bell
 from services.worker.lease import Lease
 from services.worker.loading import Loader
 from services.worker.quarantine import Quarantine
-from services.worker.remote import Outside, Remote
+from services.worker.remote import Outside
 from services.worker.run import Kind, Run, kinds_of
 from shared import tasks
 from shared.database import Database, DatabaseAway
@@ -256,7 +256,7 @@ class Engine:
         for name in handler.calls:
             self._outside.circuits.check(name)
         plan = await self._loader.load(handler, job) if run.kind.loads else job.payload
-        outcome = await handler.perform(Remote(self._outside.stripe, self._outside.email, run.lease), plan)
+        outcome = await handler.perform(self._outside.remote(run.lease), plan)
         if run.kind.commits:
             self._committer.commit(Effects(run, handler, job, outcome))
         else:

@@ -4,13 +4,14 @@ The models name every field that is kept. What Stripe sends beside it (names, ad
 it comes in.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.worker.recovery import AttemptResult, Card, Decline, InvoiceStatus, InvoiceTruth
+from services.worker.recovery import AttemptResult, Card, Decline, InvoiceStatus, InvoiceTruth, OnFile
 from shared.money import Money
 
 
@@ -57,6 +58,7 @@ class Subscription(_Part):
 
     id: str
     status: str | None = None
+    start_date: int | None = None
     default_payment_method: PaymentMethod | str | None = None
     default_source: str | None = None
 
@@ -102,6 +104,31 @@ class Payments(_Part):
     data: tuple[InvoicePayment, ...] = ()
 
 
+class PriceDetails(_Part):
+    """What a line is the price of."""
+
+    price: str | None = None
+    product: str | None = None
+
+
+class Pricing(_Part):
+    """How a line's amount came about."""
+
+    price_details: PriceDetails | None = None
+
+
+class Line(_Part):
+    """One line of the invoice; its text is dropped."""
+
+    pricing: Pricing | None = None
+
+
+class Lines(_Part):
+    """The invoice's lines; Stripe shows the first ten with the invoice."""
+
+    data: tuple[Line, ...] = ()
+
+
 class Transitions(_Part):
     """When the invoice changed its status; unix seconds."""
 
@@ -125,6 +152,7 @@ class Invoice(_Part):
     customer: Customer | str | None = None
     parent: Parent | None = None
     payments: Payments = Payments()
+    lines: Lines = Lines()
     status_transitions: Transitions = Transitions()
     hosted_invoice_url: str | None = None
 
@@ -193,6 +221,7 @@ def read(invoice: Invoice) -> Reading:
     expanded = [each.payment.payment_intent for each in paid_last]
     intents = [each for each in expanded if isinstance(each, PaymentIntent)]
     waiting = [(each.id, each.payment_method) for each in intents if each.status == "requires_action"]
+    prices = [each.pricing.price_details for each in invoice.lines.data if each.pricing and each.pricing.price_details]
     truth = InvoiceTruth(
         status=invoice.status,
         amount_remaining=Money(invoice.amount_remaining, invoice.currency),
@@ -202,6 +231,9 @@ def read(invoice: Invoice) -> Reading:
         card=card,
         stripe_next_attempt_at=_time(invoice.next_payment_attempt),
         paid_out_of_band=_out_of_band(invoice),
+        products=frozenset(each.product for each in prices if each.product),
+        prices=frozenset(each.price for each in prices if each.price),
+        subscribed_at=_time(subscription.start_date) if subscription else None,
     )
     return Reading(
         truth=truth,
@@ -259,6 +291,15 @@ def _card(method: PaymentMethod) -> Card:
         exp_year=details.exp_year,
         funding=details.funding,
     )
+
+
+def with_backups(reading: Reading, methods: Iterable[dict[str, Any]]) -> Reading:
+    """The reading with the customer's other payment methods, in Stripe's order; the default one is left out."""
+    found = [PaymentMethod.model_validate(each) for each in methods]
+    others = tuple(
+        OnFile(each.id, _card(each)) for each in found if each.id and each.id != reading.truth.payment_method_id
+    )
+    return replace(reading, truth=replace(reading.truth, backups=others))
 
 
 def card_of(method: dict[str, Any]) -> Card:

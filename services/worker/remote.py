@@ -1,11 +1,28 @@
-"""What `perform` gets: the ways out of the house. No database is among them, and none can be reached from here."""
+"""What `perform` gets: the ways out of the house. No database is among them, and none can be reached from here.
+
+One question may be asked on the way out: whether what is about to be sent is still wanted (`Permission`).
+"""
 
 from dataclasses import dataclass, field
+from typing import Protocol
+from uuid import UUID
 
 from services.worker.circuits import Circuits
 from services.worker.email import EmailSender
 from services.worker.lease import Lease
+from services.worker.messages.silence import Silence
 from shared.stripe_clients import StripeClientFactory
+from shared.unsubscribe import Reader
+
+
+class Permission(Protocol):
+    """Says right before a call whether somebody has stopped meanwhile what was claimed."""
+
+    async def refusal(self, recovery_id: UUID) -> str | None:
+        """Why nothing may be sent for the recovery any more; None when it may. Raises RetryLater."""
+
+    async def silence(self, reader: Reader) -> Silence | None:
+        """Why this customer is not written to; None for one who is. Raises RetryLater."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +31,12 @@ class Outside:
 
     stripe: StripeClientFactory
     email: EmailSender
+    permission: Permission
     circuits: Circuits = field(default_factory=Circuits)
+
+    def remote(self, lease: Lease) -> "Remote":
+        """What one task gets of it."""
+        return Remote(self.stripe, self.email, lease, self.permission)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +46,4 @@ class Remote:
     stripe: StripeClientFactory
     email: EmailSender
     lease: Lease
+    permission: Permission

@@ -1,13 +1,14 @@
 """What the worker needs to be told."""
 
 from datetime import timedelta
+from typing import Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
-from shared.settings import BaseUrl, Port, Settings, StripeSettings
+from shared.settings import BaseUrl, Port, Settings, StripeSettings, UnsubscribeSettings
 
 
-class WorkerSettings(Settings, StripeSettings):
+class WorkerSettings(Settings, StripeSettings, UnsubscribeSettings):
     """The worker's settings."""
 
     worker_port: Port = Field(8004, description="port of the worker's health and metrics")
@@ -40,6 +41,15 @@ class WorkerSettings(Settings, StripeSettings):
     email_from: str = Field(
         "Billing <billing@example.com>", min_length=3, description="sender of all emails: Name <address>"
     )
+    unsubscribe_url: BaseUrl | None = Field(
+        None, description="where the ingress is reached from outside: unsubscribe links are <this>/unsubscribe/…"
+    )
+
+    @model_validator(mode="after")
+    def _unsubscribe_links_are_signed(self) -> Self:
+        if self.unsubscribe_url is not None and self.unsubscribe_secrets is None:
+            raise ValueError("CITADEL_UNSUBSCRIBE_URL needs CITADEL_UNSUBSCRIBE_SECRETS, which sign its links")
+        return self
 
     @property
     def lease(self) -> timedelta:

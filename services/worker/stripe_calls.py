@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import aiohttp
 import stripe
-from stripe.params import EventListParamsCreated
+from stripe.params import EventListParamsCreated, InvoicePayParams
 
 from services.worker.errors import MerchantUnreachable, Refused, RetryLater
 from services.worker.invoices import Charge, Invoice, Reading, SeenCharge, card_of, read, seen
@@ -152,18 +152,28 @@ async def read_invoice(client: stripe.StripeClient, invoice_id: str) -> Reading:
     return read(Invoice.model_validate(await retrieve_invoice(client, invoice_id)))
 
 
-async def pay(client: stripe.StripeClient, invoice_id: str, key: str, lease: Lease) -> PayOutcome:
-    """Collect the invoice off-session, with the payment method that Stripe takes by its own order.
+async def payment_methods_of(client: stripe.StripeClient, customer_id: str) -> list[dict[str, Any]]:
+    """The customer's payment methods as Stripe writes them, newest first (a hundred at most), with personal data."""
+    with stripe_errors():
+        found = await client.v1.customers.payment_methods.list_async(customer_id, {"limit": 100})
+    return [each.to_dict() for each in found.data]
+
+
+async def pay(
+    client: stripe.StripeClient, invoice_id: str, key: str, lease: Lease, payment_method_id: str | None = None
+) -> PayOutcome:
+    """Collect the invoice off-session, with this payment method, by default the one that Stripe takes by its order.
 
     The request is the same in every repeat, so that its key fits. Raises RetryLater when the outcome is unknown:
     repeat with the same key; MerchantUnreachable and LeaseLost: it was not sent or did not run.
     """
+    asked: InvoicePayParams = {"off_session": True, "expand": INVOICE_PARTS}
+    if payment_method_id is not None:
+        asked["payment_method"] = payment_method_id
     lease.check()
     try:
         with stripe_errors():
-            invoice = await client.v1.invoices.pay_async(
-                invoice_id, {"off_session": True, "expand": INVOICE_PARTS}, {"idempotency_key": key}
-            )
+            invoice = await client.v1.invoices.pay_async(invoice_id, asked, {"idempotency_key": key})
     except stripe.CardError as error:
         return _declined(error)
     except RetryLater as later:
@@ -253,3 +263,32 @@ async def key_behind(client: stripe.StripeClient, charge: SeenCharge) -> str | N
             if told["data"]["object"].get("id") == charge.charge_id:
                 return str((told.get("request") or {}).get("idempotency_key") or "")
     return None
+
+
+# --- The end of dunning -----------------------------------------------------------------------------------------------
+
+
+async def mark_uncollectible(client: stripe.StripeClient, invoice_id: str, key: str, lease: Lease) -> None:
+    """Write the invoice off as bad debt; it can still be paid or voided. Raises what `stripe_errors` does."""
+    lease.check()
+    with stripe_errors():
+        await client.v1.invoices.mark_uncollectible_async(invoice_id, {}, {"idempotency_key": key})
+
+
+async def cancel_subscription(client: stripe.StripeClient, subscription_id: str, key: str, lease: Lease) -> None:
+    """Cancel the subscription now, without a last invoice and without proration. Raises what `stripe_errors` does."""
+    lease.check()
+    with stripe_errors():
+        await client.v1.subscriptions.cancel_async(subscription_id, {}, {"idempotency_key": key})
+
+
+async def pause_subscription(client: stripe.StripeClient, subscription_id: str, key: str, lease: Lease) -> None:
+    """Pause the subscription's collection until somebody resumes it; its next invoices are kept as drafts.
+
+    Drafts, because of the three ways that Stripe has this one can be taken back without a loss.
+    """
+    lease.check()
+    with stripe_errors():
+        await client.v1.subscriptions.update_async(
+            subscription_id, {"pause_collection": {"behavior": "keep_as_draft"}}, {"idempotency_key": key}
+        )

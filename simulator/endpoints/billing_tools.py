@@ -12,7 +12,10 @@ PAST, FUTURE = 35 * DAY, 300
 
 @endpoint("POST", "/v1/billing_portal/sessions")
 def open_portal(call: Call) -> Json:
-    call.only("customer", "return_url", "flow_data", "locale", "configuration", "on_behalf_of")
+    call.only("customer", "return_url", "flow_data", "locale", "configuration", "on_behalf_of", "after_expiration")
+    if not call.account.portal:
+        text = "No configuration provided and your test mode default configuration has not been created."
+        raise bad_request(text)
     if "customer" not in call.params:
         raise bad_request("Missing required param: customer.", code="parameter_missing", param="customer")
     flow = call.params.get("flow_data", {}).get("type")
@@ -21,13 +24,16 @@ def open_portal(call: Call) -> Json:
     customer = call.referenced("customer", "customer")
     world = call.simulator.world
     token = world.ids.token("page", call.account.id)
-    world.links[token] = (call.account.id, customer["id"])
-    after = {"hosted_confirmation": None, "redirect": None, "type": "portal_homepage"}
+    asked = call.params.get("flow_data", {}).get("after_completion", {})
+    after = {"hosted_confirmation": None, "redirect": None, "type": "portal_homepage", **asked}
     empty = dict.fromkeys(("subscription_cancel", "subscription_update", "subscription_update_confirm"))
+    ident = call.new_id("bps")
+    world.links[token] = (call.account.id, ident)
     return call.add(
         {
             **template("billing_portal.session"),
-            "id": call.new_id("bps"),
+            "id": ident,
+            "after_expiration": call.params.get("after_expiration"),
             "created": call.now,
             "customer": customer["id"],
             "locale": call.params.get("locale"),

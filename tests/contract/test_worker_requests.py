@@ -13,18 +13,20 @@ import pytest
 
 from services.worker.handlers import discover
 from services.worker.lease import Lease
-from services.worker.remote import Remote
 from shared import recoveries, tasks
 from shared.recoveries import Entry
 from shared.stripe_clients import API_VERSION
 from shared.tasks import NewTask
 from tests.integration.worker.conftest import World
 
+BRAND, CARD_PAGE = "GET /v1/account", "POST /v1/billing_portal/sessions"
 READ = "GET /v1/invoices/:id"
 CHARGES = "GET /v1/charges"
 PAY = "POST /v1/invoices/:id/pay"
 SPEND = "POST /v1/invoices/:id"
 EVENTS = "GET /v1/events"
+METHODS = "GET /v1/customers/:id/payment_methods"
+WRITE_OFF = "POST /v1/invoices/:id/mark_uncollectible"
 
 
 async def _recovers(world: World) -> None:
@@ -60,6 +62,24 @@ async def _writes(world: World) -> None:
     await world.work()
 
 
+async def _thanks(world: World) -> None:
+    failed = await world.fail(decline="do_not_honor", clears_after=1)
+    await failed.finish()
+    await world.pass_time(days=2)
+    await world.work()
+
+
+async def _warns(world: World) -> None:
+    made = await world.control.add_customer(world.account, card={"exp_month": 9, "exp_year": 2026})
+    customer = made["customer"]["id"]
+    subscription = await world.control.add_subscription(world.account, customer, renews_in=25 * 86_400)
+    await world.do("UPDATE policies SET document = jsonb_set(document, '{card_expiring_days}', '30') WHERE active")
+    payload = {"customer_id": customer, "subscription_id": subscription["id"]}
+    async with world.database.transaction() as db:
+        await tasks.enqueue(db, NewTask(world.merchant_id, "warn_card_expiring", payload))
+    await world.work()
+
+
 async def _reports(world: World) -> None:
     payload = {
         "usage_id": "3f6c1de2-27a3-4a44-9d52-0f3f6a3f9b11",
@@ -82,14 +102,37 @@ async def _digests(world: World) -> None:
     await world.work()
 
 
+def _ends(action: str) -> "Drive":
+    async def drive(world: World) -> None:
+        await world.policy(end_action=action, window_days=2, message_days=[])
+        failed = await world.fail(decline="lost_card")
+        await failed.finish()
+        await world.work()
+
+    return drive
+
+
+async def _tries_a_backup(world: World) -> None:
+    await world.policy(backup_methods=True)
+    failed = await world.fail(decline="lost_card")
+    await world.control.add_card(failed.customer, default=False)
+    await failed.finish()
+
+
 Drive = Callable[[World], Awaitable[None]]
 ROADS: dict[str, tuple[Drive, set[str]]] = {
-    "dunning_retry": (_recovers, {READ, CHARGES, PAY}),
-    "dunning_retry, settled by reading": (_settles_by_reading, {READ, CHARGES, PAY, EVENTS}),
-    "dunning_retry, stopped after a crash": (_spends_a_key, {READ, CHARGES, SPEND}),
-    "notify_action_required": (_writes, {READ, CHARGES}),
+    "dunning_retry": (_recovers, {READ, CHARGES, PAY, BRAND}),
+    "dunning_retry, settled by reading": (_settles_by_reading, {READ, CHARGES, PAY, EVENTS, BRAND}),
+    "dunning_retry, stopped after a crash": (_spends_a_key, {READ, CHARGES, SPEND, BRAND}),
+    "dunning_retry, with a backup card": (_tries_a_backup, {READ, CHARGES, PAY, METHODS}),
+    "end_dunning": (_ends("cancel"), {READ, CHARGES, "DELETE /v1/subscriptions/:id"}),
+    "end_dunning, paused": (_ends("pause"), {READ, CHARGES, "POST /v1/subscriptions/:id"}),
+    "end_dunning, written off": (_ends("mark_uncollectible"), {READ, CHARGES, WRITE_OFF}),
+    "notify_action_required": (_writes, {READ, CHARGES, BRAND, CARD_PAGE}),
+    "thank_customer": (_thanks, {READ, CHARGES, PAY, BRAND}),
+    "warn_card_expiring": (_warns, {"GET /v1/subscriptions/:id", BRAND, CARD_PAGE}),
     "report_usage": (_reports, {"POST /v1/billing/meter_events"}),
-    "send_weekly_digest": (_digests, {READ, CHARGES, PAY, "GET /v1/account"}),
+    "send_weekly_digest": (_digests, {READ, CHARGES, PAY, BRAND}),
 }
 
 
@@ -130,5 +173,5 @@ async def test_the_simulator_refuses_what_is_not_in_the_document(world: World) -
     misspelled: Any = {"misspelled": True}
     with pytest.raises(Exception, match="unknown parameter"):
         await client.v1.invoices.pay_async(failed.invoice, misspelled)
-    remote = Remote(world.outside.stripe, world.outside.email, Lease(timedelta(seconds=5)))
+    remote = world.outside.remote(Lease(timedelta(seconds=5)))
     assert remote.lease.held

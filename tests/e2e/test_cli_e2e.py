@@ -116,7 +116,7 @@ def test_generated_keys_are_settings_that_rotate_takes(here: Here, database_url:
 
     rotated = here("keys", "rotate", CITADEL_DATABASE_URL=database_url, **settings)
 
-    assert set(settings) == {"CITADEL_ENCRYPTION_KEYS", "CITADEL_STATE_SECRET"}
+    assert set(settings) == {"CITADEL_ENCRYPTION_KEYS", "CITADEL_STATE_SECRET", "CITADEL_UNSUBSCRIBE_SECRETS"}
     assert len(settings["CITADEL_STATE_SECRET"]) >= 32
     assert rotated.returncode == 0, rotated.stderr
 

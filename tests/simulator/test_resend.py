@@ -145,3 +145,58 @@ async def test_a_new_card_in_the_portal_is_announced_and_charged_only_by_whom_it
     subscription = await client.v1.subscriptions.retrieve_async(made["subscription"]["id"])
     assert subscription.default_payment_method != made["payment_method"]["id"]
     assert (await client.v1.invoices.pay_async(made["invoice"]["id"])).status == "paid"
+
+
+@pytest.mark.parametrize(("after_expiration", "opens"), [(None, False), ({"type": "customer_login"}, True)])
+async def test_a_portal_s_link_dies_within_minutes_unless_its_customer_may_log_in(
+    session: aiohttp.ClientSession,
+    control: SimulatorClient,
+    account: str,
+    client: stripe.StripeClient,
+    after_expiration: Json | None,
+    opens: bool,
+) -> None:
+    made = await control.add_renewal(
+        account, card={"decline": "lost_card"}, reaction={"kind": "new_card", "delay": HOUR}
+    )
+    customer = made["customer"]["id"]
+    asked: Json = {"customer": customer} | ({"after_expiration": after_expiration} if after_expiration else {})
+    portal = await client.v1.billing_portal.sessions.create_async(asked)  # type: ignore[arg-type]  # made of parts
+    await send(session, {**MESSAGE, "text": portal.url})
+    await control.advance(HOUR)
+    settings = (await control.object(customer))["invoice_settings"]
+    assert (settings["default_payment_method"] != made["payment_method"]["id"]) == opens
+
+
+@pytest.mark.parametrize(("kind", "source"), [("pay", ["hosted_page"]), ("new_card", [])])
+async def test_an_email_with_two_links_is_one_email_and_each_customer_takes_the_one_that_suits(
+    session: aiohttp.ClientSession,
+    control: SimulatorClient,
+    account: str,
+    client: stripe.StripeClient,
+    kind: str,
+    source: list[str],
+) -> None:
+    reaction = {"kind": kind, "delay": 60, "on_email": 2}
+    made = await control.add_renewal(account, card={"decline": "lost_card"}, reaction=reaction)
+    portal = await client.v1.billing_portal.sessions.create_async({"customer": made["customer"]["id"]})
+    both = f"{portal.url} {made['invoice']['hosted_invoice_url']}"
+    await send(session, {**MESSAGE, "text": both})
+    await control.advance(60)
+    methods = (await control.object(made["customer"]["id"]))["invoice_settings"]["default_payment_method"]
+    assert methods == made["payment_method"]["id"]
+    await send(session, {**MESSAGE, "text": both})
+    await control.advance(60)
+    assert [each["source"] for each in await control.charges()] == source
+
+
+async def test_a_renewal_is_announced_as_many_days_ahead_as_the_account_has_set(
+    control: SimulatorClient, account: str
+) -> None:
+    await control.change_account(account, upcoming_days=3)
+    made = await control.add_customer(account, card={})
+    await control.add_subscription(account, made["customer"]["id"], renews_in=10 * DAY)
+    await control.advance(7 * DAY - 1)
+    assert await control.events(type="invoice.upcoming") == []
+    await control.advance(1)
+    assert len(await control.events(type="invoice.upcoming")) == 1

@@ -10,17 +10,17 @@ An attempt of ours that has no outcome is settled first:
 What is read are the invoice's charges; whose each is, its event says, which names the key of the request behind it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import assert_never
 
 import stripe
 
 from services.worker import stripe_calls
-from services.worker.dunning.dossier import KEYS_ARE_KEPT, Dossier, KnownAttempt
+from services.worker.dunning.dossier import KEYS_ARE_KEPT, Dossier, KnownAttempt, cards_of
 from services.worker.errors import MerchantUnreachable, Refused, RetryLater
-from services.worker.invoices import Reading, SeenCharge
-from services.worker.recovery import AttemptNow, AttemptResult, Card, Decline, EndReason, Reason
+from services.worker.invoices import Reading, SeenCharge, with_backups
+from services.worker.recovery import AttemptNow, AttemptResult, Card, Decision, Decline, EndReason, Reason
 from services.worker.remote import Remote
 from services.worker.stripe_calls import Declined, Inconclusive, NotPayable, Paid, PayOutcome, RequiresAction
 
@@ -112,18 +112,49 @@ def _gone(work: Work) -> Unreachable:
 
 async def _collect(client: stripe.StripeClient, remote: Remote, work: Work) -> Collected:
     dossier, attempt = work.dossier, work.attempt
-    reading = await stripe_calls.read_invoice(client, dossier.invoice_id)
+    reading = await _read(client, dossier)
     seen = await _unrecorded(client, dossier, reading)
     failures = tuple(each for each in seen if each.result is not AttemptResult.SUCCEEDED)
     if attempt is None:
         return Collected(reading, seen)
     decision = dossier.decide(reading, failures, without=attempt.id)
-    if isinstance(decision, AttemptNow):
+    against = await _against(remote, dossier, attempt, reading, decision)
+    if isinstance(decision, AttemptNow) and against is None:
         return await _pay(client, remote, work, attempt, reading, seen, decision.reason)
     if work.fresh:
-        settled = Settled(AttemptResult.ABANDONED, "the rules say otherwise now", called=False)
+        settled = Settled(AttemptResult.ABANDONED, against or "the rules say otherwise now", called=False)
         return Collected(reading, seen, attempt, settled)
     return await _settle(client, remote, dossier, attempt, reading, seen)
+
+
+async def _read(client: stripe.StripeClient, dossier: Dossier) -> Reading:
+    """The invoice as it is now, with the customer's other payment methods where the policy tries them."""
+    reading = await stripe_calls.read_invoice(client, dossier.invoice_id)
+    if dossier.tries_backups and dossier.customer_id is not None and not reading.truth.paid:
+        return with_backups(reading, await stripe_calls.payment_methods_of(client, dossier.customer_id))
+    return reading
+
+
+async def _against(
+    remote: Remote, dossier: Dossier, attempt: KnownAttempt, reading: Reading, decision: Decision
+) -> str | None:
+    """What speaks against making the attempt now, though the rules are for it; None when nothing does.
+
+    The attempt is for the card that its row names: others on that card have counted it, and no other card's history
+    was read. And nobody has said stop up to this moment.
+    """
+    if not isinstance(decision, AttemptNow):
+        return None
+    if decision.backup != attempt.backup:
+        return "another payment method would be charged than was planned"
+    if not dossier.knows_cards_of(reading) or cards_of(reading, decision.backup)[:1] != _planned_card(attempt):
+        return "the payment method has changed since the attempt was planned"
+    stopped = await remote.permission.refusal(dossier.recovery_id)
+    return None if stopped is None else f"stopped right before the call: {stopped}"
+
+
+def _planned_card(attempt: KnownAttempt) -> tuple[str, ...]:
+    return () if attempt.past.card_fingerprint is None else (attempt.past.card_fingerprint,)
 
 
 async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Reading) -> tuple[SeenCharge, ...]:
@@ -162,7 +193,7 @@ async def _pay(
     if not work.fresh and dossier.now - attempt.past.at >= KEYS_ARE_KEPT:
         return await _by_reading(client, dossier, attempt, reading, seen, "its key is no longer kept", spent=False)
     key = _key(attempt)
-    answer = await stripe_calls.pay(client, dossier.invoice_id, key, remote.lease)
+    answer = await stripe_calls.pay(client, dossier.invoice_id, key, remote.lease, attempt.backup)
     how = "Stripe's answer" if work.fresh else "Stripe's answer to the same key"
     match answer:
         case Inconclusive(code):
@@ -172,13 +203,21 @@ async def _pay(
             seen = await _unrecorded(client, dossier, reading)
         case NotPayable():
             # Something has changed since the reading; what exactly, only another one tells.
-            reading = await stripe_calls.read_invoice(client, dossier.invoice_id)
+            reading = await _read(client, dossier)
             seen = await _unrecorded(client, dossier, reading)
         case Declined() | RequiresAction():
             pass
         case _:
             assert_never(answer)
-    return Collected(reading, seen, attempt, _settled(answer, reading, how), reason)
+    return Collected(reading, seen, attempt, _of_planned(attempt, _settled(answer, reading, how)), reason)
+
+
+def _of_planned(attempt: KnownAttempt, settled: Settled) -> Settled:
+    """The outcome, about the payment method that the request named; the reading speaks of the default one."""
+    if attempt.backup is None or settled.payment_method_id == attempt.backup:
+        return settled
+    card = Card(fingerprint=attempt.past.card_fingerprint)
+    return replace(settled, payment_method_id=attempt.backup, card=card)
 
 
 def _key(attempt: KnownAttempt) -> str:
@@ -253,7 +292,7 @@ async def _settle(
         settled = Settled(AttemptResult.ABANDONED, "its key was free: it never reached Stripe", called=False)
         return Collected(reading, seen, attempt, settled)
     # The request has ended; the reading may be from before it did.
-    reading = await stripe_calls.read_invoice(client, dossier.invoice_id)
+    reading = await _read(client, dossier)
     seen = await _unrecorded(client, dossier, reading)
     return await _by_reading(client, dossier, attempt, reading, seen, "its key was used", spent=True)
 
@@ -269,7 +308,7 @@ async def _by_reading(
     spent: bool,
 ) -> Collected:
     """Settle the attempt by the invoice's charges. `spent`: its key was used, so its request was executed."""
-    reading = await stripe_calls.read_invoice(client, dossier.invoice_id)
+    reading = await _read(client, dossier)
     seen = await _unrecorded(client, dossier, reading)
     for charge in seen:
         if charge.charge_id is None:

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from services.worker import metrics
-from services.worker.dunning import messages, store
+from services.worker.dunning import ending, messages, store
 from services.worker.dunning.collect import Collected, Outcome, Settled, Unreachable
-from services.worker.dunning.dossier import STRIPE_NEXT, Dossier, KnownAttempt
+from services.worker.dunning.dossier import STRIPE_NEXT, Dossier, KnownAttempt, cards_of
 from services.worker.handler import Job
 from services.worker.invoices import Reading, SeenCharge
 from services.worker.recovery import (
@@ -49,7 +49,8 @@ async def conclude(db: Connection, job: Job[Any], outcome: Outcome) -> None:
     if outcome.attempt is not None and outcome.settled is not None:
         await _record_attempt(db, dossier, outcome.attempt, outcome.settled, outcome)
     await _record_seen(db, dossier, outcome.reading, outcome.seen)
-    dossier = await store.open_dossier(db, job.merchant_id, job.recovery_id) or dossier
+    cards = cards_of(outcome.reading)
+    dossier = await store.open_dossier(db, job.merchant_id, job.recovery_id, cards) or dossier
     if dossier.state.ended:
         return  # it ended while we were at Stripe; what we did there is written down
     await _step(db, dossier, outcome.reading, dossier.decide(outcome.reading))
@@ -172,27 +173,37 @@ async def _step(db: Connection, dossier: Dossier, reading: Reading, decision: De
         case AttemptNow(reason):
             # The row and its key are committed before the call: by the next run, which begins at once.
             now = dossier.now
+            await _remember(db, dossier, reading, decision)
             entry = _decided(reading, reason, "attempt", now)
             await _go_on(db, dossier, RecoveryState.WAITING, entry, next_attempt_at=now)
             await _wake(db, dossier, now)
         case Wait(until, reason):
-            planned = isinstance(dossier.decide_at(until, reading), AttemptNow)
+            then = dossier.decide_at(until, reading)
+            planned = isinstance(then, AttemptNow)
+            await _remember(db, dossier, reading, then)
             entry = _decided(reading, reason, "attempt" if planned else "look again", until)
             await _go_on(db, dossier, RecoveryState.WAITING, entry, next_attempt_at=until if planned else None)
             await _wake(db, dossier, until)
-            await messages.plan(db, dossier, MessageKind.PAYMENT_FAILED)
+            await messages.plan(db, dossier, decision, MessageKind.PAYMENT_FAILED)
         case RequireAction(reason, deadline):
             entry = _decided(reading, reason, "wait for the customer to authenticate", deadline)
             await _go_on(db, dossier, RecoveryState.ACTION_REQUIRED, entry)
             await _wake(db, dossier, deadline)
-            await messages.plan(db, dossier, MessageKind.ACTION_REQUIRED)
+            await messages.plan(db, dossier, decision, MessageKind.ACTION_REQUIRED)
         case AskNewMethod(reason, deadline):
             entry = _decided(reading, reason, "wait for another payment method", deadline)
             await _go_on(db, dossier, RecoveryState.NEEDS_NEW_METHOD, entry)
             await _wake(db, dossier, deadline)
-            await messages.plan(db, dossier, MessageKind.NEW_METHOD_NEEDED)
+            await messages.plan(db, dossier, decision, MessageKind.NEW_METHOD_NEEDED)
         case _:
             assert_never(decision)
+
+
+async def _remember(db: Connection, dossier: Dossier, reading: Reading, planned: Decision) -> None:
+    """Keep which cards may be charged next, and with which name, for the run that makes the attempt."""
+    backup = planned.backup if isinstance(planned, AttemptNow) else None
+    cards = cards_of(reading, backup)
+    await store.remember(db, dossier, cards, next_backup=backup, holdout=dossier.in_holdout)
 
 
 def _decided(reading: Reading, reason: Reason, next_step: str, next_at: datetime | None) -> Entry:
@@ -208,16 +219,20 @@ async def _go_on(
 ) -> None:
     """Change the state and say why; nothing is said twice when nothing has changed."""
     last = dossier.story.last_decision
-    same = last is not None and (last.rule, last.next_at, last.detail.get(STRIPE_NEXT)) == (
-        entry.rule,
-        entry.next_at,
-        entry.detail.get(STRIPE_NEXT),
+    same = last is not None and _gist(last.rule, last.next_at, last.detail) == _gist(
+        entry.rule, entry.next_at, entry.detail
     )
     if same and (dossier.state, dossier.next_attempt_at) == (to, next_attempt_at):
         return
     decline = dossier.last_decline
     cause = classify(decline).cause if decline is not None else None
     await recoveries.change(db, dossier.recovery_id, to, entry, next_attempt_at=next_attempt_at, decline_cause=cause)
+
+
+def _gist(rule: str, next_at: datetime | None, detail: Mapping[str, Any]) -> tuple[object, ...]:
+    """What makes one decision another than the last."""
+    inputs = detail.get("reason", {}).get("inputs", {})
+    return rule, next_at, detail.get(STRIPE_NEXT), inputs.get("segment"), inputs.get("backup")
 
 
 async def _wake(db: Connection, dossier: Dossier, at: datetime) -> None:
@@ -244,10 +259,13 @@ async def _close(db: Connection, dossier: Dossier, reading: Reading, decision: C
         by = RecoveredBy.RETRY if decision.end_reason == EndReason.PAID_BY_RETRY else RecoveredBy.MESSAGE
         recovered = _collected(dossier, reading, by)
         detail |= {"recovered": recovered.amount, "currency": recovered.currency}
-    entry = Entry("closed", reason.rule, reason.text, detail)
+    next_step = None if decision.end_action == "leave" else ending.STEPS[decision.end_action]
+    entry = Entry("closed", reason.rule, reason.text, detail, next_step)
     await recoveries.close(
         db, dossier.recovery_id, state, decision.end_reason, entry, recovered=recovered, recovered_by=by
     )
+    if decision.end_action != "leave":
+        await ending.queue(db, dossier, decision.end_action)
 
 
 def _collected(dossier: Dossier, reading: Reading, by: RecoveredBy) -> Money:

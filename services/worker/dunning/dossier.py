@@ -7,6 +7,7 @@ from uuid import UUID
 
 from services.worker.invoices import Reading, SeenCharge
 from services.worker.recovery import (
+    BY_THE_RULES,
     AttemptResult,
     Decision,
     Decline,
@@ -16,7 +17,9 @@ from services.worker.recovery import (
     Policy,
     RecoveryFacts,
     SentMessage,
+    Timing,
     decide,
+    in_holdout,
 )
 from shared.money import Money
 from shared.recoveries import RecoveryState
@@ -38,6 +41,11 @@ class KnownAttempt:
     past: PastAttempt
     charge_id: str | None
     payment_intent_id: str | None
+
+    @property
+    def backup(self) -> str | None:
+        """The payment method that the request names, while its outcome is not known; None: Stripe's order decides."""
+        return self.past.payment_method_id if self.unresolved else None
 
     @property
     def unresolved(self) -> bool:
@@ -82,6 +90,13 @@ class Story:
         return next((row for row in reversed(self.rows) if row.kind == "decided"), None)
 
     @property
+    def segment(self) -> str | None:
+        """The policy's segment that the last decision was made for."""
+        last = self.last_decision
+        segment = last.detail.get("reason", {}).get("inputs", {}).get("segment") if last is not None else None
+        return segment if isinstance(segment, str) else None
+
+    @property
     def announced_by_stripe(self) -> tuple[datetime, ...]:
         """The times at which Stripe said it would try by itself."""
         told = (row.detail.get(STRIPE_NEXT) for row in self.rows)
@@ -90,7 +105,12 @@ class Story:
 
 @dataclass(frozen=True, slots=True)
 class Dossier:
-    """One recovery. `now` is the business's now of the transaction that read it."""
+    """One recovery. `now` is the business's now of the transaction that read it.
+
+    `pinned` is the policy's version that it was opened under (or moved to). `cards` are the fingerprints of the cards
+    whose attempts for other invoices are known here (`elsewhere`), the one that was to be charged next first;
+    `next_backup` is the payment method that the planned attempt names.
+    """
 
     recovery_id: UUID
     merchant_id: str
@@ -98,16 +118,39 @@ class Dossier:
     merchant_active: bool
     invoice_id: str
     customer_id: str | None
+    subscription_id: str | None
     state: RecoveryState
     stop_requested: str | None
     due: Money
     opened_at: datetime
     next_attempt_at: datetime | None
-    policy: Policy
+    pinned: Policy
+    cards: tuple[str, ...]
+    next_backup: str | None
     attempts: tuple[KnownAttempt, ...]
     elsewhere: tuple[PastAttempt, ...]
     story: Story
     now: datetime
+    timing: Timing = BY_THE_RULES
+
+    @property
+    def policy(self) -> Policy:
+        """The policy as it is for the segment of the last decision."""
+        return self.pinned.segment(self.story.segment)
+
+    @property
+    def in_holdout(self) -> bool:
+        """Whether the invoice is watched only."""
+        return in_holdout(self.pinned, self.invoice_id)
+
+    @property
+    def tries_backups(self) -> bool:
+        """Whether the customer's other payment methods matter, for all or for some segment."""
+        return self.pinned.backup_methods or any(each.then.backup_methods for each in self.pinned.segments)
+
+    def knows_cards_of(self, reading: Reading) -> bool:
+        """Whether what was tried on the cards of this reading is all known here."""
+        return set(cards_of(reading)) <= set(self.cards)
 
     @property
     def in_flight(self) -> KnownAttempt | None:
@@ -147,7 +190,13 @@ class Dossier:
         attempts = [each.past for each in self.attempts if each.id != without]
         attempts += [_as_past(each) for each in seen if each.charge_id not in self.known_charges]
         return decide(
-            self.policy, self._facts(reading), reading.truth, attempts, now, same_card_elsewhere=self.elsewhere
+            self.pinned,
+            self._facts(reading),
+            reading.truth,
+            attempts,
+            now,
+            same_card_elsewhere=self.elsewhere,
+            timing=self.timing,
         )
 
     def _facts(self, reading: Reading) -> RecoveryFacts:
@@ -159,6 +208,7 @@ class Dossier:
             stop_requested=None if paid else self.stop_requested,
             messages_sent=self.story.messages_sent,
             jitter_key=str(self.recovery_id),
+            invoice_id=self.invoice_id,
         )
 
     def stripe_collected(self, reading: Reading) -> bool:
@@ -170,6 +220,15 @@ class Dossier:
             announced - STRIPE_IS_EARLY <= paid_at <= announced + STRIPE_IS_LATE
             for announced in self.story.announced_by_stripe
         )
+
+
+def cards_of(reading: Reading, first: str | None = None) -> tuple[str, ...]:
+    """The fingerprints of the cards that may be charged next, the one of the payment method `first` in front."""
+    methods = [(reading.truth.payment_method_id, reading.truth.card)]
+    methods += [(each.payment_method_id, each.card) for each in reading.truth.backups]
+    methods.sort(key=lambda each: each[0] != first if first is not None else False)
+    found = (card.fingerprint for _, card in methods if card is not None and card.fingerprint is not None)
+    return tuple(dict.fromkeys(found))
 
 
 def _as_past(seen: SeenCharge) -> PastAttempt:

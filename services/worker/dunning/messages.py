@@ -2,7 +2,7 @@
 
 from services.worker.dunning import store
 from services.worker.dunning.dossier import Dossier
-from services.worker.recovery import MessageKind, next_message
+from services.worker.recovery import Decision, MessageKind, next_message
 from shared import tasks
 from shared.database import Connection
 from shared.recoveries import RecoveryState
@@ -25,9 +25,16 @@ def unique_key(dossier: Dossier) -> str:
     return f"{TASK_TYPE}:{dossier.recovery_id}"
 
 
-async def plan(db: Connection, dossier: Dossier, kind: MessageKind) -> None:
-    """Queue the next message of this kind; one that was queued for a later time or for another purpose gives way."""
-    due = next_message(dossier.policy, dossier.opened_at, dossier.story.sent, kind, dossier.now)
+async def plan(db: Connection, dossier: Dossier, decision: Decision, kind: MessageKind) -> None:
+    """Queue the next message of this kind; one that was queued for a later time or for another purpose gives way.
+
+    By the policy as it is for the segment that was decided for. Nobody of the holdout is written to.
+    """
+    if dossier.in_holdout:
+        return
+    segment = decision.reason.inputs.get("segment")
+    policy = dossier.pinned.segment(segment if isinstance(segment, str) else None)
+    due = next_message(policy, dossier.opened_at, dossier.story.sent, kind, dossier.now)
     if due is None:
         return
     key = unique_key(dossier)

@@ -9,7 +9,19 @@ import asyncpg
 
 from services.worker.dunning.dossier import Dossier, KnownAttempt, Story, Told
 from services.worker.invoices import SeenCharge
-from services.worker.recovery import AttemptResult, Card, Decline, Origin, PastAttempt, Policy
+from services.worker.recovery import (
+    BY_THE_RULES,
+    AttemptResult,
+    Card,
+    Decline,
+    Origin,
+    PastAttempt,
+    Policy,
+    Timing,
+    classify,
+)
+from services.worker.recovery.estimator import Estimator, Observed
+from services.worker.recovery.timezones import zone_of
 from services.worker.store import find_merchant
 from shared.database import Connection
 from shared.money import Money
@@ -19,7 +31,7 @@ from shared.tasks import Task
 # Locks the recovery, so that a stop comes either before or after, never in between.
 LOCK_RECOVERY = """
 SELECT r.invoice_id, r.state, r.stop_requested, r.amount_due, r.currency, r.opened_at, r.next_attempt_at,
-    r.customer_id, p.document AS policy, citadel_now() AS now
+    r.customer_id, r.subscription_id, r.cards, r.next_backup, p.document AS policy, citadel_now() AS now
 FROM recoveries AS r
 JOIN policies AS p ON p.id = r.policy_id
 WHERE r.id = $1 AND r.merchant_id = $2
@@ -35,6 +47,15 @@ WHERE recovery_id = $1
 ORDER BY started_at, origin, number
 """
 
+# Two recoveries on one card never count past each other: whoever starts an attempt waits for the other's row.
+LOCK_CARD = "SELECT pg_advisory_xact_lock(hashtextextended('card/' || $1 || '/' || $2, 0))"
+
+REMEMBER = """
+UPDATE recoveries
+SET cards = $2, next_backup = $3, holdout = $4
+WHERE id = $1 AND (cards, next_backup, holdout) IS DISTINCT FROM ($2, $3, $4)
+"""
+
 # The networks count by card, whichever invoice it pays.
 READ_SAME_CARD_ELSEWHERE = """
 SELECT id, number, origin, result, amount, currency, idempotency_key, payment_method_id, card_fingerprint,
@@ -47,6 +68,26 @@ WHERE merchant_id = $1
     AND started_at > citadel_now() - interval '40 days'
 """
 
+# What the merchant's own retries teach: how each ended, and after which decline it was made. Newest first, bounded.
+READ_RETRIES = """
+SELECT a.started_at, a.result = 'succeeded' AS succeeded, a.card_country,
+    p.error_code, p.decline_code, p.advice_code, p.network_decline_code, p.network_advice_code
+FROM (
+    SELECT recovery_id, started_at, result, card_country
+    FROM attempts
+    WHERE merchant_id = $1 AND origin = 'citadel' AND result IN ('succeeded', 'declined')
+    ORDER BY started_at DESC
+    LIMIT 2000
+) AS a
+CROSS JOIN LATERAL (
+    SELECT error_code, decline_code, advice_code, network_decline_code, network_advice_code
+    FROM attempts
+    WHERE recovery_id = a.recovery_id AND started_at < a.started_at AND result = 'declined'
+    ORDER BY started_at DESC
+    LIMIT 1
+) AS p
+"""
+
 READ_STORY = """
 SELECT at, kind, rule, next_at, detail
 FROM recovery_timeline
@@ -54,11 +95,19 @@ WHERE recovery_id = $1
 ORDER BY id
 """
 
+REFUSAL = """
+SELECT COALESCE(r.stop_requested, r.end_reason, CASE WHEN m.status IS DISTINCT FROM 'active' THEN 'merchant_gone' END)
+FROM recoveries AS r
+LEFT JOIN merchants AS m ON m.id::text = r.merchant_id
+WHERE r.id = $1
+"""
+
 HOLDS = "SELECT EXISTS (SELECT FROM scheduled_tasks WHERE id = $1 AND fence = $2 AND status = 'running')"
 
 START_ATTEMPT = """
-INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key, amount, currency)
-VALUES ($1, $2, 'citadel', $3, $4, $5, $6)
+INSERT INTO attempts
+    (recovery_id, merchant_id, origin, number, idempotency_key, amount, currency, payment_method_id, card_fingerprint)
+VALUES ($1, $2, 'citadel', $3, $4, $5, $6, $7, $8)
 RETURNING id, started_at
 """
 
@@ -106,17 +155,24 @@ RETURNING id
 PENDING_SINCE = "SELECT run_at, payload FROM scheduled_tasks WHERE unique_key = $1 AND status = 'pending'"
 
 
-async def open_dossier(db: Connection, merchant_id: str, recovery_id: UUID) -> Dossier | None:
-    """All that is known of a recovery, which stays locked until the transaction ends; None when it is unknown."""
+async def open_dossier(
+    db: Connection, merchant_id: str, recovery_id: UUID, cards: Sequence[str] = ()
+) -> Dossier | None:
+    """All that is known of a recovery, which stays locked until the transaction ends; None when it is unknown.
+
+    What was tried for other invoices is read for `cards`, for those remembered, and for those tried before.
+    """
     row = await db.fetchrow(LOCK_RECOVERY, recovery_id, merchant_id)
     if row is None:
         return None
     merchant = await find_merchant(db, merchant_id)
     attempts = [_attempt(each) for each in await db.fetch(READ_ATTEMPTS, recovery_id)]
-    fingerprints = {each.past.card_fingerprint for each in attempts if each.past.card_fingerprint}
+    tried = (each.past.card_fingerprint for each in attempts if each.past.card_fingerprint)
+    fingerprints = list(dict.fromkeys((*row["cards"], *cards, *tried)))
     elsewhere: Sequence[asyncpg.Record] = []
     if fingerprints:
-        elsewhere = await db.fetch(READ_SAME_CARD_ELSEWHERE, merchant_id, sorted(fingerprints), recovery_id)
+        elsewhere = await db.fetch(READ_SAME_CARD_ELSEWHERE, merchant_id, fingerprints, recovery_id)
+    pinned = Policy.model_validate(row["policy"])
     return Dossier(
         recovery_id=recovery_id,
         merchant_id=merchant_id,
@@ -124,17 +180,35 @@ async def open_dossier(db: Connection, merchant_id: str, recovery_id: UUID) -> D
         merchant_active=merchant is not None and merchant.active,
         invoice_id=row["invoice_id"],
         customer_id=row["customer_id"],
+        subscription_id=row["subscription_id"],
         state=RecoveryState(row["state"]),
         stop_requested=row["stop_requested"],
         due=Money(row["amount_due"], row["currency"]),
         opened_at=row["opened_at"],
         next_attempt_at=row["next_attempt_at"],
-        policy=Policy.model_validate(row["policy"]),
+        pinned=pinned,
+        cards=tuple(fingerprints),
+        next_backup=row["next_backup"],
         attempts=tuple(attempts),
         elsewhere=tuple(_attempt(each).past for each in elsewhere),
         story=Story(tuple(_told(each) for each in await db.fetch(READ_STORY, recovery_id))),
         now=row["now"],
+        timing=await _timing(db, merchant_id) if pinned.timing == "learned" else BY_THE_RULES,
     )
+
+
+async def _timing(db: Connection, merchant_id: str) -> Timing:
+    """What the merchant's last retries teach about good times."""
+    rows = await db.fetch(READ_RETRIES, merchant_id)
+    observed = (
+        Observed(
+            classify(_decline(row)).cause,
+            row["started_at"].astimezone(zone_of(row["card_country"])),
+            row["succeeded"],
+        )
+        for row in rows
+    )
+    return Estimator.learn(observed)
 
 
 async def holds(db: Connection, task: Task) -> bool:
@@ -142,8 +216,31 @@ async def holds(db: Connection, task: Task) -> bool:
     return bool(await db.fetchval(HOLDS, task.id, task.fence))
 
 
+async def refusal(db: Connection, recovery_id: UUID) -> str | None:
+    """Why nothing may be sent for the recovery any more, as far as it is committed; None when it may."""
+    found: str | None = await db.fetchval(REFUSAL, recovery_id)
+    return found
+
+
+async def lock_card(db: Connection, dossier: Dossier) -> None:
+    """Wait until nobody else of the merchant starts an attempt on the card that is to be charged."""
+    if dossier.cards:
+        await db.execute(LOCK_CARD, dossier.merchant_id, dossier.cards[0])
+
+
+async def remember(
+    db: Connection, dossier: Dossier, cards: Sequence[str], *, next_backup: str | None, holdout: bool
+) -> None:
+    """Keep for the next run which cards may be charged, and by which name if not by Stripe's order."""
+    await db.execute(REMEMBER, dossier.recovery_id, list(cards), next_backup, holdout)
+
+
 async def start_attempt(db: Connection, dossier: Dossier) -> KnownAttempt:
-    """Write down the next attempt of ours, with its key. At most one is in flight; a second one raises."""
+    """Write down the next attempt of ours, with its key, and the card that it is for, so that others count it.
+
+    At most one is in flight; a second one raises.
+    """
+    card = dossier.cards[0] if dossier.cards else None
     number, key = dossier.next_number, f"{dossier.recovery_id}:{dossier.next_number}"
     row = await db.fetchrow(
         START_ATTEMPT,
@@ -153,10 +250,14 @@ async def start_attempt(db: Connection, dossier: Dossier) -> KnownAttempt:
         key,
         dossier.due.amount,
         dossier.due.currency,
+        dossier.next_backup,
+        card,
     )
     if row is None:
         raise LookupError(f"attempt {key} was not written")
-    past = PastAttempt(number, Origin.CITADEL, AttemptResult.STARTED, row["started_at"], None, None, dossier.due)
+    past = PastAttempt(
+        number, Origin.CITADEL, AttemptResult.STARTED, row["started_at"], dossier.next_backup, card, dossier.due
+    )
     return KnownAttempt(row["id"], key, past, None, None)
 
 
@@ -238,13 +339,7 @@ async def cancel_pending(db: Connection, unique_key: str, why: str) -> bool:
 
 def _attempt(row: asyncpg.Record) -> KnownAttempt:
     result = AttemptResult(row["result"])
-    said = Decline(
-        row["error_code"],
-        row["decline_code"],
-        row["advice_code"],
-        row["network_decline_code"],
-        row["network_advice_code"],
-    )
+    said = _decline(row)
     past = PastAttempt(
         number=row["number"],
         origin=Origin(row["origin"]),
@@ -256,6 +351,16 @@ def _attempt(row: asyncpg.Record) -> KnownAttempt:
         decline=said if result is AttemptResult.DECLINED else None,
     )
     return KnownAttempt(row["id"], row["idempotency_key"], past, row["charge_id"], row["payment_intent_id"])
+
+
+def _decline(row: asyncpg.Record) -> Decline:
+    return Decline(
+        row["error_code"],
+        row["decline_code"],
+        row["advice_code"],
+        row["network_decline_code"],
+        row["network_advice_code"],
+    )
 
 
 def _told(row: asyncpg.Record) -> Told:

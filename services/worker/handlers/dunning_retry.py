@@ -43,6 +43,8 @@ class DunningRetry(Handler[DunningRetryPayload, Plan, Outcome]):
             return Work(dossier, dossier.in_flight)
         if dossier.stop_requested is not None or not dossier.merchant_active or not dossier.attempt_is_due:
             return Work(dossier)
+        await store.lock_card(db, dossier)
+        dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id) or dossier
         attempt = await store.start_attempt(db, dossier)
         number = attempt.past.number
         entry = Entry("changed", "attempt_due", f"Attempt {number} begins.", {"attempt": number})

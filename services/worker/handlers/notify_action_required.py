@@ -1,46 +1,47 @@
 """`notify_action_required`: one message to the customer of a recovery, and the next one queued.
 
-What the message asks for is decided when it goes out, from the recovery's state at that moment; the invoice is read
-first, so that nobody who has paid is asked to. The address comes from Stripe with that reading and is dropped with it.
+What the message asks for is decided when it goes out, from the recovery's state at that moment: a customer who has
+opted out by then is not written to. The invoice is read first, so that nobody who has paid is asked to. The address,
+the language and the merchant's brand come from Stripe with that reading and are dropped with it.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from services.worker import stripe_calls
-from services.worker.amounts import readable
 from services.worker.backoff import RetryPolicy
 from services.worker.dunning import messages, store
 from services.worker.dunning.dossier import Dossier
-from services.worker.email import Email, Sent
-from services.worker.errors import BadPayload, MerchantUnreachable, Refused
+from services.worker.errors import BadPayload
 from services.worker.handler import Handler, Job, Payload, handles
-from services.worker.invoices import Invoice, read
-from services.worker.recovery import Decline, DeclineCause, InvoiceStatus, MessageKind, classify, next_message
+from services.worker.messages.campaign import Message, free_from, message_for
+from services.worker.messages.delivery import NOT_SENT, Delivered, Due, NotSent, deliver
+from services.worker.messages.sending import Draft
+from services.worker.messages.silence import TOLD, Silence
+from services.worker.messages.store import silenced
+from services.worker.recovery import (
+    Decline,
+    DeclineCause,
+    MessageKind,
+    SentMessage,
+    classify,
+    next_message,
+)
 from services.worker.remote import Remote
-from services.worker.writing import write
 from shared import recoveries, tasks
 from shared.database import Connection
 from shared.money import Money
-from shared.recoveries import Entry
+from shared.recoveries import Entry, RecoveryState
 from shared.tasks import NewTask
+from shared.unsubscribe import Reader
 
-SUBJECTS = {
-    MessageKind.PAYMENT_FAILED: "Your payment did not go through",
-    MessageKind.ACTION_REQUIRED: "Please confirm your payment",
-    MessageKind.NEW_METHOD_NEEDED: "Please choose another way to pay",
-}
-# What a customer may be told of the reason; a thief is told nothing.
+# What a customer may be told of the reason, by its name in the texts; a thief is told nothing.
 BECAUSE = {
-    DeclineCause.INSUFFICIENT_FUNDS: " because the account did not have enough funds",
-    DeclineCause.EXPIRED_CARD: " because the card has expired",
-    DeclineCause.INCORRECT_DETAILS: " because the card's details are not right any more",
-    DeclineCause.LIMIT_EXCEEDED: " because the card's limit was reached",
+    DeclineCause.INSUFFICIENT_FUNDS: "insufficient_funds",
+    DeclineCause.EXPIRED_CARD: "expired_card",
+    DeclineCause.INCORRECT_DETAILS: "incorrect_details",
+    DeclineCause.LIMIT_EXCEEDED: "limit_exceeded",
 }
-DECLINED = ": it was declined"
+DECLINED = "declined"
 
 
 class NotifyPayload(Payload):
@@ -51,7 +52,7 @@ class NotifyPayload(Payload):
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
+class Nothing:
     """No message now. `again` is when one is due, None when none follows."""
 
     why: str
@@ -60,16 +61,13 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """The message that is due. `because` ends the sentence that says that the payment failed."""
+    """The message that is due, and what the brain calls it."""
 
-    account: str
-    invoice_id: str
     kind: MessageKind
-    because: str
-    task_id: str
+    due: Due
 
 
-Plan = Silence | Write
+Plan = Nothing | Silence | Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,53 +75,16 @@ class Messaged:
     """The message went out (or was printed)."""
 
     kind: MessageKind
-    sent: Sent
+    delivered: Delivered
 
 
-@dataclass(frozen=True, slots=True)
-class NotSent:
-    """The message was not sent; `look` when the recovery has to be evaluated at once, for the truth has changed."""
-
-    rule: Literal["not_open", "no_address", "no_page", "merchant_unreachable", "invoice_missing", "address_refused"]
-    look: bool
+Outcome = Nothing | Silence | Messaged | NotSent
 
 
-Outcome = Silence | Messaged | NotSent
-
-NOT_SENT = {
-    "not_open": "No message: the invoice is not open any more.",
-    "no_address": "No message: Stripe has no email address for the customer.",
-    "no_page": "No message: the invoice has no page to pay on.",
-    "merchant_unreachable": "No message: the merchant's account cannot be reached any more.",
-    "invoice_missing": "No message: Stripe does not know the invoice.",
-    "address_refused": "No message: the email service does not take the address.",
-}
-
-
-class _Customer(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-    email: str | None = None
-
-
-class _Addressee(BaseModel):
-    """Whom to write to: lives inside `perform` only."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-    customer: _Customer | str | None = None
-    customer_email: str | None = None
-    account_name: str | None = None
-
-    @property
-    def address(self) -> str | None:
-        """The customer's address of today, else the one that the invoice was made out to."""
-        today = self.customer.email if isinstance(self.customer, _Customer) else None
-        return today or self.customer_email
-
-
-def because(decline: Decline | None) -> str:
+def because(decline: Decline | None) -> str | None:
     """What the customer is told of the reason: for a lost, stolen or suspected card that it was declined, no more."""
     if decline is None:
-        return ""
+        return None
     understood = classify(decline)
     return BECAUSE.get(understood.cause, DECLINED) if understood.customer_may_know else DECLINED
 
@@ -143,38 +104,23 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
         if dossier is None:
             raise BadPayload("the recovery does not exist")
         if dossier.state.ended or dossier.stop_requested is not None:
-            return Silence("the recovery has ended or is about to")
+            return Nothing("the recovery has ended or is about to")
         if not dossier.merchant_active or dossier.account is None:
-            return Silence("the merchant is gone")
-        kind = messages.kind_now(dossier.state)
-        due = _due(dossier, kind)
-        if due is None or due > dossier.now:
-            return Silence("no message is due", again=due)
-        return Write(dossier.account, dossier.invoice_id, kind, because(dossier.last_decline), str(task.public_id))
+            return Nothing("the merchant is gone")
+        if dossier.customer_id is None:
+            return Nothing("the invoice has no customer")
+        if dossier.in_holdout:
+            return Nothing("the invoice is of the holdout: it is watched and left alone")
+        # The recovery is locked: whoever silences the customer waits for us, or was there before.
+        silence = await silenced(db, dossier.merchant_id, dossier.customer_id)
+        return silence or _plan(dossier, dossier.account, dossier.customer_id, str(task.public_id))
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
-        """Read the invoice; write to its customer if it is still open."""
-        if isinstance(plan, Silence):
+        """Read the invoice and the brand; write to the customer if the invoice is still open."""
+        if not isinstance(plan, Write):
             return plan
-        client = remote.stripe.for_merchant(plan.account)
-        try:
-            found = await stripe_calls.retrieve_invoice(client, plan.invoice_id)
-        except MerchantUnreachable:
-            return NotSent("merchant_unreachable", look=True)
-        except Refused as refused:
-            if refused.status == 404:
-                return NotSent("invoice_missing", look=True)
-            raise
-        email = compose(plan, found)
-        if isinstance(email, NotSent):
-            return email
-        remote.lease.check()
-        try:
-            return Messaged(plan.kind, await remote.email.send(email))
-        except Refused as refused:
-            if refused.status == 422:
-                return NotSent("address_refused", look=False)
-            raise
+        result = await deliver(remote, plan.due)
+        return Messaged(plan.kind, result) if isinstance(result, Delivered) else result
 
     async def commit(self, db: Connection, task: Job[NotifyPayload], outcome: Outcome) -> None:
         """Tell it in the timeline, count it, and queue the next one; after an end nothing is queued."""
@@ -184,17 +130,21 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
         if dossier is None:
             return
         match outcome:
-            case Silence(again=again):
+            case Nothing(again=again):
                 if again is not None and not dossier.state.ended:
                     await _queue(db, dossier, messages.kind_now(dossier.state), again)
+                return
+            case Silence():
+                if all((row.kind, row.rule) != ("not_messaged", outcome) for row in dossier.story.rows):
+                    await recoveries.record(db, dossier.recovery_id, Entry("not_messaged", outcome, TOLD[outcome]))
                 return
             case NotSent(rule, look):
                 await recoveries.record(db, dossier.recovery_id, Entry("not_messaged", rule, NOT_SENT[rule]))
                 if look and not dossier.state.ended:
                     await _evaluate_now(db, dossier)
                 return
-            case Messaged(kind, sent):
-                await _told(db, dossier, kind, sent)
+            case Messaged():
+                await _told(db, dossier, outcome)
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id) or dossier
         if dossier.state.ended or dossier.stop_requested is not None:
             return
@@ -204,46 +154,64 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
             await _queue(db, dossier, kind, due)
 
 
-def compose(plan: Write, found: dict[str, Any]) -> Email | NotSent:
-    """The email about an invoice as Stripe writes it, or why there is none."""
-    reading, addressee = read(Invoice.model_validate(found)), _Addressee.model_validate(found)
-    if reading.truth.paid or reading.truth.status is not InvoiceStatus.OPEN:
-        return NotSent("not_open", look=True)
-    if addressee.address is None:
-        return NotSent("no_address", look=False)
-    if reading.hosted_invoice_url is None:
-        return NotSent("no_page", look=False)
-    facts = {
-        "amount": readable(reading.truth.amount_remaining),
-        "business": addressee.account_name or "us",
-        "because": plan.because,
-        "link": reading.hosted_invoice_url,
-    }
-    text, html = write(plan.kind, facts)
-    key = f"email:{plan.task_id}"
-    return Email(plan.kind, addressee.address, SUBJECTS[plan.kind], text, html, key, plan.task_id)
+def _plan(dossier: Dossier, account: str, customer_id: str, task_id: str) -> Nothing | Write:
+    """The message that is due now, or when one will be."""
+    kind, sent = messages.kind_now(dossier.state), dossier.story.sent
+    due = _due(dossier, kind)
+    if due is None or due > dossier.now:
+        return Nothing("no message is due", again=due)
+    following = next_message(
+        dossier.policy, dossier.opened_at, (*sent, SentMessage(kind, dossier.now)), kind, dossier.now
+    )
+    message = message_for(kind, sent, last=following is None)
+    earliest = free_from(message, sent)
+    if earliest is not None and earliest > dossier.now:
+        return Nothing("the last message is less than a day old", again=earliest)
+    until = dossier.opened_at + timedelta(days=dossier.policy.window_days)
+    planned = dossier.next_attempt_at if dossier.state is RecoveryState.WAITING else None
+    draft = Draft(
+        message=message,
+        reader=Reader(dossier.merchant_id, customer_id),
+        task_id=task_id,
+        recovery_id=str(dossier.recovery_id),
+        because=because(dossier.last_decline),
+        again=kind is not MessageKind.PAYMENT_FAILED and any(each.kind is kind for each in sent),
+        retry_at=planned if planned is not None and planned > dossier.now else None,
+        until=until,
+        end_action=dossier.policy.end_action,
+        failed_method=dossier.attempts[-1].past.payment_method_id if dossier.attempts else None,
+    )
+    return Write(kind, Due(account, dossier.invoice_id, draft, until))
 
 
 def _due(dossier: Dossier, kind: MessageKind) -> datetime | None:
     return next_message(dossier.policy, dossier.opened_at, dossier.story.sent, kind, dossier.now)
 
 
-async def _told(db: Connection, dossier: Dossier, kind: MessageKind, sent: Sent) -> None:
-    number = len(dossier.story.sent) + 1
-    detail = {"kind": kind, "number": number, "email_id": sent.provider_id}
+async def _told(db: Connection, dossier: Dossier, messaged: Messaged) -> None:
+    number, sent = len(dossier.story.sent) + 1, messaged.delivered.sent
+    detail = {
+        "kind": messaged.kind,
+        "message": messaged.delivered.message,
+        "number": number,
+        "email_id": sent.provider_id,
+    }
     if sent.printed:
         entry = Entry("printed", "message_due", "A message was printed: there is no key for the email service.", detail)
         await recoveries.record(db, dossier.recovery_id, entry)
         return
-    await recoveries.record(db, dossier.recovery_id, Entry("messaged", "message_due", _MESSAGED[kind], detail))
+    entry = Entry("messaged", "message_due", _MESSAGED[messaged.delivered.message], detail)
+    await recoveries.record(db, dossier.recovery_id, entry)
     one = Money(1, dossier.due.currency)
     await recoveries.book(db, dossier.merchant_id, "message", one, dossier.recovery_id)
 
 
 _MESSAGED = {
-    MessageKind.PAYMENT_FAILED: "The customer was told that the payment failed.",
-    MessageKind.ACTION_REQUIRED: "The customer was asked to authenticate.",
-    MessageKind.NEW_METHOD_NEEDED: "The customer was asked for another payment method.",
+    Message.PAYMENT_FAILED: "The customer was told that the payment failed.",
+    Message.REMINDER: "The customer was reminded of the payment.",
+    Message.LAST_NOTICE: "The customer was reminded of the payment for the last time.",
+    Message.ACTION_REQUIRED: "The customer was asked to authenticate.",
+    Message.NEW_METHOD_NEEDED: "The customer was asked for another payment method.",
 }
 
 

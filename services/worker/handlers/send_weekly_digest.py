@@ -7,15 +7,16 @@ sent, and dropped.
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from services.worker.amounts import readable
 from services.worker.backoff import RetryPolicy
 from services.worker.email import Email
 from services.worker.errors import MerchantUnreachable
 from services.worker.handler import Handler, Job, Payload, handles
+from services.worker.messages.brand import brand_of
+from services.worker.messages.language import Language, choose
+from services.worker.messages.letters import DIGEST, Week, write_digest
 from services.worker.remote import Remote
 from services.worker.store import WeekInCurrency, find_merchant, week_of
 from services.worker.stripe_calls import stripe_errors
-from services.worker.writing import write
 from shared import tasks
 from shared.clock import business_now
 from shared.database import Connection
@@ -36,7 +37,7 @@ class MerchantGone:
 
 
 @dataclass(frozen=True, slots=True)
-class Week:
+class WeekToTell:
     """The week from `first` to the day before `end`."""
 
     account: str
@@ -53,7 +54,7 @@ class Done:
     written: bool
 
 
-Plan = MerchantGone | Week
+Plan = MerchantGone | WeekToTell
 Outcome = MerchantGone | Done
 
 
@@ -70,7 +71,7 @@ class SendWeeklyDigest(Handler[DigestPayload, Plan, Outcome]):
         if merchant is None or not merchant.active:
             return MerchantGone()
         first, end, sums = await week_of(db, task.merchant_id, await business_now(db))
-        return Week(merchant.account, first, end, tuple(sums), str(task.public_id))
+        return WeekToTell(merchant.account, first, end, tuple(sums), str(task.public_id))
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
         """Write to the merchant, if there is something to write."""
@@ -85,13 +86,15 @@ class SendWeeklyDigest(Handler[DigestPayload, Plan, Outcome]):
             return MerchantGone()
         if not account.email:
             return Done(written=False)
-        last = plan.end - DAY
-        facts = {"first": plan.first, "last": last, "weeks": [_facts(week) for week in plan.sums]}
-        text, html = write("weekly_digest", facts)
-        subject = f"Recovered payments, {plan.first} to {last}"
+        brand = brand_of(account.to_dict())
+        language = choose((), brand.country)
+        first, last = (language.whole_day(day) for day in (plan.first, plan.end - DAY))
+        letter = write_digest(language, brand, first, last, [_week(language, week) for week in plan.sums])
         remote.lease.check()
         key = f"email:{plan.task_id}"
-        await remote.email.send(Email("weekly_digest", account.email, subject, text, html, key, plan.task_id))
+        await remote.email.send(
+            Email(DIGEST, account.email, letter.subject, letter.text, letter.html, key, entity_ref=plan.task_id)
+        )
         return Done(written=True)
 
     async def commit(self, db: Connection, task: Job[DigestPayload], outcome: Outcome) -> None:
@@ -109,13 +112,13 @@ def following(was_due: datetime, now: datetime) -> datetime:
     return was_due + weeks * WEEK
 
 
-def _facts(week: WeekInCurrency) -> dict[str, str | int]:
-    return {
-        "currency": week.currency.upper(),
-        "recovered": readable(Money(week.recovered_cents, week.currency)),
-        "recovered_count": week.recovered_count,
-        "failed": readable(Money(week.failed_cents, week.currency)),
-        "failed_count": week.failed_count,
-        "attempts": week.attempt_count,
-        "messages": week.message_count,
-    }
+def _week(language: Language, week: WeekInCurrency) -> Week:
+    return Week(
+        currency=week.currency.upper(),
+        recovered=language.amount(Money(week.recovered_cents, week.currency)),
+        recovered_count=week.recovered_count,
+        failed=language.amount(Money(week.failed_cents, week.currency)),
+        failed_count=week.failed_count,
+        attempts=week.attempt_count,
+        messages=week.message_count,
+    )

@@ -5,7 +5,7 @@ No I/O, no clock, no chance. `decide` is the rulebook; the rest are its tables a
 
 from services.worker.recovery.attribution import RecoveredBy, attribute_payment
 from services.worker.recovery.decide import decide
-from services.worker.recovery.declines import Classified, DeclineCause, Hardness, classify
+from services.worker.recovery.declines import Classified, Hardness, classify
 from services.worker.recovery.messages import MessageKind, SentMessage, next_message
 from services.worker.recovery.model import (
     AskNewMethod,
@@ -19,6 +19,7 @@ from services.worker.recovery.model import (
     EndReason,
     InvoiceStatus,
     InvoiceTruth,
+    OnFile,
     Origin,
     PastAttempt,
     Reason,
@@ -27,10 +28,13 @@ from services.worker.recovery.model import (
     Wait,
 )
 from services.worker.recovery.networks import CURRENT_RULES, Allowed, NetworkRules, Never, NotBefore, check
-from services.worker.recovery.policy import Delays, Paydays, Policy, Schedule, Schedules
 from services.worker.recovery.schedule import next_retry
+from services.worker.recovery.segments import in_holdout, segment_of
+from services.worker.recovery.timing import BY_THE_RULES, Timing
+from shared.policy import DeclineCause, Delays, Paydays, Policy, Schedule, Schedules
 
 __all__ = [
+    "BY_THE_RULES",
     "CURRENT_RULES",
     "Allowed",
     "AskNewMethod",
@@ -52,6 +56,7 @@ __all__ = [
     "NetworkRules",
     "Never",
     "NotBefore",
+    "OnFile",
     "Origin",
     "PastAttempt",
     "Paydays",
@@ -63,11 +68,14 @@ __all__ = [
     "Schedule",
     "Schedules",
     "SentMessage",
+    "Timing",
     "Wait",
     "attribute_payment",
     "check",
     "classify",
     "decide",
+    "in_holdout",
     "next_message",
     "next_retry",
+    "segment_of",
 ]

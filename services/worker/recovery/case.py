@@ -1,22 +1,31 @@
 """One failed invoice as the rules see it: the facts, and what can be read off them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from services.worker.recovery.declines import CURED_BY_ENTERING_AGAIN, Classified, DeclineCause, classify
-from services.worker.recovery.model import AttemptResult, Card, InvoiceTruth, Origin, PastAttempt, RecoveryFacts
+from services.worker.recovery.attempt_times import next_open
+from services.worker.recovery.declines import CURED_BY_ENTERING_AGAIN, Classified, classify
+from services.worker.recovery.model import AttemptResult, Card, InvoiceTruth, OnFile, Origin, PastAttempt, RecoveryFacts
 from services.worker.recovery.networks import NetworkRules
-from services.worker.recovery.policy import Policy
-from services.worker.recovery.schedule import next_retry
+from services.worker.recovery.schedule import next_retry, span
+from services.worker.recovery.timezones import zone_of
+from services.worker.recovery.timing import BY_THE_RULES, Timing
+from shared.policy import DeclineCause, Policy
 
 LONGEST_BACKOFF = timedelta(days=1)
+ONE_HOUR = timedelta(hours=1)
 # A card is good through its last month wherever its bank is: the last place on Earth is 12 hours behind UTC.
 LAST_TIME_ZONE = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """All that a rule may look at; `attempts` in the order of time."""
+    """All that a rule may look at; `attempts` in the order of time.
+
+    `policy` is the merchant's as it is for `segment`. With `backup` the case is about that payment method of the
+    customer's, and `invoice` names it as the one to charge; the first rules have found the default one unusable.
+    """
 
     policy: Policy
     recovery: RecoveryFacts
@@ -25,6 +34,9 @@ class Case:
     now: datetime
     same_card_elsewhere: tuple[PastAttempt, ...]
     rules: NetworkRules
+    timing: Timing = BY_THE_RULES
+    segment: str | None = None
+    backup: str | None = None
 
     @property
     def deadline(self) -> datetime:
@@ -47,13 +59,42 @@ class Case:
         return not self.on_method and any(attempt.counts for attempt in self.attempts)
 
     @property
+    def customer_acted(self) -> bool:
+        """Whether the payment method to charge is new because the customer made it the one to charge."""
+        return self.method_is_new and self.backup is None
+
+    @property
+    def last_by_stripe(self) -> datetime | None:
+        """When Stripe last retried by itself; the failure that opened the recovery was no retry."""
+        theirs = [a.at for a in self.attempts if a.counts and a.origin is Origin.STRIPE]
+        return theirs[-1] if theirs and theirs[-1] > self.recovery.opened_at else None
+
+    def with_backup(self, method: OnFile) -> "Case":
+        """The same case, were this payment method the one to charge."""
+        invoice = replace(self.invoice, payment_method_id=method.payment_method_id, card=method.card)
+        return replace(self, invoice=invoice, backup=method.payment_method_id)
+
+    @property
     def hard_declines(self) -> list[Classified]:
         """Why the payment method must not be charged off-session again; empty when it may."""
         return [verdict for attempt in self.on_method if (verdict := _understood(attempt)) and verdict.hard]
 
 
+def last_cause(attempts: Sequence[PastAttempt]) -> DeclineCause:
+    """The cause of the last decline, of whichever payment method; unknown without one."""
+    return next((_cause(each) for each in reversed(attempts) if each.counts), DeclineCause.UNKNOWN)
+
+
+def used_for(case: Case, cause: DeclineCause) -> int:
+    """How many of our attempts with the payment method to charge ended with this cause."""
+    return sum(each.origin is Origin.CITADEL and _cause(each) is cause for each in case.on_method)
+
+
 def when_due(case: Case) -> tuple[DeclineCause, datetime]:
-    """When the schedule and the gaps between attempts allow the next one, and the cause that it goes by."""
+    """When the schedule and the gaps between attempts allow the next one, and the cause that it goes by.
+
+    Never at a time that the policy closes, except for a customer who has just brought another payment method.
+    """
     gap = timedelta(hours=case.policy.minimum_gap_hours)
     last_counted = case.on_method[-1] if case.on_method else None
     since = last_counted.at if last_counted else case.recovery.opened_at
@@ -61,11 +102,29 @@ def when_due(case: Case) -> tuple[DeclineCause, datetime]:
     if case.method_is_new:
         due = case.recovery.opened_at
     else:
-        card = case.invoice.card or Card()
-        schedule = case.policy.schedules.for_cause(cause)
-        due = next_retry(schedule, since, max(1, len(case.on_method)), card.country, case.recovery.jitter_key)
-        due = max([due, *(attempt.at + gap for attempt in case.attempts)])
-    return cause, max(due, _backed_off(case, gap))
+        due = max([_scheduled(case, cause, since), *(attempt.at + gap for attempt in case.attempts)])
+    due = max(due, _backed_off(case, gap))
+    return cause, due if case.customer_acted else _opened(case, due)
+
+
+def _scheduled(case: Case, cause: DeclineCause, since: datetime) -> datetime:
+    """The schedule's time, or what the signal makes of it, if the policy asks for that."""
+    country = case.invoice.card.country if case.invoice.card else None
+    schedule = case.policy.schedules.for_cause(cause)
+    tries = max(1, len(case.on_method))
+    due = next_retry(schedule, since, tries, country, case.recovery.jitter_key)
+    if case.policy.timing == "rules":
+        return due
+    earliest, latest = span(schedule, since, tries)
+    return case.timing.pick(cause, due, (earliest, min(latest, case.deadline - ONE_HOUR)), zone_of(country))
+
+
+def _opened(case: Case, due: datetime) -> datetime:
+    """The first time from `due` on that the policy leaves open; one that has passed unused opens anew from now on."""
+    if case.policy.attempt_times.always:
+        return due
+    country = case.invoice.card.country if case.invoice.card else None
+    return next_open(case.policy.attempt_times, max(due, case.now), country)
 
 
 def _backed_off(case: Case, gap: timedelta) -> datetime:

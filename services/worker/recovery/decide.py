@@ -10,33 +10,28 @@ answer is to wait, or, after a stop, to close.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import assert_never
 
 from services.worker.recovery.attribution import attribute_payment
-from services.worker.recovery.case import Case, expired, when_due
-from services.worker.recovery.declines import DeclineCause
+from services.worker.recovery.case import Case, last_cause
+from services.worker.recovery.method import decide_method
 from services.worker.recovery.model import (
-    AskNewMethod,
-    AttemptNow,
     AttemptResult,
-    Card,
     Close,
-    Considered,
     Decision,
     EndReason,
     InvoiceStatus,
     InvoiceTruth,
-    JsonScalar,
     Origin,
     PastAttempt,
-    Reason,
     RecoveryFacts,
-    RequireAction,
     Wait,
     as_utc,
 )
-from services.worker.recovery.networks import CURRENT_RULES, Allowed, NetworkRules, Never, NotBefore, check
-from services.worker.recovery.policy import Policy
+from services.worker.recovery.networks import CURRENT_RULES, NetworkRules
+from services.worker.recovery.reasons import exhaust, reason, stop, wait
+from services.worker.recovery.segments import in_holdout, segment_of
+from services.worker.recovery.timing import BY_THE_RULES, Timing
+from shared.policy import Policy
 
 # How soon to look again when an outcome or a finalization is awaited: long enough for a call to time out and be read.
 LOOK_AGAIN = timedelta(minutes=30)
@@ -52,20 +47,25 @@ def decide(
     *,
     same_card_elsewhere: Sequence[PastAttempt] = (),
     rules: NetworkRules = CURRENT_RULES,
+    timing: Timing = BY_THE_RULES,
 ) -> Decision:
     """The next step for the recovery, and why.
 
     `attempts` are all of this recovery, Stripe's and ours, in any order; `same_card_elsewhere` those of the merchant
-    on the same card for other invoices, which count for the networks only. Raises ValueError for a naive datetime.
+    on the same cards for other invoices, which count for the networks only. `timing` is asked where the policy's
+    timing is learned. Raises ValueError for a naive datetime.
     """
     now = as_utc("now", now)
     in_order = tuple(sorted(attempts, key=lambda a: (a.at, a.number)))
-    case = Case(policy, recovery, invoice, in_order, now, tuple(same_card_elsewhere), rules)
+    segment = segment_of(policy, invoice, last_cause(in_order), now) if policy.segments else None
+    case = Case(
+        policy.segment(segment), recovery, invoice, in_order, now, tuple(same_card_elsewhere), rules, timing, segment
+    )
     for rule in RULEBOOK:
         decision = rule(case)
         if decision is not None:
             return decision
-    return _retry_by_schedule(case)
+    return decide_method(case)
 
 
 # --- Ends: nothing is left to do, or somebody said stop ---------------------------------------------------------------
@@ -77,23 +77,23 @@ def _paid_by_our_attempt(case: Case) -> Close | None:
     if not (case.invoice.paid and any(ours)):
         return None
     return Close(
-        "recovered", EndReason.PAID_BY_RETRY, _reason(case, "paid_by_our_attempt", "Our attempt collected the invoice.")
+        "recovered", EndReason.PAID_BY_RETRY, reason(case, "paid_by_our_attempt", "Our attempt collected the invoice.")
     )
 
 
 def _stopped_from_outside(case: Case) -> Close | None:
     if case.recovery.stop_requested is not None:
-        return _stop(case, case.recovery.stop_requested, f"A stop was requested: {case.recovery.stop_requested}.")
+        return stop(case, case.recovery.stop_requested, f"A stop was requested: {case.recovery.stop_requested}.")
     if not case.recovery.merchant_active:
-        return _stop(case, EndReason.MERCHANT_GONE, "The merchant is no longer connected.")
+        return stop(case, EndReason.MERCHANT_GONE, "The merchant is no longer connected.")
     return None
 
 
 def _invoice_written_off(case: Case) -> Close | None:
     if case.invoice.status is InvoiceStatus.VOID:
-        return _stop(case, EndReason.VOIDED, "The invoice is void.")
+        return stop(case, EndReason.VOIDED, "The invoice is void.")
     if case.invoice.status is InvoiceStatus.UNCOLLECTIBLE:
-        return _stop(case, EndReason.MARKED_UNCOLLECTIBLE, "The invoice was marked uncollectible.")
+        return stop(case, EndReason.MARKED_UNCOLLECTIBLE, "The invoice was marked uncollectible.")
     return None
 
 
@@ -104,34 +104,43 @@ def _paid(case: Case) -> Close | None:
         case.attempts, case.recovery.messages_sent, paid_out_of_band=case.invoice.paid_out_of_band
     )
     if state == "stopped":
-        return _stop(case, EndReason.PAID_ELSEWHERE, "The invoice was paid, and not through us.")
+        return stop(case, EndReason.PAID_ELSEWHERE, "The invoice was paid, and not through us.")
     end_reason = EndReason.PAID_BY_RETRY if by == "retry" else EndReason.PAID_AFTER_MESSAGE
-    reason = _reason(case, "paid", "The invoice is paid.", recovered_by=by, messages=case.recovery.messages_sent)
-    return Close(state, end_reason, reason)
+    why = reason(case, "paid", "The invoice is paid.", recovered_by=by, messages=case.recovery.messages_sent)
+    return Close(state, end_reason, why)
 
 
 def _no_longer_ours_to_collect(case: Case) -> Close | None:
     if case.invoice.subscription_status in SUBSCRIPTION_OVER:
-        return _stop(case, EndReason.SUBSCRIPTION_CANCELED, "The subscription is canceled.")
+        return stop(case, EndReason.SUBSCRIPTION_CANCELED, "The subscription is canceled.")
     if case.invoice.collection_method != "charge_automatically":
-        return _stop(case, EndReason.COLLECTED_BY_HAND, "The invoice is not charged automatically any more.")
+        return stop(case, EndReason.COLLECTED_BY_HAND, "The invoice is not charged automatically any more.")
     return None
+
+
+def _below_minimum(case: Case) -> Close | None:
+    left = case.invoice.amount_remaining
+    least = case.policy.minimum_amounts.get(left.currency)
+    if least is None or left.amount >= least or any(attempt.unresolved for attempt in case.attempts):
+        return None
+    text = f"The policy leaves invoices below {least} {left.currency} (minor units) alone."
+    return stop(case, EndReason.BELOW_MINIMUM, text)
 
 
 def _window_over(case: Case) -> Close | None:
     if case.now < case.deadline:
         return None
-    return _exhaust(case, EndReason.WINDOW_OVER, f"{case.policy.window_days} days have passed.")
+    return exhaust(case, EndReason.WINDOW_OVER, f"{case.policy.window_days} days have passed.")
 
 
-# --- Not now: something has to be known first -------------------------------------------------------------------------
+# --- Not now: something has to be known first, or nothing is to be done at all ----------------------------------------
 
 
 def _outcome_unknown(case: Case) -> Wait | None:
     """An attempt without an outcome may have charged; so may one that succeeded while the invoice is still open."""
     for attempt in case.attempts:
         if attempt.unresolved or attempt.result is AttemptResult.SUCCEEDED:
-            return _wait(
+            return wait(
                 case,
                 case.now + LOOK_AGAIN,
                 "outcome_unknown",
@@ -146,102 +155,14 @@ def _outcome_unknown(case: Case) -> Wait | None:
 def _not_final(case: Case) -> Wait | None:
     if case.invoice.status is not InvoiceStatus.DRAFT:
         return None
-    return _wait(case, case.now + LOOK_AGAIN, "invoice_is_draft", "The invoice is not final yet.")
+    return wait(case, case.now + LOOK_AGAIN, "invoice_is_draft", "The invoice is not final yet.")
 
 
-# --- Not with this payment method -------------------------------------------------------------------------------------
-
-
-def _needs_authentication(case: Case) -> RequireAction | None:
-    """3-D Secure is the customer's part. Pointless where the payment method was declined for good otherwise, too."""
-    causes = {verdict.cause for verdict in case.hard_declines}
-    if causes != {DeclineCause.AUTHENTICATION_REQUIRED}:
+def _in_holdout(case: Case) -> Wait | None:
+    if not in_holdout(case.policy, case.recovery.invoice_id):
         return None
-    text = "The bank asks the customer to authenticate; a charge without them fails again."
-    return RequireAction(_not_attempted(case, "authentication_required", text), case.deadline)
-
-
-def _no_usable_method(case: Case) -> AskNewMethod | None:
-    if case.invoice.payment_method_id is None:
-        text = "There is no payment method to charge."
-        return AskNewMethod(_not_attempted(case, "no_payment_method", text), case.deadline)
-    if case.hard_declines:
-        verdict = case.hard_declines[-1]
-        text = "The payment method was declined for good."
-        reason = _not_attempted(case, "hard_decline", text, cause=verdict.cause, why=verdict.why)
-        return AskNewMethod(reason, case.deadline)
-    if expired(case):
-        card = case.invoice.card or Card()
-        reason = _not_attempted(
-            case, "card_expired", "The card has expired.", exp_month=card.exp_month, exp_year=card.exp_year
-        )
-        return AskNewMethod(reason, case.deadline)
-    return None
-
-
-# --- Not any more -----------------------------------------------------------------------------------------------------
-
-
-def _attempts_used_up(case: Case) -> Close | None:
-    if case.used < case.policy.max_attempts:
-        return None
-    return _exhaust(case, EndReason.ATTEMPTS_USED_UP, f"All {case.policy.max_attempts} attempts are used up.")
-
-
-# --- Not yet ----------------------------------------------------------------------------------------------------------
-
-
-def _stripe_tries_itself(case: Case) -> Wait | None:
-    """Retries leave the field to what Stripe has scheduled; a new payment method only keeps out of its quiet period."""
-    theirs = case.invoice.stripe_next_attempt_at
-    quiet = timedelta(hours=case.policy.quiet_hours_around_stripe)
-    if theirs is None or case.now >= theirs + quiet:
-        return None
-    if case.method_is_new and case.now < theirs - quiet:
-        return None
-    return _wait(
-        case,
-        theirs + quiet,
-        "stripe_tries_itself",
-        "Stripe has an attempt scheduled; ours waits until it is over.",
-        stripe_next_attempt_at=_iso(theirs),
-        quiet_hours=case.policy.quiet_hours_around_stripe,
-    )
-
-
-def _network_rules(case: Case) -> Wait | AskNewMethod | None:
-    card, amount = case.invoice.card, case.invoice.amount_remaining
-    verdict = check(case.rules, card, (*case.attempts, *case.same_card_elsewhere), amount, case.now)
-    network = card.network if card else None
-    match verdict:
-        case Allowed():
-            return None
-        case NotBefore(at, rule):
-            text = "The card network allows no attempt yet."
-            return _wait(case, at, "network_limit", text, limit=rule, network=network, rules=case.rules.version)
-        case Never(rule):
-            text = "The card network forbids another attempt with this card."
-            reason = _not_attempted(case, "network_never", text, limit=rule, network=network, rules=case.rules.version)
-            return AskNewMethod(reason, case.deadline)
-    assert_never(verdict)
-
-
-def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
-    """The last rule, which always decides: now if it is time, else when it is."""
-    cause, due = when_due(case)
-    inputs: dict[str, JsonScalar] = {"due": _iso(due), "tries_with_method": len(case.on_method)}
-    if case.method_is_new:
-        rule, text = "new_payment_method", "A payment method that was not tried yet: at once."
-    else:
-        rule, text = "schedule", f"The next attempt after {cause} is due at {_iso(due)}."
-        inputs["cause"] = cause
-    if due <= case.now:
-        road = Considered("wait", f"the attempt was due at {_iso(due)}")
-        return AttemptNow(_reason(case, rule, text, road, **inputs))
-    if due >= case.deadline:
-        text = "The next attempt would come after the window; messages go on until its end."
-        return _wait(case, case.deadline, "window_ends_first", text, **inputs)
-    return _wait(case, due, rule, text, **inputs)
+    text = "The invoice is of the holdout: it is watched and left alone, to measure what the others gain."
+    return wait(case, case.deadline, "holdout", text, holdout_share=case.policy.holdout_share)
 
 
 RULEBOOK: tuple[Callable[[Case], Decision | None], ...] = (
@@ -250,46 +171,10 @@ RULEBOOK: tuple[Callable[[Case], Decision | None], ...] = (
     _invoice_written_off,
     _paid,
     _no_longer_ours_to_collect,
+    _below_minimum,
     _window_over,
     _outcome_unknown,
     _not_final,
-    _needs_authentication,
-    _no_usable_method,
-    _attempts_used_up,
-    _stripe_tries_itself,
-    _network_rules,
+    _in_holdout,
 )
-
-
-# --- How a decision is written down -----------------------------------------------------------------------------------
-
-
-def _reason(case: Case, rule: str, text: str, *considered: Considered, **inputs: JsonScalar) -> Reason:
-    facts: dict[str, JsonScalar] = {
-        "attempts_used": case.used,
-        "max_attempts": case.policy.max_attempts,
-        "window_ends": _iso(case.deadline),
-    }
-    return Reason(rule, text, facts | inputs, considered)
-
-
-def _not_attempted(case: Case, rule: str, text: str, **inputs: JsonScalar) -> Reason:
-    return _reason(case, rule, text, Considered("attempt_now", text), **inputs)
-
-
-def _wait(case: Case, until: datetime, rule: str, text: str, **inputs: JsonScalar) -> Wait:
-    return Wait(min(until, case.deadline), _not_attempted(case, rule, text, **inputs))
-
-
-def _stop(case: Case, end_reason: str, text: str) -> Close:
-    return Close("stopped", end_reason, _reason(case, end_reason, text))
-
-
-def _exhaust(case: Case, end_reason: EndReason, text: str) -> Close:
-    end_action = case.policy.end_action
-    road = Considered("change_subscription", f"the policy's end action is {end_action}")
-    return Close("exhausted", end_reason, _reason(case, end_reason, text, road, end_action=end_action))
-
-
-def _iso(at: datetime) -> str:
-    return at.isoformat()
+"""The rules that come before any payment method is looked at; those about it are `method.METHOD_RULES`."""

@@ -11,24 +11,7 @@ from functools import lru_cache
 
 from services.worker.recovery.model import Decline
 from services.worker.recovery.networks import network_code
-
-
-class DeclineCause(StrEnum):
-    """Causes that call for different answers. Those after UNKNOWN are always hard."""
-
-    INSUFFICIENT_FUNDS = "insufficient_funds"
-    TRY_LATER = "try_later"
-    DO_NOT_HONOR = "do_not_honor"
-    LIMIT_EXCEEDED = "limit_exceeded"
-    EXPIRED_CARD = "expired_card"
-    NOT_ALLOWED = "not_allowed"
-    UNKNOWN = "unknown"
-    LOST_OR_STOLEN = "lost_or_stolen"
-    INCORRECT_DETAILS = "incorrect_details"
-    AUTHENTICATION_REQUIRED = "authentication_required"
-    FRAUD_SUSPECTED = "fraud_suspected"
-    REVOKED = "revoked"
-
+from shared.policy import DeclineCause
 
 ALWAYS_HARD = frozenset(
     {

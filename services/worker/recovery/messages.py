@@ -1,12 +1,12 @@
 """When the customer hears from us next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.worker.recovery.model import as_utc
-from services.worker.recovery.policy import Policy
+from shared.policy import Policy
 
 ONE_DAY = timedelta(days=1)
 
@@ -35,17 +35,20 @@ def next_message(
 ) -> datetime | None:
     """When the next message of `kind` is due (at or before `now`: due now); None when none follows.
 
-    By the policy's message days, counted from `opened_at`. A first request to act (another kind than all before) does
-    not wait for its day. Days missed, by us or by a late start, become one message. Never two within 24 hours, never
-    one after the window: a message for the window's last day goes out at that day's beginning, while there is time.
+    By the policy's days for that kind, counted from `opened_at`. A first request to act (another kind than all
+    before) does not wait for its day. Days missed, by us or by a late start, become one message. Never two within 24
+    hours, but for the first request to authenticate, which the bank waits for. Never one after the window: a message
+    for the window's last day goes out at that day's beginning, while there is time.
     """
     opened_at, now = as_utc("opened_at", opened_at), as_utc("now", now)
     end = opened_at + timedelta(days=policy.window_days)
-    if now >= end or not policy.message_days:
+    message_days = _days_for(policy, kind)
+    if now >= end or not message_days:
         return None
     last = max((message.at for message in sent), default=None)
-    days = [min(opened_at + day * ONE_DAY, end - ONE_DAY) for day in policy.message_days]
-    if kind is not MessageKind.PAYMENT_FAILED and all(m.kind is not kind for m in sent):
+    days = [min(opened_at + day * ONE_DAY, end - ONE_DAY) for day in message_days]
+    first_of_its_kind = all(m.kind is not kind for m in sent)
+    if kind is not MessageKind.PAYMENT_FAILED and first_of_its_kind:
         due = opened_at
     else:
         ahead = [day for day in days if last is None or day > last]
@@ -53,6 +56,15 @@ def next_message(
             return None
         overdue = [day for day in ahead if day <= now]
         due = overdue[-1] if overdue else ahead[0]
-    if last is not None:
+    if last is not None and not (kind is MessageKind.ACTION_REQUIRED and first_of_its_kind):
         due = max(due, last + ONE_DAY)
     return due if due < end else None
+
+
+def _days_for(policy: Policy, kind: MessageKind) -> Sequence[int]:
+    own: Mapping[MessageKind, Sequence[int] | None] = {
+        MessageKind.ACTION_REQUIRED: policy.action_required_days,
+        MessageKind.NEW_METHOD_NEEDED: policy.new_method_days,
+    }
+    days = own.get(kind)
+    return policy.message_days if days is None else days

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Literal
 
 from shared.money import Money
+from shared.policy import EndAction
 
 JsonScalar = str | int | float | bool | None
 
@@ -72,6 +73,7 @@ class EndReason(StrEnum):
     COLLECTED_BY_HAND = "collected_by_hand"
     WINDOW_OVER = "window_over"
     ATTEMPTS_USED_UP = "attempts_used_up"
+    BELOW_MINIMUM = "below_minimum_amount"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +131,21 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class OnFile:
+    """Another payment method that the customer has with the merchant."""
+
+    payment_method_id: str
+    card: Card | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class InvoiceTruth:
     """The invoice as it was just read from Stripe; never a webhook's copy.
 
-    `payment_method_id` is the one that the next attempt would charge, None when there is none.
+    `payment_method_id` is the one that the next attempt would charge by Stripe's order, None when there is none;
+    `backups` are the customer's others, in the order in which they are to be tried.
     `stripe_next_attempt_at` is `next_payment_attempt`: when Stripe itself will try, None when it will not.
+    `products`, `prices` and `subscribed_at` (the subscription's start) are what segments ask for.
     """
 
     status: InvoiceStatus
@@ -144,11 +156,16 @@ class InvoiceTruth:
     card: Card | None = None
     stripe_next_attempt_at: datetime | None = None
     paid_out_of_band: bool = False
+    backups: tuple[OnFile, ...] = ()
+    products: frozenset[str] = frozenset()
+    prices: frozenset[str] = frozenset()
+    subscribed_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        if self.stripe_next_attempt_at is not None:
-            at = as_utc("InvoiceTruth.stripe_next_attempt_at", self.stripe_next_attempt_at)
-            object.__setattr__(self, "stripe_next_attempt_at", at)
+        for name in ("stripe_next_attempt_at", "subscribed_at"):
+            at = getattr(self, name)
+            if at is not None:
+                object.__setattr__(self, name, as_utc(f"InvoiceTruth.{name}", at))
 
     @property
     def paid(self) -> bool:
@@ -161,7 +178,8 @@ class RecoveryFacts:
     """What our own rows say about the recovery.
 
     `stop_requested` is the end reason of a stop from outside. `jitter_key` (the recovery's id) spreads the attempts of
-    many recoveries over their morning; the same key gives the same times.
+    many recoveries over their morning; the same key gives the same times. `invoice_id` says whether the invoice is of
+    the holdout; without one it is not.
     """
 
     opened_at: datetime
@@ -169,6 +187,7 @@ class RecoveryFacts:
     stop_requested: str | None = None
     messages_sent: int = 0
     jitter_key: str = ""
+    invoice_id: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "opened_at", as_utc("RecoveryFacts.opened_at", self.opened_at))
@@ -205,9 +224,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class AttemptNow:
-    """Charge the invoice's payment method now."""
+    """Charge now: the payment method that Stripe takes by its order, or the backup that is named."""
 
     reason: Reason
+    backup: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,11 +256,12 @@ class AskNewMethod:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The recovery is over."""
+    """The recovery is over. `end_action` is what is then to be done at Stripe; only an exhausted one has any."""
 
     state: Literal["recovered", "exhausted", "stopped"]
     end_reason: str
     reason: Reason
+    end_action: EndAction = "leave"
 
 
 Decision = AttemptNow | Wait | RequireAction | AskNewMethod | Close

@@ -6,13 +6,18 @@ from hashlib import sha256
 from itertools import count
 from typing import assert_never
 
+from services.worker.recovery.attempt_times import is_holiday
 from services.worker.recovery.model import as_utc
-from services.worker.recovery.policy import Delays, Paydays, Schedule
 from services.worker.recovery.timezones import zone_of
+from shared.policy import WEEKDAYS, Delays, Paydays, Schedule
 
 FRIDAY = 4
 # A delay is drawn out by up to this part of itself, so that what failed together is not retried together.
 DELAY_SPREAD = 0.1
+# How far a learned time may move away from the schedule's own: a delay halved or doubled, a payday within a fortnight.
+EARLIER, LATER = 0.5, 2.0
+PAYDAYS_SPAN = timedelta(days=14)
+COMMON_PAYDAYS = Paydays()
 
 
 def next_retry(schedule: Schedule, since: datetime, tries: int, country: str | None, key: str) -> datetime:
@@ -21,19 +26,51 @@ def next_retry(schedule: Schedule, since: datetime, tries: int, country: str | N
     `tries` (1 or more) is how many attempts this method has seen. `key` and `tries` decide the place within the spread.
     """
     since = as_utc("since", since)
-    share = _share(f"{key}/{tries}")
+    share = spread(key, tries)
     match schedule:
         case Delays():
-            hours = schedule.hours[min(tries, len(schedule.hours)) - 1]
-            return since + timedelta(hours=hours) * (1 + DELAY_SPREAD * share)
+            return since + _delay(schedule, tries) * (1 + DELAY_SPREAD * share)
         case Paydays():
             return _next_payday(schedule, since, country, share)
     assert_never(schedule)
 
 
-def is_payday(day: date) -> bool:
-    """Whether wages are likely to be in on this day: the 1st, the 15th, a Friday, the month's last business day."""
-    return day.day in (1, 15) or day.weekday() == FRIDAY or day == _last_business_day(day)
+def span(schedule: Schedule, since: datetime, tries: int) -> tuple[datetime, datetime]:
+    """Between which times (UTC) another attempt after one at `since` is still in the sense of the schedule."""
+    since = as_utc("since", since)
+    match schedule:
+        case Delays():
+            delay = _delay(schedule, tries)
+            return since + delay * EARLIER, since + delay * LATER
+        case Paydays():
+            earliest = since + timedelta(hours=schedule.after_hours)
+            return earliest, earliest + PAYDAYS_SPAN
+    assert_never(schedule)
+
+
+def is_payday(day: date, schedule: Paydays = COMMON_PAYDAYS, country: str | None = None) -> bool:
+    """Whether wages are likely to be in on this day: by default the 1st, the 15th, Fridays, the last business day."""
+    if day.day in schedule.days_of_month or WEEKDAYS[day.weekday()] in schedule.weekdays:
+        return True
+    return schedule.last_business_day and day == last_business_day(day, country)
+
+
+def last_business_day(day: date, country: str | None = None) -> date:
+    """The last working day of the day's month: neither a weekend nor a public holiday of the country."""
+    first_of_next = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+    last = first_of_next - timedelta(days=1)
+    while last.weekday() > FRIDAY or is_holiday(last, country):
+        last -= timedelta(days=1)
+    return last
+
+
+def spread(key: str, tries: int) -> float:
+    """A number in [0, 1) that is always the same for a key and a try, and evenly spread over them."""
+    return int.from_bytes(sha256(f"{key}/{tries}".encode()).digest()[:4]) / 2**32
+
+
+def _delay(schedule: Delays, tries: int) -> timedelta:
+    return timedelta(hours=schedule.hours[min(tries, len(schedule.hours)) - 1])
 
 
 def _next_payday(schedule: Paydays, since: datetime, country: str | None, share: float) -> datetime:
@@ -42,21 +79,10 @@ def _next_payday(schedule: Paydays, since: datetime, country: str | None, share:
     into_the_morning = timedelta(minutes=schedule.over_minutes) * share
     for day in _days_from(not_before.astimezone(zone).date()):
         at = datetime.combine(day, time(schedule.from_hour), zone).astimezone(UTC) + into_the_morning
-        if is_payday(day) and at >= not_before:
+        if at >= not_before and is_payday(day, schedule, country):
             return at
-    raise AssertionError("unreachable: every week has a Friday")
+    raise AssertionError("unreachable: a schedule names a payday, and every one comes again within two months")
 
 
 def _days_from(first: date) -> Iterator[date]:
     return (first + timedelta(days=n) for n in count())
-
-
-def _last_business_day(day: date) -> date:
-    first_of_next = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
-    last = first_of_next - timedelta(days=1)
-    return last - timedelta(days=max(0, last.weekday() - FRIDAY))
-
-
-def _share(key: str) -> float:
-    """A number in [0, 1) that is always the same for a key and evenly spread over keys."""
-    return int.from_bytes(sha256(key.encode()).digest()[:4]) / 2**32

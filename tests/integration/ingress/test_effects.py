@@ -52,7 +52,7 @@ async def test_a_payment_after_our_message_is_recovered_by_the_message(world: Wo
     await world.happen("invoice.payment_succeeded", PAID)
     recovery = await world.recovery()
     assert (recovery["state"], recovery["recovered_by"], recovery["amount_recovered"]) == ("recovered", "message", 2000)
-    assert await world.tasks() == [("dunning_retry", "canceled", False)]
+    assert await world.tasks() == [("dunning_retry", "canceled", False), ("thank_customer", "pending", True)]
     assert tuple((await world.rows(TOTALS))[0]) == (2000, 0, 0)
 
 
@@ -348,3 +348,15 @@ async def test_an_ended_recovery_is_not_woken_by_a_card(world: World) -> None:
     await world.happen("invoice.voided", invoice())
     await world.happen("payment_method.attached", {"id": "pm_1", "customer": "cus_1"})
     assert await world.tasks() == [("dunning_retry", "canceled", True)]
+
+
+# -- a renewal ahead --------------------------------------------------------------------------------------------------
+
+
+async def test_a_renewal_ahead_has_its_card_looked_at_once(world: World) -> None:
+    for _ in range(3):
+        await world.happen("invoice.upcoming", invoice(id=None, billing_reason="upcoming"))
+    rows = await world.rows("SELECT task_type, payload, recovery_id FROM scheduled_tasks")
+    payload = {"customer_id": "cus_1", "subscription_id": "sub_1"}
+    assert [tuple(row) for row in rows] == [("warn_card_expiring", payload, None)]
+    assert await world.rows("SELECT FROM recoveries") == []

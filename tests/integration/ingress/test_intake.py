@@ -22,7 +22,7 @@ CREATE TRIGGER refuse BEFORE INSERT ON scheduled_tasks FOR EACH ROW EXECUTE FUNC
 
 OPENED = """
 INSERT INTO recoveries (id, merchant_id, invoice_id, customer_id, amount_due, currency, policy_id)
-SELECT $1::text::uuid, $2, $3, $4, 2000, $5, id FROM policies
+SELECT $1::text::uuid, $2, $3, $4, 2000, $5, id FROM policies WHERE active
 """
 
 

@@ -1,6 +1,7 @@
 """A running ingress in front of a real database, and what the tests do to both."""
 
 import asyncio
+import base64
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -27,6 +28,11 @@ Client = TestClient[web.Request, web.Application]
 ACCOUNT = "acct_1"
 SECRETS = ("whsec_old", "whsec_new")
 LIMIT = 64 * 1024
+RESEND_SECRETS = (
+    "whsec_" + base64.b64encode(b"the old secret of resend").decode(),
+    "whsec_bmV3IHNlY3JldCBvZiByZXNlbmQ=",
+)
+UNSUBSCRIBE_SECRET = "a secret of at least thirty-two bytes for tests"
 WHY = Entry("changed", "test", "A test changed it.")
 
 WAITING_FOR_A_LOCK = """
@@ -49,6 +55,8 @@ def app_for(database: Database) -> web.Application:
         database_url=SecretStr("postgresql://unused"),
         stripe_webhook_secrets=SecretStr(",".join(SECRETS)),
         max_event_bytes=LIMIT,
+        resend_webhook_secrets=SecretStr(",".join(RESEND_SECRETS)),
+        unsubscribe_secrets=SecretStr(UNSUBSCRIBE_SECRET),
     )
     return create_app(settings, database)
 

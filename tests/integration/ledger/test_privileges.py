@@ -39,7 +39,10 @@ REFUSED = [
     "UPDATE api_keys SET revoked_at = NULL",
     "SELECT * FROM processed_events",
     "SELECT * FROM oauth_states",
-    "SELECT * FROM policies",
+    "UPDATE policies SET document = '{}'",
+    "UPDATE policies SET merchant_id = 'x'",
+    "DELETE FROM policies",
+    "UPDATE recoveries SET policy_id = gen_random_uuid()",
 ]
 
 

@@ -20,6 +20,7 @@ from shared import recoveries
 from shared.clock import travel_to
 from shared.database import Database, Role
 from shared.money import Money
+from shared.policy import Policy
 from shared.recoveries import Entry, FailedInvoice
 from simulator import SECRET_KEY, Simulator, SimulatorClient, serve
 from simulator.simulation import RESEND_KEY
@@ -105,6 +106,19 @@ class World:
     async def work(self) -> int:
         """Run everything that is due, in one worker."""
         return await self.engine.run_due()
+
+    async def policy(self, **document: Any) -> UUID:
+        """The merchant has this policy from now on; recoveries that are open keep theirs."""
+        checked = Policy.model_validate(document).model_dump(mode="json")
+        async with self.owner.transaction() as db:
+            await db.execute("UPDATE policies SET active = false WHERE merchant_id = $1", self.merchant_id)
+            made: UUID = await db.fetchval(
+                "INSERT INTO policies (merchant_id, version, active, document) "
+                "SELECT $1, count(*) + 1, true, $2 FROM policies WHERE merchant_id = $1 RETURNING id",
+                self.merchant_id,
+                checked,
+            )
+        return made
 
     async def rows(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         """Look, with the owner's rights."""
@@ -192,7 +206,7 @@ async def world(open_database: OpenDatabase, database: Database) -> AsyncIterato
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(serve(simulation))
         control = await stack.enter_async_context(SimulatorClient(url))
-        outside = await stack.enter_async_context(going_outside(worker_settings(url)))
+        outside = await stack.enter_async_context(going_outside(worker_settings(url), database))
         worker = await stack.enter_async_context(open_database(Role.WORKER))
         account = str((await control.add_account(connected=True))["id"])
         async with database.transaction() as db:

@@ -130,7 +130,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(open_database: OpenDatabase, database: Database) -> AsyncIterator[Bench]:
-    async with going_outside(worker_settings("http://127.0.0.1:9")) as outside:
+    async with going_outside(worker_settings("http://127.0.0.1:9"), database) as outside:
         yield Bench(database, lambda: open_database(Role.WORKER), outside)
 
 

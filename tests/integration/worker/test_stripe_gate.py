@@ -12,6 +12,7 @@ from services.worker.circuits import CircuitOpen
 from services.worker.errors import RetryLater
 from services.worker.stripe_calls import read_invoice
 from services.worker.stripe_gate import calls_per_second
+from shared.database import Database
 from tests.integration.worker.conftest import worker_settings
 
 
@@ -43,9 +44,11 @@ async def answers() -> AsyncIterator[tuple[str, dict[str, Any]]]:
         yield str(server.make_url("")).rstrip("/"), told
 
 
-async def test_five_5xx_in_a_row_open_the_circuit_and_no_call_is_made(answers: tuple[str, dict[str, Any]]) -> None:
+async def test_five_5xx_in_a_row_open_the_circuit_and_no_call_is_made(
+    answers: tuple[str, dict[str, Any]], database: Database
+) -> None:
     url, told = answers
-    async with going_outside(worker_settings(url)) as outside:
+    async with going_outside(worker_settings(url), database) as outside:
         client = outside.stripe.for_merchant("acct_1")
         for _ in range(5):
             with pytest.raises(RetryLater):
@@ -56,11 +59,13 @@ async def test_five_5xx_in_a_row_open_the_circuit_and_no_call_is_made(answers: t
         assert told["calls"] == 5
 
 
-async def test_a_429_slows_its_merchant_down_and_is_no_outage(answers: tuple[str, dict[str, Any]]) -> None:
+async def test_a_429_slows_its_merchant_down_and_is_no_outage(
+    answers: tuple[str, dict[str, Any]], database: Database
+) -> None:
     url, told = answers
     told |= {"status": 429, "headers": {"Retry-After": "7"}}
     rates: Any = Rates()
-    async with going_outside(worker_settings(url), rates) as outside:
+    async with going_outside(worker_settings(url), database, rates) as outside:
         for _ in range(6):
             with pytest.raises(RetryLater) as later:
                 await read_invoice(outside.stripe.for_merchant("acct_1"), "in_1")

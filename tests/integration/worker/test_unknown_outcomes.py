@@ -7,7 +7,6 @@ import pytest
 from services.worker.handler import Handlers
 from services.worker.handlers import discover
 from services.worker.lease import Lease
-from services.worker.remote import Remote
 from shared import recoveries, tasks
 from shared.recoveries import Entry
 from tests.integration.worker.conftest import PACE, Failed, World
@@ -88,7 +87,7 @@ async def _run_until(world: World, failed: Failed, step: str) -> None:
         plan = await handler.load(db, job)
     if step == "load":
         return
-    remote = Remote(world.outside.stripe, world.outside.email, Lease(PACE.lease))
+    remote = world.outside.remote(Lease(PACE.lease))
     outcome = await handler.perform(remote, plan)
     if step == "perform":
         return
@@ -179,7 +178,7 @@ async def test_a_worker_that_slept_through_its_lease_sends_nothing(world: World)
     async with world.database.transaction() as db:
         (task,) = await tasks.claim(db, "sleeper", 1, PACE.lease)
         plan = await handler.load(db, handler.understand(task))
-    asleep = Remote(world.outside.stripe, world.outside.email, Lease(PACE.lease, taken_at=0.0))
+    asleep = world.outside.remote(Lease(PACE.lease, taken_at=0.0))
     with pytest.raises(Exception, match="lease was lost"):
         await handler.perform(asleep, plan)
     assert await failed.charges() == []

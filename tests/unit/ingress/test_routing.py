@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from services.ingress.routing import (
     LEFT_ALONE,
     ROUTES,
+    AddressChanged,
     CardChanged,
     Ignored,
     Intent,
     InvoicePaid,
     MerchantGone,
     OpenRecovery,
+    RenewalAhead,
     StopCharge,
     StopCustomer,
     StopInvoice,
@@ -253,7 +255,15 @@ def test_a_dispute_names_its_charge_and_not_itself() -> None:
         ("customer.updated", {"id": "cus_1"}, {"default_source": "card_0"}, CardChanged("cus_1", None)),
         ("customer.updated", {"id": "cus_1"}, {"default_card": "card_0"}, CardChanged("cus_1", None)),
         ("customer.updated", {"id": "cus_1"}, {"invoice_settings": {"footer": None}}, Ignored("no_card_changed")),
-        ("customer.updated", {"id": "cus_1"}, {"email": "old@example.com"}, Ignored("no_card_changed")),
+        ("customer.updated", {"id": "cus_1"}, {"email": "old@example.com"}, AddressChanged("cus_1")),
+        ("customer.updated", {"id": "cus_1"}, {"email": None}, AddressChanged("cus_1")),
+        ("customer.updated", {"id": None}, {"email": None}, Ignored("unreadable")),
+        (
+            "customer.updated",
+            {"id": "cus_1"},
+            {"email": "old@example.com", "default_source": "card_0"},
+            CardChanged("cus_1", None),
+        ),
         ("customer.updated", {"id": "cus_1"}, None, Ignored("no_card_changed")),
         (
             "customer.subscription.updated",
@@ -274,6 +284,20 @@ def test_a_customers_event_is_read_by_what_changed(
     kind: str, resource: dict[str, Any], previous: dict[str, Any] | None, expected: Intent
 ) -> None:
     assert intent(kind, resource, previous) == expected
+
+
+@pytest.mark.parametrize(
+    ("preview", "expected"),
+    [
+        (invoice(id=None, billing_reason="upcoming"), RenewalAhead("cus_1", "sub_1")),
+        (invoice_of_2019(id=None, billing_reason="upcoming"), RenewalAhead("cus_1", "sub_1")),
+        (invoice(collection_method="send_invoice"), Ignored("collected_by_hand")),
+        (invoice(parent=None), Ignored("no_subscription")),
+        (invoice(customer=None), Ignored("no_subscription")),
+    ],
+)
+def test_a_renewal_that_is_ahead_names_its_subscription(preview: dict[str, Any], expected: Intent) -> None:
+    assert intent("invoice.upcoming", preview) == expected
 
 
 def test_an_unknown_type_is_left_alone() -> None:

@@ -14,7 +14,7 @@ from services.worker.recovery.declines import (
     DeclineRow,
 )
 from services.worker.recovery.networks import CURRENT_RULES
-from services.worker.recovery.policy import Schedules
+from shared.policy import Schedules
 
 # https://docs.stripe.com/declines/codes, both tables, as of April 2026.
 CARD_CODES = [

@@ -30,7 +30,7 @@ from services.worker.recovery import (
     Wait,
     decide,
 )
-from services.worker.recovery.policy import Delays, Schedules
+from shared.policy import Delays, Schedules
 from tests.unit.recovery.builders import DUE, OPENED, VISA, invoice, recovery
 
 # Until every attempt is settled the brain looks again each half hour; nothing asks more often than that for long.

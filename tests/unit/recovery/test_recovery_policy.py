@@ -22,11 +22,9 @@ def test_a_policy_survives_the_database() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        {"schema_version": 2},
-        {"driver": "stripe"},
-        {"end_action": "cancel"},
-        {"end_action": "pause"},
-        {"end_action": "mark_uncollectible"},
+        {"schema_version": 3},
+        {"driver": "nobody"},
+        {"end_action": "delete"},
         {"max_attempts": 0},
         {"max_attempts": 21},
         {"window_days": 0},

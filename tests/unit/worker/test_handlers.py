@@ -18,7 +18,15 @@ from services.worker.remote import Outside, Remote
 from shared.database import Connection, Database
 
 HANDLERS = discover()
-TYPES = {"dunning_retry", "notify_action_required", "report_usage", "send_weekly_digest"}
+TYPES = {
+    "dunning_retry",
+    "end_dunning",
+    "notify_action_required",
+    "report_usage",
+    "send_weekly_digest",
+    "thank_customer",
+    "warn_card_expiring",
+}
 # What `perform` may use of the worker: none of these modules imports the database.
 PERFORMERS = (
     "dunning/collect.py",
@@ -26,7 +34,15 @@ PERFORMERS = (
     "stripe_calls.py",
     "invoices.py",
     "email.py",
-    "writing.py",
+    "messages/brand.py",
+    "messages/campaign.py",
+    "messages/cards.py",
+    "messages/delivery.py",
+    "messages/expiry.py",
+    "messages/language.py",
+    "messages/letters.py",
+    "messages/sending.py",
+    "messages/silence.py",
     "amounts.py",
     "remote.py",
     "lease.py",

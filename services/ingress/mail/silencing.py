@@ -1,0 +1,60 @@
+"""A customer is not written to any more, from this commit on.
+
+What is queued is canceled here; what was claimed before asks when it is decided, with the recovery locked, and once
+more right before the email is handed over. Payments are not touched: who wants no messages still owes.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from uuid import UUID
+
+import asyncpg
+
+from services.ingress import store as ingress_store
+from services.ingress.mail import store
+from services.ingress.mail.store import Silence
+from shared import recoveries
+from shared.database import Connection, Database
+from shared.http import Problem
+from shared.recoveries import Entry
+
+T = TypeVar("T")
+
+_TEXTS = {
+    Silence.OPTED_OUT: "The customer has unsubscribed: no more messages.",
+    Silence.COMPLAINED: "The customer marked a message as spam: no more messages.",
+    Silence.BOUNCED: "The customer's mailbox does not exist: no more messages.",
+}
+
+
+async def silence(db: Connection, merchant_id: str, customer_id: str, reason: Silence, origin: dict[str, Any]) -> bool:
+    """Write to this customer of a merchant no more. False: that was so before, for the same reason."""
+    concerned = await ingress_store.lock_of_customer(db, merchant_id, customer_id)
+    if not await store.silence(db, merchant_id, customer_id, reason):
+        return False
+    for recovery in concerned:
+        await ingress_store.cancel_messages(db, recovery.id, f"the customer is not written to: {reason}")
+        entry = Entry("silenced", reason, _TEXTS[reason], origin)
+        await recoveries.record(db, recovery.id, entry)
+    return True
+
+
+async def tell_undelivered(db: Connection, merchant_id: str, recovery_id: UUID, origin: dict[str, Any]) -> None:
+    """Tell in a recovery's timeline that a message did not arrive, and that the next one may."""
+    if await store.lock_open_recovery(db, merchant_id, recovery_id):
+        text = "A message was not delivered; the mailbox exists, and the next one may arrive."
+        await recoveries.record(db, recovery_id, Entry("undelivered", "bounced_for_now", text, origin))
+
+
+async def committed(database: Database, work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Run `work` in a transaction, once more after a deadlock; a Problem (503) when the rows are not to be had."""
+    for last in (False, True):
+        try:
+            async with database.transaction() as db:
+                return await work(db)
+        except asyncpg.DeadlockDetectedError as error:
+            if last:
+                raise Problem(503, "busy", "It could not be committed in time. Try again.") from error
+        except asyncpg.LockNotAvailableError as error:
+            raise Problem(503, "busy", "It could not be committed in time. Try again.") from error
+    raise AssertionError("the second try returns or raises")

@@ -1,0 +1,65 @@
+"""The SQL of what comes back about emails; locks are taken in the order that `services.ingress.store` gives."""
+
+from enum import StrEnum
+from uuid import UUID
+
+from shared.database import Connection
+
+
+class Silence(StrEnum):
+    """Why a customer is not written to; `silenced_customers.reason`."""
+
+    OPTED_OUT = "opted_out"
+    COMPLAINED = "complained"
+    BOUNCED = "bounced"
+
+
+# A concurrent repeat waits here for the first one's commit or rollback.
+RECORD_MESSAGE = """
+INSERT INTO processed_events (event_id, processed_at, event_type, merchant_id, object_id, outcome)
+VALUES ($1, citadel_now(), $2, $3, $4, $5)
+ON CONFLICT (event_id) DO NOTHING
+RETURNING event_id
+"""
+
+SILENCE = """
+INSERT INTO silenced_customers (merchant_id, customer_id, reason)
+VALUES ($1, $2, $3)
+ON CONFLICT (merchant_id, customer_id, reason) DO NOTHING
+RETURNING merchant_id
+"""
+
+LIFT_BOUNCE = """
+DELETE FROM silenced_customers
+WHERE merchant_id = $1 AND customer_id = $2 AND reason = 'bounced'
+"""
+
+LOCK_OPEN_RECOVERY = """
+SELECT id
+FROM recoveries
+WHERE id = $1 AND merchant_id = $2 AND closed_at IS NULL
+FOR UPDATE
+"""
+
+
+async def record_message(
+    db: Connection, message_id: str, kind: str, merchant_id: str | None, email_id: str | None, outcome: str
+) -> bool:
+    """Note that a message of the email service was taken. False: it was already; nothing may follow."""
+    noted = await db.fetchval(RECORD_MESSAGE, message_id, kind, merchant_id, email_id, outcome)
+    return noted is not None
+
+
+async def silence(db: Connection, merchant_id: str, customer_id: str, reason: Silence) -> bool:
+    """Note that a customer is not written to any more. False: it was noted before, for the same reason."""
+    return await db.fetchval(SILENCE, merchant_id, customer_id, reason) is not None
+
+
+async def lift_bounce(db: Connection, merchant_id: str, customer_id: str) -> None:
+    """Write to a customer again whose mailbox did not exist. Who opted out or complained stays silenced."""
+    await db.execute(LIFT_BOUNCE, merchant_id, customer_id)
+
+
+async def lock_open_recovery(db: Connection, merchant_id: str, recovery_id: UUID) -> bool:
+    """Lock a recovery until the end of the transaction; whether it is this merchant's and goes on."""
+    return await db.fetchval(LOCK_OPEN_RECOVERY, recovery_id, merchant_id) is not None

@@ -1,0 +1,63 @@
+"""`/unsubscribe/{token}`: a customer ends all messages of a merchant, with one click.
+
+    GET   asks, and changes nothing: mail programs and scanners fetch every link of an email
+    POST  ends them. From a mail program (`List-Unsubscribe=One-Click`, RFC 8058, section 3.2) or from the page's button
+
+The token says whose messages, and was signed by us; there is nothing to log in to. What is stored is the customer's
+id. A POST has no other parameter, so its body is not read.
+"""
+
+from aiohttp import web
+from prometheus_client import Counter
+
+from services.ingress.mail.pages import Page, render
+from services.ingress.mail.silencing import committed, silence
+from services.ingress.mail.store import Silence
+from services.ingress.settings import IngressSettings
+from shared.crypto import BadSignature
+from shared.database import Connection
+from shared.http import DATABASE
+from shared.logging import get_logger
+from shared.unsubscribe import PATH, Reader, UnsubscribePages
+
+log = get_logger(__name__)
+
+PAGES = web.AppKey("unsubscribe_pages", UnsubscribePages)
+_UNSUBSCRIBED = Counter("citadel_unsubscribed_total", "Customers who ended their messages", ["outcome"])
+
+
+def add_unsubscribe_routes(app: web.Application, settings: IngressSettings) -> None:
+    """Serve the page, if there is a secret to know its addresses by."""
+    if settings.unsubscribe_secrets is not None:
+        app[PAGES] = UnsubscribePages.of(settings.unsubscribe_secrets)
+        app.router.add_get(PATH + "{token}", _ask)
+        app.router.add_post(PATH + "{token}", _end)
+
+
+def _reader(request: web.Request) -> Reader | None:
+    try:
+        return request.app[PAGES].reader(request.match_info["token"])
+    except BadSignature:
+        return None
+
+
+async def _ask(request: web.Request) -> web.Response:
+    accepted = request.headers.get("Accept-Language", "")
+    return render(Page.ASK, accepted) if _reader(request) else render(Page.UNKNOWN, accepted, status=404)
+
+
+async def _end(request: web.Request) -> web.Response:
+    accepted = request.headers.get("Accept-Language", "")
+    reader = _reader(request)
+    if reader is None:
+        _UNSUBSCRIBED.labels("unknown").inc()
+        return render(Page.UNKNOWN, accepted, status=404)
+
+    async def work(db: Connection) -> bool:
+        origin = {"source": "unsubscribe"}
+        return await silence(db, reader.merchant_id, reader.customer_id, Silence.OPTED_OUT, origin)
+
+    new = await committed(request.app[DATABASE], work)
+    _UNSUBSCRIBED.labels("new" if new else "again").inc()
+    log.info("unsubscribed", merchant_id=reader.merchant_id, again=not new)
+    return render(Page.DONE, accepted)

@@ -1,0 +1,141 @@
+"""`end_dunning`: carry out a policy's end action on an exhausted recovery, once, and say so in its timeline."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal
+
+from services.worker import stripe_calls
+from services.worker.backoff import RetryPolicy
+from services.worker.dunning import store
+from services.worker.dunning.ending import STEPS
+from services.worker.errors import BadPayload, MerchantUnreachable, Refused
+from services.worker.handler import Handler, Job, Payload, handles
+from services.worker.recovery import InvoiceStatus, InvoiceTruth
+from services.worker.recovery.decide import SUBSCRIPTION_OVER
+from services.worker.remote import Remote
+from shared import recoveries
+from shared.database import Connection
+from shared.recoveries import Entry, RecoveryState
+
+ENTRY = "end_action"
+
+Action = Literal["cancel", "pause", "mark_uncollectible"]
+
+
+class EndDunningPayload(Payload):
+    """What to do with which invoice; the recovery itself is named by the task's `recovery_id`."""
+
+    invoice_id: str
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """It was done before, or the recovery is not exhausted (any more)."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What to do. `key` is the same in every try."""
+
+    account: str | None
+    invoice_id: str
+    subscription_id: str | None
+    action: Action
+    key: str
+
+
+Plan = Nothing | End
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of it: by which rule, in a sentence."""
+
+    action: Action
+    rule: Literal[
+        "end_action_done", "invoice_settled", "already_so", "no_subscription", "merchant_unreachable", "not_found"
+    ]
+
+
+Outcome = Nothing | Done
+
+TOLD = {
+    "end_action_done": "The policy's end action was carried out: {step}.",
+    "invoice_settled": "The policy's end action ({step}) was left out: the invoice is not open any more.",
+    "already_so": "The policy's end action ({step}) had no work left: it is so already.",
+    "no_subscription": "The policy's end action ({step}) was left out: the invoice has no subscription.",
+    "merchant_unreachable": "The policy's end action ({step}) was left out: the account cannot be reached any more.",
+    "not_found": "The policy's end action ({step}) was left out: Stripe does not know the object.",
+}
+
+
+@handles("end_dunning")
+class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
+    """One end action of one recovery."""
+
+    payload = EndDunningPayload
+    retry = RetryPolicy(15, base=timedelta(seconds=5), factor=4.0, longest=timedelta(hours=6))
+
+    async def load(self, db: Connection, task: Job[EndDunningPayload]) -> Plan:
+        """Whether it is still to be done."""
+        if task.recovery_id is None:
+            raise BadPayload("an end_dunning names its recovery in recovery_id")
+        dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
+        if dossier is None:
+            raise BadPayload("the recovery does not exist")
+        done = any(row.kind == ENTRY for row in dossier.story.rows)
+        if dossier.state is not RecoveryState.EXHAUSTED or done:
+            return Nothing()
+        account = dossier.account if dossier.merchant_active else None
+        action = task.payload.action
+        key = f"{dossier.recovery_id}:end:{action}"
+        return End(account, dossier.invoice_id, dossier.subscription_id, action, key)
+
+    async def perform(self, remote: Remote, plan: Plan) -> Outcome:
+        """Read the truth; act only while the invoice is still open."""
+        if isinstance(plan, Nothing):
+            return plan
+        if plan.account is None:
+            return Done(plan.action, "merchant_unreachable")
+        try:
+            return await _end(remote, plan, plan.account)
+        except MerchantUnreachable:
+            return Done(plan.action, "merchant_unreachable")
+        except Refused as refused:
+            if refused.status == 404:
+                return Done(plan.action, "not_found")
+            raise
+
+    async def commit(self, db: Connection, task: Job[EndDunningPayload], outcome: Outcome) -> None:
+        """Say in the timeline what was done, or why it was not."""
+        if task.recovery_id is None or isinstance(outcome, Nothing):
+            return
+        text = TOLD[outcome.rule].format(step=STEPS[outcome.action])
+        entry = Entry(ENTRY, outcome.rule, text, {"action": outcome.action})
+        await recoveries.record(db, task.recovery_id, entry)
+
+
+async def _end(remote: Remote, plan: End, account: str) -> Done:
+    client = remote.stripe.for_merchant(account)
+    truth = (await stripe_calls.read_invoice(client, plan.invoice_id)).truth
+    if _already_so(plan.action, truth):
+        return Done(plan.action, "already_so")
+    if truth.paid or truth.status is not InvoiceStatus.OPEN:
+        return Done(plan.action, "invoice_settled")
+    if plan.action == "mark_uncollectible":
+        await stripe_calls.mark_uncollectible(client, plan.invoice_id, plan.key, remote.lease)
+    elif plan.subscription_id is None:
+        return Done(plan.action, "no_subscription")
+    elif plan.action == "cancel":
+        await stripe_calls.cancel_subscription(client, plan.subscription_id, plan.key, remote.lease)
+    else:
+        await stripe_calls.pause_subscription(client, plan.subscription_id, plan.key, remote.lease)
+    return Done(plan.action, "end_action_done")
+
+
+def _already_so(action: Action, truth: InvoiceTruth) -> bool:
+    """A repeat after a crash finds its own work done."""
+    if action == "mark_uncollectible":
+        return truth.status is InvoiceStatus.UNCOLLECTIBLE
+    return truth.subscription_status in SUBSCRIPTION_OVER

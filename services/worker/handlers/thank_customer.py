@@ -1,0 +1,116 @@
+"""`thank_customer`: after a payment that followed our messages, one more, which says that all is well.
+
+Queued when a recovery ends as recovered and its customer had been written to. It keeps the day's distance from the
+last message, and is the last one.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from services.worker.backoff import RetryPolicy
+from services.worker.dunning import store
+from services.worker.dunning.dossier import Dossier
+from services.worker.errors import BadPayload
+from services.worker.handler import Handler, Job, Payload, handles
+from services.worker.messages.campaign import Message, free_from
+from services.worker.messages.delivery import NOT_SENT, Delivered, Due, NotSent, deliver
+from services.worker.messages.sending import Draft
+from services.worker.messages.silence import TOLD, Silence
+from services.worker.messages.store import silenced
+from services.worker.remote import Remote
+from shared import recoveries, tasks
+from shared.database import Connection
+from shared.money import Money
+from shared.recoveries import Entry, RecoveryState
+from shared.tasks import NewTask
+from shared.unsubscribe import Reader
+
+
+class ThankPayload(Payload):
+    """The invoice that was paid; its recovery is named by the task's `recovery_id`."""
+
+    invoice_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """No thanks now. `again` is when they are due, None for never."""
+
+    why: str
+    again: datetime | None = None
+
+
+Plan = Nothing | Silence | Due
+Outcome = Nothing | Silence | Delivered | NotSent
+
+
+@handles("thank_customer")
+class ThankCustomer(Handler[ThankPayload, Plan, Outcome]):
+    """One thank-you."""
+
+    payload = ThankPayload
+    retry = RetryPolicy(base=timedelta(seconds=20), factor=2.5, longest=timedelta(hours=2))
+
+    async def load(self, db: Connection, task: Job[ThankPayload]) -> Plan:
+        """Whether the customer is thanked now."""
+        if task.recovery_id is None:
+            raise BadPayload("a thank_customer names its recovery in recovery_id")
+        dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
+        if dossier is None:
+            raise BadPayload("the recovery does not exist")
+        if dossier.account is None or dossier.customer_id is None:
+            return Nothing("the merchant is gone, or the invoice has no customer")
+        silence = await silenced(db, dossier.merchant_id, dossier.customer_id)
+        reader = Reader(dossier.merchant_id, dossier.customer_id)
+        return silence or _plan(dossier, dossier.account, reader, str(task.public_id))
+
+    async def perform(self, remote: Remote, plan: Plan) -> Outcome:
+        """Thank, if Stripe says too that it was paid."""
+        return await deliver(remote, plan) if isinstance(plan, Due) else plan
+
+    async def commit(self, db: Connection, task: Job[ThankPayload], outcome: Outcome) -> None:
+        """Tell it, and count it; or come back when a day has passed."""
+        if task.recovery_id is None:
+            return
+        match outcome:
+            case Nothing(again=None):
+                return
+            case Nothing(again=again):
+                payload = {"invoice_id": task.payload.invoice_id}
+                key = f"thank_customer:{task.recovery_id}"
+                thanks = NewTask(task.merchant_id, "thank_customer", payload, again, task.recovery_id, key)
+                await tasks.enqueue(db, thanks)
+            case Silence():
+                await recoveries.record(db, task.recovery_id, Entry("not_messaged", outcome, TOLD[outcome]))
+            case NotSent(rule):
+                await recoveries.record(db, task.recovery_id, Entry("not_messaged", rule, NOT_SENT[rule]))
+            case Delivered():
+                await self._told(db, task, outcome)
+
+    async def _told(self, db: Connection, task: Job[ThankPayload], delivered: Delivered) -> None:
+        if task.recovery_id is None:
+            return
+        sent = delivered.sent
+        text = "The thank-you was printed." if sent.printed else "The customer was thanked for the payment."
+        detail = {"message": delivered.message, "email_id": sent.provider_id}
+        await recoveries.record(db, task.recovery_id, Entry("thanked", "recovered", text, detail))
+        if not sent.printed:
+            dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
+            if dossier is not None:
+                one = Money(1, dossier.due.currency)
+                await recoveries.book(db, task.merchant_id, "message", one, task.recovery_id)
+
+
+def _plan(dossier: Dossier, account: str, reader: Reader, task_id: str) -> Nothing | Due:
+    """The thanks that are due now, or when they will be."""
+    if dossier.state is not RecoveryState.RECOVERED or not dossier.merchant_active:
+        return Nothing("the recovery did not end as recovered, or the merchant is gone")
+    if not dossier.policy.thank_you:
+        return Nothing("the policy says no thanks")
+    earliest = free_from(Message.RECOVERED, dossier.story.sent)
+    if earliest is None:
+        return Nothing("the customer never heard of it")
+    if earliest > dossier.now:
+        return Nothing("the last message is less than a day old", again=earliest)
+    draft = Draft(Message.RECOVERED, reader, task_id, str(dossier.recovery_id))
+    return Due(account, dossier.invoice_id, draft, dossier.now)

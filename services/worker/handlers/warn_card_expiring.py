@@ -1,0 +1,188 @@
+"""`warn_card_expiring`: ahead of a renewal, a customer whose card will have expired by then is told, once per card.
+
+Whoever sees a renewal coming queues it. It comes back on the day that the policy says, and reads from Stripe whether
+there is anything to tell then: a card that was replaced meanwhile, or a subscription that ends, says nothing.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Annotated, Any, assert_never
+
+import stripe
+from pydantic import Field
+
+from services.worker.backoff import RetryPolicy
+from services.worker.email import Email
+from services.worker.errors import MerchantUnreachable, Refused
+from services.worker.handler import Handler, Job, Payload, handles
+from services.worker.messages import store
+from services.worker.messages.brand import brand_of
+from services.worker.messages.campaign import Message
+from services.worker.messages.cards import card_page
+from services.worker.messages.delivery import Delivered, NotSent, hand_over
+from services.worker.messages.expiry import CardDate, Expiring, expiring
+from services.worker.messages.language import choose
+from services.worker.messages.letters import Facts, write
+from services.worker.messages.sending import envelope
+from services.worker.messages.silence import Silence
+from services.worker.remote import Remote
+from services.worker.store import find_merchant
+from services.worker.stripe_calls import stripe_errors
+from shared import tasks
+from shared.database import Connection
+from shared.logging import get_logger
+from shared.tasks import NewTask
+from shared.unsubscribe import Reader
+
+log = get_logger(__name__)
+
+PARTS = ["default_payment_method", "customer.invoice_settings.default_payment_method"]
+PAGE_OUTLIVES_RENEWAL = timedelta(days=30)
+
+
+class WarnPayload(Payload):
+    """Whose subscription renews."""
+
+    customer_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+    subscription_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Nobody is told; `why` is for the log."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Read the subscription, and tell its customer `ahead` of the renewal, unless the card is among those told of."""
+
+    account: str
+    reader: Reader
+    subscription_id: str
+    told: frozenset[CardDate]
+    task_id: str
+    now: datetime
+    ahead: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """The customer is to be told on another day."""
+
+    on: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """The customer was told of this card."""
+
+    card: CardDate
+
+
+Plan = Nothing | Silence | Look
+Outcome = Nothing | Silence | Early | Warned
+
+
+@handles("warn_card_expiring")
+class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
+    """One warning about one card."""
+
+    payload = WarnPayload
+    retry = RetryPolicy(base=timedelta(minutes=1), factor=3.0, longest=timedelta(hours=6))
+
+    async def load(self, db: Connection, task: Job[WarnPayload]) -> Plan:
+        """What is known of the customer: whether they want messages, and which cards they were told of."""
+        merchant = await find_merchant(db, task.merchant_id)
+        if merchant is None or not merchant.active:
+            return Nothing("the merchant is gone")
+        customer_id = task.payload.customer_id
+        silence = await store.silenced(db, task.merchant_id, customer_id)
+        if silence is not None:
+            return silence
+        ahead = timedelta(days=await store.warning_days(db, task.merchant_id))
+        if not ahead:
+            return Nothing("the policy has nobody told of a card")
+        told = frozenset(CardDate(*row) for row in await store.cards_told_of(db, task.merchant_id, customer_id))
+        reader = Reader(task.merchant_id, customer_id)
+        subscription_id, task_id = task.payload.subscription_id, str(task.public_id)
+        return Look(merchant.account, reader, subscription_id, told, task_id, task.now, ahead)
+
+    async def perform(self, remote: Remote, plan: Plan) -> Outcome:
+        """Read the subscription; tell the customer if its card will have expired."""
+        if not isinstance(plan, Look):
+            return plan
+        client = remote.stripe.for_merchant(plan.account)
+        try:
+            return await _tell(client, remote, plan)
+        except MerchantUnreachable:
+            return Nothing("the merchant's account cannot be reached any more")
+
+    async def commit(self, db: Connection, task: Job[WarnPayload], outcome: Outcome) -> None:
+        """Remember the card that was told of."""
+        match outcome:
+            case Early(on):
+                payload = task.payload.model_dump()
+                key = f"warn_card_expiring:{task.merchant_id}:{task.payload.subscription_id}"
+                await tasks.enqueue(db, NewTask(task.merchant_id, task.claimed.task_type, payload, on, unique_key=key))
+            case Warned(card):
+                customer_id = task.payload.customer_id
+                row = (card.payment_method_id, card.year, card.month)
+                await store.note_card_told_of(db, task.merchant_id, customer_id, *row)
+            case Nothing(why):
+                log.info("card_not_warned_of", reason=why)
+            case Silence():
+                log.info("card_not_warned_of", reason=outcome.value)
+
+
+async def _tell(client: stripe.StripeClient, remote: Remote, plan: Look) -> Outcome:
+    try:
+        with stripe_errors():
+            found = await client.v1.subscriptions.retrieve_async(plan.subscription_id, {"expand": PARTS})
+    except Refused as refused:
+        if refused.status == 404:
+            return Nothing("Stripe does not know the subscription")
+        raise
+    seen = expiring(found.to_dict())
+    if isinstance(seen, str):
+        return Nothing(seen)
+    if seen.card in plan.told:
+        return Nothing("the customer was told of this card before")
+    due = seen.renews_at - plan.ahead
+    return Early(due) if plan.now < due else await _write(client, remote, plan, seen)
+
+
+async def _write(client: stripe.StripeClient, remote: Remote, plan: Look, seen: Expiring) -> Outcome:
+    if seen.address is None:
+        return Nothing("Stripe has no email address for the customer")
+    until = seen.renews_at + PAGE_OUTLIVES_RENEWAL
+    page = await card_page(client, plan.reader.customer_id, f"card_page:{plan.task_id}", until, remote.lease)
+    if page is None:
+        return Nothing("the merchant's portal has no page for cards")
+    with stripe_errors():
+        account = (await client.v1.accounts.retrieve_current_async()).to_dict()
+    email = _email(plan, seen, seen.address, account, page, remote.email.unsubscribe_page(plan.reader))
+    handed = await hand_over(remote, Message.CARD_EXPIRING, plan.reader, email)
+    match handed:
+        case Delivered():
+            return Warned(seen.card)
+        case NotSent(rule):
+            return Nothing(rule)
+        case Silence():
+            return handed
+    assert_never(handed)
+
+
+def _email(
+    plan: Look, seen: Expiring, address: str, account: dict[str, Any], page: str, unsubscribe: str | None
+) -> Email:
+    brand = brand_of(account)
+    language = choose(seen.locales, brand.country)
+    month = language.month(seen.card.year, seen.card.month)
+    facts = Facts(card=seen.name, expires=month, expired=seen.card.ends < plan.now, link=page)
+    letter = write(Message.CARD_EXPIRING, language, brand, facts, unsubscribe)
+    # Two of its subscriptions may see the same card at the same moment: the key is the card's, not the task's.
+    key = f"card_expiring:{seen.card.payment_method_id}:{seen.card.year}-{seen.card.month:02}"
+    sent = envelope(Message.CARD_EXPIRING, plan.reader, plan.task_id, address, brand, letter, unsubscribe)
+    return replace(sent, key=key)

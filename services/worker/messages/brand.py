@@ -1,0 +1,82 @@
+"""A merchant as its customers know it, read from its Stripe account when an email is sent and dropped with it."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+_HEX = re.compile(r"#[0-9a-fA-F]{6}")
+_INK, _PAPER = "#1c2330", "#ffffff"
+# WCAG 2.2, success criterion 1.4.3: text stands out from its ground by 4.5:1.
+_READABLE = 4.5
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Profile(_Part):
+    name: str | None = None
+    support_email: str | None = None
+
+
+class _Branding(_Part):
+    primary_color: str | None = None
+
+
+class _Dashboard(_Part):
+    display_name: str | None = None
+
+
+class _Settings(_Part):
+    branding: _Branding | None = None
+    dashboard: _Dashboard | None = None
+
+
+class Account(_Part):
+    """Of a Stripe account what its emails show. `country` is ISO 3166 alpha-2."""
+
+    email: str | None = None
+    country: str | None = None
+    business_profile: _Profile | None = None
+    settings: _Settings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Brand:
+    """How a merchant looks: its name, the ground of a button, and the ink on it. `reply_to` is for people to answer."""
+
+    name: str | None = field(repr=False)
+    color: str = _INK
+    on_color: str = _PAPER
+    reply_to: str | None = field(default=None, repr=False)
+    country: str | None = None
+
+
+def brand_of(account: dict[str, Any], fallback_name: str | None = None) -> Brand:
+    """The brand of an account as Stripe writes it; `fallback_name` is what an invoice calls it."""
+    read = Account.model_validate(account)
+    profile, settings = read.business_profile or _Profile(), read.settings or _Settings()
+    shown = settings.dashboard.display_name if settings.dashboard else None
+    chosen = settings.branding.primary_color if settings.branding else None
+    color = chosen.lower() if chosen and _HEX.fullmatch(chosen) else _INK
+    return Brand(
+        name=profile.name or shown or fallback_name,
+        color=color,
+        on_color=_PAPER if _contrast(color, _PAPER) >= min(_READABLE, _contrast(color, _INK)) else _INK,
+        reply_to=profile.support_email,
+        country=read.country,
+    )
+
+
+def _contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(color: str) -> float:
+    """Relative luminance, WCAG 2.2."""
+    channels = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -1,0 +1,81 @@
+"""The messages of a campaign, and which of them is due.
+
+The brain says what a message is for (`MessageKind`) and when it goes out; here it becomes one of the messages that
+there are texts for. A new kind of the brain is one line of `_FIRST` and one of `_AGAIN`; a new message is one member
+of `Message`, one line of `STEPS`, and its texts in every language (a test walks all of them).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from services.worker.recovery import MessageKind, SentMessage
+
+ONE_DAY = timedelta(days=1)
+
+
+class Message(StrEnum):
+    """A message to a customer; the names of the texts and of the tag that the email service is told."""
+
+    PAYMENT_FAILED = "payment_failed"
+    REMINDER = "reminder"
+    LAST_NOTICE = "last_notice"
+    ACTION_REQUIRED = "action_required"
+    NEW_METHOD_NEEDED = "new_method_needed"
+    CARD_EXPIRING = "card_expiring"
+    RECOVERED = "recovered"
+
+
+class Link(StrEnum):
+    """Where a message's button leads: to the invoice's page, or to the form for another card."""
+
+    INVOICE = "invoice"
+    CARD = "card"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What holds for a message. `may_hurry`: it may follow another within a day, for the customer is waited for."""
+
+    link: Link
+    may_hurry: bool = False
+
+
+STEPS: Mapping[Message, Step] = {
+    Message.PAYMENT_FAILED: Step(Link.INVOICE),
+    Message.REMINDER: Step(Link.INVOICE),
+    Message.LAST_NOTICE: Step(Link.INVOICE),
+    Message.ACTION_REQUIRED: Step(Link.INVOICE, may_hurry=True),
+    Message.NEW_METHOD_NEEDED: Step(Link.CARD),
+    Message.CARD_EXPIRING: Step(Link.CARD),
+    Message.RECOVERED: Step(Link.INVOICE),
+}
+
+_FIRST: Mapping[MessageKind, Message] = {
+    MessageKind.PAYMENT_FAILED: Message.PAYMENT_FAILED,
+    MessageKind.ACTION_REQUIRED: Message.ACTION_REQUIRED,
+    MessageKind.NEW_METHOD_NEEDED: Message.NEW_METHOD_NEEDED,
+}
+# What the second message of a kind is, and each one after it. One that asks for an action goes on asking for it.
+_AGAIN: Mapping[MessageKind, Message] = {**_FIRST, MessageKind.PAYMENT_FAILED: Message.REMINDER}
+# The last of a campaign, where something comes before it.
+_LAST: Mapping[MessageKind, Message] = {**_FIRST, MessageKind.PAYMENT_FAILED: Message.LAST_NOTICE}
+
+
+def message_for(kind: MessageKind, sent: Sequence[SentMessage], *, last: bool) -> Message:
+    """Which message a request of `kind` is after those that were sent. `last`: no other one follows."""
+    if not sent:
+        return _FIRST[kind]
+    return (_LAST if last else _AGAIN)[kind]
+
+
+def free_from(message: Message, sent: Sequence[SentMessage]) -> datetime | None:
+    """The earliest moment for another message of the same recovery, None for any time.
+
+    A day after the last one, except for a message that may hurry and was not sent before.
+    """
+    if not sent:
+        return None
+    hurries = STEPS[message].may_hurry and all(_FIRST[each.kind] is not message for each in sent)
+    return None if hurries else max(each.at for each in sent) + ONE_DAY

@@ -1,0 +1,110 @@
+"""A message that is due on its way: read the invoice and the brand, write the email, hand it to the email service.
+
+The ways in are Stripe's answers, the way out is one email; nothing in between is kept.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import stripe
+
+from services.worker import stripe_calls
+from services.worker.email import Email, Sent
+from services.worker.errors import MerchantUnreachable, Refused
+from services.worker.messages.campaign import STEPS, Link, Message
+from services.worker.messages.cards import card_page
+from services.worker.messages.sending import Draft, Unsent, compose, readiness
+from services.worker.messages.silence import Silence
+from services.worker.remote import Remote
+from services.worker.stripe_calls import stripe_errors
+from shared.unsubscribe import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A message that is due about an invoice. `until` is the end of the recovery, and of the page for another card."""
+
+    account: str
+    invoice_id: str
+    draft: Draft
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The email service has it, or it was printed."""
+
+    message: Message
+    sent: Sent
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """The message was not sent; `look` when the recovery has to be evaluated at once, for the truth has changed."""
+
+    rule: Unsent | Literal["merchant_unreachable", "invoice_missing", "address_refused", "stopped"]
+    look: bool = False
+
+
+NOT_SENT = {
+    "not_open": "No message: the invoice is not open any more.",
+    "not_paid": "No message: the invoice is not paid.",
+    "no_address": "No message: Stripe has no email address for the customer.",
+    "no_page": "No message: the invoice has no page to pay on.",
+    "merchant_unreachable": "No message: the merchant's account cannot be reached any more.",
+    "invoice_missing": "No message: Stripe does not know the invoice.",
+    "stopped": "No message: the recovery was stopped while it was written.",
+    "address_refused": "No message: the email service does not take the address.",
+}
+
+
+async def deliver(remote: Remote, due: Due) -> Delivered | NotSent | Silence:
+    """Send it, once however often it is tried. Raises RetryLater, Refused and LeaseLost."""
+    client = remote.stripe.for_merchant(due.account)
+    draft = due.draft
+    try:
+        written = await _write(client, remote, due)
+    except MerchantUnreachable:
+        return NotSent("merchant_unreachable", look=True)
+    if isinstance(written, NotSent):
+        return written
+    # Thanks are for a recovery that has ended; all else is for one that goes on.
+    if draft.message is not Message.RECOVERED and await remote.permission.refusal(UUID(draft.recovery_id)) is not None:
+        return NotSent("stopped")
+    return await hand_over(remote, draft.message, draft.reader, written)
+
+
+async def hand_over(remote: Remote, message: Message, reader: Reader, email: Email) -> Delivered | NotSent | Silence:
+    """Hand an email to the email service, unless its reader has said meanwhile that they want none."""
+    silence = await remote.permission.silence(reader)
+    if silence is not None:
+        return silence
+    remote.lease.check()
+    try:
+        return Delivered(message, await remote.email.send(email))
+    except Refused as refused:
+        if refused.status == 422:
+            return NotSent("address_refused")
+        raise
+
+
+async def _write(client: stripe.StripeClient, remote: Remote, due: Due) -> Email | NotSent:
+    draft = due.draft
+    try:
+        invoice = await stripe_calls.retrieve_invoice(client, due.invoice_id)
+    except Refused as refused:
+        if refused.status == 404:
+            return NotSent("invoice_missing", look=True)
+        raise
+    unready = readiness(draft, invoice)
+    if unready is not None:
+        return NotSent(unready, look=unready == "not_open")
+    with stripe_errors():
+        account = (await client.v1.accounts.retrieve_current_async()).to_dict()
+    page = None
+    if STEPS[draft.message].link is Link.CARD:
+        page = await card_page(client, draft.reader.customer_id, f"card_page:{draft.task_id}", due.until, remote.lease)
+    email = compose(draft, invoice, account, page, remote.email.unsubscribe_page(draft.reader))
+    return email if isinstance(email, Email) else NotSent(email)

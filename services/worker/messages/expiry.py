@@ -1,0 +1,112 @@
+"""Whether a subscription's card will have expired when it renews, by the subscription as Stripe writes it."""
+
+import calendar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from services.worker.messages.sending import card_name
+
+RENEWS = frozenset({"active", "trialing"})
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Card(_Part):
+    exp_month: int
+    exp_year: int
+    country: str | None = None
+
+
+class _Method(_Part):
+    id: str
+    card: _Card | None = None
+
+
+class _InvoiceSettings(_Part):
+    default_payment_method: _Method | str | None = None
+
+
+class _Customer(_Part):
+    id: str
+    deleted: bool = False
+    email: str | None = None
+    preferred_locales: tuple[str, ...] | None = None
+    invoice_settings: _InvoiceSettings = _InvoiceSettings()
+
+
+class _Item(_Part):
+    current_period_end: int
+
+
+class _Items(_Part):
+    data: tuple[_Item, ...] = ()
+
+
+class _Subscription(_Part):
+    id: str
+    status: str
+    collection_method: str = "charge_automatically"
+    cancel_at_period_end: bool = False
+    cancel_at: int | None = None
+    pause_collection: dict[str, Any] | None = None
+    default_payment_method: _Method | str | None = None
+    items: _Items = _Items()
+    customer: _Customer | str
+
+
+@dataclass(frozen=True, slots=True)
+class CardDate:
+    """A card and the month at whose end it expires."""
+
+    payment_method_id: str
+    year: int
+    month: int
+
+    @property
+    def ends(self) -> datetime:
+        """The last second that it is good for, in the zone of nobody in particular."""
+        last = calendar.monthrange(self.year, self.month)[1]
+        return datetime(self.year, self.month, last, 23, 59, 59, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """A card that will have expired at the renewal, and whom to tell; `name` and `address` go with the email."""
+
+    card: CardDate
+    name: str | None
+    address: str | None
+    locales: tuple[str, ...]
+    renews_at: datetime
+
+
+def expiring(subscription: dict[str, Any]) -> Expiring | str:
+    """The card that the next renewal will find expired; else a word on why there is nothing to tell."""
+    read = _Subscription.model_validate(subscription)
+    customer = read.customer
+    if isinstance(customer, str) or customer.deleted:
+        return "the customer is deleted"
+    if read.status not in RENEWS or read.cancel_at_period_end or read.cancel_at or read.pause_collection:
+        return "the subscription does not renew"
+    if read.collection_method != "charge_automatically" or not read.items.data:
+        return "the renewal is not charged by itself"
+    # Stripe charges the subscription's own method, where it has one, before the customer's.
+    method = read.default_payment_method or customer.invoice_settings.default_payment_method
+    if not isinstance(method, _Method) or method.card is None:
+        return "it is not a card that is charged"
+    card = CardDate(method.id, method.card.exp_year, method.card.exp_month)
+    renews_at = datetime.fromtimestamp(min(item.current_period_end for item in read.items.data), UTC)
+    if card.ends >= renews_at:
+        return "the card is good for the renewal"
+    return Expiring(card, _name(subscription), customer.email, customer.preferred_locales or (), renews_at)
+
+
+def _name(subscription: dict[str, Any]) -> str | None:
+    own = subscription.get("default_payment_method")
+    theirs = subscription["customer"]["invoice_settings"]["default_payment_method"]
+    return card_name(own if isinstance(own, dict) else theirs)

@@ -1,0 +1,193 @@
+"""An email of facts, texts and the layout: a subject, a text and its HTML.
+
+Every text is rendered twice, as plain text and as HTML; HTML escapes every fact. The layout is MJML, which `mrml`
+makes into tables that mail programs of twenty years show alike.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import mrml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.filters import do_mark_safe
+from markupsafe import Markup
+
+from services.worker.messages.brand import Brand
+from services.worker.messages.campaign import Message
+from services.worker.messages.language import Language
+
+DIGEST = "weekly_digest"
+# What the texts ask for before they say it; of the rest, a text that says what is not known fails.
+_MAY_BE_MISSING = frozenset(("retry_on", "end_action", "card", "paid_on"))
+_SPACES = re.compile(r"[ \t\r\n]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a message to a customer may say, already in its reader's language; None for what is not known.
+
+    `because` is a name of the texts' `because`. `retry_on`, `deadline` and `paid_on` are days; `expires` is a month
+    (`expired`: one that is over); `end_action` is the policy's. `link` is where the button leads, `invoice_link` the
+    second way to pay.
+    """
+
+    amount: str | None = None
+    because: str | None = None
+    retry_on: str | None = None
+    deadline: str | None = None
+    end_action: str | None = None
+    card: str | None = None
+    expires: str | None = None
+    expired: bool = False
+    paid_on: str | None = None
+    link: str | None = None
+    invoice_link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Week:
+    """A merchant's week in one currency, amounts as they are read."""
+
+    currency: str
+    recovered: str
+    recovered_count: int
+    failed: str
+    failed_count: int
+    attempts: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An email without its envelope."""
+
+    subject: str
+    text: str
+    html: str
+
+
+def _bold(value: object) -> Markup:
+    return Markup("<strong>{}</strong>").format(value)
+
+
+def _environment(*, html: bool) -> Environment:
+    made = Environment(
+        loader=PackageLoader("services.worker"),
+        autoescape=html,  # noqa: S701 - off for plain text only, which has nothing to escape
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["strong"] = _bold if html else str
+    return made
+
+
+_PLAIN, _HTML = _environment(html=False), _environment(html=True)
+
+
+@cache
+def texts(language: str) -> Mapping[str, Any]:
+    """The texts of one of `language.LANGUAGES`."""
+    source = files("services.worker") / "templates" / "texts" / f"{language}.toml"
+    return tomllib.loads(source.read_text(encoding="utf-8"))
+
+
+@cache
+def _compiled(source: str, html: bool) -> Any:
+    return (_HTML if html else _PLAIN).from_string(source)
+
+
+class _Voice:
+    """The texts of a language with the facts in them, plain or as HTML."""
+
+    def __init__(self, language: Language, facts: Mapping[str, Any], *, html: bool) -> None:
+        self._facts, self._html = facts, html
+        self.texts = texts(language.texts)
+
+    def say(self, source: str, **more: Any) -> str:
+        """One text, on one line."""
+        said = _SPACES.sub(" ", _compiled(source, self._html).render({**self._facts, **more})).strip()
+        # What came out of the escaping environment is HTML already: the layout must not escape it again.
+        return do_mark_safe(said) if self._html else said
+
+
+def write(message: Message, language: Language, brand: Brand, facts: Facts, unsubscribe: str | None = None) -> Letter:
+    """A message to a customer; `unsubscribe` is the page on which to end all of them."""
+    known = {field.name: getattr(facts, field.name) for field in fields(facts)}
+    said = {name: value for name, value in known.items() if value is not None or name in _MAY_BE_MISSING}
+    said["business"] = brand.name or texts(language.texts)["someone"]
+
+    def parts(*, html: bool) -> dict[str, Any]:
+        voice = _Voice(language, said, html=html)
+        own = voice.texts[message]
+        reason = voice.say(voice.texts["because"][facts.because]) if facts.because else ""
+        return {
+            "subject": voice.say(own["subject"]),
+            "preview": voice.say(own["preview"]),
+            "heading": voice.say(own["heading"]),
+            "lines": [voice.say(line, because=reason) for line in own["lines"]],
+            "button": voice.say(own["button"]) if facts.link else None,
+            "other": voice.say(own["other"]) if facts.invoice_link and "other" in own else None,
+            "note": voice.say(own["note"]) if "note" in own else None,
+            "footer": voice.say(voice.texts["footer"]),
+            "unsubscribe": voice.say(voice.texts["unsubscribe"]) if unsubscribe else None,
+            "link": facts.link,
+            "other_link": facts.invoice_link,
+            "unsubscribe_link": unsubscribe,
+            "weeks": (),
+        }
+
+    return _letter(language, brand, parts(html=False), parts(html=True))
+
+
+def again(letter: Letter, language: Language) -> Letter:
+    """The same letter, its subject marked as a reminder."""
+    subject = _Voice(language, {"subject": letter.subject}, html=False).say(texts(language.texts)["again"])
+    return Letter(subject, letter.text, letter.html)
+
+
+def write_digest(language: Language, brand: Brand, first: str, last: str, weeks: Sequence[Week]) -> Letter:
+    """The weekly digest to a merchant; `first` and `last` are days as they are read."""
+    business = brand.name or texts(language.texts)["someone"]
+    said = {"first": first, "last": last, "business": business}
+
+    def parts(*, html: bool) -> dict[str, Any]:
+        voice = _Voice(language, said, html=html)
+        own = voice.texts[DIGEST]
+
+        def count(name: str, number: int, amount: str | None = None) -> str:
+            forms = own[name]
+            return voice.say(forms.get(language.plural(number), forms["other"]), count=number, amount=amount)
+
+        told = [
+            {
+                "currency": week.currency,
+                "lines": [
+                    count("recovered", week.recovered_count, week.recovered),
+                    count("failed", week.failed_count, week.failed),
+                    count("attempts", week.attempts),
+                    count("messages", week.messages),
+                ],
+            }
+            for week in weeks
+        ]
+        return {
+            **{name: voice.say(own[name]) for name in ("subject", "preview", "heading", "note", "footer")},
+            **dict.fromkeys(("button", "other", "unsubscribe", "link", "other_link", "unsubscribe_link")),
+            "lines": [voice.say(line) for line in own["lines"]],
+            "weeks": told,
+        }
+
+    return _letter(language, brand, parts(html=False), parts(html=True))
+
+
+def _letter(language: Language, brand: Brand, plain: dict[str, Any], html: dict[str, Any]) -> Letter:
+    text = _PLAIN.get_template("letter.txt").render(plain)
+    look = {"lang": language.tag, "brand": brand, **html}
+    made = mrml.to_html(_HTML.get_template("letter.mjml").render(look))
+    return Letter(plain["subject"], text, made.content)

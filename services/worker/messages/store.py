@@ -1,0 +1,60 @@
+"""The SQL of messages; what was sent is told by a recovery's timeline."""
+
+from services.worker.messages.silence import Silence
+from shared.database import Connection
+from shared.policy import Policy
+
+# The customer's own word comes first.
+SILENCED = """
+SELECT reason
+FROM silenced_customers
+WHERE merchant_id = $1 AND customer_id = $2
+ORDER BY array_position(ARRAY['opted_out', 'complained', 'bounced'], reason)
+LIMIT 1
+"""
+
+
+async def silenced(db: Connection, merchant_id: str, customer_id: str) -> Silence | None:
+    """Why this customer of a merchant is not written to; None for one who is."""
+    reason: str | None = await db.fetchval(SILENCED, merchant_id, customer_id)
+    return None if reason is None else Silence(reason)
+
+
+POLICY_IN_FORCE = """
+SELECT document
+FROM policies
+WHERE active AND (merchant_id = $1 OR merchant_id IS NULL)
+ORDER BY merchant_id NULLS LAST
+LIMIT 1
+"""
+
+CARDS_TOLD_OF = """
+SELECT payment_method_id, exp_year, exp_month
+FROM card_warnings
+WHERE merchant_id = $1 AND customer_id = $2
+"""
+
+NOTE_CARD_TOLD_OF = """
+INSERT INTO card_warnings (merchant_id, customer_id, payment_method_id, exp_year, exp_month)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT DO NOTHING
+"""
+
+
+async def warning_days(db: Connection, merchant_id: str) -> int:
+    """How many days ahead of a renewal the merchant's policy has customers told of their cards; 0: never."""
+    document = await db.fetchval(POLICY_IN_FORCE, merchant_id)
+    return 0 if document is None else Policy.model_validate(document).card_expiring_days
+
+
+async def cards_told_of(db: Connection, merchant_id: str, customer_id: str) -> list[tuple[str, int, int]]:
+    """(payment method, year, month) of each card whose end this customer was told of."""
+    rows = await db.fetch(CARDS_TOLD_OF, merchant_id, customer_id)
+    return [(row["payment_method_id"], row["exp_year"], row["exp_month"]) for row in rows]
+
+
+async def note_card_told_of(
+    db: Connection, merchant_id: str, customer_id: str, payment_method_id: str, year: int, month: int
+) -> None:
+    """Note that a customer was told when a card ends."""
+    await db.execute(NOTE_CARD_TOLD_OF, merchant_id, customer_id, payment_method_id, year, month)

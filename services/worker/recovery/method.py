@@ -1,0 +1,189 @@
+"""Whether, when and with which payment method an open invoice is charged: the second half of the rulebook.
+
+It is read for the payment method that Stripe takes by its order. Where that one must not be charged any more and the
+policy allows it, it is read once more for each of the customer's others, until one may be charged.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import assert_never
+
+from services.worker.recovery.case import Case, expired, used_for, when_due
+from services.worker.recovery.model import (
+    AskNewMethod,
+    AttemptNow,
+    Card,
+    Close,
+    Considered,
+    Decision,
+    EndReason,
+    JsonScalar,
+    RequireAction,
+    Wait,
+)
+from services.worker.recovery.networks import Allowed, Never, NotBefore, check
+from services.worker.recovery.reasons import exhaust, iso, not_attempted, reason, wait
+from shared.policy import DeclineCause
+
+
+def decide_method(case: Case) -> Decision:
+    """The next step for an open invoice whose attempts all have an outcome."""
+    decision = _decide_one(case)
+    if not isinstance(decision, AskNewMethod):
+        return decision
+    if case.policy.driver == "stripe" or not case.policy.backup_methods:
+        why = "Stripe makes the retries" if case.policy.driver == "stripe" else "the policy does not allow it"
+        return _also(decision, Considered("backup_method", why)) if case.invoice.backups else decision
+    refused: list[Considered] = []
+    for other in case.invoice.backups:
+        if other.payment_method_id == case.invoice.payment_method_id:
+            continue
+        instead = _decide_one(case.with_backup(other))
+        if isinstance(instead, AttemptNow | Wait):
+            default = Considered("default_method", decision.reason.text)
+            return _also(instead, default, *refused)
+        refused.append(Considered(f"backup_method {other.payment_method_id}", instead.reason.text))
+    return _also(decision, *refused)
+
+
+def _decide_one(case: Case) -> Decision:
+    for rule in METHOD_RULES:
+        decision = rule(case)
+        if decision is not None:
+            return decision
+    return _retry_by_schedule(case)
+
+
+def _also(decision: Decision, *considered: Considered) -> Decision:
+    why = replace(decision.reason, considered=(*decision.reason.considered, *considered))
+    return replace(decision, reason=why)
+
+
+# --- Not with this payment method -------------------------------------------------------------------------------------
+
+
+def _needs_authentication(case: Case) -> RequireAction | None:
+    """3-D Secure is the customer's part. Pointless where the payment method was declined for good otherwise, too."""
+    causes = {verdict.cause for verdict in case.hard_declines}
+    if causes != {DeclineCause.AUTHENTICATION_REQUIRED}:
+        return None
+    text = "The bank asks the customer to authenticate; a charge without them fails again."
+    return RequireAction(not_attempted(case, "authentication_required", text), case.deadline)
+
+
+def _no_usable_method(case: Case) -> AskNewMethod | None:
+    if case.invoice.payment_method_id is None:
+        text = "There is no payment method to charge."
+        return AskNewMethod(not_attempted(case, "no_payment_method", text), case.deadline)
+    if case.hard_declines:
+        verdict = case.hard_declines[-1]
+        text = "The payment method was declined for good."
+        why = not_attempted(case, "hard_decline", text, cause=verdict.cause, why=verdict.why)
+        return AskNewMethod(why, case.deadline)
+    if expired(case):
+        card = case.invoice.card or Card()
+        why = not_attempted(
+            case, "card_expired", "The card has expired.", exp_month=card.exp_month, exp_year=card.exp_year
+        )
+        return AskNewMethod(why, case.deadline)
+    return None
+
+
+# --- Not any more, or not by us ---------------------------------------------------------------------------------------
+
+
+def _attempts_used_up(case: Case) -> Close | None:
+    if case.used < case.policy.max_attempts:
+        return None
+    return exhaust(case, EndReason.ATTEMPTS_USED_UP, f"All {case.policy.max_attempts} attempts are used up.")
+
+
+def _stripe_makes_the_retries(case: Case) -> Wait | None:
+    if case.policy.driver != "stripe":
+        return None
+    theirs = case.invoice.stripe_next_attempt_at
+    quiet = timedelta(hours=case.policy.quiet_hours_around_stripe)
+    until = theirs + quiet if theirs is not None and theirs + quiet > case.now else case.deadline
+    text = "The policy leaves all retries to Stripe; we write to the customer and watch."
+    return wait(case, until, "driver_is_stripe", text, stripe_next_attempt_at=None if theirs is None else iso(theirs))
+
+
+def _cause_used_up(case: Case) -> AskNewMethod | None:
+    cause, _ = when_due(case)
+    most = case.policy.schedules.for_cause(cause).max_attempts
+    if most is None or case.method_is_new or used_for(case, cause) < most:
+        return None
+    text = f"The policy makes no more than {most} attempts with one payment method after {cause}."
+    return AskNewMethod(not_attempted(case, "cause_used_up", text, cause=cause, most=most), case.deadline)
+
+
+# --- Not yet ----------------------------------------------------------------------------------------------------------
+
+
+def _stripe_tries_itself(case: Case) -> Wait | None:
+    """Keep away from Stripe's own attempts: the one that it has scheduled, and the one that it made last.
+
+    With the driver `auto` retries leave the field to what Stripe has scheduled, however far off. With `citadel`, or
+    with a payment method that the customer has just brought, they only keep out of the quiet period around it.
+    """
+    quiet = timedelta(hours=case.policy.quiet_hours_around_stripe)
+    theirs, last = case.invoice.stripe_next_attempt_at, case.last_by_stripe
+    hours = case.policy.quiet_hours_around_stripe
+    if theirs is not None and case.now < theirs + quiet:
+        leaves_the_field = case.policy.driver == "auto" and not case.customer_acted
+        if leaves_the_field or case.now >= theirs - quiet:
+            text = "Stripe has an attempt scheduled; ours waits until it is over."
+            at = iso(theirs)
+            until = theirs + quiet
+            return wait(case, until, "stripe_tries_itself", text, stripe_next_attempt_at=at, quiet_hours=hours)
+    if last is not None and not case.method_is_new and case.now < last + quiet:
+        text = "Stripe has just tried; ours waits until its quiet period is over."
+        return wait(case, last + quiet, "stripe_has_tried", text, stripe_tried_at=iso(last), quiet_hours=hours)
+    return None
+
+
+def _network_rules(case: Case) -> Wait | AskNewMethod | None:
+    card, amount = case.invoice.card, case.invoice.amount_remaining
+    verdict = check(case.rules, card, (*case.attempts, *case.same_card_elsewhere), amount, case.now)
+    named = {"network": card.network if card else None, "rules": case.rules.version}
+    match verdict:
+        case Allowed():
+            return None
+        case NotBefore(at, rule):
+            return wait(case, at, "network_limit", "The card network allows no attempt yet.", limit=rule, **named)
+        case Never(rule):
+            text = "The card network forbids another attempt with this card."
+            return AskNewMethod(not_attempted(case, "network_never", text, limit=rule, **named), case.deadline)
+    assert_never(verdict)
+
+
+def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
+    """The last rule, which always decides: now if it is time, else when it is."""
+    cause, due = when_due(case)
+    inputs: dict[str, JsonScalar] = {"due": iso(due), "tries_with_method": len(case.on_method)}
+    if case.backup is not None and case.method_is_new:
+        rule, text = "backup_method", "Another payment method that the customer has on file is tried."
+    elif case.method_is_new:
+        rule, text = "new_payment_method", "A payment method that was not tried yet: at once."
+    else:
+        rule, text = "schedule", f"The next attempt after {cause} is due at {iso(due)}."
+        inputs |= {"cause": cause, "timing": case.policy.timing}
+    if due <= case.now:
+        road = Considered("wait", f"the attempt was due at {iso(due)}")
+        return AttemptNow(reason(case, rule, text, road, **inputs), case.backup)
+    if due >= case.deadline:
+        text = "The next attempt would come after the window; messages go on until its end."
+        return wait(case, case.deadline, "window_ends_first", text, **inputs)
+    return wait(case, due, rule, text, **inputs)
+
+
+METHOD_RULES: tuple[Callable[[Case], Decision | None], ...] = (
+    _needs_authentication,
+    _no_usable_method,
+    _attempts_used_up,
+    _stripe_makes_the_retries,
+    _cause_used_up,
+    _stripe_tries_itself,
+    _network_rules,
+)

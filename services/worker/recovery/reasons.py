@@ -1,0 +1,52 @@
+"""How a decision is written down: the rule, one sentence, its inputs, the roads that were not taken."""
+
+from datetime import datetime
+
+from services.worker.recovery.case import Case
+from services.worker.recovery.model import Close, Considered, EndReason, JsonScalar, Reason, Wait
+from services.worker.recovery.segments import in_holdout
+
+
+def reason(case: Case, rule: str, text: str, *considered: Considered, **inputs: JsonScalar) -> Reason:
+    """A reason with what every decision looks at."""
+    facts: dict[str, JsonScalar] = {
+        "attempts_used": case.used,
+        "max_attempts": case.policy.max_attempts,
+        "window_ends": iso(case.deadline),
+    }
+    if case.segment is not None:
+        facts["segment"] = case.segment
+    if case.backup is not None:
+        facts["backup"] = case.backup
+    return Reason(rule, text, facts | inputs, considered)
+
+
+def not_attempted(case: Case, rule: str, text: str, **inputs: JsonScalar) -> Reason:
+    """The reason of a decision against an attempt now."""
+    return reason(case, rule, text, Considered("attempt_now", text), **inputs)
+
+
+def wait(case: Case, until: datetime, rule: str, text: str, **inputs: JsonScalar) -> Wait:
+    """Wait, but never past the window."""
+    return Wait(min(until, case.deadline), not_attempted(case, rule, text, **inputs))
+
+
+def stop(case: Case, end_reason: str, text: str) -> Close:
+    """The end for a reason from outside."""
+    return Close("stopped", end_reason, reason(case, end_reason, text))
+
+
+def exhaust(case: Case, end_reason: EndReason, text: str) -> Close:
+    """The end because nothing has helped, with the policy's end action; the holdout is left as it is."""
+    asked = case.policy.end_action
+    watched = in_holdout(case.policy, case.recovery.invoice_id)
+    action = "leave" if watched else asked
+    others = [name for name in ("leave", "cancel", "pause", "mark_uncollectible") if name != action]
+    why = "the invoice is of the holdout, which is left alone" if watched else f"the policy's end action is {asked}"
+    considered = (Considered(name, why) for name in others)
+    return Close("exhausted", end_reason, reason(case, end_reason, text, *considered, end_action=action), action)
+
+
+def iso(at: datetime) -> str:
+    """A time as the timeline shows it."""
+    return at.isoformat()

@@ -1,0 +1,43 @@
+"""The signal that says when another attempt is most likely to succeed.
+
+The rules come first: a signal picks within the span that the schedule leaves, and whatever it picks has still to pass
+the policy's times, the quiet period around Stripe's attempts and the networks' limits.
+"""
+
+from datetime import datetime
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from shared.policy import DeclineCause
+
+
+class Timing(Protocol):
+    """What can pick a time. Pure: the same question gives the same answer."""
+
+    def pick(
+        self, cause: DeclineCause, scheduled: datetime, between: tuple[datetime, datetime], zone: ZoneInfo
+    ) -> datetime:
+        """The time to try again after a decline of this cause: `scheduled`, or a better one `between` the two.
+
+        All times are UTC; `zone` is the card country's. The minute and second of `scheduled` are its place in the
+        spread of attempts, which a picked hour keeps.
+        """
+
+
+class ByTheRules:
+    """No signal: the schedule's own time."""
+
+    __slots__ = ()
+
+    def pick(
+        self,
+        cause: DeclineCause,  # noqa: ARG002 - the interface's
+        scheduled: datetime,
+        between: tuple[datetime, datetime],  # noqa: ARG002 - the interface's
+        zone: ZoneInfo,  # noqa: ARG002 - the interface's
+    ) -> datetime:
+        """The schedule's own time."""
+        return scheduled
+
+
+BY_THE_RULES: Timing = ByTheRules()

@@ -1,0 +1,45 @@
+"""Policies: the merchant's rules as typed, versioned documents, for those that write them and those that obey."""
+
+from shared.policy.causes import DeclineCause
+from shared.policy.comparison import Difference, differences
+from shared.policy.document import (
+    SCHEMA_VERSION,
+    WEEKDAYS,
+    AttemptTimes,
+    Conditions,
+    Delays,
+    EndAction,
+    Overrides,
+    Paydays,
+    Policy,
+    Schedule,
+    Schedules,
+    Segment,
+    Weekday,
+    json_schema,
+)
+from shared.policy.validation import PolicyProblem, PolicyRefused, problems_of, read_policy
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "WEEKDAYS",
+    "AttemptTimes",
+    "Conditions",
+    "DeclineCause",
+    "Delays",
+    "Difference",
+    "EndAction",
+    "Overrides",
+    "Paydays",
+    "Policy",
+    "PolicyProblem",
+    "PolicyRefused",
+    "Schedule",
+    "Schedules",
+    "Segment",
+    "Weekday",
+    "differences",
+    "json_schema",
+    "problems_of",
+    "read_policy",
+]

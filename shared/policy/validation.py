@@ -1,0 +1,66 @@
+"""What is wrong with a policy document: every problem at once, each with its place."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from shared.policy.document import Policy, PolicyFields
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyProblem:
+    """`place` is the way to the value (`segments.0.then.window_days`), empty for the document itself."""
+
+    place: str
+    message: str
+
+
+class PolicyRefused(ValueError):
+    """The document is no policy; `problems` says why, all of it."""
+
+    def __init__(self, problems: list[PolicyProblem]) -> None:
+        super().__init__("; ".join(f"{each.place or 'the document'}: {each.message}" for each in problems))
+        self.problems = problems
+
+
+def read_policy(document: object) -> Policy:
+    """The policy that a JSON document is. Raises PolicyRefused."""
+    problems = problems_of(document)
+    if problems:
+        raise PolicyRefused(problems)
+    return Policy.model_validate(document)
+
+
+def problems_of(document: object) -> list[PolicyProblem]:
+    """All that is wrong with a JSON document; empty when it is a policy.
+
+    Values that are wrong by themselves hide nothing: what the others say against each other is told beside them.
+    """
+    found: list[PolicyProblem] = []
+    try:
+        fields = PolicyFields.model_validate(document)
+    except ValidationError as error:
+        found = [_problem(document, each) for each in error.errors(include_url=False, include_input=False)]
+        broken = {each.place.split(".")[0] for each in found}
+        if not isinstance(document, Mapping) or "" in broken:
+            return found
+        fields = PolicyFields.model_validate({name: value for name, value in document.items() if name not in broken})
+    return found + [PolicyProblem(each.place, each.message) for each in fields.contradictions()]
+
+
+def _problem(document: object, error: ErrorDetails) -> PolicyProblem:
+    return PolicyProblem(".".join(_way(document, error["loc"])), error["msg"].removeprefix("Value error, "))
+
+
+def _way(value: object, loc: Sequence[int | str]) -> Iterator[str]:
+    """The way through the document; pydantic's also names which of several forms it tried, which is left out."""
+    for number, part in enumerate(loc):
+        if isinstance(value, Mapping) and (part in value or number == len(loc) - 1):
+            value = value.get(part)
+        elif isinstance(value, list | tuple) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            continue
+        yield str(part)

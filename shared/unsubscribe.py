@@ -1,0 +1,56 @@
+"""The page on which a customer ends all messages of a merchant: its address, signed by the worker, read by the ingress.
+
+RFC 8058 asks for an address that works for whoever holds it, without a login, and that nobody can make for somebody
+else. It names the merchant and the customer by their ids, and never expires: an old email must still be able to end
+what it began.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+from pydantic import SecretStr
+
+from shared.crypto import BadSignature, Signer
+
+PATH = "/unsubscribe/"
+NEVER = 253_402_300_799
+"""The last second of the year 9999."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who unsubscribes: a merchant (`merchants.id`) and one of its customers (`cus_…`)."""
+
+    merchant_id: str
+    customer_id: str
+
+
+class UnsubscribePages:
+    """Makes and reads the addresses. The first secret signs, all are recognized: put a new one in front to rotate."""
+
+    def __init__(self, secrets: tuple[bytes, ...], base: str) -> None:
+        """`base` is where the ingress is reached from outside. Raises ValueError for a secret below 32 bytes."""
+        if not secrets:
+            raise ValueError("expected at least one secret")
+        self._signers = tuple(Signer(secret, "unsubscribe") for secret in secrets)
+        self._base = base.rstrip("/")
+
+    @classmethod
+    def of(cls, secrets: SecretStr, base: str = "") -> Self:
+        """From comma-separated secrets."""
+        return cls(tuple(part.strip().encode() for part in secrets.get_secret_value().split(",")), base)
+
+    def address(self, reader: Reader) -> str:
+        """The page of this reader; the same in every email."""
+        signed = self._signers[0].sign({"m": reader.merchant_id, "c": reader.customer_id}, NEVER)
+        return f"{self._base}{PATH}{signed}"
+
+    def reader(self, token: str) -> Reader:
+        """Whose page it is. Raises BadSignature for a token that none of the secrets signed."""
+        for signer in self._signers:
+            try:
+                value = signer.verify(token, 0)
+            except BadSignature:
+                continue
+            return Reader(value["m"], value["c"])
+        raise BadSignature("no secret of ours signed it")
