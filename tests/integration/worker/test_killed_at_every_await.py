@@ -54,8 +54,12 @@ class Process:
     async def bury(self) -> None:
         """Free what the test's own process still holds of it."""
         self.buried = True
-        for task in self._tasks:
-            task.cancel()
+        # Again and again: one that is told of a lost lease, or waits for another one, hears the first time of that.
+        async with asyncio.timeout(30):
+            while left := {task for task in self._tasks if not task.done()}:
+                for task in left:
+                    task.cancel()
+                await asyncio.wait(left, timeout=0.05)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
