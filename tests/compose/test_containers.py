@@ -90,7 +90,7 @@ def _words(deployed: Deployed) -> dict[str, str]:
         elif file.name in ("tls_certificate", "tls_authority"):
             continue
         words[file.name] = text
-    assert len(words) == 11
+    assert len(words) == 13
     assert all(len(word) >= 10 for word in words.values())
     return words
 
