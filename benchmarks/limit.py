@@ -1,4 +1,7 @@
-"""What PostgreSQL can do with the same statements, batch sizes and durability, and no engine: pgbench, one client.
+"""What PostgreSQL can do with the same statements, batch sizes and durability, and no engine: pgbench, two clients.
+
+Two, because the product claims and completes on two connections at the same time, and the machine has two cores. The
+sessions have the settings of the worker's.
 
 pgbench keeps the ids of a claim in its variables and hands them to the completion. The statements are the product's
 own, from `shared.tasks`; the claim looks into all lanes from their beginning, as a worker's first claim does.
@@ -14,7 +17,11 @@ from urllib.parse import unquote, urlsplit
 from benchmarks.queueing import FILL, process
 from benchmarks.server import Server
 from shared import tasks
+from shared.database import WORKER_PLANS
 from shared.lanes import LANES
+
+CLIENTS = 2
+_OPTIONS = " ".join(f"-c {name}={value}" for name, value in {"jit": "off", **WORKER_PLANS}.items())
 
 CLAIM_ARGUMENTS = {
     1: "'limit'",
@@ -48,15 +55,25 @@ def cycle(batch: int, *, insert: bool) -> str:
 
 
 async def pgbench(server: Server, url: str, script: str, *arguments: str) -> float:
-    """Run a script with one client; the seconds that it took."""
+    """Run a script with `CLIENTS` clients; how often a second. `-t` among the arguments is for each of them."""
     parts = urlsplit(url)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "cycle.sql"
         await asyncio.to_thread(file.write_text, script)
         started = time.monotonic()
-        command = [str(server.bin_dir / "pgbench"), "-n", "-M", "prepared", "-c", "1", "-f", str(file), *arguments]
+        command = [
+            str(server.bin_dir / "pgbench"),
+            "-n",
+            "-M",
+            "prepared",
+            "-c",
+            str(CLIENTS),
+            "-f",
+            str(file),
+            *arguments,
+        ]
         command += ["-h", str(parts.hostname), "-p", str(parts.port), "-U", str(parts.username), parts.path[1:]]
-        environment = {"PGPASSWORD": unquote(parts.password or ""), "PGOPTIONS": "-c jit=off"}
+        environment = {"PGPASSWORD": unquote(parts.password or ""), "PGOPTIONS": _OPTIONS}
         async with process(*command, env=environment, stderr=asyncio.subprocess.PIPE) as run:
             out, err = await asyncio.wait_for(run.communicate(), 1800)
             if run.returncode:

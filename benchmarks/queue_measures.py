@@ -50,7 +50,7 @@ async def _drain_ours(server: Server, count: int) -> dict[str, Any]:
 async def _drain_limit(server: Server, count: int) -> float:
     url = await server.fresh()
     await fill(url, count)
-    tps = await limit.pgbench(server, url, limit.cycle(BATCH, insert=False), "-t", str(-(-count // BATCH)))
+    tps = await limit.pgbench(server, url, limit.cycle(BATCH, insert=False), "-t", str(count // BATCH // limit.CLIENTS))
     assert await counts(url) == {"succeeded": count}, "the limit did other work"
     await server.drop(url)
     return tps * BATCH

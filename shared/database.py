@@ -29,6 +29,12 @@ class Role(StrEnum):
     LEDGER = "citadel_ledger"
 
 
+# The worker's statements name a few rows of large tables. A plan is made once per connection, perhaps while the queue
+# is empty, and must not keep a scan of the whole table, nor a bitmap, which is read whole before its first row comes:
+# for a claim, that is all that waits in a lane.
+WORKER_PLANS = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
+
+
 class DatabaseAway(Exception):
     """The database cannot be reached or went away in the middle; a transaction in flight is rolled back.
 
@@ -91,9 +97,7 @@ class Database:
         settings = {"application_name": name, "timezone": "UTC", "lock_timeout": "10s", "jit": "off"}
         settings["idle_in_transaction_session_timeout"] = "60s"
         if role is Role.WORKER:
-            # Its statements name a few rows of large tables. A plan is made once per connection, perhaps while the
-            # queue is empty, and a scan of the whole table must not be what it keeps.
-            settings["enable_seqscan"] = "off"
+            settings |= WORKER_PLANS
         if role is not None:
             settings["role"] = role.value  # asyncpg takes a plain str only
         pool = asyncpg.create_pool(

@@ -254,7 +254,7 @@ class Capped(Outgoing):
 
 
 class QueueHealth(Outgoing):
-    """The queue: `due` tasks are pending ones whose time has come."""
+    """The queue: `due` tasks are pending ones whose time has come. Of all merchants: without what is paused."""
 
     due: Capped
     pending: Capped

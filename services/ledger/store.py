@@ -58,30 +58,62 @@ ORDER BY currency
 
 # Every count stops at 10,001 rows of a partial index, so a queue of millions costs no more than one of thousands.
 # The orders say which index: without them the planner may hope to find 10,001 rows soon and scan the table.
-QUEUE_HEALTH = """
+MERCHANT_QUEUE = """
 SELECT
     citadel_now() AS as_of,
     (SELECT count(*) FROM (
-        SELECT FROM scheduled_tasks WHERE status = 'pending' AND run_at <= citadel_now() AND {tenant}
+        SELECT FROM scheduled_tasks
+        WHERE status = 'pending' AND run_at <= citadel_now() AND merchant_id = $1
         ORDER BY run_at LIMIT 10001
     ) AS counted) AS due,
     (SELECT count(*) FROM (
-        SELECT FROM scheduled_tasks WHERE status = 'pending' AND {tenant} ORDER BY run_at LIMIT 10001
+        SELECT FROM scheduled_tasks WHERE status = 'pending' AND merchant_id = $1 ORDER BY run_at LIMIT 10001
     ) AS counted) AS pending,
     (SELECT count(*) FROM (
-        SELECT FROM scheduled_tasks WHERE status = 'running' AND {tenant} ORDER BY locked_by LIMIT 10001
+        SELECT FROM scheduled_tasks WHERE status = 'running' AND merchant_id = $1 ORDER BY locked_by LIMIT 10001
     ) AS counted) AS running,
     (SELECT count(*) FROM (
-        SELECT FROM scheduled_tasks WHERE status = 'dead' AND {tenant} ORDER BY merchant_id, id LIMIT 10001
+        SELECT FROM scheduled_tasks WHERE status = 'dead' AND merchant_id = $1 ORDER BY merchant_id, id LIMIT 10001
     ) AS counted) AS dead,
     (SELECT EXTRACT(epoch FROM citadel_now() - run_at)::float8
      FROM scheduled_tasks
-     WHERE status = 'pending' AND run_at <= citadel_now() AND {tenant}
+     WHERE status = 'pending' AND run_at <= citadel_now() AND merchant_id = $1
      ORDER BY run_at
      LIMIT 1) AS oldest_due_seconds
 """
-MERCHANT_QUEUE = QUEUE_HEALTH.replace("{tenant}", "merchant_id = $1")
-PLATFORM_QUEUE = QUEUE_HEALTH.replace("{tenant}", "true")
+
+# Of all merchants together, what is due and the oldest of it are read lane by lane: without what is paused.
+PLATFORM_QUEUE = """
+SELECT
+    citadel_now() AS as_of,
+    (SELECT count(*) FROM (
+        SELECT FROM generate_series(0, 255) AS lane (number)
+        CROSS JOIN LATERAL (
+            SELECT FROM scheduled_tasks
+            WHERE status = 'pending' AND NOT parked AND run_at <= citadel_now()
+                AND (hashtextextended(merchant_id, 0) & 255) = lane.number
+            ORDER BY run_at LIMIT 10001
+        ) AS due
+        LIMIT 10001
+    ) AS counted) AS due,
+    (SELECT count(*) FROM (
+        SELECT FROM scheduled_tasks WHERE status = 'pending' ORDER BY merchant_id, run_at, id LIMIT 10001
+    ) AS counted) AS pending,
+    (SELECT count(*) FROM (
+        SELECT FROM scheduled_tasks WHERE status = 'running' ORDER BY locked_by LIMIT 10001
+    ) AS counted) AS running,
+    (SELECT count(*) FROM (
+        SELECT FROM scheduled_tasks WHERE status = 'dead' ORDER BY merchant_id, id LIMIT 10001
+    ) AS counted) AS dead,
+    (SELECT max(EXTRACT(epoch FROM citadel_now() - first.run_at))::float8
+     FROM generate_series(0, 255) AS lane (number)
+     CROSS JOIN LATERAL (
+        SELECT run_at FROM scheduled_tasks
+        WHERE status = 'pending' AND NOT parked AND run_at <= citadel_now()
+            AND (hashtextextended(merchant_id, 0) & 255) = lane.number
+        ORDER BY run_at LIMIT 1
+     ) AS first) AS oldest_due_seconds
+"""
 
 DAILY_OF_MERCHANT = """
 SELECT metric_date AS date, currency, failed_cents, failed_count, COALESCE(recovered_cents, 0) AS recovered_cents,
@@ -152,6 +184,20 @@ SELECT <task>
 FROM scheduled_tasks
 WHERE {conditions}
 ORDER BY scheduled_tasks.id DESC
+LIMIT $1
+""".replace("<task>", _TASK)
+
+# No index holds running tasks together with the others: a claim would have to write into it.
+LIST_TASKS_OF_ANY_STATUS = """
+SELECT *
+FROM (
+    (SELECT <task> FROM scheduled_tasks
+     WHERE status <> 'running' AND {conditions} ORDER BY scheduled_tasks.id DESC LIMIT $1)
+    UNION ALL
+    (SELECT <task> FROM scheduled_tasks
+     WHERE status = 'running' AND {conditions} ORDER BY scheduled_tasks.id DESC LIMIT $1)
+) AS both_kinds
+ORDER BY row_id DESC
 LIMIT $1
 """.replace("<task>", _TASK)
 
@@ -226,7 +272,7 @@ RECOVERY_CONDITIONS: Mapping[str, str] = {
 }
 TASK_CONDITIONS: Mapping[str, str] = {
     "merchant_id": "merchant_id = ?",
-    "id": "public_id = ?",
+    "id": "(id, public_id) = (citadel_task_number(?), ?)",
     "task_type": "task_type = ?",
     "recovery_id": "recovery_id = ?",
     "before": "id < ?",
@@ -333,12 +379,21 @@ def select_activity(limit: int, merchant_id: str | None, before: ById | None) ->
 
 def select_tasks(limit: int, status: TaskStatus | None, given: Mapping[str, Any]) -> Select:
     """Tasks, newest first; `given` holds values for TASK_CONDITIONS."""
-    return narrowed(LIST_TASKS, [limit], TASK_CONDITIONS, given, TASK_STATUS[status] if status else None)
+    if status is None:
+        return narrowed(LIST_TASKS_OF_ANY_STATUS, [limit], TASK_CONDITIONS, given)
+    return narrowed(LIST_TASKS, [limit], TASK_CONDITIONS, given, TASK_STATUS[status])
+
+
+def select_task(public_id: UUID, merchant_id: str | None) -> Select:
+    """One task."""
+    given = {"id": (public_id, public_id), "merchant_id": merchant_id}
+    return narrowed(LIST_TASKS, [1], TASK_CONDITIONS, given)
 
 
 async def lock_task(db: Connection, public_id: UUID, merchant_id: str | None) -> Row | None:
     """One task, locked until the transaction ends; None when the merchant has none of this id."""
-    select = narrowed(LOCK_TASK, [1], TASK_CONDITIONS, {"id": public_id, "merchant_id": merchant_id})
+    given = {"id": (public_id, public_id), "merchant_id": merchant_id}
+    select = narrowed(LOCK_TASK, [1], TASK_CONDITIONS, given)
     return await db.fetchrow(select.sql, *select.arguments)
 
 

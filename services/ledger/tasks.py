@@ -69,8 +69,7 @@ async def list_tasks(call: Call[TaskFilter, NoBody]) -> Page[Task]:
 
 async def get_task(call: Call[OneTask, NoBody]) -> Task:
     """One task. Raises Problem 404."""
-    given = {"id": call.parameters.task_id, "merchant_id": call.key.merchant_id}
-    rows = await store.fetch(call.db, store.select_tasks(1, None, given))
+    rows = await store.fetch(call.db, store.select_task(call.parameters.task_id, call.key.merchant_id))
     if not rows:
         raise Problem(404, "not-found", "There is no such task.")
     return task_of(rows[0])

@@ -83,7 +83,7 @@ LISTS: dict[str, Select] = {
     "pending tasks of a merchant": store.select_tasks(51, TaskStatus.PENDING, {"merchant_id": MERCHANT}),
     "running tasks": store.select_tasks(51, TaskStatus.RUNNING, {}),
     "tasks of a recovery": store.select_tasks(51, None, {"recovery_id": SOME_ID}),
-    "one task": store.select_tasks(1, None, {"id": SOME_ID, "merchant_id": MERCHANT}),
+    "one task": store.select_task(SOME_ID, MERCHANT),
     "days of a merchant": store.select_daily(date(2025, 3, 1), date(2025, 3, 30), MERCHANT, None),
     "days of all merchants": store.select_daily(date(2025, 3, 1), date(2025, 3, 30), None, None),
     "totals of a merchant": Select(store.MERCHANT_TOTALS, [MERCHANT]),

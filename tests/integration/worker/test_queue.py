@@ -1,7 +1,9 @@
 """What the queue promises beyond one task: lanes, order within a recovery, pauses, limits, hints, fences in bulk."""
 
 import asyncio
+from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -64,18 +66,54 @@ async def test_merchants_are_served_in_turn(database: Database) -> None:
     assert min(counts.values()) > 30, counts
 
 
-async def test_the_planner_reads_each_lane_by_its_index_alone(database: Database) -> None:
-    await _fill(database, "a", 5_000)
+async def test_a_claim_reads_no_more_of_a_lane_than_it_takes(database: Database, open_database: OpenDatabase) -> None:
+    await _fill(database, "a", 20_000)
     async with database.transaction() as db:
         await db.execute("ANALYZE scheduled_tasks")
-        start = Lanes().next_round(100)
+    start = Lanes().next_round(100)
+    async with open_database(Role.WORKER) as worker, worker.transaction() as db:
         (explained,) = await db.fetchval(
-            f"EXPLAIN (FORMAT JSON) {tasks.CLAIM}", "w", 100, LEASE, start.numbers, start.run_ats, start.ids, 100
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {tasks.CLAIM}",
+            *("w", 100, LEASE, start.numbers, start.run_ats, start.ids, 100),
         )
-    text = str(explained)
-    assert "scheduled_tasks_lanes" in text
-    assert "'Node Type': 'Seq Scan', 'Parallel Aware': False, 'Async Capable': False, 'Scan Direction'" not in text
+    scans = list(_scans(explained["Plan"], "scheduled_tasks"))
+    assert "scheduled_tasks_lanes" in {name for name, _ in scans}
+    assert sum(rows for _, rows in scans) < 1_000, scans  # the candidates, and the same rows again for the update
     assert len(start.numbers) == LANES
+
+
+def _scans(plan: Any, table: str) -> Iterator[tuple[str, float]]:
+    """(index, rows that it gave) of every scan of the table below a node of a plan."""
+    if plan.get("Relation Name") == table and "Scan" in plan["Node Type"]:
+        rows = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
+        yield plan.get("Index Name", plan["Node Type"]), rows
+    for child in plan.get("Plans", []):
+        yield from _scans(child, table)
+
+
+OLD_TASK = (
+    "INSERT INTO scheduled_tasks (public_id, merchant_id, task_type, payload) "
+    "VALUES ('7f0cbd7e-3f9b-4c38-9b6c-000000000001', 'm', 't', '{}')"
+)
+
+
+@pytest.mark.parametrize(
+    "insert",
+    [
+        "INSERT INTO scheduled_tasks (merchant_id, task_type, payload) VALUES ('m', 't', '{}')",
+        "INSERT INTO scheduled_tasks (merchant_id, task_type, payload) VALUES ('m', 't', '{}'), ('m', 't', '{}')",
+        "INSERT INTO scheduled_tasks (merchant_id, task_type, payload) SELECT 'm', 't', '{}' FROM unnest('{1,2}'::int[])",
+        OLD_TASK,  # before 0017
+    ],
+)
+async def test_a_task_is_found_by_its_public_id(database: Database, insert: str) -> None:
+    async with database.transaction() as db:
+        await db.execute(insert)
+        rows = await db.fetch("SELECT id, public_id, citadel_task_number(public_id) AS found FROM scheduled_tasks")
+        unknown = await db.fetchval("SELECT citadel_task_number(gen_random_uuid())")
+    assert [row["found"] for row in rows] == [row["id"] for row in rows]
+    assert len({row["public_id"] for row in rows}) == len(rows)
+    assert unknown is None
 
 
 async def test_a_task_that_committed_late_is_found_behind_the_mark(database: Database) -> None:

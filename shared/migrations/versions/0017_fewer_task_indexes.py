@@ -1,0 +1,7 @@
+"""Fewer entries in fewer indexes per task, and a public id that is found without an index of its own."""
+
+from shared.migrations.sql_files import from_sql
+
+revision = "0017"
+down_revision = "0016"
+upgrade, downgrade = from_sql(__file__)
