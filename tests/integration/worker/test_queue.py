@@ -102,7 +102,7 @@ OLD_TASK = (
     [
         "INSERT INTO scheduled_tasks (merchant_id, task_type, payload) VALUES ('m', 't', '{}')",
         "INSERT INTO scheduled_tasks (merchant_id, task_type, payload) VALUES ('m', 't', '{}'), ('m', 't', '{}')",
-        "INSERT INTO scheduled_tasks (merchant_id, task_type, payload) SELECT 'm', 't', '{}' FROM unnest('{1,2}'::int[])",
+        "INSERT INTO scheduled_tasks (merchant_id, task_type, payload) SELECT 'm', 't', '1' FROM generate_series(1, 3)",
         OLD_TASK,  # before 0017
     ],
 )
