@@ -23,7 +23,7 @@ CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'b
 
 
 async def _populate(control: SimulatorClient, url: str, count: int) -> None:
-    accounts = [(await control.add_account())["id"] for _ in range(min(ACCOUNTS, max(1, count // 10)))]
+    accounts = [(await control.add_account(connected=True))["id"] for _ in range(min(ACCOUNTS, max(1, count // 10)))]
     async with connected(url) as db:
         ids = {
             account: await db.fetchval(

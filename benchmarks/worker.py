@@ -40,6 +40,7 @@ class Order:
     connections: int = 8
     real: bool = False
     simulator: str = "http://127.0.0.1:9"
+    stripe_key: str = "sk_test_benchmark"
     keep: dict[str, str] | None = None
 
 
@@ -85,7 +86,7 @@ async def main(order: Order) -> None:
     settings = WorkerSettings(
         _env_file=None,
         database_url=SecretStr(order.url),
-        stripe_secret_key=SecretStr("sk_test_benchmark"),
+        stripe_secret_key=SecretStr(order.stripe_key),
         stripe_api_base=order.simulator,
     )
     handlers: Handlers = discover() if order.real else {"noop": noop}

@@ -139,12 +139,23 @@ FOR UPDATE
 """
 
 CHANGE = """
-UPDATE recoveries
-SET state = $2,
-    next_attempt_at = $3,
-    decline_cause = COALESCE($4, decline_cause),
-    updated_at = citadel_now()
-WHERE id = $1
+WITH before AS MATERIALIZED (
+    SELECT id, merchant_id, state FROM recoveries WHERE id = $1 FOR UPDATE
+),
+changed AS (
+    UPDATE recoveries AS r
+    SET state = $2,
+        next_attempt_at = $3,
+        decline_cause = COALESCE($4, r.decline_cause),
+        updated_at = citadel_now()
+    FROM before
+    WHERE r.id = before.id
+)
+INSERT INTO recovery_timeline
+    (recovery_id, merchant_id, kind, from_state, to_state, rule, explanation, detail, next_step, next_at)
+SELECT id, merchant_id, $5, state, $2, $6, $7, $8, $9, $10
+FROM before
+RETURNING id
 """
 
 CLOSE = """
@@ -273,9 +284,21 @@ async def change(
     """
     if to.ended:
         raise ValueError(f"a recovery ends by close(), not by change() to {to}")
-    locked = await _lock(db, recovery_id)
-    await db.execute(CHANGE, recovery_id, to, next_attempt_at, decline_cause)
-    await _record(db, recovery_id, locked.merchant_id, locked.state, to, entry)
+    written = await db.fetchval(
+        CHANGE,
+        recovery_id,
+        to,
+        next_attempt_at,
+        decline_cause,
+        entry.kind,
+        entry.rule,
+        entry.explanation,
+        dict(entry.detail),
+        entry.next_step,
+        entry.next_at,
+    )
+    if written is None:
+        raise LookupError(f"no recovery {recovery_id}")
 
 
 async def close(

@@ -1,6 +1,7 @@
 """The first phase, several tasks in one transaction."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +47,7 @@ class Loader:
             wanted.sort(key=lambda load: str(load.job.recovery_id or ""))
             try:
                 async with self._database.transaction() as db:
-                    await store.lock_recoveries(db, [load.job.recovery_id for load in wanted if load.job.recovery_id])
+                    await _lock(db, wanted)
                     plans = [await load.handler.load(db, load.job) for load in wanted]
             except (DatabaseAway, asyncpg.PostgresError) as error:
                 if isinstance(error, DatabaseAway):
@@ -68,15 +69,17 @@ class Loader:
             return
         try:
             async with self._database.transaction() as db:
-                plan = await self._plan(db, load)
+                await _lock(db, [load])
+                plan = await load.handler.load(db, load.job)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the asking run's to judge
             _fail(load, error)
         else:
             if not load.plan.done():
                 load.plan.set_result(plan)
 
-    async def _plan(self, db: Connection, load: _Load) -> Any:
-        return await load.handler.load(db, load.job)
+
+async def _lock(db: Connection, loads: Sequence[_Load]) -> None:
+    await store.lock_recoveries(db, [load.job.recovery_id for load in loads if load.job.recovery_id])
 
 
 def _fail(load: _Load, error: Exception) -> None:

@@ -279,13 +279,17 @@ async def lost_digests(db: Connection, limit: int) -> list[str]:
     return [row["merchant_id"] for row in await db.fetch(LOST_DIGESTS, limit)]
 
 
+def merchant_key(merchant_id: str) -> UUID | None:
+    """The key in `merchants`; None for what is none: the queue's API takes any text."""
+    try:
+        return UUID(merchant_id)
+    except ValueError:
+        return None
+
+
 async def find_merchant(db: Connection, merchant_id: str) -> Merchant | None:
     """The merchant with this id; None when there is none."""
-    try:
-        key = UUID(merchant_id)
-    except ValueError:
-        return None  # the queue's API takes any text
-    row = await db.fetchrow(FIND_MERCHANT, key)
+    row = await db.fetchrow(FIND_MERCHANT, merchant_key(merchant_id))
     return None if row is None else Merchant(row["stripe_connect_id"], row["active"])
 
 

@@ -37,20 +37,22 @@ MAX_ATTEMPTS = 15
 
 
 async def conclude(db: Connection, job: Job[Any], outcome: Outcome) -> None:
-    """Write what was collected and take the next step. The recovery is locked by the first statement."""
+    """Write what was collected and take the next step."""
     if job.recovery_id is None or not isinstance(outcome, Collected | Unreachable):
         return
-    dossier = await store.open_dossier(db, job.merchant_id, job.recovery_id)
+    cards = cards_of(outcome.reading) if isinstance(outcome, Collected) else ()
+    dossier = await store.open_dossier(db, job.merchant_id, job.recovery_id, cards)
     if dossier is None:
         return
     if isinstance(outcome, Unreachable):
         await _end_unreachable(db, dossier, outcome)
         return
+    news = False
     if outcome.attempt is not None and outcome.settled is not None:
-        await _record_attempt(db, dossier, outcome.attempt, outcome.settled, outcome)
-    await _record_seen(db, dossier, outcome.reading, outcome.seen)
-    cards = cards_of(outcome.reading)
-    dossier = await store.open_dossier(db, job.merchant_id, job.recovery_id, cards) or dossier
+        news = await _record_attempt(db, dossier, outcome.attempt, outcome.settled, outcome)
+    news = await _record_seen(db, dossier, outcome.reading, outcome.seen) or news
+    if news:
+        dossier = await store.open_dossier(db, job.merchant_id, job.recovery_id, cards) or dossier
     if dossier.state.ended:
         return  # it ended while we were at Stripe; what we did there is written down
     await _step(db, dossier, outcome.reading, dossier.decide(outcome.reading))
@@ -61,7 +63,8 @@ async def conclude(db: Connection, job: Job[Any], outcome: Outcome) -> None:
 
 async def _record_attempt(
     db: Connection, dossier: Dossier, attempt: KnownAttempt, settled: Settled, outcome: Collected
-) -> None:
+) -> bool:
+    """Write down how our attempt ended. False: it was settled before."""
     amount = outcome.reading.truth.amount_remaining
     # Of a paid invoice nothing remains: what the attempt was about is what was due.
     amount = amount if amount.amount > 0 else dossier.due
@@ -78,12 +81,13 @@ async def _record_attempt(
         decline=settled.decline,
     )
     if not written:
-        return
+        return False
     metrics.ATTEMPTS.labels(settled.result).inc()
     if settled.called:
         one = Money(1, dossier.due.currency)
         await recoveries.book(db, dossier.merchant_id, "attempt", one, dossier.recovery_id)
     await recoveries.record(db, dossier.recovery_id, _attempted(attempt, settled, outcome.reason, amount))
+    return True
 
 
 def _attempted(attempt: KnownAttempt, settled: Settled, reason: Reason | None, amount: Money) -> Entry:
@@ -139,21 +143,29 @@ def _codes(settled: Settled) -> Mapping[str, str]:
     return {name: value for name, value in codes.items() if value is not None}
 
 
-async def _record_seen(db: Connection, dossier: Dossier, reading: Reading, seen: tuple[SeenCharge, ...]) -> None:
-    """Write down what others tried. Another's success is Stripe's own only where Stripe had announced it."""
+async def _record_seen(db: Connection, dossier: Dossier, reading: Reading, seen: tuple[SeenCharge, ...]) -> bool:
+    """Write down what others tried; whether any of it was new.
+
+    Another's success is Stripe's own only where Stripe had announced it.
+    """
     known = {(each.past.result, each.past.payment_method_id) for each in dossier.attempts}
+    charges = {each.charge_id for each in dossier.attempts}
+    news = False
     for charge in sorted(seen, key=lambda each: each.at):
+        if charge.charge_id is not None and charge.charge_id in charges:
+            continue
         match charge.result:
             case AttemptResult.SUCCEEDED:
                 ours = any(each.past.result is AttemptResult.SUCCEEDED for each in await _attempts(db, dossier))
-                if not ours and dossier.stripe_collected(reading):
-                    await store.note_attempt(db, dossier, charge)
+                wanted = not ours and dossier.stripe_collected(reading)
             case AttemptResult.REQUIRES_ACTION:
                 after = {(each.past.result, each.past.payment_method_id) for each in await _attempts(db, dossier)}
-                if (charge.result, charge.payment_method_id) not in known | after:
-                    await store.note_attempt(db, dossier, charge)
+                wanted = (charge.result, charge.payment_method_id) not in known | after
             case _:
-                await store.note_attempt(db, dossier, charge)
+                wanted = True
+        if wanted:
+            news = await store.note_attempt(db, dossier, charge) or news
+    return news
 
 
 async def _attempts(db: Connection, dossier: Dossier) -> tuple[KnownAttempt, ...]:

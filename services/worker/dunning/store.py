@@ -1,11 +1,11 @@
 """The SQL of a recovery as its handlers see it; changes of state go through `shared.recoveries`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import asyncpg
+import orjson
 
 from services.worker.dunning.dossier import Dossier, KnownAttempt, Story, Told
 from services.worker.invoices import SeenCharge
@@ -22,30 +22,67 @@ from services.worker.recovery import (
 )
 from services.worker.recovery.estimator import Estimator, Observed
 from services.worker.recovery.timezones import zone_of
-from services.worker.store import find_merchant
+from services.worker.store import merchant_key
 from shared.database import Connection
 from shared.money import Money
 from shared.recoveries import RecoveryState
 from shared.tasks import Task
 
-# Locks the recovery, so that a stop comes either before or after, never in between.
-LOCK_RECOVERY = """
+_ATTEMPT = (
+    "id",
+    "number",
+    "origin",
+    "result",
+    "amount",
+    "currency",
+    "idempotency_key",
+    "payment_method_id",
+    "card_fingerprint",
+    "payment_intent_id",
+    "charge_id",
+    "error_code",
+    "decline_code",
+    "advice_code",
+    "network_decline_code",
+    "network_advice_code",
+    "started_at",
+)
+
+# One statement, because each costs a way to the server and back. The recovery was locked by an earlier one, so that
+# all of it is read as it is under the lock. The networks count by card, whichever invoice it pays.
+READ_DOSSIER = """
 SELECT r.invoice_id, r.state, r.stop_requested, r.amount_due, r.currency, r.opened_at, r.next_attempt_at,
-    r.customer_id, r.subscription_id, r.cards, r.next_backup, p.document AS policy, citadel_now() AS now
+    r.customer_id, r.subscription_id, r.cards, r.next_backup, p.document AS policy, citadel_now() AS now,
+    m.stripe_connect_id AS account, COALESCE(m.status = 'active', false) AS merchant_active,
+    ARRAY(
+        SELECT ROW (t.at, t.kind, t.rule, t.next_at, t.detail::text)  -- jsonb has no codec inside a row
+        FROM recovery_timeline AS t
+        WHERE t.recovery_id = r.id
+        ORDER BY t.id
+    ) AS story,
+    ARRAY(
+        SELECT ROW (<attempt>)
+        FROM attempts AS a
+        WHERE a.recovery_id = r.id
+        ORDER BY a.started_at, a.origin, a.number
+    ) AS attempts,
+    ARRAY(
+        SELECT ROW (<attempt>)
+        FROM attempts AS a
+        WHERE a.merchant_id = r.merchant_id
+            AND a.card_fingerprint = ANY(r.cards || $4::text[] || ARRAY(
+                SELECT tried.card_fingerprint
+                FROM attempts AS tried
+                WHERE tried.recovery_id = r.id AND tried.card_fingerprint IS NOT NULL
+            ))
+            AND a.recovery_id <> r.id
+            AND a.started_at > citadel_now() - interval '40 days'
+    ) AS elsewhere
 FROM recoveries AS r
 JOIN policies AS p ON p.id = r.policy_id
+LEFT JOIN merchants AS m ON m.id = $3
 WHERE r.id = $1 AND r.merchant_id = $2
-FOR UPDATE OF r
-"""
-
-READ_ATTEMPTS = """
-SELECT id, number, origin, result, amount, currency, idempotency_key, payment_method_id, card_fingerprint,
-    payment_intent_id, charge_id, error_code, decline_code, advice_code, network_decline_code, network_advice_code,
-    started_at
-FROM attempts
-WHERE recovery_id = $1
-ORDER BY started_at, origin, number
-"""
+""".replace("<attempt>", ", ".join(f"a.{name}" for name in _ATTEMPT))
 
 # Two recoveries on one card never count past each other: whoever starts an attempt waits for the other's row.
 LOCK_CARD = "SELECT pg_advisory_xact_lock(hashtextextended('card/' || $1 || '/' || $2, 0))"
@@ -54,18 +91,6 @@ REMEMBER = """
 UPDATE recoveries
 SET cards = $2, next_backup = $3, holdout = $4
 WHERE id = $1 AND (cards, next_backup, holdout) IS DISTINCT FROM ($2, $3, $4)
-"""
-
-# The networks count by card, whichever invoice it pays.
-READ_SAME_CARD_ELSEWHERE = """
-SELECT id, number, origin, result, amount, currency, idempotency_key, payment_method_id, card_fingerprint,
-    payment_intent_id, charge_id, error_code, decline_code, advice_code, network_decline_code, network_advice_code,
-    started_at
-FROM attempts
-WHERE merchant_id = $1
-    AND card_fingerprint = ANY($2)
-    AND recovery_id <> $3
-    AND started_at > citadel_now() - interval '40 days'
 """
 
 # What the merchant's own retries teach: how each ended, and after which decline it was made. Newest first, bounded.
@@ -86,13 +111,6 @@ CROSS JOIN LATERAL (
     ORDER BY started_at DESC
     LIMIT 1
 ) AS p
-"""
-
-READ_STORY = """
-SELECT at, kind, rule, next_at, detail
-FROM recovery_timeline
-WHERE recovery_id = $1
-ORDER BY id
 """
 
 REFUSAL = """
@@ -158,26 +176,21 @@ PENDING_SINCE = "SELECT run_at, payload FROM scheduled_tasks WHERE unique_key = 
 async def open_dossier(
     db: Connection, merchant_id: str, recovery_id: UUID, cards: Sequence[str] = ()
 ) -> Dossier | None:
-    """All that is known of a recovery, which stays locked until the transaction ends; None when it is unknown.
+    """All that is known of a recovery, which the engine has locked; None when it is unknown.
 
     What was tried for other invoices is read for `cards`, for those remembered, and for those tried before.
     """
-    row = await db.fetchrow(LOCK_RECOVERY, recovery_id, merchant_id)
+    row = await db.fetchrow(READ_DOSSIER, recovery_id, merchant_id, merchant_key(merchant_id), list(cards))
     if row is None:
         return None
-    merchant = await find_merchant(db, merchant_id)
-    attempts = [_attempt(each) for each in await db.fetch(READ_ATTEMPTS, recovery_id)]
+    attempts = [_attempt(_named(each)) for each in row["attempts"]]
     tried = (each.past.card_fingerprint for each in attempts if each.past.card_fingerprint)
-    fingerprints = list(dict.fromkeys((*row["cards"], *cards, *tried)))
-    elsewhere: Sequence[asyncpg.Record] = []
-    if fingerprints:
-        elsewhere = await db.fetch(READ_SAME_CARD_ELSEWHERE, merchant_id, fingerprints, recovery_id)
     pinned = Policy.model_validate(row["policy"])
     return Dossier(
         recovery_id=recovery_id,
         merchant_id=merchant_id,
-        account=merchant.account if merchant else None,
-        merchant_active=merchant is not None and merchant.active,
+        account=row["account"],
+        merchant_active=row["merchant_active"],
         invoice_id=row["invoice_id"],
         customer_id=row["customer_id"],
         subscription_id=row["subscription_id"],
@@ -187,11 +200,11 @@ async def open_dossier(
         opened_at=row["opened_at"],
         next_attempt_at=row["next_attempt_at"],
         pinned=pinned,
-        cards=tuple(fingerprints),
+        cards=tuple(dict.fromkeys((*row["cards"], *cards, *tried))),
         next_backup=row["next_backup"],
         attempts=tuple(attempts),
-        elsewhere=tuple(_attempt(each).past for each in elsewhere),
-        story=Story(tuple(_told(each) for each in await db.fetch(READ_STORY, recovery_id))),
+        elsewhere=tuple(_attempt(_named(each)).past for each in row["elsewhere"]),
+        story=Story(tuple(_told(*each) for each in row["story"])),
         now=row["now"],
         timing=await _timing(db, merchant_id) if pinned.timing == "learned" else BY_THE_RULES,
     )
@@ -202,7 +215,7 @@ async def _timing(db: Connection, merchant_id: str) -> Timing:
     rows = await db.fetch(READ_RETRIES, merchant_id)
     observed = (
         Observed(
-            classify(_decline(row)).cause,
+            classify(_decline(dict(row))).cause,
             row["started_at"].astimezone(zone_of(row["card_country"])),
             row["succeeded"],
         )
@@ -337,7 +350,12 @@ async def cancel_pending(db: Connection, unique_key: str, why: str) -> bool:
     return await db.fetchval(CANCEL_PENDING, unique_key, why) is not None
 
 
-def _attempt(row: asyncpg.Record) -> KnownAttempt:
+def _named(values: Sequence[Any]) -> Mapping[str, Any]:
+    """An attempt's row, which came without names."""
+    return dict(zip(_ATTEMPT, values, strict=True))
+
+
+def _attempt(row: Mapping[str, Any]) -> KnownAttempt:
     result = AttemptResult(row["result"])
     said = _decline(row)
     past = PastAttempt(
@@ -353,7 +371,7 @@ def _attempt(row: asyncpg.Record) -> KnownAttempt:
     return KnownAttempt(row["id"], row["idempotency_key"], past, row["charge_id"], row["payment_intent_id"])
 
 
-def _decline(row: asyncpg.Record) -> Decline:
+def _decline(row: Mapping[str, Any]) -> Decline:
     return Decline(
         row["error_code"],
         row["decline_code"],
@@ -363,5 +381,5 @@ def _decline(row: asyncpg.Record) -> Decline:
     )
 
 
-def _told(row: asyncpg.Record) -> Told:
-    return Told(row["at"], row["kind"], row["rule"], row["next_at"], row["detail"])
+def _told(at: datetime, kind: str, rule: str, next_at: datetime | None, detail: str) -> Told:
+    return Told(at, kind, rule, next_at, orjson.loads(detail))
