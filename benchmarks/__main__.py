@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from benchmarks import intake_measures, latency_measures, queue_measures, renewal_measures
-from benchmarks.measure import Measure, machine, write
+from benchmarks.measure import Measure, keep, machine, show
 from benchmarks.queueing import PAYLOAD_BYTES
 from benchmarks.scale import FULL, QUICK, Scale
 from benchmarks.server import Server, running
@@ -34,9 +34,11 @@ async def main(names: list[str], scale: Scale) -> None:
         conditions = {**machine(), **await server.conditions(), "payload_bytes": PAYLOAD_BYTES, "quick": scale.quick}
         for name in names or list(BENCHMARKS):
             started = time.monotonic()
-            measures += await BENCHMARKS[name](server, scale)
+            found = await BENCHMARKS[name](server, scale)
+            keep(found, conditions)
+            measures += found
             print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-    write(measures, conditions)
+    show(measures, conditions)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 RESULTS = Path(__file__).parent / "results"
+LATEST = RESULTS / "latest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +47,29 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(measures: list[Measure], conditions: dict[str, Any]) -> None:
-    """Print the table; write `latest.json` (a list of measures), `conditions.json`, and a chart per measure."""
+def keep(measures: list[Measure], conditions: dict[str, Any]) -> None:
+    """Write them into `latest.json`, each in the place of an earlier one of its name, with a chart of each."""
     RESULTS.mkdir(exist_ok=True)
-    rows = [{**asdict(measure), "conditions": conditions} for measure in measures]
-    (RESULTS / "latest.json").write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2) + b"\n")
+    rows = {row["name"]: row for row in _kept()}
+    for measure in measures:
+        rows[measure.name] = {**asdict(measure), "conditions": conditions}
+        _chart(measure, conditions)
+    LATEST.write_bytes(orjson.dumps(list(rows.values()), option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def _kept() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = orjson.loads(LATEST.read_bytes()) if LATEST.exists() else []
+    return rows
+
+
+def show(measures: list[Measure], conditions: dict[str, Any]) -> None:
+    """Print the table."""
     table = Table("measure", "value", "baselines", "ratio", "target", "met", title=_line(conditions))
     for measure in measures:
         baselines = "\n".join(f"{name}: {value:,.4g}" for name, value in measure.baselines.items())
         met = {True: "yes", False: "NO", None: "-"}[measure.met]
         ratio = "" if measure.ratio is None else f"{measure.ratio:.2f}"
         table.add_row(measure.name, f"{measure.value:,.4g} {measure.unit}", baselines, ratio, measure.target, met)
-        _chart(measure, conditions)
     Console(width=150).print(table)
 
 

@@ -40,8 +40,6 @@ class Order:
     connections: int = 8
     real: bool = False
     simulator: str = "http://127.0.0.1:9"
-    stripe_key: str = "sk_test_benchmark"
-    keep: dict[str, str] | None = None
 
 
 class Numbered(Payload):
@@ -86,8 +84,11 @@ async def main(order: Order) -> None:
     settings = WorkerSettings(
         _env_file=None,
         database_url=SecretStr(order.url),
-        stripe_secret_key=SecretStr(order.stripe_key),
+        stripe_secret_key=SecretStr("sk_test_simulator"),
         stripe_api_base=order.simulator,
+        resend_api_key=SecretStr("re_simulator"),
+        resend_base=order.simulator,
+        email_from="Billing <billing@platform.example>",
     )
     handlers: Handlers = discover() if order.real else {"noop": noop}
     pace = Pace(concurrency=order.concurrency, batch=order.batch, lease=timedelta(seconds=30), grace_seconds=20)
