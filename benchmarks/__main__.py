@@ -5,7 +5,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
-from benchmarks import intake_measures, latency_measures, queue_measures, renewal_measures
+from benchmarks import design_measures, intake_measures, latency_measures, queue_measures, renewal_measures
 from benchmarks.measure import Measure, keep, machine, show
 from benchmarks.queueing import PAYLOAD_BYTES
 from benchmarks.scale import FULL, QUICK, Scale
@@ -24,6 +24,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "snapshot": queue_measures.snapshot,
     "memory": queue_measures.memory,
     "idle": latency_measures.idle,
+    "designs": design_measures.designs,
 }
 
 

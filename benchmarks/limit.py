@@ -34,23 +34,22 @@ CLAIM_ARGUMENTS = {
 }
 
 
-def _bound(statement: str, arguments: dict[int, str]) -> str:
+def bound(statement: str, arguments: dict[int, str]) -> str:
     text = re.sub(r"--[^\n]*", "", statement)
     return re.sub(r"\$(\d+)", lambda found: arguments[int(found[1])], text).strip()
 
 
-def cycle(batch: int, *, insert: bool) -> str:
+def cycle(batch: int, *, insert: bool, claim: str = tasks.CLAIM, complete: str = tasks.COMPLETE_MANY) -> str:
     """A pgbench script: (insert a batch,) claim a batch, complete it; each its own commit."""
-    claim = _bound(tasks.CLAIM, {n: text.replace("{batch}", str(batch)) for n, text in CLAIM_ARGUMENTS.items()})
-    complete = _bound(tasks.COMPLETE_MANY, {1: ":ids", 2: ":fences"})
+    claiming = bound(claim, {n: text.replace("{batch}", str(batch)) for n, text in CLAIM_ARGUMENTS.items()})
     lines = []
     if insert:
         steps = {1: "1", 2: str(batch), 3: "1000", 4: "interval '-1 second'", 5: "false"}
-        lines.append(_bound(FILL, steps) + ";")
+        lines.append(bound(FILL, steps) + ";")
     # The same statement; of its rows only the ids and fences, as arrays, because that is what pgbench can keep.
-    parts, _, _ = claim.partition("\nSELECT *, ")
+    parts, _, _ = claiming.partition("\nSELECT *")
     kept = "SELECT coalesce(array_agg(id), '{}') AS ids, coalesce(array_agg(fence), '{}') AS fences FROM claimed"
-    lines += [f"{parts}\n{kept} \\gset", complete + ";"]
+    lines += [f"{parts}\n{kept} \\gset", bound(complete, {1: ":ids", 2: ":fences"}) + ";"]
     return "\n".join(lines) + "\n"
 
 
