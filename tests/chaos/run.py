@@ -19,10 +19,10 @@ from services.demo.connect import connect_all
 from services.demo.local_target import LocalTarget
 from services.demo.travel import Pace, Stuck
 from services.demo.travel import Travel as CalmTravel
-from services.ingress.routing import ROUTES
 from services.local import LocalStackError, ProcessFailed, Service
 from shared.api_keys import Scope
 from shared.database import Database
+from shared.events.routing import ROUTES
 from simulator.client import SimulatorClient
 from tests.chaos import store
 from tests.chaos.checks import violations

@@ -1,4 +1,4 @@
-"""The ingress's own SQL; the queue's and the recoveries' is in `shared`.
+"""The SQL of taking events in; the queue's and the recoveries' is beside it in `shared`.
 
 The order of locks in a transaction, the same for every event: the merchant, the event's row, all recoveries that are
 concerned (by id), then what hangs on them (tasks, totals by currency).
@@ -10,8 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from services.ingress.routing import CardChanged, Routed, StopCharge
 from shared.database import Connection
+from shared.events.routing import CardChanged, Routed, StopCharge
 from shared.recoveries import RecoveryState
 
 
@@ -199,6 +199,13 @@ WHERE id = $1::text::uuid AND status = 'active'
 """
 
 
+# Who opted out or complained stays silenced.
+LIFT_BOUNCE = """
+DELETE FROM silenced_customers
+WHERE merchant_id = $1 AND customer_id = $2 AND reason = 'bounced'
+"""
+
+
 async def find_merchants(db: Connection, accounts: Sequence[str], lock: MerchantLock) -> dict[str, Merchant]:
     """The merchants behind Stripe accounts, by account; without those that never connected."""
     rows = await db.fetch(_FINDING[lock], accounts)
@@ -291,3 +298,8 @@ async def stripe_tries_itself(db: Connection, recovery_id: UUID) -> bool:
 async def deauthorize(db: Connection, merchant_id: str) -> None:
     """Mark the merchant as gone and wipe its tokens."""
     await db.execute(DEAUTHORIZE, merchant_id)
+
+
+async def lift_bounce(db: Connection, merchant_id: str, customer_id: str) -> None:
+    """Write to a customer again whose mailbox did not exist."""
+    await db.execute(LIFT_BOUNCE, merchant_id, customer_id)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingress.routing import (
+from shared.events.routing import (
     LEFT_ALONE,
     ROUTES,
     AddressChanged,
@@ -27,7 +27,7 @@ from services.ingress.routing import (
     route,
 )
 from shared.money import Money
-from tests.unit.ingress.events import NAMES, event_of, example, invoice, invoice_of_2014, invoice_of_2019
+from tests.unit.events.examples import NAMES, event_of, example, invoice, invoice_of_2014, invoice_of_2019
 
 INVOICE = "in_1Pgc6tB7WZ01zgkWu9fdqL6I"
 SUBSCRIPTION = "sub_1Pgc6rB7WZ01zgkWNy0Cn5nw"
