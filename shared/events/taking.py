@@ -11,19 +11,22 @@ page of one account's events that was read at Stripe. All run in the caller's tr
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
+from uuid import UUID
 
 from shared import recoveries, tasks
 from shared.database import Connection
 from shared.events import store
 from shared.events.incoming import Incoming
 from shared.events.routing import (
+    NEXT_ATTEMPT,
     AddressChanged,
     CardChanged,
     Ignored,
     Intent,
+    InvoiceChanged,
     InvoicePaid,
     MerchantGone,
     OpenRecovery,
@@ -36,7 +39,7 @@ from shared.events.routing import (
     StopSubscription,
 )
 from shared.events.store import Concern, Concerned, EventRow, Merchant, MerchantLock
-from shared.recoveries import Entry, FailedInvoice, RecoveryState
+from shared.recoveries import INVOICE_CHANGED, STRIPE_NEXT, Entry, FailedInvoice, RecoveryState
 
 
 class Outcome(StrEnum):
@@ -58,9 +61,14 @@ class Accepted:
     why: str | None
 
 
-# Waiting for the customer, for a time or for a card: a new card may end the wait. `open` is due already, and an
-# attempt in flight decides by its own outcome.
-_HELPED_BY_A_CARD = frozenset({RecoveryState.WAITING, RecoveryState.NEEDS_NEW_METHOD, RecoveryState.ACTION_REQUIRED})
+# Waiting for the customer, for a time or for a card: a new card, or another invoice, may end the wait. `open` is due
+# already, and an attempt in flight decides by its own outcome.
+_WAITS = frozenset({RecoveryState.WAITING, RecoveryState.NEEDS_NEW_METHOD, RecoveryState.ACTION_REQUIRED})
+
+# An invoice is read, and what it says is committed, within a minute; Stripe's clock and ours are closer than that.
+_READ_WITHIN = timedelta(minutes=1)
+_FIRST_STEP = "read the invoice at Stripe and decide"
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 _STOP_TEXTS = {
     StopReason.PAID_ELSEWHERE: "The invoice was paid, and Stripe's event does not say how much.",
@@ -146,24 +154,34 @@ async def _changing(
         match event.routed.intent:
             case OpenRecovery() | Ignored():
                 pass
-            case InvoicePaid(invoice_id=invoice_id) | StopInvoice(invoice_id=invoice_id):
-                looked_up.append((number, Concern(merchant_id, invoice_id=invoice_id)))
-            case StopSubscription(subscription_id=subscription_id):
-                looked_up.append((number, Concern(merchant_id, subscription_id=subscription_id)))
-            case StopCustomer(customer_id=customer_id):
-                looked_up.append((number, Concern(merchant_id, customer_id=customer_id)))
-            case CardChanged(customer_id=customer_id, subscription_id=subscription_id):
-                if subscription_id is not None:
-                    customer_id = None
-                looked_up.append((number, Concern(merchant_id, None, subscription_id, customer_id)))
             case StopCharge() | MerchantGone() | AddressChanged() | RenewalAhead():
                 changing.add(number)
+            case (
+                InvoicePaid() | StopInvoice() | InvoiceChanged() | StopSubscription() | StopCustomer() | CardChanged()
+            ) as intent:
+                looked_up.append((number, _concern(merchant_id, intent)))
             case _:
                 assert_never(event.routed.intent)
     if looked_up:
         found = await store.concerned_by(db, [concern for _, concern in looked_up])
         changing.update(looked_up[place][0] for place in found)
     return changing
+
+
+def _concern(
+    merchant_id: str,
+    intent: InvoicePaid | StopInvoice | InvoiceChanged | StopSubscription | StopCustomer | CardChanged,
+) -> Concern:
+    match intent:
+        case InvoicePaid(invoice_id=invoice_id) | StopInvoice(invoice_id) | InvoiceChanged(invoice_id=invoice_id):
+            return Concern(merchant_id, invoice_id=invoice_id)
+        case StopSubscription(subscription_id):
+            return Concern(merchant_id, subscription_id=subscription_id)
+        case StopCustomer(customer_id):
+            return Concern(merchant_id, customer_id=customer_id)
+        case CardChanged(customer_id, subscription_id):
+            return Concern(merchant_id, None, subscription_id, customer_id if subscription_id is None else None)
+    assert_never(intent)
 
 
 async def take(db: Connection, event: Incoming) -> Accepted:
@@ -179,6 +197,59 @@ async def take(db: Connection, event: Incoming) -> Accepted:
     if new and outcome is Outcome.ROUTED and merchant_id is not None:
         await _apply(db, merchant_id, event, intent)
     return Accepted(outcome, merchant_id, not new, why)
+
+
+async def take_listed(db: Connection, account: str, events: Sequence[Incoming]) -> list[Accepted]:
+    """Record the events of one account and apply what they ask for, all in the caller's transaction; each its answer.
+
+    What one event locks after another would be in no order: so all recoveries that are concerned are locked first, by
+    their ids, and then the events are applied in the order in which they happened.
+    """
+    merchants = await store.find_merchants(db, [account], MerchantLock.STAYS)
+    merchant = merchants.get(account)
+    merchant_id = merchant.id if merchant else None
+    rows: dict[str, EventRow] = {}
+    judged = [judge(event, merchant) for event in events]
+    for event, (outcome, _) in zip(events, judged, strict=True):
+        row = EventRow(event.event_id, event.event_type, account, merchant_id, event.routed, outcome)
+        rows.setdefault(event.event_id, row)
+    new = await store.record_events(db, list(rows.values()))
+    answers: list[Accepted] = []
+    to_apply: list[Incoming] = []
+    for event, (outcome, why) in zip(events, judged, strict=True):
+        fresh = event.event_id in new
+        new.discard(event.event_id)
+        if fresh and outcome is Outcome.ROUTED:
+            to_apply.append(event)
+        answers.append(Accepted(outcome, merchant_id, not fresh, why))
+    if merchant_id is not None and to_apply:
+        await _apply_all(db, merchant_id, sorted(to_apply, key=lambda event: event.routed.created or _LONG_AGO))
+    return answers
+
+
+async def _apply_all(db: Connection, merchant_id: str, events: Sequence[Incoming]) -> None:
+    """The openings first, which add rows only; then the others, in their order."""
+    failures: list[tuple[FailedInvoice, Entry]] = []
+    concerns: list[Concern] = []
+    others: list[Incoming] = []
+    for event in events:
+        match event.routed.intent:
+            case OpenRecovery() as failed:
+                failures.append(_failure(merchant_id, event, failed))
+                continue
+            case (
+                InvoicePaid() | StopInvoice() | InvoiceChanged() | StopSubscription() | StopCustomer() | CardChanged()
+            ) as intent:
+                concerns.append(_concern(merchant_id, intent))
+            case _:
+                pass  # a charge's recovery is found through its attempts, and the rest changes none
+        others.append(event)
+    if concerns:
+        await store.lock_concerned(db, merchant_id, concerns)
+    if failures:
+        await recoveries.open_recoveries(db, failures)
+    for event in others:
+        await _apply(db, merchant_id, event, event.routed.intent)
 
 
 def judge(event: Incoming, merchant: Merchant | None) -> tuple[Outcome, str | None]:
@@ -227,16 +298,12 @@ async def _apply(db: Connection, merchant_id: str, event: Incoming, intent: Inte
             await recoveries.open_recoveries(db, [_failure(merchant_id, event, intent)])
         case InvoicePaid():
             await _settle(db, merchant_id, event, intent)
-        case StopInvoice(invoice_id, reason):
-            await _stop(db, await store.lock_of_invoice(db, merchant_id, invoice_id), reason, event)
-        case StopSubscription(subscription_id, reason):
-            await _stop(db, await store.lock_of_subscription(db, merchant_id, subscription_id), reason, event)
-        case StopCustomer(customer_id, reason):
-            await _stop(db, await store.lock_of_customer(db, merchant_id, customer_id), reason, event)
-        case StopCharge(reason=reason):
-            await _stop(db, await store.lock_of_charge(db, merchant_id, intent), reason, event)
+        case StopInvoice() | StopSubscription() | StopCustomer() | StopCharge():
+            await _stop(db, await _stopped_by(db, merchant_id, intent), intent.reason, event)
         case CardChanged():
             await _try_card(db, merchant_id, event, intent)
+        case InvoiceChanged():
+            await _note_change(db, merchant_id, event, intent)
         case AddressChanged(customer_id):
             await store.lift_bounce(db, merchant_id, customer_id)
         case RenewalAhead():
@@ -259,10 +326,33 @@ def _failure(merchant_id: str, event: Incoming, failed: OpenRecovery) -> tuple[F
         "renewal_failed",
         "The renewal's payment failed.",
         {**_origin(event), "amount": failed.amount.amount, "currency": failed.amount.currency},
-        next_step="read the invoice at Stripe and decide",
+        next_step=_FIRST_STEP,
     )
-    invoice = FailedInvoice(merchant_id, failed.invoice_id, failed.subscription_id, failed.customer_id, failed.amount)
-    return invoice, entry
+    return _invoice(merchant_id, failed), entry
+
+
+def _invoice(merchant_id: str, failed: OpenRecovery) -> FailedInvoice:
+    return FailedInvoice(merchant_id, failed.invoice_id, failed.subscription_id, failed.customer_id, failed.amount)
+
+
+async def open_found(db: Connection, merchant_id: str, failed: Sequence[OpenRecovery]) -> list[UUID]:
+    """Open recoveries for failed renewals that no event told of, in the caller's transaction; the ids of the new ones.
+
+    The merchant is locked by the caller, so that it stays connected until the commit.
+    """
+    text = "The renewal's payment failed; no event told of it, it was found among the open invoices."
+    entries = [
+        Entry(
+            "opened",
+            "found_open",
+            text,
+            {"object_id": each.invoice_id, "amount": each.amount.amount, "currency": each.amount.currency},
+            next_step=_FIRST_STEP,
+        )
+        for each in failed
+    ]
+    failures = [(_invoice(merchant_id, each), entry) for each, entry in zip(failed, entries, strict=True)]
+    return await recoveries.open_recoveries(db, failures) if failures else []
 
 
 async def _settle(db: Connection, merchant_id: str, event: Incoming, intent: InvoicePaid) -> None:
@@ -284,6 +374,21 @@ async def _settle(db: Connection, merchant_id: str, event: Incoming, intent: Inv
             await recoveries.record(db, recovery.id, entry)
 
 
+async def _stopped_by(
+    db: Connection, merchant_id: str, intent: StopInvoice | StopSubscription | StopCustomer | StopCharge
+) -> list[Concerned]:
+    match intent:
+        case StopInvoice(invoice_id):
+            return await store.lock_of_invoice(db, merchant_id, invoice_id)
+        case StopSubscription(subscription_id):
+            return await store.lock_of_subscription(db, merchant_id, subscription_id)
+        case StopCustomer(customer_id):
+            return await store.lock_of_customer(db, merchant_id, customer_id)
+        case StopCharge():
+            return await store.lock_of_charge(db, merchant_id, intent)
+    assert_never(intent)
+
+
 async def _stop(db: Connection, concerned: list[Concerned], reason: StopReason, event: Incoming) -> None:
     for recovery in concerned:
         kind = "stop_requested" if recovery.state is RecoveryState.ATTEMPTING else "closed"
@@ -293,10 +398,41 @@ async def _stop(db: Connection, concerned: list[Concerned], reason: StopReason, 
 
 async def _try_card(db: Connection, merchant_id: str, event: Incoming, card: CardChanged) -> None:
     for recovery in await store.lock_of_card(db, merchant_id, card):
-        if recovery.state in _HELPED_BY_A_CARD and await _evaluate_now(db, merchant_id, recovery):
+        if recovery.state in _WAITS and await _evaluate_now(db, merchant_id, recovery):
             text = "A payment method was added or changed."
             entry = Entry("changed", "card_changed", text, _origin(event), next_step="decide anew at once")
             await recoveries.record(db, recovery.id, entry)
+
+
+async def _note_change(db: Connection, merchant_id: str, event: Incoming, changed: InvoiceChanged) -> None:
+    """Have the recovery decided anew by the invoice as it is now, unless what the event says is known."""
+    for recovery in await store.lock_of_invoice(db, merchant_id, changed.invoice_id):
+        going = recovery.state in _WAITS or recovery.state is RecoveryState.ATTEMPTING
+        known = await store.known_of_stripe(db, recovery.id)
+        if not going or (known is not None and not _is_news(event, changed, *known)):
+            continue
+        # Whoever runs it may have read the invoice before this: it is told, and the run looks again at its end.
+        if await _evaluate_now(db, merchant_id, recovery) or await store.runs(db, _key(recovery)):
+            detail = {**_origin(event), "changed": list(changed.changed)}
+            if changed.next_attempt_at is not None:
+                detail[STRIPE_NEXT] = changed.next_attempt_at.isoformat()
+            entry = Entry("changed", INVOICE_CHANGED, _told(changed), detail, next_step="decide anew at once")
+            await recoveries.record(db, recovery.id, entry)
+
+
+def _is_news(event: Incoming, changed: InvoiceChanged, told_at: datetime, stripe_next: datetime | None) -> bool:
+    """Whether the event says anything that the last decision, made at `told_at`, did not know."""
+    if event.routed.created is not None and event.routed.created + _READ_WITHIN < told_at:
+        return False  # the invoice was read after this
+    return changed.changed != (NEXT_ATTEMPT,) or changed.next_attempt_at != stripe_next
+
+
+def _told(changed: InvoiceChanged) -> str:
+    if changed.changed != (NEXT_ATTEMPT,):
+        return f"The invoice is to be collected otherwise: {', '.join(changed.changed)}."
+    if changed.next_attempt_at is None:
+        return "Stripe will not try by itself any more."
+    return f"Stripe will try by itself at {changed.next_attempt_at:%Y-%m-%d %H:%M} UTC."
 
 
 async def _look_at_card(db: Connection, merchant_id: str, ahead: RenewalAhead) -> None:
@@ -308,12 +444,16 @@ async def _look_at_card(db: Connection, merchant_id: str, ahead: RenewalAhead) -
 
 async def _evaluate_now(db: Connection, merchant_id: str, recovery: Concerned) -> bool:
     """Have the recovery decided anew at once. False: it is about to be, or is being, anyway."""
-    unique_key = f"dunning_retry:{recovery.id}"
+    unique_key = _key(recovery)
     if await store.wake(db, unique_key):
         return True
     payload = {"invoice_id": recovery.invoice_id}
     task = tasks.NewTask(merchant_id, "dunning_retry", payload, recovery_id=recovery.id, unique_key=unique_key)
     return await tasks.enqueue(db, task) is not None
+
+
+def _key(recovery: Concerned) -> str:
+    return f"dunning_retry:{recovery.id}"
 
 
 async def _end_merchant(db: Connection, merchant_id: str, event: Incoming) -> None:
