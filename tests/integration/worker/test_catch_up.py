@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-from services.worker.catch_up import listing, schedule
+from services.auth import store as auth_store
+from services.worker.catch_up import listing, schedule, store
 from services.worker.catch_up.plan import EVENTS_KEPT, RETRIES_END
-from services.worker.handlers import catch_up, discover
+from services.worker.handlers import discover
 from services.worker.lease import Lease
 from services.worker.remote import Remote
 from shared import task_control, tasks
@@ -227,7 +228,7 @@ async def test_a_page_that_fails_to_commit_is_taken_again_as_a_whole(
     monkeypatch.setattr(listing, "PAGE", 3)
     made = [await _fail(world) for _ in range(4)]
     saved: list[Any] = []
-    save = catch_up.store.save
+    save = store.save
 
     async def fails_once(*given: Any, **named: Any) -> None:
         saved.append(given)
@@ -235,7 +236,7 @@ async def test_a_page_that_fails_to_commit_is_taken_again_as_a_whole(
             raise RuntimeError("the second page's progress cannot be written")
         await save(*given, **named)
 
-    monkeypatch.setattr(catch_up.store, "save", fails_once)
+    monkeypatch.setattr(store, "save", fails_once)
     await _catch_up(world)
     (row,) = await world.rows("SELECT * FROM scheduled_tasks WHERE task_type = 'catch_up' AND status = 'pending'")
     assert (await _progress(world))["page_after"] == saved[0][2].page_after, "the first page's place"
@@ -520,11 +521,9 @@ def test_stripe_takes_as_many_types_as_are_asked_for() -> None:
 async def test_auth_may_have_a_merchant_looked_through_and_nothing_more(
     world: World, open_database: OpenDatabase
 ) -> None:
-    from services.auth import store
-
     await world.do("UPDATE catch_ups SET events_until = '2026-01-01', next_at = citadel_now() + interval '1 day'")
     async with open_database(Role.AUTH) as auth, auth.transaction() as db:
-        await store.catch_up_from_now(db, world.merchant_id)
+        await auth_store.catch_up_from_now(db, world.merchant_id)
     progress = await _progress(world)
     assert progress["invoices_at"] is None
     assert progress["next_at"] <= progress["now"]

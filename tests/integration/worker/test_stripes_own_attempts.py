@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.worker.dunning import collect
+from services.worker import stripe_calls
 from shared.database import Role
 from shared.events.incoming import read_event
 from shared.events.taking import Accepted, take
@@ -80,7 +80,7 @@ async def test_news_that_come_while_the_invoice_is_read_are_not_forgotten(
     world: World, open_database: OpenDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed = await world.fail(decline="do_not_honor")
-    read = collect.stripe_calls.read_invoice
+    read = stripe_calls.read_invoice
     stripes: list[datetime] = []
 
     async def then_stripe_plans(*given: Any) -> Any:
@@ -92,7 +92,7 @@ async def test_news_that_come_while_the_invoice_is_read_are_not_forgotten(
         return reading
 
     await world.work()
-    monkeypatch.setattr(collect.stripe_calls, "read_invoice", then_stripe_plans)
+    monkeypatch.setattr(stripe_calls, "read_invoice", then_stripe_plans)
     await world.do("UPDATE scheduled_tasks SET run_at = citadel_now() WHERE task_type = 'dunning_retry'")
     await world.work()
     _, due = await _plan(failed)
