@@ -115,9 +115,11 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "shared/events/taking.py",
-                "    new = await store.record_events(db, list(rows.values()))\n",
                 "    new = await store.record_events(db, list(rows.values()))\n"
-                '    await db.execute("COMMIT")\n    await db.execute("BEGIN")\n',
+                "    answers: list[Accepted | None] = []\n",
+                "    new = await store.record_events(db, list(rows.values()))\n"
+                '    await db.execute("COMMIT")\n    await db.execute("BEGIN")\n'
+                "    answers: list[Accepted | None] = []\n",
             ),
             Edit(
                 "shared/events/taking.py",
