@@ -98,9 +98,9 @@ RETURNING id
 FORGET_TASK = "DELETE FROM scheduled_tasks WHERE id = $1 AND status = 'succeeded'"
 
 
-async def find(db: Connection, merchant_id: str) -> Progress | None:
-    """How far the merchant has come; None when it has no row."""
-    row = await db.fetchrow(FIND, merchant_id)
+async def find(db: Connection, merchant_id: str, *, lock: bool = False) -> Progress | None:
+    """How far the merchant has come; None when it has no row. `lock`: it stays so until the transaction ends."""
+    row = await db.fetchrow(f"{FIND} FOR UPDATE" if lock else FIND, merchant_id)
     return None if row is None else Progress(**{**dict(row), "to_read": tuple(row["to_read"])})
 
 

@@ -127,7 +127,7 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
 
     async def _take(self, db: Connection, task: Job[CatchUpPayload], account: str, fetched: Fetched) -> None:
         merchant = (await find_merchants(db, [account], MerchantLock.STAYS)).get(account)
-        progress = await store.find(db, task.merchant_id)
+        progress = await store.find(db, task.merchant_id, lock=True)
         if merchant is None or merchant.status != "active" or progress is None:
             return  # it left meanwhile
         came = await _came(db, task.merchant_id, account, progress, fetched)
