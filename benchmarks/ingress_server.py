@@ -17,10 +17,12 @@ from pydantic import SecretStr
 from benchmarks.wire import SECRET, tell
 from services.ingress.app import INTAKE, create_app
 from services.ingress.committer import Limits
-from services.ingress.intake import Accepted, Incoming, Intake, Outcome, take
+from services.ingress.intake import Intake
 from services.ingress.settings import IngressSettings
 from shared import logging
 from shared.database import Database, Role
+from shared.events.incoming import Incoming
+from shared.events.taking import Accepted, Outcome, take
 from shared.http import serving, stop_signal
 
 

@@ -24,6 +24,12 @@ from shared import tasks
 from shared.database import Connection
 from shared.money import Money
 
+STRIPE_NEXT = "stripe_next_attempt_at"
+"""In the detail of a timeline's row: when Stripe said that it will try by itself; not there when it will not."""
+
+INVOICE_CHANGED = "invoice_changed"
+"""The rule of a timeline's row that notes, from an event, that the invoice is to be collected otherwise."""
+
 
 class RecoveryState(StrEnum):
     """Where a recovery is; the drawing is above."""

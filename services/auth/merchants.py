@@ -54,7 +54,7 @@ def next_digest_at(now: datetime) -> datetime:
 async def connect(db: Connection, ring: KeyRing, granted: GrantAnswer, asked_at: datetime) -> Connected:
     """Make the merchant, or make it active again under its old id, and queue its first digest.
 
-    `asked_at` is the business's now of before Stripe was asked.
+    It is caught up at once with what had failed before. `asked_at` is the business's now of before Stripe was asked.
     """
     account = granted.stripe_user_id
     access, refresh = (
@@ -78,6 +78,7 @@ async def connect(db: Connection, ring: KeyRing, granted: GrantAnswer, asked_at:
         unique_key=f"send_weekly_digest:{merchant_id}",
     )
     await tasks.enqueue(db, digest)
+    await store.catch_up_from_now(db, merchant_id)
     return Connected(merchant_id, account, granted.livemode, is_new)
 
 

@@ -86,6 +86,14 @@ SET stripe_user_id = excluded.stripe_user_id,
 RETURNING m.id::text AS id, m.xmax = 0 AS is_new
 """
 
+# What Stripe tells from now on comes by webhook; what had failed before is among the open invoices.
+CATCH_UP_FROM_NOW = """
+INSERT INTO catch_ups (merchant_id, events_until)
+VALUES ($1, citadel_now())
+ON CONFLICT (merchant_id) DO UPDATE
+SET next_at = citadel_now(), invoices_at = NULL, invoices_from = NULL, invoices_after = NULL
+"""
+
 LOCK_MERCHANT = """
 SELECT id::text AS id, stripe_connect_id, status
 FROM merchants
@@ -170,6 +178,11 @@ async def save_grant(db: Connection, grant: Grant) -> tuple[str, bool]:
     if row is None:
         raise RuntimeError("INSERT … ON CONFLICT DO UPDATE … RETURNING gave no row")
     return row["id"], row["is_new"]
+
+
+async def catch_up_from_now(db: Connection, merchant_id: str) -> None:
+    """Have the merchant's open invoices looked through at once; a row that is there keeps its place in the events."""
+    await db.execute(CATCH_UP_FROM_NOW, merchant_id)
 
 
 async def lock_merchant(db: Connection, merchant_id: UUID) -> Merchant | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from services.ingress.routing import ROUTES
+from shared.events.routing import ROUTES
 
 
 def announcement(public_url: str, simulator_url: str | None) -> Iterable[str]:

@@ -88,8 +88,10 @@ async def local_target(
             "CITADEL_STATE_SECRET": secrets.token_urlsafe(48),
             "CITADEL_WORKER_LEASE_SECONDS": str(LEASE_SECONDS),
             "CITADEL_WORKER_POLL_MAX_SECONDS": "0.05",
-            # A month passes in a minute: a merchant's calls of a day would be too many for a second.
+            # A month passes in a minute: a merchant's calls of a day would be too many for a second,
+            # and what no webhook brought is looked for as often as in other months.
             "CITADEL_STRIPE_CALLS_PER_SECOND": "1000",
+            "CITADEL_CATCH_UP_MINUTES": "720",
         },
         grace_s=10.0,
     )

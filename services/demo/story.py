@@ -20,10 +20,10 @@ from services.demo.figures import Figures, collect
 from services.demo.progress import Teller, day_of
 from services.demo.target import Target
 from services.demo.travel import Pace, Travel
-from services.ingress.routing import ROUTES
 from services.local import LocalStackError
 from shared.api_keys import Scope
 from shared.database import Database
+from shared.events.routing import ROUTES
 from simulator.client import SimulatorClient
 
 _RESCUE_PATIENCE_S = 30.0

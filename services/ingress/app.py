@@ -8,20 +8,22 @@
 
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
 from aiohttp import web
 from prometheus_client import Counter
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import ValidationError
 
 from services.ingress.committer import IntakeBusy, Limits
-from services.ingress.intake import Accepted, Incoming, Intake
+from services.ingress.intake import Intake
 from services.ingress.mail.routes import add_mail_routes
-from services.ingress.routing import LEFT_ALONE, ROUTES, route
 from services.ingress.settings import IngressSettings
 from services.ingress.signature import verified
 from shared.database import Database
+from shared.events.incoming import Incoming, read_event
+from shared.events.routing import LEFT_ALONE, ROUTES
+from shared.events.taking import Accepted
 from shared.http import Problem, json_response, make_app
 from shared.logging import bound, get_logger
 
@@ -32,16 +34,6 @@ INTAKE = web.AppKey("intake", Intake)
 
 _EVENTS = Counter("citadel_ingress_events_total", "Events taken in", ["type", "outcome"])
 _REFUSED = Counter("citadel_ingress_refused_total", "Requests that were no event of ours", ["reason"])
-
-
-class Envelope(BaseModel):
-    """What makes a JSON object an event of Stripe's; everything else in it may be missing or strange."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
-    type: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,255}$")]
-    account: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")] | None = None
 
 
 def create_app(settings: IngressSettings, database: Database) -> web.Application:
@@ -115,12 +107,11 @@ def _parse(body: bytes) -> Incoming:
     if not isinstance(event, dict):
         raise _refuse(400, "not-an-event", "An event is a JSON object.")
     try:
-        envelope = Envelope.model_validate(event)
+        return read_event(event)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         errors = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in problems]
         raise _refuse(400, "not-an-event", "An event has an id and a type.", errors) from None
-    return Incoming(envelope.id, envelope.type, envelope.account, route(event))
 
 
 def _tell(event: Incoming, accepted: Accepted) -> None:

@@ -415,6 +415,9 @@ class Merchant(Outgoing):
     created_at: datetime
     connected_at: datetime | None
     disconnected_at: datetime | None
+    caught_up_at: datetime | None = Field(description="when what Stripe could not deliver was last fetched to the end")
+    missed_events: int = Field(description="events that no webhook had brought and that were fetched")
+    missed_recoveries: int = Field(description="recoveries opened for open invoices that no event had told of")
 
 
 class Usage(Outgoing):

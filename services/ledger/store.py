@@ -25,8 +25,11 @@ Row = asyncpg.Record
 MERCHANT_STATUS = "SELECT status FROM merchants WHERE id = $1"
 
 LIST_MERCHANTS = """
-SELECT id, stripe_connect_id, tier, status, livemode, created_at, connected_at, disconnected_at
+SELECT id, stripe_connect_id, tier, status, livemode, created_at, connected_at, disconnected_at,
+    catch_ups.finished_at AS caught_up_at, COALESCE(events_found, 0) AS missed_events,
+    COALESCE(recoveries_found, 0) AS missed_recoveries
 FROM merchants
+LEFT JOIN catch_ups ON catch_ups.merchant_id = merchants.id::text
 WHERE {conditions}
 ORDER BY created_at DESC, id DESC
 LIMIT $1

@@ -11,13 +11,13 @@ from pathlib import Path
 from rich.console import Console
 
 from services.auth.settings import AuthSettings
-from services.ingress.routing import ROUTES
 from services.ingress.settings import IngressSettings
 from services.ledger.settings import LedgerSettings
 from services.local.databases import RunningDatabase, embedded, given, without_password
 from services.local.preflight import filled_in, given_database_url, problems_of, refuse
 from services.local.stack import LocalStack, Service, StackPlan
 from services.worker.settings import WorkerSettings
+from shared.events.routing import ROUTES
 
 SETTINGS = (AuthSettings, IngressSettings, LedgerSettings, WorkerSettings)
 _LOOK_EVERY_S = 0.5

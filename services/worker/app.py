@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp import web
 
 from services.worker.call_rates import CallRates
+from services.worker.catch_up.schedule import catching_up
 from services.worker.circuits import Circuits
 from services.worker.dunning.permission import PermissionFromDatabase
 from services.worker.email import EmailSender, PrintingSender, ResendSender
@@ -115,7 +116,7 @@ async def run(settings: WorkerSettings, database: Database, stop: asyncio.Event)
     async with going_outside(settings, database, rates) as outside:
         engine = Engine(worker_name(), database, handlers, outside, pace_of(settings))
         rescuer = Rescuer(database, handlers, every_seconds=min(5.0, settings.worker_lease_seconds / 3))
-        periodic = PeriodicRunner(database, UPKEEP)
+        periodic = PeriodicRunner(database, (*UPKEEP, *catching_up(settings.catch_up_every)))
         app = make_worker_app(database, engine, settings.worker_stuck_seconds)
         async with (
             serving(app, settings.host, settings.worker_port, grace_seconds=1.0),

@@ -33,6 +33,10 @@ class WorkerSettings(Settings, StripeSettings, UnsubscribeSettings):
     )
     stripe_calls_per_second_in_all: float | None = Field(None, gt=0, description="most calls for all merchants")
 
+    catch_up_minutes: int = Field(
+        30, ge=1, le=1440, description="how often each merchant's undelivered events are fetched from Stripe"
+    )
+
     resend_api_key: SecretStr | None = Field(
         None, description="Resend's key; without it emails are printed, never sent"
     )
@@ -55,3 +59,8 @@ class WorkerSettings(Settings, StripeSettings, UnsubscribeSettings):
     def lease(self) -> timedelta:
         """How long a claimed task is ours without a sign of life."""
         return timedelta(seconds=self.worker_lease_seconds)
+
+    @property
+    def catch_up_every(self) -> timedelta:
+        """How often each merchant is caught up."""
+        return timedelta(minutes=self.catch_up_minutes)

@@ -1,10 +1,15 @@
 """Accounts, and the events that happened in them."""
 
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import islice
+
 import orjson
 
 from simulator.endpoints.registry import Call, endpoint
-from simulator.errors import account_invalid, bad_request, missing
-from simulator.pagination import page, within
+from simulator.errors import account_invalid, bad_request, missing, missing_param
+from simulator.pagination import within
+from simulator.resources import listing
 from simulator.shapes import DAY, Json
 from simulator.simulation import PLATFORM
 from simulator.world import Event
@@ -35,17 +40,49 @@ def search(call: Call) -> Json:
     types = call.params.get("types") or ([call.params["type"]] if "type" in call.params else None)
     if types and len(types) > 20:
         raise bad_request("You can list at most 20 types.", param="types")
-    oldest = call.now - EVENTS_KEPT
+    limit = call.params.get("limit", 10)
+    if not 1 <= limit <= 100:
+        raise bad_request("Invalid integer: limit must be from 1 to 100.", param="limit")
     asked = call.params.get("delivery_success")
-    index = [
-        {"id": event.id, "created": event.created}
-        for event in call.account.events
-        if event.created >= oldest
-        and (types is None or any(_is(event.type, wanted) for wanted in types))
-        and (asked is None or _delivered(event) == asked)
-    ]
-    found = page(index, call.params, "/v1/events", *within(call.params))
-    return {**found, "data": [_shown(call, item["id"]) for item in found["data"]]}
+    created = within(call.params)
+    found: list[str] = []
+    for event in _asked_for(call):
+        wanted = types is None or any(_is(event.type, kind) for kind in types)
+        if (
+            wanted
+            and (asked is None or _delivered(event) == asked)
+            and all(accepts({"created": event.created}) for accepts in created)
+        ):
+            found.append(event.id)
+            if len(found) > limit:
+                break
+    page = found[:limit]
+    if "ending_before" in call.params:
+        page.reverse()
+    return listing([_shown(call, ident) for ident in page], "/v1/events", has_more=len(found) > limit)
+
+
+def _asked_for(call: Call) -> Iterator[Event]:
+    """The kept events from the page's place on: newest first, or from `ending_before` on towards the newest.
+
+    The place is an event of the account, whether or not it is among those that are asked for.
+    """
+    events = call.account.events
+    after, before = call.params.get("starting_after"), call.params.get("ending_before")
+    if after and before:
+        raise bad_request("You can only specify one of starting_after and ending_before.")
+    oldest = bisect_left(events, call.now - EVENTS_KEPT, key=lambda event: event.created)
+    if before:
+        return islice(events, _place(events, before, oldest, "ending_before") + 1, None)
+    newest = _place(events, after, oldest, "starting_after") if after else len(events)
+    return (events[place] for place in range(newest - 1, oldest - 1, -1))
+
+
+def _place(events: list[Event], ident: str, oldest: int, param: str) -> int:
+    for place in range(len(events) - 1, oldest - 1, -1):
+        if events[place].id == ident:
+            return place
+    raise missing_param("event", ident, param)
 
 
 @endpoint("GET", "/v1/events/{id}")
@@ -61,6 +98,7 @@ def _is(kind: str, wanted: str) -> bool:
 
 
 def _delivered(event: Event) -> bool:
+    """Whether nothing is left to deliver: a 2xx came, or no endpoint was there to send it to."""
     return event.delivered or not event.wanted
 
 

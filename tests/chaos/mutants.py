@@ -114,13 +114,15 @@ MUTANTS: tuple[Mutant, ...] = (
         "intake",
         (
             Edit(
-                "services/ingress/intake.py",
-                "    new = await store.record_events(db, list(rows.values()))\n",
+                "shared/events/taking.py",
                 "    new = await store.record_events(db, list(rows.values()))\n"
-                '    await db.execute("COMMIT")\n    await db.execute("BEGIN")\n',
+                "    answers: list[Accepted | None] = []\n",
+                "    new = await store.record_events(db, list(rows.values()))\n"
+                '    await db.execute("COMMIT")\n    await db.execute("BEGIN")\n'
+                "    answers: list[Accepted | None] = []\n",
             ),
             Edit(
-                "services/ingress/intake.py",
+                "shared/events/taking.py",
                 "    if new and outcome is Outcome.ROUTED and merchant_id is not None:\n",
                 '    await db.execute("COMMIT")\n    await db.execute("BEGIN")\n'
                 "    if new and outcome is Outcome.ROUTED and merchant_id is not None:\n",
@@ -136,7 +138,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "services/ingress/app.py",
                 "            accepted = await request.app[INTAKE].accept(event)\n",
                 "            __import__('asyncio').ensure_future(request.app[INTAKE].accept(event))\n"
-                "            from services.ingress.intake import Outcome\n"
+                "            from shared.events.taking import Outcome\n"
                 "            accepted = Accepted(Outcome.IGNORED, None, False, None)\n",
             ),
         ),

@@ -19,10 +19,10 @@ from services.demo.connect import connect_all
 from services.demo.local_target import LocalTarget
 from services.demo.travel import Pace, Stuck
 from services.demo.travel import Travel as CalmTravel
-from services.ingress.routing import ROUTES
 from services.local import LocalStackError, ProcessFailed, Service
 from shared.api_keys import Scope
 from shared.database import Database
+from shared.events.routing import ROUTES
 from simulator.client import SimulatorClient
 from tests.chaos import store
 from tests.chaos.checks import violations
@@ -189,7 +189,18 @@ async def _quiet(
         now = await calm.step(end)
         async with database.transaction() as db:
             if now >= settled_at and not await store.unsettled(db):
-                return
+                break
+    # Once a second a worker looks who is to be caught up: what comes of that is part of the story.
+    waited_until = time.monotonic() + storm.patience_s
+    while True:
+        async with database.transaction() as db:
+            due = await store.to_be_caught_up(db)
+        if not due:
+            break
+        if time.monotonic() > waited_until:
+            raise Stuck(f"{due} merchants are to be caught up, and nobody does it")
+        await asyncio.sleep(0.1)
+    await calm.settle()
 
 
 async def _revive(stack: ChaosStack, database: Database, tally: Tally) -> None:

@@ -118,6 +118,13 @@ SELECT EXISTS (
 
 UNSETTLED = "SELECT count(*) FROM attempts WHERE result = 'started'"
 
+TO_BE_CAUGHT_UP = """
+SELECT count(*)
+FROM catch_ups AS c
+JOIN merchants AS m ON m.id::text = c.merchant_id
+WHERE m.status = 'active' AND c.next_at <= citadel_now()
+"""
+
 # Dead of what others did to them: killed workers, Stripe, the database.
 GIVEN_UP = """
 SELECT public_id::text AS public_id
@@ -153,6 +160,12 @@ async def at_the_border(db: Connection, step: timedelta) -> bool:
 async def unsettled(db: Connection) -> int:
     """How many attempts have no outcome."""
     count: int = await db.fetchval(UNSETTLED)
+    return count
+
+
+async def to_be_caught_up(db: Connection) -> int:
+    """How many merchants' undelivered events are to be fetched now."""
+    count: int = await db.fetchval(TO_BE_CAUGHT_UP)
     return count
 
 

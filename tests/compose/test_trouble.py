@@ -13,7 +13,7 @@ import pytest
 
 from services.demo.compose_target import WEBHOOKS, Edge
 from services.demo.connect import connect_all
-from services.ingress.routing import ROUTES
+from shared.events.routing import ROUTES
 from simulator.client import SimulatorClient
 from tests.compose.conftest import OURS, Deployed, free_port, until, wait_until
 

@@ -119,6 +119,19 @@ async def _tries_a_backup(world: World) -> None:
     await failed.finish()
 
 
+async def _catches_up(world: World) -> None:
+    await world.policy(message_days=[])
+    await world.control.add_renewal(world.account, card={"decline": "do_not_honor"})
+    await world.pass_time(hours=1)
+    await world.do(
+        "INSERT INTO catch_ups (merchant_id, events_until) VALUES ($1, citadel_now() - interval '1 hour')",
+        world.merchant_id,
+    )
+    async with world.database.transaction() as db:
+        await tasks.enqueue(db, NewTask(world.merchant_id, "catch_up"))
+    await world.work()
+
+
 Drive = Callable[[World], Awaitable[None]]
 ROADS: dict[str, tuple[Drive, set[str]]] = {
     "dunning_retry": (_recovers, {READ, CHARGES, PAY, BRAND}),
@@ -131,6 +144,7 @@ ROADS: dict[str, tuple[Drive, set[str]]] = {
     "notify_action_required": (_writes, {READ, CHARGES, BRAND, CARD_PAGE}),
     "thank_customer": (_thanks, {READ, CHARGES, PAY, BRAND}),
     "warn_card_expiring": (_warns, {"GET /v1/subscriptions/:id", BRAND, CARD_PAGE}),
+    "catch_up": (_catches_up, {"GET /v1/invoices", READ, EVENTS, CHARGES}),
     "report_usage": (_reports, {"POST /v1/billing/meter_events"}),
     "send_weekly_digest": (_digests, {READ, CHARGES, PAY, BRAND}),
 }

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
@@ -16,6 +17,7 @@ import pytest
 from services.demo.local_target import LocalTarget
 from services.demo.travel import Pace, Stuck, Travel
 from services.local import LocalStack, LocalStackError, ProcessFailed, Service, StackPlan, embedded, given
+from shared.clock import business_now, travel_to
 from shared.database import Database
 from simulator.client import SimulatorClient
 from simulator.webhooks import signature
@@ -95,6 +97,20 @@ async def test_a_worker_that_is_killed_loses_nothing(stack: LocalStack, stripe: 
         await stack.start(Service.WORKER)
 
         await until(lambda: _are(database, {"needs_new_method"}, 3), "another worker has done it")
+
+
+async def test_a_renewal_whose_webhooks_are_lost_is_recovered_all_the_same(
+    stack: LocalStack, stripe: SimulatorClient
+) -> None:
+    account = await _connected(stack, stripe)
+    await stripe.configure_webhooks(drop_share=1.0)
+    await stripe.add_renewal(account, card={"decline": "insufficient_funds"})
+    async with Database.open(stack.database.url, None, size=1) as database:
+        async with database.transaction() as db:
+            await travel_to(db, await business_now(db) + timedelta(hours=1))
+        await stripe.advance(3600)
+
+        await until(lambda: _are(database, {"waiting"}, 1), "the worker has fetched what was not delivered")
 
 
 async def test_a_process_that_ends_unasked_is_noticed_and_can_be_started_again(stack: LocalStack) -> None:

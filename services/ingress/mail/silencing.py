@@ -10,11 +10,11 @@ from uuid import UUID
 
 import asyncpg
 
-from services.ingress import store as ingress_store
 from services.ingress.mail import store
 from services.ingress.mail.store import Silence
 from shared import recoveries
 from shared.database import Connection, Database
+from shared.events import store as events_store
 from shared.http import Problem
 from shared.recoveries import Entry
 
@@ -29,11 +29,11 @@ _TEXTS = {
 
 async def silence(db: Connection, merchant_id: str, customer_id: str, reason: Silence, origin: dict[str, Any]) -> bool:
     """Write to this customer of a merchant no more. False: that was so before, for the same reason."""
-    concerned = await ingress_store.lock_of_customer(db, merchant_id, customer_id)
+    concerned = await events_store.lock_of_customer(db, merchant_id, customer_id)
     if not await store.silence(db, merchant_id, customer_id, reason):
         return False
     for recovery in concerned:
-        await ingress_store.cancel_messages(db, recovery.id, f"the customer is not written to: {reason}")
+        await events_store.cancel_messages(db, recovery.id, f"the customer is not written to: {reason}")
         entry = Entry("silenced", reason, _TEXTS[reason], origin)
         await recoveries.record(db, recovery.id, entry)
     return True

@@ -1,4 +1,4 @@
-"""The SQL of what comes back about emails; locks are taken in the order that `services.ingress.store` gives."""
+"""The SQL of what comes back about emails; locks are taken in the order that `shared.events.store` gives."""
 
 from enum import StrEnum
 from uuid import UUID
@@ -29,11 +29,6 @@ ON CONFLICT (merchant_id, customer_id, reason) DO NOTHING
 RETURNING merchant_id
 """
 
-LIFT_BOUNCE = """
-DELETE FROM silenced_customers
-WHERE merchant_id = $1 AND customer_id = $2 AND reason = 'bounced'
-"""
-
 LOCK_OPEN_RECOVERY = """
 SELECT id
 FROM recoveries
@@ -53,11 +48,6 @@ async def record_message(
 async def silence(db: Connection, merchant_id: str, customer_id: str, reason: Silence) -> bool:
     """Note that a customer is not written to any more. False: it was noted before, for the same reason."""
     return await db.fetchval(SILENCE, merchant_id, customer_id, reason) is not None
-
-
-async def lift_bounce(db: Connection, merchant_id: str, customer_id: str) -> None:
-    """Write to a customer again whose mailbox did not exist. Who opted out or complained stays silenced."""
-    await db.execute(LIFT_BOUNCE, merchant_id, customer_id)
 
 
 async def lock_open_recovery(db: Connection, merchant_id: str, recovery_id: UUID) -> bool:

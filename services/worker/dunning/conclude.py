@@ -7,7 +7,7 @@ from typing import Any, assert_never
 from services.worker import metrics
 from services.worker.dunning import ending, messages, store
 from services.worker.dunning.collect import Collected, Outcome, Settled, Unreachable
-from services.worker.dunning.dossier import STRIPE_NEXT, Dossier, KnownAttempt, cards_of
+from services.worker.dunning.dossier import Dossier, KnownAttempt, cards_of
 from services.worker.handler import Job
 from services.worker.invoices import Reading, SeenCharge
 from services.worker.recovery import (
@@ -27,7 +27,7 @@ from shared import recoveries, tasks
 from shared.database import Connection
 from shared.logging import get_logger
 from shared.money import Money
-from shared.recoveries import Entry, RecoveredBy, RecoveryState
+from shared.recoveries import STRIPE_NEXT, Entry, RecoveredBy, RecoveryState
 from shared.tasks import NewTask
 
 log = get_logger(__name__)
@@ -56,6 +56,9 @@ async def conclude(db: Connection, job: Job[Any], outcome: Outcome) -> None:
     if dossier.state.ended:
         return  # it ended while we were at Stripe; what we did there is written down
     await _step(db, dossier, outcome.reading, dossier.decide(outcome.reading))
+    if dossier.story.told_anew_since(job.now):
+        # The invoice has changed since this run was claimed, perhaps after it was read: the next run reads it again.
+        await store.bring_forward(db, f"dunning_retry:{dossier.recovery_id}")
 
 
 # --- What happened ----------------------------------------------------------------------------------------------------

@@ -22,14 +22,13 @@ from services.worker.recovery import (
     in_holdout,
 )
 from shared.money import Money
-from shared.recoveries import RecoveryState
+from shared.recoveries import INVOICE_CHANGED, STRIPE_NEXT, RecoveryState
 
 # Stripe keeps a key for at least 24 hours; an hour is left for clocks and for the call itself.
 KEYS_ARE_KEPT = timedelta(hours=23)
 # Stripe makes its own attempt soon after the time that it announced.
 STRIPE_IS_LATE = timedelta(hours=2)
 STRIPE_IS_EARLY = timedelta(minutes=5)
-STRIPE_NEXT = "stripe_next_attempt_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +94,10 @@ class Story:
         last = self.last_decision
         segment = last.detail.get("reason", {}).get("inputs", {}).get("segment") if last is not None else None
         return segment if isinstance(segment, str) else None
+
+    def told_anew_since(self, moment: datetime) -> bool:
+        """Whether an event has said since then that the invoice is to be collected otherwise."""
+        return any(row.rule == INVOICE_CHANGED and row.at >= moment for row in self.rows)
 
     @property
     def announced_by_stripe(self) -> tuple[datetime, ...]:

@@ -170,6 +170,12 @@ WHERE unique_key = $1 AND status = 'pending'
 RETURNING id
 """
 
+BRING_FORWARD = """
+UPDATE scheduled_tasks
+SET run_at = citadel_now()
+WHERE unique_key = $1 AND status = 'pending' AND run_at > citadel_now()
+"""
+
 PENDING_SINCE = "SELECT run_at, payload FROM scheduled_tasks WHERE unique_key = $1 AND status = 'pending'"
 
 
@@ -343,6 +349,11 @@ async def pending(db: Connection, unique_key: str) -> tuple[datetime, dict[str, 
     """When the pending task with this key is due, and its payload; None when there is none."""
     row = await db.fetchrow(PENDING_SINCE, unique_key)
     return None if row is None else (row["run_at"], row["payload"])
+
+
+async def bring_forward(db: Connection, unique_key: str) -> None:
+    """Make the pending task with this key due now, if there is one that is due later."""
+    await db.execute(BRING_FORWARD, unique_key)
 
 
 async def cancel_pending(db: Connection, unique_key: str, why: str) -> bool:

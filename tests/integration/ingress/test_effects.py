@@ -10,7 +10,7 @@ from shared import recoveries, tasks
 from shared.clock import business_now
 from shared.recoveries import Entry, RecoveryState
 from tests.integration.ingress.world import World
-from tests.unit.ingress.events import invoice, invoice_of_2014, invoice_of_2019
+from tests.unit.events.examples import invoice, invoice_of_2014, invoice_of_2019
 
 PAID = invoice(amount_paid=2000, amount_remaining=0, status="paid")
 
@@ -348,6 +348,109 @@ async def test_an_ended_recovery_is_not_woken_by_a_card(world: World) -> None:
     await world.happen("invoice.voided", invoice())
     await world.happen("payment_method.attached", {"id": "pm_1", "customer": "cus_1"})
     assert await world.tasks() == [("dunning_retry", "canceled", True)]
+
+
+# -- an invoice that is to be collected otherwise ----------------------------------------------------------------------
+
+NEXT = {"next_payment_attempt": None}
+AT = 1_900_000_000
+ISO = "2030-03-17T17:46:40+00:00"
+
+
+async def _decided(world: World, recovery_id: UUID, **detail: Any) -> None:
+    """The invoice was read, and the recovery waits."""
+    await world.wait(recovery_id)
+    async with world.database.transaction() as db:
+        await recoveries.record(db, recovery_id, Entry("decided", "test", "A test decided.", detail))
+
+
+async def _updated(world: World, previous: dict[str, Any], *, later: int = 0, **fields: Any) -> str:
+    """The invoice is updated now, or so many seconds later."""
+    created = int((await world.value("SELECT citadel_now()")).timestamp()) + later
+    return await world.happen("invoice.updated", invoice(**fields), previous, created=created)
+
+
+async def test_stripes_new_time_wakes_the_recovery_and_is_noted_once(world: World) -> None:
+    await _decided(world, await world.fail())
+    first = await _updated(world, NEXT, next_payment_attempt=AT)
+    second = await _updated(world, NEXT, next_payment_attempt=AT)  # the same fact under another id
+    assert await world.tasks() == [("dunning_retry", "pending", True)]
+    assert await world.story() == ["renewal_failed", "invoice_changed"]
+    (told,) = await world.rows("SELECT detail, explanation FROM recovery_timeline WHERE rule = 'invoice_changed'")
+    assert told["detail"]["stripe_next_attempt_at"] == ISO
+    assert told["detail"]["event_id"] == first
+    assert told["explanation"] == "Stripe will try by itself at 2030-03-17 17:46 UTC."
+    assert (await world.outcome(first), await world.outcome(second)) == ("routed", "routed")
+
+
+async def test_stripe_giving_up_wakes_the_recovery(world: World) -> None:
+    await _decided(world, await world.fail(), stripe_next_attempt_at=ISO)
+    await _updated(world, {"next_payment_attempt": AT}, next_payment_attempt=None)
+    assert await world.tasks() == [("dunning_retry", "pending", True)]
+    (told,) = await world.rows("SELECT detail FROM recovery_timeline WHERE rule = 'invoice_changed'")
+    assert "stripe_next_attempt_at" not in told["detail"]
+
+
+async def test_a_time_that_the_last_decision_knew_wakes_nobody(world: World) -> None:
+    await _decided(world, await world.fail(), stripe_next_attempt_at=ISO)
+    for _ in range(3):
+        await _updated(world, NEXT, next_payment_attempt=AT)
+    assert await world.tasks() == [("dunning_retry", "pending", False)]
+    assert await world.story() == ["renewal_failed"]
+
+
+async def test_an_update_from_before_the_invoice_was_read_wakes_nobody(world: World) -> None:
+    await _decided(world, await world.fail())
+    await _updated(world, {"amount_remaining": 3000}, later=-90)
+    assert await world.tasks() == [("dunning_retry", "pending", False)]
+    assert await world.story() == ["renewal_failed"]
+    await _updated(world, {"amount_remaining": 3000})
+    assert await world.tasks() == [("dunning_retry", "pending", True)]
+    assert await world.story() == ["renewal_failed", "invoice_changed"]
+
+
+@pytest.mark.parametrize("state", [RecoveryState.NEEDS_NEW_METHOD, RecoveryState.ACTION_REQUIRED])
+async def test_another_payment_method_of_the_invoice_wakes_who_waits_for_one(
+    world: World, state: RecoveryState
+) -> None:
+    await world.wait(await world.fail(), state)
+    await _updated(world, {"default_payment_method": None}, default_payment_method="pm_new")
+    assert await world.tasks() == [("dunning_retry", "pending", True)]
+    assert (await world.recovery())["state"] == state
+
+
+async def test_what_our_own_attempt_changes_in_the_invoice_wakes_nobody(world: World) -> None:
+    await _decided(world, await world.fail())
+    for count in range(1, 5):
+        await _updated(world, {"attempt_count": count, "attempted": False})
+    assert await world.tasks() == [("dunning_retry", "pending", False)]
+    assert await world.story() == ["renewal_failed"]
+
+
+async def test_a_run_at_work_is_told_and_gets_no_second_task(world: World) -> None:
+    await _decided(world, await world.fail())
+    await world.execute("UPDATE scheduled_tasks SET run_at = citadel_now()")
+    async with world.database.transaction() as db:
+        assert len(await tasks.claim(db, "worker", 1, timedelta(minutes=1))) == 1
+    await _updated(world, NEXT, next_payment_attempt=AT)
+    assert [(kind, status) for kind, status, _ in await world.tasks()] == [("dunning_retry", "running")]
+    assert await world.story() == ["renewal_failed", "invoice_changed"]
+
+
+async def test_an_update_before_the_first_look_adds_nothing(world: World) -> None:
+    await world.fail()
+    await _updated(world, NEXT, next_payment_attempt=AT)
+    assert await world.tasks() == [("dunning_retry", "pending", True)]
+    assert await world.story() == ["renewal_failed"]
+
+
+async def test_a_payment_at_the_time_that_an_update_announced_is_read_before_it_is_counted(world: World) -> None:
+    recovery_id = await world.fail()
+    await _decided(world, recovery_id)
+    await world.message(recovery_id)
+    await _updated(world, NEXT, next_payment_attempt=AT)
+    await world.happen("invoice.payment_succeeded", PAID)
+    assert (await world.recovery())["state"] == "waiting", "whose money it is, the worker reads"
 
 
 # -- a renewal ahead --------------------------------------------------------------------------------------------------

@@ -11,15 +11,15 @@ from pydantic import SecretStr
 
 from services.ingress.app import INTAKE, create_app
 from services.ingress.committer import Committer, IntakeBusy, Limits
-from services.ingress.intake import Incoming
-from services.ingress.routing import route
 from services.ingress.settings import IngressSettings
 from shared.database import Connection, Database, DatabaseAway, Role
 from shared.embedded_postgres import EmbeddedPostgres
+from shared.events.incoming import Incoming
+from shared.events.routing import route
 from shared.migrations import upgrade
 from tests.conftest import OpenDatabase
 from tests.integration.ingress.world import ACCOUNT, SECRETS, World, client_for, new_id, until
-from tests.unit.ingress.events import event_of, invoice
+from tests.unit.events.examples import event_of, invoice
 
 BATCHES = "citadel_ingress_batch_events_count"
 
@@ -190,7 +190,7 @@ async def test_a_row_that_the_database_refuses_fails_alone(world: World) -> None
 
 
 async def test_one_event_twice_in_a_batch_is_taken_once(world: World, open_database: OpenDatabase) -> None:
-    from services.ingress.intake import take_together
+    from shared.events.taking import take_together
 
     event = incoming("evt_twice", "in_1")
     async with open_database(Role.INGRESS) as ingress, ingress.transaction() as db:

@@ -14,7 +14,7 @@ import pytest
 
 from shared.database import Database
 from tests.integration.ingress.world import ACCOUNT, signed
-from tests.unit.ingress.events import event_of, invoice
+from tests.unit.events.examples import event_of, invoice
 
 
 @contextlib.asynccontextmanager

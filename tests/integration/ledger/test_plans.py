@@ -54,6 +54,7 @@ INSERT INTO daily_metrics (merchant_id, metric_date, currency)
     FROM generate_series(1, 400) AS m, generate_series(0, 400, 8) AS d;
 INSERT INTO merchant_totals (merchant_id, currency)
     SELECT '00000000-0000-4000-8000-' || lpad(m::text, 12, '0'), 'usd' FROM generate_series(1, 2000) AS m;
+INSERT INTO catch_ups (merchant_id, events_until) SELECT id::text, now() FROM merchants;
 SET session_replication_role = DEFAULT;
 """
 

@@ -207,6 +207,20 @@ async def test_a_merchant_is_shown_without_its_tokens(api: Api, world: World) ->
     assert "sealed" not in str(shown)
 
 
+async def test_a_merchant_shows_when_it_was_caught_up_and_what_was_missed(api: Api, world: World) -> None:
+    merchant = await world.merchant()
+    new = (await api.get(f"/v1/merchants/{merchant}")).body
+    assert (new["caught_up_at"], new["missed_events"], new["missed_recoveries"]) == (None, 0, 0)
+    await world.execute(
+        "INSERT INTO catch_ups (merchant_id, events_until, finished_at, events_found, recoveries_found) "
+        "VALUES ($1, now(), '2026-03-01T12:00:00Z', 7, 2)",
+        merchant,
+    )
+    shown = (await api.get(f"/v1/merchants/{merchant}")).body
+    assert datetime.fromisoformat(shown["caught_up_at"]) == datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert (shown["missed_events"], shown["missed_recoveries"]) == (7, 2)
+
+
 @pytest.mark.parametrize("path", ["/v1/recoveries", "/v1/tasks", "/v1/activity", "/v1/merchants"])
 async def test_pages_show_every_row_once_while_new_ones_come_in(api: Api, world: World, path: str) -> None:
     for _ in range(7):

@@ -7,7 +7,7 @@ import pytest
 
 from services.compose.announce import announcement
 from services.compose.stack import Stack, StackError
-from services.ingress.routing import ROUTES
+from shared.events.routing import ROUTES
 
 # A `docker` whose first argument is looked up here: 0 answers, another status does not.
 FAKE = """#!/bin/sh

@@ -19,6 +19,7 @@ from shared.database import Connection, Database
 
 HANDLERS = discover()
 TYPES = {
+    "catch_up",
     "dunning_retry",
     "end_dunning",
     "notify_action_required",
@@ -33,6 +34,8 @@ PERFORMERS = (
     "dunning/dossier.py",
     "stripe_calls.py",
     "invoices.py",
+    "catch_up/listing.py",
+    "catch_up/plan.py",
     "email.py",
     "messages/brand.py",
     "messages/campaign.py",

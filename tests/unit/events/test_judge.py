@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from services.ingress.intake import Incoming, Outcome, judge
-from services.ingress.routing import route
-from services.ingress.store import Merchant
-from tests.unit.ingress.events import event_of, invoice
+from shared.events.incoming import Incoming
+from shared.events.routing import route
+from shared.events.store import Merchant
+from shared.events.taking import Outcome, judge
+from tests.unit.events.examples import event_of, invoice
 
 CREATED = datetime.fromtimestamp(1_790_000_000, UTC)
 

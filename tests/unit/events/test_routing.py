@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingress.routing import (
+from shared.events.routing import (
     LEFT_ALONE,
     ROUTES,
     AddressChanged,
     CardChanged,
     Ignored,
     Intent,
+    InvoiceChanged,
     InvoicePaid,
     MerchantGone,
     OpenRecovery,
@@ -25,9 +26,10 @@ from services.ingress.routing import (
     StopReason,
     StopSubscription,
     route,
+    route_open_invoice,
 )
 from shared.money import Money
-from tests.unit.ingress.events import NAMES, event_of, example, invoice, invoice_of_2014, invoice_of_2019
+from tests.unit.events.examples import NAMES, event_of, example, invoice, invoice_of_2014, invoice_of_2019
 
 INVOICE = "in_1Pgc6tB7WZ01zgkWu9fdqL6I"
 SUBSCRIPTION = "sub_1Pgc6rB7WZ01zgkWNy0Cn5nw"
@@ -164,6 +166,94 @@ def test_a_succeeded_payment_was_made_at_stripe_unless_the_invoice_speaks_agains
 def test_a_paid_invoice_stops_even_when_its_sum_cannot_be_read() -> None:
     for broken in ({"currency": None}, {"currency": "$$$"}, {"amount_paid": "2000", "amount_due": None}):
         assert intent("invoice.paid", invoice(**broken)) == StopInvoice("in_1", StopReason.PAID_ELSEWHERE)
+
+
+# -- an invoice that is to be collected otherwise ----------------------------------------------------------------------
+
+AT = 1_790_000_000
+
+
+@pytest.mark.parametrize(
+    ("previous", "changed"),
+    [
+        ({"next_payment_attempt": None}, ("next_payment_attempt",)),
+        ({"next_payment_attempt": AT - 60, "attempt_count": 1}, ("next_payment_attempt",)),
+        ({"amount_due": 3000, "amount_remaining": 3000}, ("amount_due", "amount_remaining")),
+        ({"collection_method": "send_invoice"}, ("collection_method",)),
+        ({"billing": "send_invoice"}, ("billing",)),
+        ({"default_payment_method": None}, ("default_payment_method",)),
+        ({"default_source": "card_1"}, ("default_source",)),
+    ],
+)
+def test_an_open_invoice_that_is_to_be_collected_otherwise_says_how(
+    previous: dict[str, Any], changed: tuple[str, ...]
+) -> None:
+    updated = intent("invoice.updated", invoice(next_payment_attempt=AT), previous)
+    assert updated == InvoiceChanged("in_1", datetime.fromtimestamp(AT, UTC), changed)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_stripes_next_attempt_is_read_in_every_shape(shape: Shape) -> None:
+    updated = intent("invoice.updated", shape(next_payment_attempt=AT), {"next_payment_attempt": None})
+    assert updated == InvoiceChanged("in_1", datetime.fromtimestamp(AT, UTC), ("next_payment_attempt",))
+
+
+@pytest.mark.parametrize("strange", ["soon", -1, True, 10**18, None, {"at": AT}])
+def test_a_next_attempt_that_is_no_time_is_none(strange: object) -> None:
+    updated = intent("invoice.updated", invoice(next_payment_attempt=strange), {"next_payment_attempt": AT})
+    assert updated == InvoiceChanged("in_1", None, ("next_payment_attempt",))
+
+
+@pytest.mark.parametrize(
+    "previous",
+    [
+        {},
+        {"attempt_count": 1, "attempted": False},  # our own attempt, declined
+        {"metadata": {"note": "call Jane"}},
+        {"hosted_invoice_url": None, "webhooks_delivered_at": None},
+    ],
+)
+def test_an_update_that_changes_nothing_about_the_collection_is_left_alone(previous: dict[str, Any]) -> None:
+    assert intent("invoice.updated", invoice(next_payment_attempt=AT), previous) == Ignored("collected_as_before")
+
+
+@pytest.mark.parametrize("closed", [{"status": "paid"}, {"status": "void"}, {"status": "draft"}, {"paid": True}])
+def test_an_update_of_an_invoice_that_is_not_open_is_told_by_another_event(closed: dict[str, Any]) -> None:
+    updated = intent("invoice.updated", invoice(**closed), {"amount_remaining": 2000, "next_payment_attempt": AT})
+    assert updated == Ignored("told_by_its_own_event")
+
+
+# -- an open invoice, without any event --------------------------------------------------------------------------------
+
+
+def _paid_by(status: str) -> dict[str, Any]:
+    return {"data": [{"payment": {"type": "payment_intent", "payment_intent": {"id": "pi_1", "status": status}}}]}
+
+
+def test_an_open_invoice_that_was_attempted_is_a_failed_renewal() -> None:
+    assert route_open_invoice(invoice(attempted=True)) == OpenRecovery("in_1", "sub_1", "cus_1", DUE)
+    for failed in ("requires_payment_method", "requires_action", "canceled"):
+        found = route_open_invoice(invoice(attempted=True, payments=_paid_by(failed)))
+        assert found == OpenRecovery("in_1", "sub_1", "cus_1", DUE)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"attempted": False}, "not_attempted"),
+        ({"attempted": None}, "not_attempted"),
+        ({"attempted": True, "status": "paid"}, "not_open"),
+        ({"attempted": True, "status": None}, "not_open"),
+        ({"attempted": True, "billing_reason": "manual"}, "billing_reason:manual"),
+        ({"attempted": True, "collection_method": "send_invoice"}, "collected_by_hand"),
+        ({"attempted": True, "amount_remaining": 0}, "nothing_due"),
+        ({"attempted": True, "payments": _paid_by("processing")}, "payment_under_way"),
+        ({"attempted": True, "payments": _paid_by("succeeded")}, "payment_under_way"),
+        ({"attempted": True, "payments": _paid_by("requires_capture")}, "payment_under_way"),
+    ],
+)
+def test_any_other_open_invoice_is_left_alone(fields: dict[str, Any], why: str) -> None:
+    assert route_open_invoice(invoice(**fields)) == Ignored(why)
 
 
 # -- failed invoices that are left alone ------------------------------------------------------------------------------
@@ -372,3 +462,8 @@ def test_no_text_that_is_not_an_id_gets_through(name: str, canary: str) -> None:
     event["data"]["object"] = {key: canary if isinstance(item, str) else item for key, item in resource.items()}
     event["api_version"] = canary
     assert canary not in repr(route(event))
+
+
+@given(invoice=st.dictionaries(st.text(), JSON) | st.builds(invoice, attempted=st.just(True), payments=JSON))
+def test_any_json_object_is_an_open_invoice_or_is_not(invoice: dict[str, Any]) -> None:
+    assert isinstance(route_open_invoice(invoice), OpenRecovery | Ignored)

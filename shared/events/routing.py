@@ -29,6 +29,9 @@ _MAX_AMOUNT = 10**15
 _MAX_TIME = datetime(3000, 1, 1, tzinfo=UTC).timestamp()
 _NOTHING: Json = {}
 
+NEXT_ATTEMPT = "next_payment_attempt"
+"""The invoice's field that says when Stripe will try by itself."""
+
 
 class StopReason(StrEnum):
     """Why a recovery is stopped by an event; becomes its `end_reason`."""
@@ -112,6 +115,19 @@ class AddressChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class InvoiceChanged:
+    """An open invoice is to be collected otherwise: at another time, over another amount, from something else.
+
+    `changed` names the fields that are new, in alphabetical order. `next_attempt_at` is when Stripe will try by itself,
+    None when it will not.
+    """
+
+    invoice_id: str
+    next_attempt_at: datetime | None
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RenewalAhead:
     """A subscription will renew, and be charged by itself: time to see whether its card will still be good."""
 
@@ -140,6 +156,7 @@ Intent = (
     | StopCharge
     | CardChanged
     | AddressChanged
+    | InvoiceChanged
     | RenewalAhead
     | MerchantGone
     | Ignored
@@ -170,6 +187,28 @@ def route(event: Json) -> Routed:
         created=_time(event.get("created")),
         livemode=livemode if isinstance(livemode, bool) else None,
     )
+
+
+def route_open_invoice(invoice: Json) -> OpenRecovery | Ignored:
+    """What an invoice says by itself, as a list or a read gives it: whether it is a renewal whose payment failed.
+
+    Its payments, where they are expanded, must not be under way: a bank debit takes days, in which its invoice is open
+    and attempted and has not failed. Never raises.
+    """
+    if invoice.get("status") != "open":
+        return Ignored("not_open")
+    if invoice.get("attempted") is not True:
+        return Ignored("not_attempted")
+    payments = _mapping(invoice.get("payments")).get("data")
+    for payment in payments if isinstance(payments, list) else ():
+        intent = _mapping(_mapping(_mapping(payment).get("payment")).get("payment_intent"))
+        if intent.get("status") in _UNDER_WAY:
+            return Ignored("payment_under_way")
+    return _renewal_failed(invoice, _NOTHING)
+
+
+# https://docs.stripe.com/payments/paymentintents/lifecycle
+_UNDER_WAY = frozenset({"processing", "requires_capture", "succeeded"})
 
 
 def _intent(kind: object, resource: Json, previous: Json) -> Intent:
@@ -223,7 +262,7 @@ def _subscription_of(invoice: Json) -> str | None:
 # -- rules ------------------------------------------------------------------------------------------------------------
 
 
-def _renewal_failed(invoice: Json, _previous: Json) -> Intent:
+def _renewal_failed(invoice: Json, _previous: Json) -> OpenRecovery | Ignored:
     """Only a renewal that Stripe charges by itself is ours to recover.
 
     Other billing reasons are somebody's action: onboarding, an upgrade, a bill written by hand; whoever did it sees
@@ -275,6 +314,37 @@ def _out_of_band(invoice: Json, paid: Money, *, at_stripe: bool) -> bool | None:
     if at_stripe or flag is False or outside == 0:
         return False
     return None
+
+
+# What a decision about an open invoice asks for; `billing` is what `collection_method` was called until 2019-10-17.
+_COLLECTED_BY = frozenset(
+    {
+        NEXT_ATTEMPT,
+        "amount_due",
+        "amount_remaining",
+        "billing",
+        "collection_method",
+        "default_payment_method",
+        "default_source",
+    }
+)
+
+
+def _invoice_updated(invoice: Json, previous: Json) -> Intent:
+    """Of the many updates of an invoice those that change how an open one will be collected.
+
+    Every attempt, ours too, updates its invoice (`attempt_count`, `attempted`), and so does everybody who writes into
+    its metadata or its footer: that is nothing to decide anew. What closes an invoice has events of its own.
+    """
+    if invoice.get("status", "open") != "open" or invoice.get("paid") is True:
+        return Ignored("told_by_its_own_event")
+    changed = tuple(sorted(_COLLECTED_BY & previous.keys()))
+    if not changed:
+        return Ignored("collected_as_before")
+    invoice_id = _id(invoice.get("id"))
+    return (
+        InvoiceChanged(invoice_id, _time(invoice.get(NEXT_ATTEMPT)), changed) if invoice_id else Ignored("unreadable")
+    )
 
 
 def _stop_invoice(reason: StopReason) -> "Rule":
@@ -363,6 +433,7 @@ ROUTES: Mapping[str, Rule] = {
     "invoice.paid": _paid(at_stripe=False),
     "invoice.payment_succeeded": _paid(at_stripe=True),
     "invoice.upcoming": _renewal_ahead,
+    "invoice.updated": _invoice_updated,
     "invoice.voided": _stop_invoice(StopReason.VOIDED),
     "invoice.marked_uncollectible": _stop_invoice(StopReason.MARKED_UNCOLLECTIBLE),
     "customer.subscription.deleted": _subscription_deleted,
@@ -381,7 +452,6 @@ ROUTES: Mapping[str, Rule] = {
 LEFT_ALONE: Mapping[str, str] = {
     "invoice.created": "not_a_failure",
     "invoice.finalized": "not_a_failure",
-    "invoice.updated": "told_by_its_own_event",
     "invoice.overdue": "collected_by_hand",
     "charge.failed": "told_by_its_invoice",
     "charge.succeeded": "told_by_its_invoice",

@@ -1,4 +1,4 @@
-"""The ingress's own SQL; the queue's and the recoveries' is in `shared`.
+"""The SQL of taking events in; the queue's and the recoveries' is beside it in `shared`.
 
 The order of locks in a transaction, the same for every event: the merchant, the event's row, all recoveries that are
 concerned (by id), then what hangs on them (tasks, totals by currency).
@@ -10,8 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from services.ingress.routing import CardChanged, Routed, StopCharge
 from shared.database import Connection
+from shared.events.routing import CardChanged, Routed, StopCharge
 from shared.recoveries import RecoveryState
 
 
@@ -148,6 +148,16 @@ ORDER BY id
 FOR UPDATE
 """
 
+LOCK_CONCERNED = """
+SELECT
+FROM recoveries
+WHERE merchant_id = $1
+    AND closed_at IS NULL
+    AND (invoice_id = ANY ($2::text[]) OR subscription_id = ANY ($3::text[]) OR customer_id = ANY ($4::text[]))
+ORDER BY id
+FOR UPDATE
+"""
+
 # From the merchant's open recoveries to their attempts, each by its index: `attempts` has none by charge alone.
 LOCK_OF_CHARGE = """
 SELECT id, invoice_id, state, currency
@@ -181,13 +191,24 @@ WHERE recovery_id = $1 AND task_type = 'notify_action_required' AND status = 'pe
 RETURNING id
 """
 
-# The worker's decisions say when Stripe will try by itself (`stripe_next_attempt_at` of `services.worker.dunning`).
+RUNS = "SELECT EXISTS (SELECT FROM scheduled_tasks WHERE unique_key = $1 AND status = 'running')"
+
+# The worker's decisions say when Stripe will try by itself, and so does what an event told of the invoice.
 STRIPE_TRIES_ITSELF = """
 SELECT EXISTS (
     SELECT
     FROM recovery_timeline
-    WHERE recovery_id = $1 AND kind = 'decided' AND detail ? 'stripe_next_attempt_at'
+    WHERE recovery_id = $1 AND detail ? 'stripe_next_attempt_at'
 )
+"""
+
+# What is known of Stripe's own next attempt, and since when.
+KNOWN_OF_STRIPE = """
+SELECT at, (detail ->> 'stripe_next_attempt_at')::timestamptz AS next_attempt_at
+FROM recovery_timeline
+WHERE recovery_id = $1 AND (kind = 'decided' OR rule = 'invoice_changed')
+ORDER BY id DESC
+LIMIT 1
 """
 
 # The tokens are wiped unread: this role cannot see them. A merchant that disconnected here stays `disconnected` when
@@ -196,6 +217,13 @@ DEAUTHORIZE = """
 UPDATE merchants
 SET status = 'deauthorized', access_token = NULL, refresh_token = NULL, disconnected_at = citadel_now()
 WHERE id = $1::text::uuid AND status = 'active'
+"""
+
+
+# Who opted out or complained stays silenced.
+LIFT_BOUNCE = """
+DELETE FROM silenced_customers
+WHERE merchant_id = $1 AND customer_id = $2 AND reason = 'bounced'
 """
 
 
@@ -265,6 +293,17 @@ async def lock_of_charge(db: Connection, merchant_id: str, stop: StopCharge) -> 
     return await _lock(db, LOCK_OF_CHARGE, merchant_id, stop.invoice_id, stop.charge_id, stop.payment_intent_id)
 
 
+async def lock_concerned(db: Connection, merchant_id: str, concerns: Sequence[Concern]) -> None:
+    """Lock, by id, every recovery that goes on and that one of these is about."""
+    await db.execute(
+        LOCK_CONCERNED,
+        merchant_id,
+        [concern.invoice_id for concern in concerns if concern.invoice_id],
+        [concern.subscription_id for concern in concerns if concern.subscription_id],
+        [concern.customer_id for concern in concerns if concern.customer_id],
+    )
+
+
 async def lock_of_card(db: Connection, merchant_id: str, card: CardChanged) -> list[Concerned]:
     """The recoveries that go on and that a changed card may help."""
     if card.subscription_id is not None:
@@ -288,6 +327,23 @@ async def stripe_tries_itself(db: Connection, recovery_id: UUID) -> bool:
     return announced
 
 
+async def runs(db: Connection, unique_key: str) -> bool:
+    """Whether the task with this key is in a worker's hands."""
+    running: bool = await db.fetchval(RUNS, unique_key)
+    return running
+
+
+async def known_of_stripe(db: Connection, recovery_id: UUID) -> tuple[datetime, datetime | None] | None:
+    """When the invoice was last told of, and Stripe's own next attempt as it was then; None before any decision."""
+    row = await db.fetchrow(KNOWN_OF_STRIPE, recovery_id)
+    return None if row is None else (row["at"], row["next_attempt_at"])
+
+
 async def deauthorize(db: Connection, merchant_id: str) -> None:
     """Mark the merchant as gone and wipe its tokens."""
     await db.execute(DEAUTHORIZE, merchant_id)
+
+
+async def lift_bounce(db: Connection, merchant_id: str, customer_id: str) -> None:
+    """Write to a customer again whose mailbox did not exist."""
+    await db.execute(LIFT_BOUNCE, merchant_id, customer_id)

@@ -1,0 +1,120 @@
+"""What Stripe lists, read down to what is kept of it."""
+
+from dataclasses import dataclass
+
+import stripe
+from pydantic import ValidationError
+from stripe.params import EventListParams, InvoiceListParams
+
+from services.worker.catch_up.plan import ListEvents, ListInvoices, ReadInvoices, Step
+from services.worker.errors import Refused
+from services.worker.stripe_calls import retrieve_invoice, stripe_errors
+from shared.events.incoming import Incoming, read_event
+from shared.events.routing import ROUTES, OpenRecovery, route_open_invoice
+from shared.logging import get_logger
+
+log = get_logger(__name__)
+
+TYPES = sorted(ROUTES.keys() - {"account.application.deauthorized"})
+"""What is asked for, 20 types at most. That the merchant has gone cannot be asked: it lets nobody in any more."""
+
+PAGE = 100
+READ_AT_ONCE = 25
+
+
+@dataclass(frozen=True, slots=True)
+class EventsListed:
+    """A page of events that were not delivered. `last` is where the next page begins, None after the last one."""
+
+    step: ListEvents
+    events: tuple[Incoming, ...]
+    last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvoicesListed:
+    """A page of open invoices: those that may be failed renewals. `last` as above."""
+
+    step: ListInvoices
+    candidates: tuple[str, ...]
+    last: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvoicesRead:
+    """These were read; `failed` are those that are failed renewals indeed."""
+
+    read: tuple[str, ...]
+    failed: tuple[OpenRecovery, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceLost:
+    """Stripe does not know the object after which the page begins: the list begins anew."""
+
+    step: ListEvents | ListInvoices
+
+
+Fetched = EventsListed | InvoicesListed | InvoicesRead | PlaceLost
+
+
+async def fetch(client: stripe.StripeClient, account: str, step: Step) -> Fetched:
+    """Do one step. Raises what `stripe_errors` does."""
+    if isinstance(step, ReadInvoices):
+        return await _read(client, step.invoice_ids[:READ_AT_ONCE])
+    try:
+        return await (_events(client, account, step) if isinstance(step, ListEvents) else _invoices(client, step))
+    except Refused as refused:
+        if step.after is not None and refused.param == "starting_after":
+            return PlaceLost(step)
+        raise
+
+
+async def _events(client: stripe.StripeClient, account: str, step: ListEvents) -> EventsListed:
+    asked: EventListParams = {
+        "delivery_success": False,
+        "types": TYPES,
+        "created": {"gte": int(step.since.timestamp()), "lte": int(step.until.timestamp())},
+        "limit": PAGE,
+    }
+    if step.after is not None:
+        asked["starting_after"] = step.after
+    with stripe_errors():
+        page = await client.v1.events.list_async(asked)
+    events: list[Incoming] = []
+    for each in page.data:
+        try:
+            events.append(read_event(each.to_dict(), listed_for=account))
+        except ValidationError:
+            log.warning("listed_event_unreadable", account=account)
+    return EventsListed(step, tuple(events), page.data[-1].id if page.has_more and page.data else None)
+
+
+async def _invoices(client: stripe.StripeClient, step: ListInvoices) -> InvoicesListed:
+    asked: InvoiceListParams = {
+        "status": "open",
+        "collection_method": "charge_automatically",
+        "created": {"gte": int(step.since.timestamp())},
+        "limit": PAGE,
+    }
+    if step.after is not None:
+        asked["starting_after"] = step.after
+    with stripe_errors():
+        page = await client.v1.invoices.list_async(asked)
+    routed = [route_open_invoice(each.to_dict()) for each in page.data]
+    candidates = tuple(each.invoice_id for each in routed if isinstance(each, OpenRecovery))
+    return InvoicesListed(step, candidates, page.data[-1].id if page.has_more and page.data else None)
+
+
+async def _read(client: stripe.StripeClient, invoice_ids: tuple[str, ...]) -> InvoicesRead:
+    failed: list[OpenRecovery] = []
+    for invoice_id in invoice_ids:
+        try:
+            routed = route_open_invoice(await retrieve_invoice(client, invoice_id))
+        except Refused as refused:
+            if refused.status == 404:
+                continue
+            raise
+        if isinstance(routed, OpenRecovery):
+            failed.append(routed)
+    return InvoicesRead(invoice_ids, tuple(failed))

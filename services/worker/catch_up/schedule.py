@@ -1,0 +1,42 @@
+"""When each merchant is caught up: its times lie in `catch_ups`, and only what is due becomes a task."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+
+from services.worker.catch_up import store
+from services.worker.periodic import Periodic
+from shared import tasks
+from shared.database import Connection
+from shared.tasks import NewTask
+
+TASK_TYPE = "catch_up"
+MAX_ATTEMPTS = 100
+"""With the handler's backoff two days of errors; an outage of Stripe or of the database uses none up."""
+AT_ONCE = 500
+
+
+def catching_up(every: timedelta) -> Sequence[Periodic]:
+    """The periodic work that has every merchant caught up `every` so often."""
+    return (
+        Periodic("queue_catch_ups", timedelta(minutes=1), partial(queue_due, every=every)),
+        Periodic("sweep_catch_ups", timedelta(hours=1), partial(sweep, every=every)),
+    )
+
+
+async def queue_due(db: Connection, *, every: timedelta) -> bool:
+    """Queue those whose time has come; one that is queued still is not queued again. Whether there may be more."""
+    moved, wanted = await store.take_turns(db, every, AT_ONCE)
+    for merchant_id in wanted:
+        await tasks.enqueue(db, next_task(merchant_id))
+    return moved == AT_ONCE
+
+
+async def sweep(db: Connection, *, every: timedelta) -> bool:
+    """Give merchants without a time one. Whether there may be more."""
+    return await store.add_missing(db, every, AT_ONCE) == AT_ONCE
+
+
+def next_task(merchant_id: str) -> NewTask:
+    """A merchant's next step, now."""
+    return NewTask(merchant_id, TASK_TYPE, unique_key=f"{TASK_TYPE}:{merchant_id}", max_attempts=MAX_ATTEMPTS)

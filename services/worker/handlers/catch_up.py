@@ -1,0 +1,185 @@
+"""`catch_up`: one step of fetching what Stripe could not deliver for a merchant. See `services.worker.catch_up`."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import assert_never
+
+from services.worker import metrics
+from services.worker.backoff import RetryPolicy
+from services.worker.catch_up import store
+from services.worker.catch_up.listing import (
+    EventsListed,
+    Fetched,
+    InvoicesListed,
+    InvoicesRead,
+    PlaceLost,
+    fetch,
+)
+from services.worker.catch_up.plan import ListEvents, Progress, Step, next_step
+from services.worker.catch_up.schedule import MAX_ATTEMPTS, next_task
+from services.worker.errors import MerchantUnreachable
+from services.worker.handler import Handler, Job, Payload, handles
+from services.worker.remote import Remote
+from services.worker.store import find_merchant
+from shared import tasks
+from shared.clock import business_now
+from shared.database import Connection
+from shared.events.store import MerchantLock, find_merchants
+from shared.events.taking import Outcome as Judgement
+from shared.events.taking import open_found, take_listed
+from shared.logging import get_logger
+
+log = get_logger(__name__)
+
+# What waits longer than this is evaluated within this time, so that not all of a merchant's invoices are read at once.
+LOOK_AGAIN_WITHIN = timedelta(hours=1)
+LOOKED_AT_ONCE = 1_000
+UNREACHABLE_FOR = timedelta(days=1)
+
+
+class CatchUpPayload(Payload):
+    """Nothing: the merchant is the task's, and how far it has come is in its row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """There is nothing to fetch, and nothing follows; `why` is for the log."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Do this step for the account."""
+
+    account: str
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """The merchant's account lets nobody in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a step brought for the account."""
+
+    account: str
+    fetched: Fetched
+
+
+Plan = Nothing | Fetch
+Outcome = Nothing | Unreachable | Found
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """How far a step came, and what was new."""
+
+    progress: Progress
+    events: int = 0
+    recoveries: int = 0
+
+
+@handles("catch_up")
+class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
+    """One step."""
+
+    payload = CatchUpPayload
+    calls = ("stripe",)
+    retry = RetryPolicy(MAX_ATTEMPTS, base=timedelta(seconds=30), factor=3.0, longest=timedelta(minutes=30))
+
+    async def load(self, db: Connection, task: Job[CatchUpPayload]) -> Plan:
+        """What the merchant's row says comes next."""
+        merchant = await find_merchant(db, task.merchant_id)
+        if merchant is None or not merchant.active:
+            return Nothing("the merchant is gone")
+        progress = await store.find(db, task.merchant_id)
+        if progress is None:
+            return Nothing("the merchant has no row yet: the sweep gives it one")
+        step = next_step(progress, await business_now(db))
+        return Nothing("it is up to date") if step is None else Fetch(merchant.account, step)
+
+    async def perform(self, remote: Remote, plan: Plan) -> Outcome:
+        """Fetch it. Nothing is changed at Stripe."""
+        if isinstance(plan, Nothing):
+            return plan
+        try:
+            return Found(plan.account, await fetch(remote.stripe.for_merchant(plan.account), plan.account, plan.step))
+        except MerchantUnreachable:
+            return Unreachable()
+
+    async def commit(self, db: Connection, task: Job[CatchUpPayload], outcome: Outcome) -> None:
+        """Take what was found, note how far it came, and queue the next step: all of it or nothing."""
+        match outcome:
+            case Nothing(why):
+                log.debug("not_caught_up", reason=why)
+                await store.forget_task(db, task.claimed.id)
+            case Unreachable():
+                # Whether it has gone, Stripe tells by an event, or a recovery of its that cannot be read.
+                log.warning("merchant_unreachable", merchant_id=task.merchant_id)
+                await store.put_off(db, task.merchant_id, UNREACHABLE_FOR)
+            case Found(account, fetched):
+                await self._take(db, task, account, fetched)
+            case _:
+                assert_never(outcome)
+
+    async def _take(self, db: Connection, task: Job[CatchUpPayload], account: str, fetched: Fetched) -> None:
+        merchant = (await find_merchants(db, [account], MerchantLock.STAYS)).get(account)
+        progress = await store.find(db, task.merchant_id, lock=True)
+        if merchant is None or merchant.status != "active" or progress is None:
+            return  # it left meanwhile
+        came = await _came(db, task.merchant_id, account, progress, fetched)
+        following = next_step(came.progress, await business_now(db))
+        finished = following is None
+        await store.save(
+            db, task.merchant_id, came.progress, finished=finished, events=came.events, recoveries=came.recoveries
+        )
+        if following is not None:
+            await tasks.enqueue(db, next_task(task.merchant_id))
+        if not came.events and not came.recoveries:
+            await store.forget_task(db, task.claimed.id)
+
+
+async def _came(db: Connection, merchant_id: str, account: str, progress: Progress, fetched: Fetched) -> Came:
+    match fetched:
+        case EventsListed():
+            return await _events(db, account, progress, fetched)
+        case InvoicesListed():
+            return await _invoices(db, merchant_id, progress, fetched)
+        case InvoicesRead(read, failed):
+            opened = await open_found(db, merchant_id, failed)
+            metrics.FOUND_OPEN.inc(len(opened))
+            left = tuple(each for each in progress.to_read if each not in read)
+            return Came(replace(progress, to_read=left), recoveries=len(opened))
+        case PlaceLost(ListEvents(until=until)):
+            return Came(replace(progress, window_until=until, page_after=None))
+        case PlaceLost():
+            return Came(replace(progress, invoices_after=None))
+    assert_never(fetched)
+
+
+async def _events(db: Connection, account: str, progress: Progress, page: EventsListed) -> Came:
+    found = 0
+    for event, accepted in zip(page.events, await take_listed(db, account, page.events), strict=True):
+        outcome = "duplicate" if accepted.duplicate else accepted.outcome.value
+        metrics.LISTED_EVENTS.labels(event.event_type, outcome).inc()
+        if not accepted.duplicate and accepted.outcome is Judgement.ROUTED:
+            found += 1
+            log.info("missed_event_taken", event_id=event.event_id, type=event.event_type)
+    if page.last is not None:
+        return Came(replace(progress, window_until=page.step.until, page_after=page.last), events=found)
+    return Came(replace(progress, events_until=page.step.until, window_until=None, page_after=None), events=found)
+
+
+async def _invoices(db: Connection, merchant_id: str, progress: Progress, page: InvoicesListed) -> Came:
+    known = await store.have_recoveries(db, merchant_id, page.candidates)
+    to_read = tuple(each for each in page.candidates if each not in known)
+    came = replace(progress, invoices_from=page.step.began, to_read=(*progress.to_read, *to_read))
+    if page.last is not None:
+        return Came(replace(came, invoices_after=page.last))
+    looked = await store.look_again(db, merchant_id, LOOK_AGAIN_WITHIN, LOOKED_AT_ONCE)
+    if looked == LOOKED_AT_ONCE:
+        return Came(came)  # this page once more: there may be others to look at again
+    return Came(replace(came, invoices_at=page.step.began, invoices_from=None, invoices_after=None))
