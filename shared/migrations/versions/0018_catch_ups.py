@@ -3,5 +3,5 @@
 from shared.migrations.sql_files import from_sql
 
 revision = "0018"
-down_revision = "0016"
+down_revision = "0017"
 upgrade, downgrade = from_sql(__file__)
