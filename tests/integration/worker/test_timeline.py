@@ -74,7 +74,6 @@ async def test_every_decision_of_a_whole_recovery_tells_everything(world: World)
         ({"decline": "authentication_required"}, {"window_days": 4, "message_days": [0, 2]}, "window_over"),
         ({"decline": "do_not_honor"}, {"driver": "stripe", "window_days": 4, "message_days": [0]}, "window_over"),
         ({"decline": "do_not_honor"}, {"minimum_amounts": {"eur": 9999, "usd": 9999}}, "below_minimum_amount"),
-        ({"decline": "do_not_honor"}, {"holdout_share": 0.5, "window_days": 3, "message_days": [0]}, "window_over"),
     ],
 )
 async def test_so_does_every_decision_of_one_that_is_not_collected(
@@ -85,6 +84,18 @@ async def test_so_does_every_decision_of_one_that_is_not_collected(
     assert (await failed.finish())["end_reason"] == end
     assert lacking(await failed.story()) == []
     assert "closed" in await kinds(failed)
+
+
+async def test_so_does_every_decision_about_the_holdout(world: World) -> None:
+    await world.policy(holdout_share=0.5, window_days=3, message_days=[0], end_action="cancel")
+    lives = [await world.fail(decline="do_not_honor") for _ in range(12)]
+    await world.work()
+    held = [each for each in lives if (await each.recovery())["holdout"]]
+    assert held
+    for failed in held:
+        assert (await failed.finish())["state"] == "exhausted"
+        assert lacking(await failed.story()) == []
+        assert await kinds(failed) == {"decided", "closed"}
 
 
 async def test_so_do_ends_and_stops_that_come_from_outside(world: World) -> None:
