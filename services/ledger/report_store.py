@@ -33,9 +33,7 @@ _CAUSE = "COALESCE(r.first_cause, r.decline_cause)"
 _WEEK = "date_trunc('week', r.opened_at AT TIME ZONE 'UTC')::date"
 
 # A version's holdout share, and its longest window: that of any segment, for which one it was is known only later.
-_VERSIONS = """versions AS MATERIALIZED (
-    SELECT
-        p.id,
+_VERSION = """p.id,
         p.version,
         p.merchant_id IS NULL AS of_platform,
         COALESCE((p.document ->> 'holdout_share')::float8, 0) AS share,
@@ -43,10 +41,7 @@ _VERSIONS = """versions AS MATERIALIZED (
             COALESCE((p.document ->> 'window_days')::integer, 21),
             (SELECT max((s.segment -> 'then' ->> 'window_days')::integer)
              FROM jsonb_array_elements(COALESCE(p.document -> 'segments', '[]')) AS s (segment))
-        )) AS longest
-    FROM policies AS p
-    WHERE {versions}
-)"""
+        )) AS longest"""
 
 _GROUPS: Mapping[GroupBy | None, str] = {
     None: "'all'",
@@ -58,7 +53,12 @@ _GROUPS: Mapping[GroupBy | None, str] = {
 }
 
 REPORT = f"""
-WITH {_VERSIONS}
+WITH versions AS MATERIALIZED (
+    SELECT
+        {_VERSION}
+    FROM policies AS p
+    WHERE {{versions}}
+)
 SELECT
     {{group}} AS "group",
     CASE WHEN {{by_version}} THEN o.version END AS version,
@@ -105,8 +105,9 @@ EXPORT_COLUMNS = (
     "card_warned_at",
 )
 
+# Versions are looked up row by row (OFFSET 0 keeps them from becoming a join), so that rows come in the index's order
+# and the first one comes at once, however many follow.
 EXPORT = f"""
-WITH {_VERSIONS}
 SELECT
     r.id,
     r.merchant_id,
@@ -140,30 +141,35 @@ SELECT
      WHERE w.merchant_id = r.merchant_id AND w.customer_id = r.customer_id AND w.warned_at <= r.opened_at
     ) AS card_warned_at
 FROM (SELECT * FROM recoveries WHERE {{conditions}}) AS r
-JOIN versions AS o ON o.id = COALESCE(r.opened_policy_id, r.policy_id)
-JOIN versions AS n ON n.id = r.policy_id
+CROSS JOIN LATERAL (
+    SELECT
+        {_VERSION}
+    FROM policies AS p
+    WHERE p.id = COALESCE(r.opened_policy_id, r.policy_id)
+    OFFSET 0
+) AS o
+CROSS JOIN LATERAL (
+    SELECT
+        {_VERSION}
+    FROM policies AS p
+    WHERE p.id = r.policy_id
+    OFFSET 0
+) AS n
 ORDER BY r.opened_at DESC, r.id DESC
 """  # noqa: S608 -- constants of this file
-
-
-def _with_versions(select: Select, merchant_id: str | None) -> Select:
-    """The versions that a merchant's recoveries may be under: its own and the platform's."""
-    if merchant_id is None:
-        return Select(select.sql.replace("{versions}", "true"), select.arguments)
-    place = f"${len(select.arguments) + 1}"
-    of_merchant = f"p.merchant_id = {place} OR p.merchant_id IS NULL"
-    return Select(select.sql.replace("{versions}", of_merchant), [*select.arguments, merchant_id])
 
 
 def select_report(first: datetime, until: datetime, merchant_id: str | None, group_by: GroupBy | None) -> Select:
     """Counts and sums of the recoveries opened from `first` to before `until`, in cells that one row each describes."""
     by_version = "true" if group_by == "policy_version" else "false"
     statement = REPORT.replace("{group}", _GROUPS[group_by]).replace("{by_version}", by_version)
-    given = {"merchant_id": merchant_id}
-    return _with_versions(narrowed(statement, [first, until], RECOVERY_CONDITIONS, given), merchant_id)
+    if merchant_id is None:
+        return narrowed(statement.replace("{versions}", "true"), [first, until], {}, {})
+    # The versions that a merchant's recoveries may be under: its own and the platform's.
+    statement = statement.replace("{versions}", "p.merchant_id = $3 OR p.merchant_id IS NULL")
+    return narrowed(statement, [first, until, merchant_id], {}, {}, "merchant_id = $3")
 
 
 def select_export(state: RecoveryState | None, given: Mapping[str, Any]) -> Select:
     """A row per recovery, newest first; `given` holds values for RECOVERY_CONDITIONS."""
-    select = narrowed(EXPORT, [], RECOVERY_CONDITIONS, given, RECOVERY_STATE[state] if state else None)
-    return _with_versions(select, given.get("merchant_id"))
+    return narrowed(EXPORT, [], RECOVERY_CONDITIONS, given, RECOVERY_STATE[state] if state else None)

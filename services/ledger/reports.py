@@ -123,11 +123,13 @@ def measure(cells: Iterable[Cell]) -> Measured:
 
 def _lift(cells: Sequence[Cell], group_by: GroupBy | None) -> Lift:
     if group_by == "attribution":  # who paid is an outcome: a group of those who were paid has no chance to be unpaid
-        return _shown(Measured(Verdict.NOT_APPLICABLE, Group(), Group()))
-    return _shown(measure(cells))
+        return shown(Measured(Verdict.NOT_APPLICABLE, Group(), Group()))
+    return shown(measure(cells))
 
 
-def _shown(found: Measured) -> Lift:
+def shown(found: Measured) -> Lift:
+    """A lift as it is answered: shares and differences to six places."""
+
     def group(each: Group) -> LiftGroup:
         return LiftGroup(assigned=each.assigned, paid=each.paid, paid_share=_share(each.paid, each.assigned))
 

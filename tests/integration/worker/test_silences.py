@@ -3,6 +3,7 @@
 import pytest
 
 from services.ledger import silences
+from services.ledger.schemas import SilenceReason
 from shared.database import Role
 from tests.conftest import OpenDatabase
 from tests.integration.worker.conftest import Failed, World
@@ -20,11 +21,11 @@ class Ledger:
     def __init__(self, open_database: OpenDatabase, world: World) -> None:
         self._open, self._world = open_database, world
 
-    async def start(self, failed: Failed, reason: silences.SilenceReason = "opted_out") -> bool:
+    async def start(self, failed: Failed, reason: SilenceReason = "opted_out") -> bool:
         async with self._open(Role.LEDGER) as database, database.transaction() as db:
             return await silences.start(db, self._world.merchant_id, failed.customer, reason)
 
-    async def end(self, failed: Failed, reason: silences.SilenceReason | None = None) -> int:
+    async def end(self, failed: Failed, reason: SilenceReason | None = None) -> int:
         async with self._open(Role.LEDGER) as database, database.transaction() as db:
             return await silences.end(db, self._world.merchant_id, failed.customer, reason)
 

@@ -1,12 +1,17 @@
 """The interval of the lift: against published tables, by its own definition, and by how often it holds the truth."""
 
 from math import comb, sqrt
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ledger.lift import ENOUGH, Group, Lift, Stratum, Verdict, _mean, lift_of, wilson
+from services.ledger.reports import shown
+from services.report_command import told
+
+RECOVERY = Path(__file__).parents[3] / "docs" / "recovery.md"
 
 # Newcombe (1998), Statistics in Medicine 17, 857-872, table I, method 3.
 WILSON = [
@@ -63,6 +68,14 @@ def test_a_lift_by_hand() -> None:
     assert found.difference == pytest.approx(0.2)
     assert found.low == pytest.approx(0.2 - sqrt(2) * 0.09800, abs=1e-4)
     assert found.high == pytest.approx(0.2 + sqrt(2) * 0.09060, abs=1e-4)
+
+
+def test_the_line_in_the_document_is_what_the_command_says() -> None:
+    (line,) = (each.strip() for each in RECOVERY.read_text().splitlines() if "points, +" in each)
+    label, _, said = line.partition(": ")
+    found = lift_of([Stratum(Group(900, 612), Group(101, 56))])
+    assert label == "insufficient_funds"
+    assert said == told(shown(found))
 
 
 def test_nothing_is_told_of_too_few_or_of_nobody() -> None:
