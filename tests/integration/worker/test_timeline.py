@@ -20,7 +20,7 @@ from shared.recoveries import Entry
 from tests.conftest import OpenDatabase
 from tests.integration.worker.conftest import Failed, World
 
-DECISIONS = ("decided", "attempted", "messaged", "closed", "stop_requested")
+DECISIONS = ("decided", "attempted", "messaged", "printed", "closed", "stop_requested")
 
 
 def lacking(rows: Sequence[Record | dict[str, Any]]) -> list[tuple[str, str, str]]:
