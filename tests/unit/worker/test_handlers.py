@@ -21,6 +21,7 @@ HANDLERS = discover()
 TYPES = {
     "dunning_retry",
     "end_dunning",
+    "follow_silence",
     "notify_action_required",
     "report_usage",
     "send_weekly_digest",
