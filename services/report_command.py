@@ -113,7 +113,7 @@ def told(lift: Lift) -> str:
     groups += f"{lift.holdout.assigned:,}"
     match lift.verdict:
         case Verdict.NO_HOLDOUT:
-            return "no holdout to compare with: the policy holds nothing out, or nothing of it is counted yet"
+            return "no holdout to compare with: the policy held nothing out"
         case Verdict.NOT_APPLICABLE:
             return "not by attribution: who paid is an outcome"
         case Verdict.NOT_ENOUGH_DATA:

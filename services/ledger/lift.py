@@ -91,11 +91,15 @@ def wilson(share: float, size: float) -> tuple[float, float]:
 
 
 def lift_of(strata: Iterable[Stratum], enough: int = ENOUGH) -> Lift:
-    """The lift over the strata in which there are both groups; no number with less than `enough` in one of them."""
+    """The lift over the strata in which there are both groups; no number with less than `enough` in one of them.
+
+    Without any stratum, empty ones included, nothing was ever held out.
+    """
+    strata = list(strata)
     both = [each for each in strata if each.treatment.assigned and each.holdout.assigned]
-    treatment = sum((each.treatment for each in both), Group())
-    holdout = sum((each.holdout for each in both), Group())
-    if not both:
+    treatment = sum((each.treatment for each in both or strata), Group())
+    holdout = sum((each.holdout for each in both or strata), Group())
+    if not strata:
         return Lift(Verdict.NO_HOLDOUT, treatment, holdout)
     if min(treatment.assigned, holdout.assigned) < enough:
         return Lift(Verdict.NOT_ENOUGH_DATA, treatment, holdout)

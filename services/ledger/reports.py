@@ -115,9 +115,9 @@ def measure(cells: Iterable[Cell]) -> Measured:
     """The lift among what was counted and drawn: a stratum per holdout share, all currencies together."""
     groups: dict[float, dict[bool, Group]] = defaultdict(lambda: {True: Group(), False: Group()})
     for each in cells:
-        if each["share"] > 0 and not each["young"]:
-            paid = each["count"] if each["attribution"] in PAID else 0
-            groups[each["share"]][each["holdout"]] += Group(each["count"], paid)
+        if each["share"] > 0:
+            count = 0 if each["young"] else each["count"]
+            groups[each["share"]][each["holdout"]] += Group(count, count if each["attribution"] in PAID else 0)
     return lift_of(Stratum(both[False], both[True]) for both in groups.values())
 
 

@@ -452,8 +452,8 @@ class Lift(Outgoing):
     """The paid share of what was worked on less that of the holdout, and its interval.
 
     `gain`, `loss`: the whole interval is above, below 0. `unclear`: it holds 0. `not_enough_data`: fewer than 30 in one
-    of the two, so there is no number. `no_holdout`: the policies held nothing out, or nothing of one of the groups is
-    counted yet. `not_applicable`: the report is by an outcome. Only recoveries count that were opened under a policy
+    of the two, so there is no number. `no_holdout`: the policies held nothing out. `not_applicable`: the report is by
+    an outcome. Only recoveries count whose window is over and that were opened under a policy
     with a holdout; where shares differ, each is compared with its own holdout.
     """
 

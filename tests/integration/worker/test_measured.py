@@ -55,7 +55,7 @@ async def test_what_the_worker_writes_is_counted_as_it_was_drawn(world: World, o
     await _paid_by_the_customer(world, held[1])
     young = (await _report(world, open_database)).data[0]
     assert young.money[0].young.count == len(worked_on) + len(held)
-    assert (young.money[0].counted.count, young.lift.verdict) == (0, "no_holdout")
+    assert (young.money[0].counted.count, young.lift.verdict) == (0, "not_enough_data")
 
     for failed in (*worked_on, *held[2:]):
         await failed.finish()

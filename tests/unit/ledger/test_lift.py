@@ -80,7 +80,8 @@ def test_the_line_in_the_document_is_what_the_command_says() -> None:
 
 def test_nothing_is_told_of_too_few_or_of_nobody() -> None:
     assert lift_of([]).verdict is Verdict.NO_HOLDOUT
-    assert lift_of([Stratum(Group(500, 400), Group())]).verdict is Verdict.NO_HOLDOUT
+    alone = lift_of([Stratum(Group(500, 400), Group()), Stratum(Group(), Group())])
+    assert alone == Lift(Verdict.NOT_ENOUGH_DATA, Group(500, 400), Group())
     few = lift_of([Stratum(Group(5_000, 4_900), Group(ENOUGH - 1, 0))])
     assert few == Lift(Verdict.NOT_ENOUGH_DATA, Group(5_000, 4_900), Group(ENOUGH - 1, 0))
     assert lift_of([Stratum(Group(5_000, 4_900), Group(ENOUGH, 0))]).difference is not None
