@@ -453,8 +453,8 @@ class Lift(Outgoing):
 
     `gain`, `loss`: the whole interval is above, below 0. `unclear`: it holds 0. `not_enough_data`: fewer than 30 in one
     of the two, so there is no number. `no_holdout`: the policies held nothing out. `not_applicable`: the report is by
-    an outcome. Only recoveries count whose window is over and that were opened under a policy
-    with a holdout; where shares differ, each is compared with its own holdout.
+    an outcome. Only recoveries count whose window is over and that were opened under a policy with a
+    holdout; where shares differ, each is compared with its own holdout.
     """
 
     verdict: Verdict
