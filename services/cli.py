@@ -25,6 +25,8 @@ from services.local.preflight import SettingsMissing
 from services.local.process import LocalStackError
 from services.policy_command import policy_app
 from services.recovery_command import recovery_app
+from services.report_command import report_app
+from services.silences_command import silences_app
 from services.tasks_cli import tasks_app
 from services.worker.messages.command import emails_app
 from shared.api_keys import Scope
@@ -47,6 +49,8 @@ app.command()(simulate)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(policy_app, name="policy")
 app.add_typer(recovery_app, name="recovery")
+app.add_typer(report_app, name="report")
+app.add_typer(silences_app, name="silences")
 
 
 def main() -> None:

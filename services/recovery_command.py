@@ -2,9 +2,8 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import asyncpg
 import orjson
 import typer
 from rich.console import Console
@@ -45,17 +44,9 @@ def _stories(data_dir: Path, invoice: str, merchant: str | None) -> list[Recover
         async with database.transaction() as db:
             given = {"merchant_id": merchant, "invoice_id": invoice}
             rows = await store.fetch(db, store.select_recoveries(2, None, given))
-            return [RecoveryStory.model_validate(await _whole(db, row)) for row in rows]
+            return [RecoveryStory.model_validate(await store.whole_story(db, row)) for row in rows]
 
     return with_database(data_dir, Role.LEDGER, read)
-
-
-async def _whole(db: Any, row: asyncpg.Record) -> dict[str, Any]:
-    return {
-        **row,
-        "attempts": [dict(each) for each in await store.attempts_of(db, row["id"], row["merchant_id"])],
-        "timeline": [dict(each) for each in await store.timeline_of(db, row["id"], row["merchant_id"])],
-    }
 
 
 def told(story: RecoveryStory) -> list[str]:
@@ -66,6 +57,10 @@ def told(story: RecoveryStory) -> list[str]:
         f"[bold]{escape(story.invoice_id)}[/]  {due}  [bold]{story.state}[/]{how}",
         f"[dim]recovery {story.id}, merchant {story.merchant_id}, policy {story.policy_id}[/]",
     ]
+    lines.extend(
+        f"[dim]{each.warned_at:%Y-%m-%d}: the customer was told that a card ends {each.exp_year}-{each.exp_month:02}[/]"
+        for each in story.card_warnings
+    )
     for entry in story.timeline:
         lines.append("")
         lines.append(f"[cyan]{entry.at:%Y-%m-%d %H:%M:%S}[/]  [bold]{entry.kind}[/]  {escape(entry.explanation)}")

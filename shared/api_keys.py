@@ -28,6 +28,8 @@ class Scope(StrEnum):
     MERCHANTS_READ = "merchants:read"
     MERCHANTS_WRITE = "merchants:write"
     USAGE_WRITE = "usage:write"
+    MESSAGES_READ = "messages:read"
+    MESSAGES_WRITE = "messages:write"
     POLICIES_READ = "policies:read"
     POLICIES_WRITE = "policies:write"
 

@@ -12,7 +12,7 @@ noted (`stop_requested`), no further attempt is made, and the attempt's outcome 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -74,6 +74,20 @@ class Entry:
     detail: Mapping[str, Any] = field(default_factory=dict)
     next_step: str | None = None
     next_at: datetime | None = None
+
+
+def _with_reason(entry: Entry, next_step: str, *refused: str) -> Entry:
+    """The entry in the form of a decision, whoever made it: `detail.reason` holds its rule, its inputs and the roads
+    that were not taken. An entry that has a reason keeps it."""
+    if "reason" not in entry.detail:
+        reason = {
+            "rule": entry.rule,
+            "text": entry.explanation,
+            "inputs": dict(entry.detail),
+            "considered": [{"action": action, "rejected_because": entry.explanation} for action in refused],
+        }
+        entry = replace(entry, detail={**entry.detail, "reason": reason})
+    return entry if entry.next_step is not None else replace(entry, next_step=next_step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +167,7 @@ changed AS (
     SET state = $2,
         next_attempt_at = $3,
         decline_cause = COALESCE($4, r.decline_cause),
+        first_cause = COALESCE(r.first_cause, $4),
         updated_at = citadel_now()
     FROM before
     WHERE r.id = before.id
@@ -182,7 +197,12 @@ SET stop_requested = COALESCE(stop_requested, $2), updated_at = citadel_now()
 WHERE id = $1
 """
 
-MOVE = "UPDATE recoveries SET policy_id = $2, updated_at = citadel_now() WHERE id = $1"
+# Which version it was opened under says into which group it was drawn, whatever happens to it later.
+MOVE = """
+UPDATE recoveries
+SET policy_id = $2, opened_policy_id = COALESCE(opened_policy_id, policy_id), updated_at = citadel_now()
+WHERE id = $1
+"""
 
 MESSAGED = "SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND kind = 'messaged')"
 
@@ -331,6 +351,7 @@ async def close(
     if locked.state.ended:
         return False
     amount = recovered or locked.due
+    entry = _with_reason(entry, "nothing", "attempt_now", "message")
     await db.execute(CLOSE, recovery_id, to, end_reason, recovered_by, recovered.amount if recovered else 0)
     await _record(db, recovery_id, locked.merchant_id, locked.state, to, entry)
     await book(db, locked.merchant_id, f"recovery_{to}", amount, recovery_id)
@@ -364,6 +385,7 @@ async def request_stop(db: Connection, recovery_id: UUID, end_reason: str, entry
     if locked.state is RecoveryState.ATTEMPTING:
         await tasks.cancel_of_recovery(db, recovery_id, f"stop requested: {end_reason}")
         await db.execute(REQUEST_STOP, recovery_id, end_reason)
+        entry = _with_reason(entry, "find out how the attempt in flight ends", "attempt_now", "message", "end_at_once")
         await _evaluate_now(db, recovery_id, locked.merchant_id, locked.invoice_id)
         await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
         return True

@@ -3,6 +3,7 @@
 import orjson
 from aiohttp import web
 
+from services.ledger.csv_export import EXPORTS, Exports
 from services.ledger.endpoint import serve_endpoint
 from services.ledger.openapi import document
 from services.ledger.routes import ENDPOINTS
@@ -16,6 +17,7 @@ MAX_BODY_BYTES = 64 * 1024
 def make_ledger_app(database: Database) -> web.Application:
     """The API over `database`, which is opened under Role.LEDGER."""
     app = make_app("ledger", database, max_body_bytes=MAX_BODY_BYTES)
+    app[EXPORTS] = Exports()
     for endpoint in ENDPOINTS:
         # aiohttp's own pattern of a part excludes braces: an id in braces would be an unknown path, not a wrong id.
         app.router.add_route(endpoint.method, endpoint.path.replace("}", ":[^/]+}"), serve_endpoint(endpoint))

@@ -2,7 +2,8 @@
 
 The road: read the body (no connection held meanwhile) → one transaction: key and scope (401, 403) → parameters and
 headers (400) → body (415, 400, 422) → Idempotency-Key (the answer from before) → the endpoint's function → commit →
-answer. A refusal anywhere rolls the transaction back.
+answer. A refusal anywhere rolls the transaction back. A file (`CsvFile`) is sent after that commit, from a
+transaction of its own.
 
 The rule for bad input: what cannot be read at all, or is wrong in path, query or headers, is a 400; a body that is
 JSON but not what the endpoint takes is a 422 that names each field.
@@ -19,6 +20,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from services.ledger import idempotency
+from services.ledger.csv_export import CsvFile, send
 from services.ledger.fields import IDEMPOTENCY_KEY, unstorable
 from services.ledger.idempotency import Keyed
 from services.ledger.schemas import NoBody
@@ -28,7 +30,7 @@ from shared.http import DATABASE, Handler, Problem, json_response
 
 P = TypeVar("P", bound=BaseModel)
 B = TypeVar("B", bound=BaseModel)
-A = TypeVar("A", bound=BaseModel)
+A = TypeVar("A", bound=BaseModel | CsvFile)
 
 
 class KeyUse(Enum):
@@ -159,7 +161,9 @@ def _headers(endpoint: Endpoint[P, B, A], body: Mapping[str, Any]) -> dict[str, 
     return headers
 
 
-async def _answer(endpoint: Endpoint[P, B, A], request: web.Request, db: Connection, raw: bytes) -> web.Response:
+async def _answer(
+    endpoint: Endpoint[P, B, A], request: web.Request, db: Connection, raw: bytes
+) -> web.Response | CsvFile:
     key = await authenticate(db, request, endpoint.scope)
     parameters = read_parameters(endpoint, request)
     if_match = ",".join(request.headers.getall("If-Match", [])) if "If-Match" in request.headers else None
@@ -170,6 +174,8 @@ async def _answer(endpoint: Endpoint[P, B, A], request: web.Request, db: Connect
         headers = _headers(endpoint, before) | {"Idempotent-Replayed": "true"}
         return json_response(before, endpoint.status, headers)
     answer = await endpoint.handler(Call(db, key, parameters, body, if_match))
+    if isinstance(answer, CsvFile):
+        return answer
     content = answer.model_dump(mode="json", by_alias=True)
     if keyed:
         await idempotency.keep(db, keyed, endpoint.status, content)
@@ -183,10 +189,11 @@ def serve_endpoint(endpoint: Endpoint[Any, Any, Any]) -> Handler:
         raw = await request.read() if endpoint.takes_body else b""
         try:
             async with request.app[DATABASE].transaction() as db:
-                return await _answer(endpoint, request, db, raw)
+                answer = await _answer(endpoint, request, db, raw)
         except asyncpg.LockNotAvailableError:
             raise Problem(
                 503, "busy", "Another call holds what this one needs. Try again.", headers={"Retry-After": "2"}
             ) from None
+        return await send(request, answer) if isinstance(answer, CsvFile) else answer
 
     return handle

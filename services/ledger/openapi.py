@@ -25,6 +25,7 @@ from openapi_pydantic import (
 from openapi_pydantic.util import PydanticSchema, construct_open_api_with_schema_class
 from pydantic import BaseModel
 
+from services.ledger.csv_export import CsvFile
 from services.ledger.endpoint import Endpoint, KeyUse
 from services.ledger.schemas import ProblemDetails
 
@@ -44,6 +45,9 @@ one ended, whatever came in between.
 
 **Repeats**: a write under an `Idempotency-Key` takes effect once and answers the same for at least 24 hours
 (`Idempotent-Replayed: true`); the same key with another request is a 422. Refused writes keep nothing.
+
+**Files** (`.csv`) are RFC 4180 in UTF-8 with a header, sent as they are read; one that could not be sent whole ends
+without its last chunk. A text that a spreadsheet would take for a formula begins with an apostrophe.
 
 Amounts are whole minor units of their currency. Times are UTC.
 """.strip()
@@ -69,6 +73,7 @@ _HEADERS = {
     "Retry-After": ("seconds to wait", {"type": "integer"}, False),
     "ETag": ("the task's version", {"type": "string", "pattern": '^"[0-9]{1,10}"$'}, True),
     "Location": ("where the new row is", {"type": "string"}, True),
+    "Content-Disposition": ("the file's name", {"type": "string"}, True),
     "Idempotent-Replayed": ("the answer is the one from before", {"type": "string", "const": "true"}, False),
 }
 
@@ -138,11 +143,23 @@ def _header(name: str) -> Header:
 
 
 def _response(description: str, content_type: str, model: type[BaseModel], headers: Iterable[str]) -> Response:
+    schema: Schema = PydanticSchema(schema_class=model)
+    return _response_of(description, content_type, schema, headers)
+
+
+def _response_of(description: str, content_type: str, schema: Schema, headers: Iterable[str]) -> Response:
     return Response(
         description=description,
         headers={name: _header(name) for name in ("X-Request-Id", *headers)},
-        content={content_type: MediaType(media_type_schema=PydanticSchema(schema_class=model))},
+        content={content_type: MediaType(media_type_schema=schema)},
     )
+
+
+def _done(endpoint: AnyEndpoint, headers: Iterable[str]) -> Response:
+    if issubclass(endpoint.answer, CsvFile):
+        table = Schema.model_validate({"type": "string", "description": "RFC 4180, UTF-8, with a header"})
+        return _response_of("Done.", "text/csv", table, [*headers, "Content-Disposition"])
+    return _response("Done.", "application/json", endpoint.answer, headers)
 
 
 def _responses(endpoint: AnyEndpoint) -> dict[str, Response | Reference]:
@@ -153,9 +170,7 @@ def _responses(endpoint: AnyEndpoint) -> dict[str, Response | Reference]:
         headers.append("Location")
     if endpoint.key_use is not KeyUse.NONE:
         headers.append("Idempotent-Replayed")
-    found: dict[str, Response | Reference] = {
-        str(endpoint.status): _response("Done.", "application/json", endpoint.answer, headers)
-    }
+    found: dict[str, Response | Reference] = {str(endpoint.status): _done(endpoint, headers)}
     refusals = _COMMON | (_WITH_BODY if endpoint.takes_body else {}) | dict(endpoint.refusals)
     for status, description in sorted(refusals.items()):
         extra = {401: ["WWW-Authenticate"], 503: ["Retry-After"]}.get(status, [])

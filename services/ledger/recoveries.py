@@ -42,11 +42,4 @@ async def get_recovery(call: Call[OneRecovery, NoBody]) -> RecoveryStory:
     rows = await store.fetch(call.db, store.select_recoveries(1, None, given))
     if not rows:
         raise Problem(404, "not-found", "There is no such recovery.")
-    merchant_id = rows[0]["merchant_id"]
-    return RecoveryStory.model_validate(
-        {
-            **rows[0],
-            "attempts": [dict(row) for row in await store.attempts_of(call.db, recovery_id, merchant_id)],
-            "timeline": [dict(row) for row in await store.timeline_of(call.db, recovery_id, merchant_id)],
-        }
-    )
+    return RecoveryStory.model_validate(await store.whole_story(call.db, rows[0]))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from services.ledger.activity import list_activity
+from services.ledger.csv_export import CsvFile
 from services.ledger.endpoint import Endpoint, KeyUse
 from services.ledger.merchants import get_merchant, list_merchants
 from services.ledger.metrics import daily, stats
@@ -19,9 +20,12 @@ from services.ledger.policies import (
 )
 from services.ledger.queue_control import cancel_pending, end_pause, list_pauses, retry_dead, start_pause
 from services.ledger.recoveries import get_recovery, list_recoveries
+from services.ledger.reports import export_recoveries, recovery_report, recovery_report_csv
 from services.ledger.schemas import (
     Activity,
+    CardWarning,
     Changed,
+    CustomerPage,
     Daily,
     DailyRange,
     DifferencesOfPolicies,
@@ -49,7 +53,13 @@ from services.ledger.schemas import (
     PolicyVersions,
     Recovery,
     RecoveryFilter,
+    RecoveryMatch,
+    RecoveryReport,
     RecoveryStory,
+    ReportRange,
+    Silence,
+    SilenceEnd,
+    SilenceStart,
     Stats,
     Task,
     TaskCreate,
@@ -59,6 +69,7 @@ from services.ledger.schemas import (
     Usage,
     UsageCreate,
 )
+from services.ledger.silences import end_silence, list_card_warnings, list_silences, start_silence
 from services.ledger.tasks import create_task, delete_task, get_task, list_tasks, retry_task
 from services.ledger.usage import record_usage
 from shared.api_keys import Scope
@@ -119,6 +130,104 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
         body=NoBody,
         answer=RecoveryStory,
         refusals={404: "There is no such recovery, or it is another tenant's."},
+    ),
+    Endpoint(
+        name="exportRecoveries",
+        method="GET",
+        path="/v1/recoveries.csv",
+        scope=Scope.RECOVERIES_READ,
+        summary="Recoveries as CSV, newest first: all that match, of one moment",
+        description="Filters as in the list. Ids, codes, amounts and times; `attribution` says whose payment it was "
+        "(`retry`, `message`, `stripe`, `customer`), or `open`, or `unpaid`; `assigned_to` whether it was drawn into "
+        "the treatment or the holdout, empty where the policy held nothing out. At most two at once (503).",
+        handler=export_recoveries,
+        parameters=RecoveryMatch,
+        body=NoBody,
+        answer=CsvFile,
+        refusals={404: _NO_MERCHANT},
+    ),
+    Endpoint(
+        name="reportRecoveries",
+        method="GET",
+        path="/v1/reports/recoveries",
+        scope=Scope.RECOVERIES_READ,
+        summary="What failed, what was recovered and by whom, and what the holdout says would have come anyway",
+        description="Of the recoveries that were opened from `from` to `to`. Only those whose window is over are "
+        "counted, ended or not: `young` ones would be counted as soon as they are paid and not while they are not.",
+        handler=recovery_report,
+        parameters=ReportRange,
+        body=NoBody,
+        answer=RecoveryReport,
+        refusals={404: _NO_MERCHANT},
+    ),
+    Endpoint(
+        name="exportReport",
+        method="GET",
+        path="/v1/reports/recoveries.csv",
+        scope=Scope.RECOVERIES_READ,
+        summary="The report as CSV",
+        description="A row per group and currency; the columns `group_…` are of the whole group, and repeated.",
+        handler=recovery_report_csv,
+        parameters=ReportRange,
+        body=NoBody,
+        answer=CsvFile,
+        refusals={404: _NO_MERCHANT},
+    ),
+    Endpoint(
+        name="listSilences",
+        method="GET",
+        path="/v1/silences",
+        scope=Scope.MESSAGES_READ,
+        summary="Customers who are not written to, and why, newest first",
+        description="By Stripe's id; no address is kept.",
+        handler=list_silences,
+        parameters=CustomerPage,
+        body=NoBody,
+        answer=Page[Silence],
+        refusals={404: _NO_MERCHANT},
+    ),
+    Endpoint(
+        name="startSilence",
+        method="POST",
+        path="/v1/silences",
+        scope=Scope.MESSAGES_WRITE,
+        summary="Write to a customer no more",
+        description="Takes effect with the answer, for every message that is not on its way. Attempts go on. "
+        "`changed` is 0 when it was so already, for this reason.",
+        handler=start_silence,
+        parameters=NoParameters,
+        body=SilenceStart,
+        answer=Changed,
+        key_use=KeyUse.OPTIONAL,
+        refusals={409: "The merchant is not connected any more."},
+    ),
+    Endpoint(
+        name="endSilence",
+        method="POST",
+        path="/v1/silences/end",
+        scope=Scope.MESSAGES_WRITE,
+        summary="Write to a customer again",
+        description="For customers who asked for it, or whose mailbox works again. Recoveries that go on are decided "
+        "anew, and the message that is due goes out. `changed` is how many silences there were.",
+        handler=end_silence,
+        parameters=NoParameters,
+        body=SilenceEnd,
+        answer=Changed,
+        key_use=KeyUse.OPTIONAL,
+        refusals={409: "The merchant is not connected any more."},
+    ),
+    Endpoint(
+        name="listCardWarnings",
+        method="GET",
+        path="/v1/card-warnings",
+        scope=Scope.MESSAGES_READ,
+        summary="Customers who were told ahead of a renewal that their card ends, newest first",
+        description="Once per card and its last month.",
+        handler=list_card_warnings,
+        parameters=CustomerPage,
+        body=NoBody,
+        answer=Page[CardWarning],
+        refusals={404: _NO_MERCHANT},
     ),
     Endpoint(
         name="listActivity",

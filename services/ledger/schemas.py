@@ -26,10 +26,13 @@ from services.ledger.fields import (
     TaskType,
     UniqueKey,
 )
+from services.ledger.lift import Verdict
+from services.ledger.report_store import GroupBy
 from shared.recoveries import RecoveryState
 from shared.tasks import TaskStatus
 
 T = TypeVar("T", bound=BaseModel)
+SilenceReason = Literal["opted_out", "complained", "bounced"]
 
 
 class Incoming(BaseModel):
@@ -78,7 +81,7 @@ class DailyRange(OfMerchant):
     currency: Currency | None = None
 
 
-class RecoveryFilter(Paged):
+class RecoveryMatch(OfMerchant):
     """`opened_from` is included, `opened_to` is not."""
 
     state: RecoveryState | None = None
@@ -88,6 +91,29 @@ class RecoveryFilter(Paged):
     currency: Currency | None = None
     opened_from: Instant | None = None
     opened_to: Instant | None = None
+
+
+class RecoveryFilter(RecoveryMatch, Paged):
+    """One page of the recoveries that match, newest first."""
+
+
+class ReportRange(OfMerchant):
+    """Which recoveries: by the day (UTC) on which they were opened, both ends included, at most 366 days; by default
+    the 90 days that end today."""
+
+    from_: Day | None = Field(None, alias="from")
+    to: Day | None = None
+    group_by: GroupBy | None = Field(
+        None,
+        description="`cause` of the first decline, `policy_version` that it was opened under, `cohort_week` of the "
+        "first failure (its Monday, UTC), `attribution` of the payment; without it everything is one group",
+    )
+
+
+class CustomerPage(Paged):
+    """One page of what is kept about customers, newest first."""
+
+    customer_id: CustomerId | None = None
 
 
 class TaskFilter(Paged):
@@ -187,6 +213,22 @@ class UsageCreate(Body):
     timestamp: Instant | None = Field(
         None, description="when it was used, by default now; Stripe takes 35 days back and 5 minutes ahead"
     )
+
+
+class SilenceStart(Body):
+    """Who is not to be written to any more, and why."""
+
+    merchant_id: RowId | None = Field(None, description="required with a key of the platform")
+    customer_id: CustomerId
+    reason: SilenceReason = "opted_out"
+
+
+class SilenceEnd(Body):
+    """Who is to be written to again."""
+
+    merchant_id: RowId | None = Field(None, description="required with a key of the platform")
+    customer_id: CustomerId
+    reason: SilenceReason | None = Field(None, description="this silence only; without it, all of the customer's")
 
 
 class PolicyDocument(Body):
@@ -347,11 +389,110 @@ class TimelineEntry(Outgoing):
     next_at: datetime | None
 
 
+class CardWarning(Outgoing):
+    """A customer was told ahead of a renewal that a card will have expired; once per card and its last month."""
+
+    merchant_id: str
+    customer_id: str
+    payment_method_id: str
+    exp_month: int
+    exp_year: int
+    warned_at: datetime
+
+
 class RecoveryStory(Recovery):
-    """A recovery with everything that was tried and everything that happened, oldest first."""
+    """A recovery with everything that was tried and everything that happened, oldest first.
+
+    `card_warnings` are those that its customer had before it ended.
+    """
 
     attempts: list[Attempt]
     timeline: list[TimelineEntry]
+    card_warnings: list[CardWarning]
+
+
+class Ours(Outgoing):
+    """What counts as ours: collected by our retries, or paid by the customer after a message of ours."""
+
+    retry: Sum
+    message: Sum
+
+
+class Elsewhere(Outgoing):
+    """What does not: collected by Stripe's own retries, or paid by the customer unasked, or outside Stripe."""
+
+    stripe: Sum
+    customer: Sum
+
+
+class ReportMoney(Outgoing):
+    """One currency's numbers. Of what is ours the amount that came in, of everything else the amount that was due."""
+
+    currency: str
+    failed: Sum = Field(description="every recovery that was opened in the range")
+    young: Sum = Field(description="those whose window is not over; nothing below counts them, ended or not")
+    counted: Sum = Field(description="failed less young: what the shares are of")
+    recovered: Sum = Field(description="by us: `ours.retry` and `ours.message`")
+    recovered_share: float | None = Field(description="recovered ÷ counted, by count; null when nothing is counted")
+    recovered_amount_share: float | None = Field(description="the same by amount")
+    ours: Ours
+    elsewhere: Elsewhere
+    unpaid: Sum
+
+
+class LiftGroup(Outgoing):
+    """How many recoveries were drawn into a group, and how many of them were paid, by whomever."""
+
+    assigned: int
+    paid: int
+    paid_share: float | None
+
+
+class Lift(Outgoing):
+    """The paid share of what was worked on less that of the holdout, and its interval.
+
+    `gain`, `loss`: the whole interval is above, below 0. `unclear`: it holds 0. `not_enough_data`: fewer than 30 in one
+    of the two, so there is no number. `no_holdout`: the policies held nothing out. `not_applicable`: the report is by
+    an outcome. Only recoveries count whose window is over and that were opened under a policy with a
+    holdout; where shares differ, each is compared with its own holdout.
+    """
+
+    verdict: Verdict
+    treatment: LiftGroup
+    holdout: LiftGroup
+    difference: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+
+
+class ReportGroup(Outgoing):
+    """A group's numbers, by currency: currencies are never added up."""
+
+    group: str | None = Field(description="`all` without `group_by`; null: no decline was read")
+    label: str = Field(description="for people")
+    money: list[ReportMoney]
+    lift: Lift = Field(description="by count, over all currencies")
+
+
+class RecoveryReport(Outgoing):
+    """What became of the recoveries that were opened in a range. Weeks in their order, other groups by size."""
+
+    merchant_id: UUID | None = Field(description="null: all merchants")
+    from_: date = Field(alias="from")
+    to: date
+    as_of: datetime
+    group_by: GroupBy | None
+    data: list[ReportGroup]
+
+
+class Silence(Outgoing):
+    """A customer that is not written to, by Stripe's id, and why. One may have several."""
+
+    merchant_id: str
+    customer_id: str
+    reason: SilenceReason
+    silenced_at: datetime
 
 
 class Activity(TimelineEntry):

@@ -24,6 +24,13 @@ Row = asyncpg.Record
 
 MERCHANT_STATUS = "SELECT status FROM merchants WHERE id = $1"
 
+# By Stripe's id of the account, or by ours.
+MERCHANT_NAMED = """
+SELECT id::text
+FROM merchants
+WHERE CASE WHEN $1 LIKE 'acct\\_%' THEN stripe_connect_id = $1 ELSE id::text = lower($1) END
+"""
+
 LIST_MERCHANTS = """
 SELECT id, stripe_connect_id, tier, status, livemode, created_at, connected_at, disconnected_at,
     catch_ups.finished_at AS caught_up_at, COALESCE(events_found, 0) AS missed_events,
@@ -175,6 +182,46 @@ ORDER BY id DESC
 LIMIT $1
 """
 
+# ---- customers ------------------------------------------------------------------------------------------------------
+
+LIST_SILENCES = """
+SELECT id, merchant_id, customer_id, reason, silenced_at
+FROM silenced_customers
+WHERE {conditions}
+ORDER BY id DESC
+LIMIT $1
+"""
+
+INSERT_SILENCE = """
+INSERT INTO silenced_customers (merchant_id, customer_id, reason)
+VALUES ($1, $2, $3)
+ON CONFLICT (merchant_id, customer_id, reason) DO NOTHING
+RETURNING id
+"""
+
+DELETE_SILENCES = """
+DELETE FROM silenced_customers
+WHERE merchant_id = $1 AND customer_id = $2 AND reason = COALESCE($3, reason)
+RETURNING id
+"""
+
+LIST_CARD_WARNINGS = """
+SELECT id, merchant_id, customer_id, payment_method_id, exp_month, exp_year, warned_at
+FROM card_warnings
+WHERE {conditions}
+ORDER BY id DESC
+LIMIT $1
+"""
+
+# Of the recovery's customer, up to its end.
+WARNINGS_OF_RECOVERY = """
+SELECT w.merchant_id, w.customer_id, w.payment_method_id, w.exp_month, w.exp_year, w.warned_at
+FROM recoveries AS r
+JOIN card_warnings AS w ON w.merchant_id = r.merchant_id AND w.customer_id = r.customer_id
+WHERE r.id = $1 AND r.merchant_id = $2 AND w.warned_at <= COALESCE(r.closed_at, w.warned_at)
+ORDER BY w.id
+"""
+
 # ---- tasks ----------------------------------------------------------------------------------------------------------
 
 # `id` is the public one here: an ORDER BY that means the row's number must name the table.
@@ -281,6 +328,11 @@ TASK_CONDITIONS: Mapping[str, str] = {
     "before": "id < ?",
 }
 ACTIVITY_CONDITIONS: Mapping[str, str] = {"merchant_id": "merchant_id = ?", "before": "id < ?"}
+CUSTOMER_CONDITIONS: Mapping[str, str] = {
+    "merchant_id": "merchant_id = ?",
+    "customer_id": "customer_id = ?",
+    "before": "id < ?",
+}
 MERCHANT_CONDITIONS: Mapping[str, str] = {"id": "id = ?", "before": "(created_at, id) < (?, ?)"}
 DAILY_CONDITIONS: Mapping[str, str] = {"merchant_id": "merchant_id = ?", "currency": "currency = ?"}
 
@@ -334,6 +386,12 @@ async def merchant_status(db: Connection, merchant_id: UUID) -> str | None:
     return status
 
 
+async def merchant_named(db: Connection, name: str) -> str | None:
+    """The id of the merchant with this id, Stripe's (`acct_…`) or ours; None when there is none."""
+    found: str | None = await db.fetchval(MERCHANT_NAMED, name)
+    return found
+
+
 def select_merchants(limit: int, merchant_id: UUID | None = None, before: ByTime | None = None) -> Select:
     """Merchants, newest first."""
     return narrowed(LIST_MERCHANTS, [limit], MERCHANT_CONDITIONS, {"id": merchant_id, "before": before})
@@ -373,6 +431,27 @@ async def attempts_of(db: Connection, recovery_id: UUID, merchant_id: str) -> li
 async def timeline_of(db: Connection, recovery_id: UUID, merchant_id: str) -> list[Row]:
     """The whole timeline of a recovery, oldest first."""
     return await db.fetch(TIMELINE_OF_RECOVERY, recovery_id, merchant_id)
+
+
+async def whole_story(db: Connection, row: Row) -> dict[str, Any]:
+    """A recovery's row with its attempts, its timeline and its customer's card warnings."""
+    recovery_id, merchant_id = row["id"], row["merchant_id"]
+    return {
+        **row,
+        "attempts": [dict(each) for each in await attempts_of(db, recovery_id, merchant_id)],
+        "timeline": [dict(each) for each in await timeline_of(db, recovery_id, merchant_id)],
+        "card_warnings": [dict(each) for each in await db.fetch(WARNINGS_OF_RECOVERY, recovery_id, merchant_id)],
+    }
+
+
+def select_silences(limit: int, given: Mapping[str, Any]) -> Select:
+    """Silences, newest first; `given` holds values for CUSTOMER_CONDITIONS."""
+    return narrowed(LIST_SILENCES, [limit], CUSTOMER_CONDITIONS, given)
+
+
+def select_card_warnings(limit: int, given: Mapping[str, Any]) -> Select:
+    """Card warnings, newest first; `given` holds values for CUSTOMER_CONDITIONS."""
+    return narrowed(LIST_CARD_WARNINGS, [limit], CUSTOMER_CONDITIONS, given)
 
 
 def select_activity(limit: int, merchant_id: str | None, before: ById | None) -> Select:
@@ -431,6 +510,16 @@ async def cancel_task(db: Connection, row_id: int, merchant_id: str) -> Row:
     if row is None:
         raise LookupError(f"no task {row_id} of merchant {merchant_id}: it was to be locked")
     return row
+
+
+async def insert_silence(db: Connection, merchant_id: str, customer_id: str, reason: str) -> bool:
+    """Silence a customer. False: it was so already, for this reason."""
+    return await db.fetchval(INSERT_SILENCE, merchant_id, customer_id, reason) is not None
+
+
+async def delete_silences(db: Connection, merchant_id: str, customer_id: str, reason: str | None) -> int:
+    """Take back a customer's silence of this reason, or all; how many there were."""
+    return len(await db.fetch(DELETE_SILENCES, merchant_id, customer_id, reason))
 
 
 async def insert_usage(db: Connection, merchant_id: str, metric_type: str, amount: int, customer_id: str) -> Row:

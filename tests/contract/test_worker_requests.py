@@ -80,6 +80,16 @@ async def _warns(world: World) -> None:
     await world.work()
 
 
+async def _follows_a_silence(world: World) -> None:
+    failed = await world.fail(decline="lost_card")
+    await world.work()
+    await world.pass_time(days=4)
+    payload = {"customer_id": failed.customer, "change": "lifted"}
+    async with world.database.transaction() as db:
+        await tasks.enqueue(db, NewTask(world.merchant_id, "follow_silence", payload))
+    await world.work()
+
+
 async def _reports(world: World) -> None:
     payload = {
         "usage_id": "3f6c1de2-27a3-4a44-9d52-0f3f6a3f9b11",
@@ -141,6 +151,7 @@ ROADS: dict[str, tuple[Drive, set[str]]] = {
     "end_dunning": (_ends("cancel"), {READ, CHARGES, "DELETE /v1/subscriptions/:id"}),
     "end_dunning, paused": (_ends("pause"), {READ, CHARGES, "POST /v1/subscriptions/:id"}),
     "end_dunning, written off": (_ends("mark_uncollectible"), {READ, CHARGES, WRITE_OFF}),
+    "follow_silence": (_follows_a_silence, {READ, CHARGES, BRAND, CARD_PAGE}),
     "notify_action_required": (_writes, {READ, CHARGES, BRAND, CARD_PAGE}),
     "thank_customer": (_thanks, {READ, CHARGES, PAY, BRAND}),
     "warn_card_expiring": (_warns, {"GET /v1/subscriptions/:id", BRAND, CARD_PAGE}),

@@ -15,6 +15,7 @@ from services.worker.recovery import (
     AttemptNow,
     AttemptResult,
     Close,
+    Considered,
     Decision,
     EndReason,
     MessageKind,
@@ -126,10 +127,16 @@ def _attempted(attempt: KnownAttempt, settled: Settled, reason: Reason | None, a
         if understood.unknown:
             metrics.UNKNOWN_DECLINES.inc()
             log.warning("unknown_decline", codes=_codes(settled))
-    if reason is not None:
-        detail["reason"] = reason.as_json()
-    rule = reason.rule if reason is not None else "settle_attempt"
-    return Entry("attempted", rule, f"Attempt {number}: {words[settled.result]}{said}.", detail)
+    why = reason or _settlement(number, settled)
+    detail["reason"] = why.as_json()
+    text = f"Attempt {number}: {words[settled.result]}{said}."
+    return Entry("attempted", why.rule, text, detail, next_step="decide by this outcome")
+
+
+def _settlement(number: int, settled: Settled) -> Reason:
+    """Why an attempt that nobody decides for any more has the outcome that it has."""
+    road = Considered("attempt_now", "what an attempt came to is found out, never tried anew")
+    return Reason("settle_attempt", f"Attempt {number} was settled: {settled.how}.", {"how": settled.how}, (road,))
 
 
 def _codes(settled: Settled) -> Mapping[str, str]:
@@ -274,8 +281,7 @@ async def _close(db: Connection, dossier: Dossier, reading: Reading, decision: C
         by = RecoveredBy.RETRY if decision.end_reason == EndReason.PAID_BY_RETRY else RecoveredBy.MESSAGE
         recovered = _collected(dossier, reading, by)
         detail |= {"recovered": recovered.amount, "currency": recovered.currency}
-    next_step = None if decision.end_action == "leave" else ending.STEPS[decision.end_action]
-    entry = Entry("closed", reason.rule, reason.text, detail, next_step)
+    entry = Entry("closed", reason.rule, reason.text, detail, ending.STEPS[decision.end_action])
     await recoveries.close(
         db, dossier.recovery_id, state, decision.end_reason, entry, recovered=recovered, recovered_by=by
     )

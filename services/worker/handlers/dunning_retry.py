@@ -47,7 +47,8 @@ class DunningRetry(Handler[DunningRetryPayload, Plan, Outcome]):
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id) or dossier
         attempt = await store.start_attempt(db, dossier)
         number = attempt.past.number
-        entry = Entry("changed", "attempt_due", f"Attempt {number} begins.", {"attempt": number})
+        begins = "read the invoice, decide once more, and pay"
+        entry = Entry("changed", "attempt_due", f"Attempt {number} begins.", {"attempt": number}, next_step=begins)
         await recoveries.change(db, dossier.recovery_id, RecoveryState.ATTEMPTING, entry)
         return Work(dossier, attempt, fresh=True)
 

@@ -188,6 +188,14 @@ def _due(dossier: Dossier, kind: MessageKind) -> datetime | None:
     return next_message(dossier.policy, dossier.opened_at, dossier.story.sent, kind, dossier.now)
 
 
+def _following(dossier: Dossier, kind: MessageKind) -> datetime | None:
+    """When the message after this one is due, as things stand."""
+    if dossier.state.ended or dossier.stop_requested is not None:
+        return None
+    sent = (*dossier.story.sent, SentMessage(kind, dossier.now))
+    return next_message(dossier.policy, dossier.opened_at, sent, messages.kind_now(dossier.state), dossier.now)
+
+
 async def _told(db: Connection, dossier: Dossier, messaged: Messaged) -> None:
     number, sent = len(dossier.story.sent) + 1, messaged.delivered.sent
     detail = {
@@ -196,12 +204,25 @@ async def _told(db: Connection, dossier: Dossier, messaged: Messaged) -> None:
         "number": number,
         "email_id": sent.provider_id,
     }
+    text = _MESSAGED[messaged.delivered.message]
     if sent.printed:
-        entry = Entry("printed", "message_due", "A message was printed: there is no key for the email service.", detail)
-        await recoveries.record(db, dossier.recovery_id, entry)
-        return
-    entry = Entry("messaged", "message_due", _MESSAGED[messaged.delivered.message], detail)
+        text = "A message was printed: there is no key for the email service."
+    reason = {
+        "rule": "message_due",
+        "text": text,
+        "inputs": {**detail, "state": dossier.state, "opened_at": dossier.opened_at.isoformat()},
+        "considered": [
+            {"action": "wait", "rejected_because": "it is due by the policy's days, or the first that asks for this"},
+            {"action": "no_message", "rejected_because": "the invoice was read and is open, the customer not silenced"},
+        ],
+    }
+    following = _following(dossier, messaged.kind)
+    step = "no further message" if following is None else "the next message"
+    kind = "printed" if sent.printed else "messaged"
+    entry = Entry(kind, "message_due", text, {**detail, "reason": reason}, step, following)
     await recoveries.record(db, dossier.recovery_id, entry)
+    if sent.printed:
+        return
     one = Money(1, dossier.due.currency)
     await recoveries.book(db, dossier.merchant_id, "message", one, dossier.recovery_id)
 

@@ -17,6 +17,7 @@ from services.worker.recovery.method import decide_method
 from services.worker.recovery.model import (
     AttemptResult,
     Close,
+    Considered,
     Decision,
     EndReason,
     InvoiceStatus,
@@ -28,7 +29,7 @@ from services.worker.recovery.model import (
     as_utc,
 )
 from services.worker.recovery.networks import CURRENT_RULES, NetworkRules
-from services.worker.recovery.reasons import exhaust, reason, stop, wait
+from services.worker.recovery.reasons import collected, exhaust, stop, wait
 from services.worker.recovery.segments import in_holdout, segment_of
 from services.worker.recovery.timing import BY_THE_RULES, Timing
 from shared.policy import Policy
@@ -76,9 +77,10 @@ def _paid_by_our_attempt(case: Case) -> Close | None:
     ours = (a.result is AttemptResult.SUCCEEDED and a.origin is Origin.CITADEL for a in case.attempts)
     if not (case.invoice.paid and any(ours)):
         return None
-    return Close(
-        "recovered", EndReason.PAID_BY_RETRY, reason(case, "paid_by_our_attempt", "Our attempt collected the invoice.")
-    )
+    asked = case.recovery.stop_requested
+    stopped = () if asked is None else (Considered("stop", f"the money was collected before the stop: {asked}"),)
+    why = collected(case, "paid_by_our_attempt", "Our attempt collected the invoice.", *stopped)
+    return Close("recovered", EndReason.PAID_BY_RETRY, why)
 
 
 def _stopped_from_outside(case: Case) -> Close | None:
@@ -106,7 +108,9 @@ def _paid(case: Case) -> Close | None:
     if state == "stopped":
         return stop(case, EndReason.PAID_ELSEWHERE, "The invoice was paid, and not through us.")
     end_reason = EndReason.PAID_BY_RETRY if by == "retry" else EndReason.PAID_AFTER_MESSAGE
-    why = reason(case, "paid", "The invoice is paid.", recovered_by=by, messages=case.recovery.messages_sent)
+    alone = Considered(EndReason.PAID_ELSEWHERE, "it was paid after an attempt or a message of ours")
+    sent = case.recovery.messages_sent
+    why = collected(case, "paid", "The invoice is paid.", alone, recovered_by=by, messages=sent)
     return Close(state, end_reason, why)
 
 

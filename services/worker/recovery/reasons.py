@@ -26,6 +26,11 @@ def not_attempted(case: Case, rule: str, text: str, **inputs: JsonScalar) -> Rea
     return reason(case, rule, text, Considered("attempt_now", text), **inputs)
 
 
+def collected(case: Case, rule: str, text: str, *considered: Considered, **inputs: JsonScalar) -> Reason:
+    """The reason of an end because the money is there."""
+    return reason(case, rule, text, Considered("attempt_now", "nothing is left to collect"), *considered, **inputs)
+
+
 def wait(case: Case, until: datetime, rule: str, text: str, **inputs: JsonScalar) -> Wait:
     """Wait, but never past the window."""
     return Wait(min(until, case.deadline), not_attempted(case, rule, text, **inputs))
@@ -33,7 +38,7 @@ def wait(case: Case, until: datetime, rule: str, text: str, **inputs: JsonScalar
 
 def stop(case: Case, end_reason: str, text: str) -> Close:
     """The end for a reason from outside."""
-    return Close("stopped", end_reason, reason(case, end_reason, text))
+    return Close("stopped", end_reason, not_attempted(case, end_reason, text))
 
 
 def exhaust(case: Case, end_reason: EndReason, text: str) -> Close:
@@ -43,7 +48,7 @@ def exhaust(case: Case, end_reason: EndReason, text: str) -> Close:
     action = "leave" if watched else asked
     others = [name for name in ("leave", "cancel", "pause", "mark_uncollectible") if name != action]
     why = "the invoice is of the holdout, which is left alone" if watched else f"the policy's end action is {asked}"
-    considered = (Considered(name, why) for name in others)
+    considered = (Considered("attempt_now", text), *(Considered(name, why) for name in others))
     return Close("exhausted", end_reason, reason(case, end_reason, text, *considered, end_action=action), action)
 
 

@@ -226,7 +226,10 @@ async def test_a_stop_says_in_the_timeline_which_event_it_was(world: World) -> N
     await world.fail()
     event_id = await world.happen("invoice.voided", invoice())
     (row,) = await world.rows("SELECT detail FROM recovery_timeline WHERE rule = 'voided'")
-    assert row["detail"] == {"event_id": event_id, "event_type": "invoice.voided", "object_id": "in_1"}
+    origin = {"event_id": event_id, "event_type": "invoice.voided", "object_id": "in_1"}
+    reason = row["detail"].pop("reason")
+    assert row["detail"] == reason["inputs"] == origin
+    assert [road["action"] for road in reason["considered"]] == ["attempt_now", "message"]
 
 
 # -- the merchant is gone ---------------------------------------------------------------------------------------------

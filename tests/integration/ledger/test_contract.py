@@ -44,6 +44,9 @@ INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key,
     VALUES ('{RECOVERY}', '{MERCHANT}', 'citadel', 1, 'k', 100, 'usd');
 INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id)
     VALUES ('{MERCHANT}', 'recovery_opened', 100, 'usd', '{RECOVERY}');
+INSERT INTO silenced_customers (merchant_id, customer_id, reason) VALUES ('{MERCHANT}', 'cus_1', 'bounced');
+INSERT INTO card_warnings (merchant_id, customer_id, payment_method_id, exp_year, exp_month)
+    VALUES ('{MERCHANT}', 'cus_1', 'pm_1', 2026, 9);
 INSERT INTO scheduled_tasks (public_id, merchant_id, task_type, payload, status)
     VALUES ('{TASK}', '{MERCHANT}', 'job', '{{}}', 'dead');
 INSERT INTO scheduled_tasks (merchant_id, task_type, payload) SELECT '{MERCHANT}', 'job', '{{}}'
@@ -56,6 +59,8 @@ CURSORS = {
     "/v1/recoveries": write_by_time("recoveries", ByTime(datetime(2200, 1, 1, tzinfo=UTC), UUID(RECOVERY))),
     "/v1/merchants": write_by_time("merchants", ByTime(datetime(2200, 1, 1, tzinfo=UTC), UUID(MERCHANT))),
     "/v1/tasks": write_by_id("tasks", ById(200)),
+    "/v1/silences": write_by_id("silences", ById(200)),
+    "/v1/card-warnings": write_by_id("card-warnings", ById(200)),
     "/v1/activity": write_by_id("activity", ById(200)),
 }
 

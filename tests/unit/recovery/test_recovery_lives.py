@@ -93,6 +93,11 @@ class Life:
             self.let_stripe_try()
             decision = decide(self.policy, recovery(), self.truth, self.attempts, self.now)
             assert decision == decide(self.policy, recovery(), self.truth, self.attempts[::-1], self.now)
+            why = decision.reason
+            assert why.text.endswith(".")
+            assert why.inputs
+            assert all(road.action and road.rejected_because for road in why.considered)
+            assert why.considered, f"{why.rule} tells no road that was not taken"
             if isinstance(decision, Close):
                 return decision
             assert self.now < self.deadline

@@ -22,6 +22,7 @@ TYPES = {
     "catch_up",
     "dunning_retry",
     "end_dunning",
+    "follow_silence",
     "notify_action_required",
     "report_usage",
     "send_weekly_digest",

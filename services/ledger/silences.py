@@ -1,0 +1,92 @@
+"""Silences: customers who are not written to, and the warnings about cards that customers had.
+
+A silence takes effect with its commit: every message asks for it before it is written and once more before it is
+handed over. What follows for recoveries in flight, a line in their timelines and after the last silence the next
+message, is a task (`follow_silence`), for this service may not change a recovery.
+"""
+
+from services.ledger import store
+from services.ledger.endpoint import Call
+from services.ledger.pagination import ById, cut, read_by_id, write_by_id
+from services.ledger.schemas import (
+    CardWarning,
+    Changed,
+    CustomerPage,
+    NoBody,
+    NoParameters,
+    Page,
+    Silence,
+    SilenceEnd,
+    SilenceReason,
+    SilenceStart,
+)
+from services.ledger.tenancy import merchant_to_write, visible_merchant
+from shared.database import Connection
+
+SILENCES = "silences"
+CARD_WARNINGS = "card-warnings"
+FOLLOW = "follow_silence"
+
+
+def _silence_cursor(row: store.Row) -> str:
+    return write_by_id(SILENCES, ById(row["id"]))
+
+
+def _warning_cursor(row: store.Row) -> str:
+    return write_by_id(CARD_WARNINGS, ById(row["id"]))
+
+
+async def start(db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason) -> bool:
+    """Write to a customer no more. False: it was so already, for this reason."""
+    if not await store.insert_silence(db, merchant_id, customer_id, reason):
+        return False
+    await store.insert_task(db, merchant_id, FOLLOW, {"customer_id": customer_id, "change": "silenced"})
+    return True
+
+
+async def end(db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason | None) -> int:
+    """Take back the silence of this reason, or all of the customer's; how many there were."""
+    ended = await store.delete_silences(db, merchant_id, customer_id, reason)
+    if ended:
+        await store.insert_task(db, merchant_id, FOLLOW, {"customer_id": customer_id, "change": "lifted"})
+    return ended
+
+
+async def list_silences(call: Call[CustomerPage, NoBody]) -> Page[Silence]:
+    """One page, newest first."""
+    wanted = call.parameters
+    given = {
+        "merchant_id": await visible_merchant(call.db, call.key, wanted.merchant_id),
+        "customer_id": wanted.customer_id,
+        "before": read_by_id(SILENCES, wanted.cursor),
+    }
+    rows = await store.fetch(call.db, store.select_silences(wanted.limit + 1, given))
+    page, next_cursor = cut(rows, wanted.limit, _silence_cursor)
+    return Page[Silence](data=[Silence.model_validate(dict(row)) for row in page], next_cursor=next_cursor)
+
+
+async def start_silence(call: Call[NoParameters, SilenceStart]) -> Changed:
+    """Silence a customer; `changed` is 0 when it was so already."""
+    asked = call.body
+    merchant_id = await merchant_to_write(call.db, call.key, asked.merchant_id)
+    return Changed(changed=int(await start(call.db, merchant_id, asked.customer_id, asked.reason)), more=False)
+
+
+async def end_silence(call: Call[NoParameters, SilenceEnd]) -> Changed:
+    """Lift a customer's silence; `changed` is 0 when there was none."""
+    asked = call.body
+    merchant_id = await merchant_to_write(call.db, call.key, asked.merchant_id)
+    return Changed(changed=await end(call.db, merchant_id, asked.customer_id, asked.reason), more=False)
+
+
+async def list_card_warnings(call: Call[CustomerPage, NoBody]) -> Page[CardWarning]:
+    """One page, newest first."""
+    wanted = call.parameters
+    given = {
+        "merchant_id": await visible_merchant(call.db, call.key, wanted.merchant_id),
+        "customer_id": wanted.customer_id,
+        "before": read_by_id(CARD_WARNINGS, wanted.cursor),
+    }
+    rows = await store.fetch(call.db, store.select_card_warnings(wanted.limit + 1, given))
+    page, next_cursor = cut(rows, wanted.limit, _warning_cursor)
+    return Page[CardWarning](data=[CardWarning.model_validate(dict(row)) for row in page], next_cursor=next_cursor)
