@@ -19,7 +19,7 @@ FEW_RETRIES = 200
 
 
 RETRY_UNKNOWN = (
-    "Whether a retry would have gone through at a time at which nobody tried: that is estimated from how this merchant's "
+    "Whether a retry would have gone through at a time at which nobody tried: that is estimated from how the merchant's "
     "other retries after the same cause went, by the time since the failure. The intervals have in them how few those "
     "are, not that the kind of estimate may be wrong."
 )
