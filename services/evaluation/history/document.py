@@ -101,7 +101,7 @@ class Failure(_Line):
     invoice: Id
     amount: Amount
     currency: Currency
-    attempts: Annotated[tuple[Attempt, ...], Field(min_length=1, max_length=500)]
+    attempts: Annotated[tuple[Attempt, ...], Field(max_length=500)]
     card: Card = Card()
     elsewhere: tuple[Elsewhere, ...] = ()
     ending: Ending = "open"
@@ -112,6 +112,8 @@ class Failure(_Line):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
+        if not self.attempts:
+            raise ValueError("`attempts` is empty: the first is the renewal that failed")
         first = self.attempts[0]
         if first.result == "succeeded":
             raise ValueError("the first attempt succeeded: that is no failure")

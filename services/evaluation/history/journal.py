@@ -73,8 +73,12 @@ class Journal:
         file.truncate(whole)
         file.seek(whole)
         journal = cls(path, file, found)
-        for number, line in enumerate(lines[1:], start=2):
-            journal._take(number, line)
+        try:
+            for number, line in enumerate(lines[1:], start=2):
+                journal._take(number, line)
+        except JournalRefused:
+            journal.close()
+            raise
         return journal
 
     def add(self, name: str, rows: list[Any], cursor: str | None, *, last: bool) -> None:
