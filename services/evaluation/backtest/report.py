@@ -20,7 +20,7 @@ FEW_RETRIES = 200
 
 RETRY_UNKNOWN = (
     "Whether a retry would have gone through at a time at which nobody tried: that is estimated from how the merchant's "
-    "other retries after the same cause went, by the time since the failure. The intervals have in them how few those "
+    "other retries went after the same cause, by the time since the failure. The intervals have in them how few those "
     "are, not that the kind of estimate may be wrong."
 )
 MESSAGES_UNKNOWN = (
@@ -113,7 +113,7 @@ def show(comparison: Comparison, policies: dict[str, Policy], console: Console) 
     for line in cannot_tell(comparison, policies):
         console.print(Padding(f"- {escape(line)}", (0, 0, 0, 2)), highlight=False)
     console.print(
-        f"\nReplayed at {comparison.replayed_a_second:,.0f} failures a second; all in {comparison.seconds:.1f} s. "
+        f"\nReplayed at {comparison.replayed_a_second:,.0f} failures a second of processor time; all in {comparison.seconds:.1f} s. "
         f"Intervals are 95 %.",
         style="dim",
         highlight=False,
