@@ -118,7 +118,10 @@ def _from_stripe(
     if fresh:
         pages.unlink(missing_ok=True)
     day = given["--until"]
-    until = int(day.replace(tzinfo=UTC).timestamp()) if isinstance(day, datetime) else int(time.time())
+    now = int(time.time())
+    until = int(day.replace(tzinfo=UTC).timestamp()) if isinstance(day, datetime) else now
+    if until > now:
+        raise typer.BadParameter("a day that has not come yet: nothing is known of it", param_hint="--until")
     days = given["--days"] if isinstance(given["--days"], int) else DEFAULT_DAYS
     window = Window(merchant, until - days * _DAY, until)
     try:

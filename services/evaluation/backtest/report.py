@@ -19,9 +19,9 @@ FEW_RETRIES = 200
 
 
 RETRY_UNKNOWN = (
-    "Whether a retry would have gone through at a time at which nobody tried: that is estimated from how the merchant's "
-    "other retries went after the same cause, by the time since the failure. The intervals have in them how few those "
-    "are, not that the kind of estimate may be wrong."
+    "Whether a retry would have gone through at a time at which nobody tried: that is estimated from how the "
+    "merchant's other retries went after the same cause, by the time since the failure. The intervals have in them how "
+    "few those are, not that the kind of estimate may be wrong."
 )
 MESSAGES_UNKNOWN = (
     "What a message would have done: history does not show which messages were sent. Customers are taken to pay when "
@@ -113,8 +113,8 @@ def show(comparison: Comparison, policies: dict[str, Policy], console: Console) 
     for line in cannot_tell(comparison, policies):
         console.print(Padding(f"- {escape(line)}", (0, 0, 0, 2)), highlight=False)
     console.print(
-        f"\nReplayed at {comparison.replayed_a_second:,.0f} failures a second of processor time; all in {comparison.seconds:.1f} s. "
-        f"Intervals are 95 %.",
+        f"\nReplayed at {comparison.replayed_a_second:,.0f} failures a second of processor time; "
+        f"all in {comparison.seconds:.1f} s. Intervals are 95 %.",
         style="dim",
         highlight=False,
     )

@@ -18,7 +18,7 @@ from services.evaluation.history.collect import CannotRead, Pace, collect, histo
 from services.evaluation.history.journal import Journal, Window
 from simulator import SECRET_KEY, Simulator, SimulatorClient, serve
 
-START = 1_790_000_000
+START = 1_750_000_000  # June 2025: a past for the command, which reads none of the future
 DAY = 86_400
 SINCE, UNTIL = START - DAY, START + 60 * DAY
 # Faults are waited out, not waited for.
@@ -214,7 +214,7 @@ def environment(past: Past) -> dict[str, str]:
 
 async def citadel(past: Past, folder: Path, *words: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.cli", "backtest", "--merchant", past.account, "--until", "2026-12-01"),
+        *(sys.executable, "-m", "services.cli", "backtest", "--merchant", past.account, "--until", "2025-08-15"),
         *("--keep", str(folder / "past.jsonl"), "--json", *words),
         cwd=Path(__file__).parents[3],
         env=environment(past),

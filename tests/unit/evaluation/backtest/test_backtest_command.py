@@ -89,10 +89,14 @@ def test_what_a_policy_has_that_history_has_not_is_said(history: Path, tmp_path:
         (("--from", "nowhere.jsonl"), "cannot be read"),
         (("--from", "nowhere.jsonl", "--driver", "me"), "expected citadel, auto or stripe"),
         (("--merchant", "cus_1"), "connected account's id"),
+        (("--merchant", "acct_1", "--until", "2099-01-01"), "has not come yet"),
         (("--merchant", "acct_1", "--calls-per-second", "1000"), "less than or equal to 25"),
     ],
 )
-def test_wrong_usage_is_refused_with_what_to_do(words: tuple[str, ...], expected: str) -> None:
+def test_wrong_usage_is_refused_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], expected: str
+) -> None:
+    monkeypatch.setenv("CITADEL_STRIPE_SECRET_KEY", "sk_test_nobody")
     result = run(*words)
     assert result.exit_code == 2
     assert expected in " ".join(result.stderr.replace("│", "").split())
