@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from services.evaluation.backtest.command import backtest
 from services.evaluation.cli import simulate
 from services.local.command import DATA, DataDir, database_url, with_database
 from services.local.interruption import Interrupted, run
@@ -46,6 +47,7 @@ keys_app = typer.Typer(help="API keys, and the keys that tokens are encrypted un
 app.add_typer(keys_app, name="keys")
 app.add_typer(emails_app, name="emails")
 app.command()(simulate)
+app.command()(backtest)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(policy_app, name="policy")
 app.add_typer(recovery_app, name="recovery")

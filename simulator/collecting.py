@@ -85,7 +85,9 @@ class Collecting:
 
     def _charge(self, account: Account, intent: Json, method: Json, verdict: Approved | Declined) -> Json:
         ident = self._world.ids.new("ch", account.id)
-        charge = resources.charge(ident, intent, method, verdict, now=self._world.clock.now)
+        passed = account.scripts[method["id"]].authenticated
+        now = self._world.clock.now
+        charge = resources.charge(ident, intent, method, verdict, now=now, authenticated=passed)
         intent["latest_charge"] = ident
         return self._world.add(account, charge)
 

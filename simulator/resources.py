@@ -14,6 +14,16 @@ from simulator.shapes import Json
 from simulator.stripe_document import document, fixtures
 
 PLATFORM_NAME = "The Citadel"
+# What a charge says about a customer who passed 3-D Secure.
+AUTHENTICATED: Json = {
+    "authentication_flow": "challenge",
+    "electronic_commerce_indicator": "05",
+    "exemption_indicator": None,
+    "result": "authenticated",
+    "result_reason": None,
+    "transaction_id": None,
+    "version": "2.2.0",
+}
 
 _NO_ADDRESS: Json = {
     "city": None,
@@ -328,8 +338,8 @@ def invoice_payment(ident: str, invoice: Json, intent_id: str, *, now: int) -> J
     }
 
 
-def charge(ident: str, intent: Json, method: Json, verdict: Verdict, *, now: int) -> Json:
-    """One attempt at the networks, successful or not."""
+def charge(ident: str, intent: Json, method: Json, verdict: Verdict, *, now: int, authenticated: bool = False) -> Json:
+    """One attempt at the networks, successful or not; `authenticated`: the customer has passed 3-D Secure for it."""
     result = outcome(verdict)
     failed = result["type"] != "authorized"
     base = template("charge")
@@ -342,7 +352,7 @@ def charge(ident: str, intent: Json, method: Json, verdict: Verdict, *, now: int
         "network": card["brand"],
         "installments": None,
         "overcapture": {"maximum_amount_capturable": intent["amount"], "status": "unavailable"},
-        "three_d_secure": None,
+        "three_d_secure": AUTHENTICATED if authenticated else None,
         "wallet": None,
     }
     return {

@@ -1,7 +1,7 @@
 """One failed invoice as the rules see it: the facts, and what can be read off them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from services.worker.recovery.attempt_times import next_open
@@ -37,6 +37,16 @@ class Case:
     timing: Timing = BY_THE_RULES
     segment: str | None = None
     backup: str | None = None
+    # The attempts that count, made with the payment method that is next to be charged: nearly every rule asks.
+    on_method: list[PastAttempt] = field(init=False)
+    # Why the payment method must not be charged off-session again; empty when it may.
+    hard_declines: list[Classified] = field(init=False)
+
+    def __post_init__(self) -> None:
+        on_method = [a for a in self.attempts if a.counts and _same_method(a, self.invoice)]
+        hard = [verdict for attempt in on_method if (verdict := _understood(attempt)) and verdict.hard]
+        object.__setattr__(self, "on_method", on_method)
+        object.__setattr__(self, "hard_declines", hard)
 
     @property
     def deadline(self) -> datetime:
@@ -47,11 +57,6 @@ class Case:
     def used(self) -> int:
         """How many attempts of the budget are gone: ours that reached Stripe, or may have."""
         return sum(attempt.counts and attempt.origin is Origin.CITADEL for attempt in self.attempts)
-
-    @property
-    def on_method(self) -> list[PastAttempt]:
-        """The attempts that count, made with the payment method that is next to be charged."""
-        return [a for a in self.attempts if a.counts and _same_method(a, self.invoice)]
 
     @property
     def method_is_new(self) -> bool:
@@ -74,15 +79,15 @@ class Case:
         invoice = replace(self.invoice, payment_method_id=method.payment_method_id, card=method.card)
         return replace(self, invoice=invoice, backup=method.payment_method_id)
 
-    @property
-    def hard_declines(self) -> list[Classified]:
-        """Why the payment method must not be charged off-session again; empty when it may."""
-        return [verdict for attempt in self.on_method if (verdict := _understood(attempt)) and verdict.hard]
-
 
 def last_cause(attempts: Sequence[PastAttempt]) -> DeclineCause:
     """The cause of the last decline, of whichever payment method; unknown without one."""
     return next((_cause(each) for each in reversed(attempts) if each.counts), DeclineCause.UNKNOWN)
+
+
+def next_cause(case: Case) -> DeclineCause:
+    """The cause that the next attempt with the payment method to charge goes by."""
+    return _cause(case.on_method[-1] if case.on_method else None)
 
 
 def used_for(case: Case, cause: DeclineCause) -> int:

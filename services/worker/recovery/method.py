@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import assert_never
 
-from services.worker.recovery.case import Case, expired, used_for, when_due
+from services.worker.recovery.case import Case, expired, next_cause, used_for, when_due
 from services.worker.recovery.model import (
     AskNewMethod,
     AttemptNow,
@@ -110,7 +110,7 @@ def _stripe_makes_the_retries(case: Case) -> Wait | None:
 
 
 def _cause_used_up(case: Case) -> AskNewMethod | None:
-    cause, _ = when_due(case)
+    cause = next_cause(case)
     most = case.policy.schedules.for_cause(cause).max_attempts
     if most is None or case.method_is_new or used_for(case, cause) < most:
         return None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from itertools import count
 from typing import assert_never
@@ -57,7 +58,12 @@ def is_payday(day: date, schedule: Paydays = COMMON_PAYDAYS, country: str | None
 
 def last_business_day(day: date, country: str | None = None) -> date:
     """The last working day of the day's month: neither a weekend nor a public holiday of the country."""
-    first_of_next = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return _last_business_day(day.year, day.month, country)
+
+
+@lru_cache(maxsize=4096)
+def _last_business_day(year: int, month: int, country: str | None) -> date:
+    first_of_next = (date(year, month, 1) + timedelta(days=32)).replace(day=1)
     last = first_of_next - timedelta(days=1)
     while last.weekday() > FRIDAY or is_holiday(last, country):
         last -= timedelta(days=1)

@@ -1,0 +1,1 @@
+"""What a policy would have done about a merchant's own past failures, beside what happened."""
