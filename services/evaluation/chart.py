@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 
 _COLUMNS: Final = 4
 _MARKERS: Final = "osD^vP*X"
+_SPAN: Final = 12.0
+"""The y axis shows at least so many points of per cent."""
 
 
 def panels(simulations: Sequence[Simulation]) -> dict[str, list[dict[str, Tally]]]:
@@ -50,11 +52,13 @@ def draw(simulations: Sequence[Simulation], file: Path) -> None:
                 label=name,
             )
         panel.set_title(title, fontsize=11)
+        panel.set_xlabel("attempts per failed renewal", fontsize=9)
         panel.grid(visible=True, alpha=0.3)
         panel.margins(0.15)
+        low, high = panel.get_ylim()  # small differences are to look small
+        panel.set_ylim(min(low, (low + high) / 2 - _SPAN / 2), max(high, (low + high) / 2 + _SPAN / 2))
     for panel in axes.flat[len(shown) :]:
         panel.set_axis_off()
-    figure.supxlabel("attempts per failed renewal")
     figure.supylabel("recovered, % of failed renewals")
     count = simulations[0].failures
     figure.suptitle(f"{count:,} made-up failed renewals of each seed ({', '.join(str(s.seed) for s in simulations)})")

@@ -83,7 +83,8 @@ def show_all(simulations: Sequence[Simulation], console: Console) -> None:
     seeds = ", ".join(str(each.seed) for each in simulations)
     console.print(
         f"\n{first.failures:,} failed renewals of each of the seeds {seeds}, each under every strategy "
-        f"({played_a_second(simulations):,.0f} recoveries a second).\nMeans over the seeds, and from the lowest to the highest.\n",
+        f"({played_a_second(simulations):,.0f} recoveries a second).\n"
+        "Means over the seeds, and from the lowest to the highest.\n",
         highlight=False,
     )
     console.print(_strategies(simulations), highlight=False)
@@ -112,9 +113,9 @@ def _strategies(simulations: Sequence[Simulation]) -> Table:
             name,
             f"{paid.mean:.1%}",
             "█" * round(_BAR * paid.mean),
-            f"{paid.lowest:.1%}–{paid.highest:.1%}",
+            f"{paid.lowest:.1%} to {paid.highest:.1%}",
             f"{tries.mean:.2f}",
-            f"{tries.lowest:.2f}–{tries.highest:.2f}",
+            f"{tries.lowest:.2f} to {tries.highest:.2f}",
             f"{sum(each.tallies[name].breaches for each in simulations):,}",
         )
     return table

@@ -19,6 +19,7 @@ from services.worker.recovery import (
     AttemptNow,
     AttemptResult,
     Close,
+    Decline,
     DeclineCause,
     InvoiceStatus,
     InvoiceTruth,
@@ -126,7 +127,7 @@ class _Planned:
 
     def _written(self, kind: Kind) -> tuple[float, ...]:
         """When messages go out, as the worker asks for them."""
-        about = _kind_of_message(kind)
+        about = asks_for(kind.decline)
         if about not in self._gaps:
             self._gaps[about] = message_gaps(self._messages, about)
         return tuple(kind.opened_at + gap for gap in self._gaps[about])
@@ -204,19 +205,20 @@ def _is_breach(kind: Kind, attempts: Sequence[PastAttempt], now: datetime) -> bo
     return not isinstance(verdict, Allowed)
 
 
-def message_gaps(policy: Policy, asks_for: MessageKind) -> tuple[float, ...]:
+def message_gaps(policy: Policy, about: MessageKind) -> tuple[float, ...]:
     """How long after the opening each message goes out while nothing is paid, in seconds."""
     opened = datetime(2026, 1, 1, tzinfo=UTC)  # messages go by days since the opening: any opening will do
     sent: list[SentMessage] = []
     now = opened
-    while (due := next_message(policy, opened, sent, asks_for, now)) is not None:
+    while (due := next_message(policy, opened, sent, about, now)) is not None:
         now = max(now, due)
-        sent.append(SentMessage(asks_for, now))
+        sent.append(SentMessage(about, now))
     return tuple((message.at - opened).total_seconds() for message in sent)
 
 
-def _kind_of_message(kind: Kind) -> MessageKind:
-    understood = classify(kind.decline)
+def asks_for(decline: Decline) -> MessageKind:
+    """What customers are written about after this decline."""
+    understood = classify(decline)
     if understood.cause is DeclineCause.AUTHENTICATION_REQUIRED:
         return MessageKind.ACTION_REQUIRED
     return MessageKind.NEW_METHOD_NEEDED if understood.hard else MessageKind.PAYMENT_FAILED
