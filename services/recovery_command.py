@@ -104,11 +104,13 @@ def in_brief(story: RecoveryStory) -> list[str]:
         explanation = _short_times(entry.explanation)
         roads = (entry.detail.get("reason") or {}).get("considered", ())
         refused = [(str(road["action"]), _short_times(str(road["rejected_because"]))) for road in roads]
-        aside = [f"not {action}" for action, because in refused if because == explanation]
-        aside += [f"not {action}: {because}" for action, because in refused if because != explanation]
-        aside += [str(limit) for limit in [(entry.detail.get("reason") or {}).get("inputs", {}).get("limit")] if limit]
+        limit = (entry.detail.get("reason") or {}).get("inputs", {}).get("limit")
+        waits = [f"not {action}" for action, because in refused if because == explanation]
+        waits += [str(limit)] if limit else []
         if entry.next_at is not None and f"{entry.next_at:%d %b %H:%M}" not in explanation:
-            aside.append(f"next {entry.next_at:%d %b %H:%M}")
+            waits.append(f"next {entry.next_at:%d %b %H:%M}")
+        aside = ["; ".join(waits)] if waits else []
+        aside += [f"not {action}: {because}" for action, because in refused if because != explanation]
         step = f"[cyan]{entry.at:%d %b %H:%M}[/]  [bold]{kind:<9}[/]  {escape(explanation)}"
         for line in (step, *(f"{'':25}[dim]{escape(each)}[/]" for each in aside)):
             if line not in said:  # two events for one fact are told once, and so is a reason that still holds

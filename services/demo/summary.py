@@ -61,8 +61,8 @@ def _headline(told: Told, console: Console) -> None:
 # -- tables --------------------------------------------------------------------------------------
 
 _LADDERS = (
-    "The ladders: the same cards and customers, and the same emails, replayed with attempts at fixed gaps.\n"
-    "Customers and cards are those of the simulator: they say what differs, not what a merchant will recover."
+    "The ladders have the same cards, customers and emails, replayed with attempts at fixed gaps.\n"
+    "All of them are simulated: they show what differs, not what a merchant will recover."
 )
 
 
@@ -89,26 +89,25 @@ def _by_currency(figures: Figures) -> Table:
 def _by_cause(figures: Figures) -> Table:
     """One line per cause of the decline: how many renewals, and what share of them came back, by us and by ladders."""
     failed = Counter(cause_of(row) for row in figures.recoveries)
-    columns = (name for way in figures.ways for name in (way.name, ""))
-    table = _table("recovered, by cause", ("failed", *columns))
+    table = _table("recovered, by cause", ("failed", *(way.name for way in figures.ways)))
     for cause, count in sorted(failed.items(), key=lambda item: (-item[1], item[0])):
-        cells = (cell for way in figures.ways for cell in _part(way.recovered[cause], count))
+        cells = (_part(way.recovered[cause], count) for way in figures.ways)
         table.add_row(_CAUSES.get(cause, cause.replace("_", " ")), str(count), *cells)
     total = failed.total()
-    everything = (cell for way in figures.ways for cell in _part(way.recovered.total(), total))
+    everything = (_part(way.recovered.total(), total) for way in figures.ways)
     table.add_row("all", str(total), *everything, style="bold")
     lines: tuple[tuple[str, Callable[[Way], str]], ...] = (
         ("attempts each", lambda way: f"{way.attempts / max(total, 1):.1f}"),
-        ("on dead cards", lambda way: str(way.after_hard)),
+        ("tries on dead cards", lambda way: str(way.after_hard)),
         ("days to payment", lambda way: "-" if way.days is None else f"{way.days:.1f}"),
     )
     for label, shown in lines:
-        table.add_row(label, "", *(cell for way in figures.ways for cell in (shown(way), "")))
+        table.add_row(label, "", *map(shown, figures.ways))
     return table
 
 
-def _part(count: int, of: int) -> tuple[str, str]:
-    return str(count), _share(count, of)
+def _part(count: int, of: int) -> str:
+    return f"{count} {_share(count, of):>4}"
 
 
 def money(cents: int, currency: str) -> str:
@@ -132,15 +131,12 @@ def _share(part: int, whole: int) -> str:
 def _work(told: Told) -> Iterable[tuple[str, str]]:
     """What was done for it, a line each."""
     figures = told.figures
-    tries = sum(figures.attempts.values())
-    recoveries = len(figures.recoveries)
     most = max(figures.attempts_per_recovery, default=0)
     yield (
         "attempts",
         (
-            f"{tries:,} of ours after {figures.stripe_attempts:,} of Stripe's, "
-            f"{tries / max(recoveries, 1):.1f} per recovery and at most {most}: "
-            f"{_listed(figures.attempts)}"
+            f"{sum(figures.attempts.values()):,} of ours after {figures.stripe_attempts:,} of Stripe's, "
+            f"at most {most} per recovery: {_listed(figures.attempts)}"
         ),
     )
     by = Counter(row["recovered_by"] for row in figures.recoveries if row["recovered_by"])
@@ -150,7 +146,7 @@ def _work(told: Told) -> Iterable[tuple[str, str]]:
     yield (
         "webhooks",
         (
-            f"{webhooks.events:,} events, {webhooks.deliveries:,} deliveries, some late, all shuffled; "
+            f"{webhooks.events:,} events, {webhooks.deliveries:,} deliveries, late, shuffled; "
             f"{webhooks.duplicates_ignored:,} duplicates ignored"
         ),
     )
@@ -162,8 +158,8 @@ def _work(told: Told) -> Iterable[tuple[str, str]]:
         yield (
             "crash",
             (
-                f"{crash.worker} was killed with SIGKILL on day {crash.day}, holding {_tasks(len(crash.held))}: "
-                f"{crash.rescued} rescued after {crash.rescued_after_s:.1f} s, {crash.finished} done by another worker"
+                f"{crash.worker} was killed with SIGKILL on day {crash.day}; {crash.rescued} of its "
+                f"{_tasks(len(crash.held))} rescued after {crash.rescued_after_s:.1f} s, {crash.finished} done"
             ),
         )
 
@@ -188,7 +184,7 @@ def _verdict(verdict: Verdict, console: Console) -> None:
 
 def show_how_to_look(told: Told, console: Console) -> None:
     """URLs and lines to paste, for a demo that was left running."""
-    target = told.target
+    target, story = told.target, told.figures.story
     ledger, curl = target.ledger_url, target.curl
     key = f'-H "Authorization: Bearer {told.api_key}"'
     console.print()
@@ -196,9 +192,7 @@ def show_how_to_look(told: Told, console: Console) -> None:
     lines = (
         ("statistics", f"{curl} {key} {ledger}/v1/stats"),
         ("recoveries", f"{curl} {key} '{ledger}/v1/recoveries?state=recovered&limit=3'"),
-        ("one story", f"{curl} {key} {ledger}/v1/recoveries/{told.figures.story.id}")
-        if told.figures.story is not None
-        else ("one story", "there was no recovery"),
+        *([("one story", f"{curl} {key} {ledger}/v1/recoveries/{story.id}")] if story is not None else ()),
         ("connect", f"{target.auth_url}/auth/stripe  (in a browser)"),
         *target.how_to_look().items(),
         ("simulator", f"curl -s {target.simulator_url}/_sim/summary"),
