@@ -135,8 +135,8 @@ def _work(told: Told) -> Iterable[tuple[str, str]]:
     yield (
         "attempts",
         (
-            f"{sum(figures.attempts.values()):,} of ours after {figures.stripe_attempts:,} of Stripe's, "
-            f"at most {most} per recovery: {_listed(figures.attempts)}"
+            f"{sum(figures.attempts.values()):,} of ours, at most {most} per recovery: {_listed(figures.attempts)}; "
+            f"{figures.stripe_attempts:,} of Stripe's"
         ),
     )
     by = Counter(row["recovered_by"] for row in figures.recoveries if row["recovered_by"])
@@ -158,7 +158,7 @@ def _work(told: Told) -> Iterable[tuple[str, str]]:
         yield (
             "crash",
             (
-                f"{crash.worker} was killed with SIGKILL on day {crash.day}; {crash.rescued} of its "
+                f"{crash.worker} was killed with SIGKILL on day {crash.day}: {crash.rescued} of "
                 f"{_tasks(len(crash.held))} rescued after {crash.rescued_after_s:.1f} s, {crash.finished} done"
             ),
         )

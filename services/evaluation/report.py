@@ -51,7 +51,7 @@ def show(simulation: Simulation, console: Console) -> None:
     first = next(iter(simulation.tallies))
     console.print(
         f"\n{simulation.failures:,} failed renewals of seed {simulation.seed}, each under every strategy "
-        f"({simulation.played_a_second:,.0f} recoveries a second)\n",
+        f"({simulation.played_a_second:,.0f} recoveries a second of one core)\n",
         highlight=False,
     )
     console.print(_strategies(simulation), highlight=False)

@@ -49,7 +49,7 @@ def attempts(tally: Tally) -> float:
 
 
 def played_a_second(simulations: Sequence[Simulation]) -> float:
-    """Recoveries played through in a second of real time, over all seeds."""
+    """Recoveries played through in a second of one core, over all seeds."""
     played = sum(each.failures * len(each.tallies) for each in simulations)
     return played / sum(each.seconds for each in simulations)
 
@@ -83,7 +83,7 @@ def show_all(simulations: Sequence[Simulation], console: Console) -> None:
     seeds = ", ".join(str(each.seed) for each in simulations)
     console.print(
         f"\n{first.failures:,} failed renewals of each of the seeds {seeds}, each under every strategy "
-        f"({played_a_second(simulations):,.0f} recoveries a second).\n"
+        f"({played_a_second(simulations):,.0f} recoveries a second of one core).\n"
         "Means over the seeds, and from the lowest to the highest.\n",
         highlight=False,
     )
