@@ -159,7 +159,7 @@ def _work(told: Told) -> Iterable[tuple[str, str]]:
             "crash",
             (
                 f"{crash.worker} was killed with SIGKILL on day {crash.day}: {crash.rescued} of "
-                f"{_tasks(len(crash.held))} rescued after {crash.rescued_after_s:.1f} s, {crash.finished} done"
+                f"{_tasks(len(crash.held))} rescued in {crash.rescued_after_s:.1f} s, {crash.finished} done"
             ),
         )
 
