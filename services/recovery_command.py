@@ -1,11 +1,15 @@
 """`citadel recovery show`: one recovery's whole story, with the reason of every decision."""
 
+import re
 import sys
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
+from babel.numbers import format_currency, get_currency_precision
 from rich.console import Console
 from rich.markup import escape
 
@@ -14,6 +18,8 @@ from services.ledger.schemas import RecoveryStory
 from services.local.command import DATA, DataDir, refuse, with_database
 from shared.database import Database, Role
 
+_ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00")
+
 recovery_app = typer.Typer(help="Recoveries: what happened to a failed invoice, and why.", no_args_is_help=True)
 
 
@@ -21,6 +27,7 @@ recovery_app = typer.Typer(help="Recoveries: what happened to a failed invoice, 
 def show(
     invoice: Annotated[str, typer.Argument(help="Stripe's id of the invoice: in_…")],
     merchant: Annotated[str | None, typer.Option(help="The merchant, where two have an invoice of this id.")] = None,
+    brief: Annotated[bool, typer.Option("--brief", help="A line for each step, and what was refused.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print it as the API would.")] = False,
     data_dir: DataDir = DATA,
 ) -> None:
@@ -35,7 +42,7 @@ def show(
         sys.stdout.buffer.write(story.model_dump_json(indent=2).encode() + b"\n")
         return
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    for line in told(story):
+    for line in in_brief(story) if brief else told(story):
         console.print(line)
 
 
@@ -75,6 +82,40 @@ def told(story: RecoveryStory) -> list[str]:
             at = f" at {entry.next_at:%Y-%m-%d %H:%M:%S}" if entry.next_at else ""
             lines.append(f"    next {escape(entry.next_step)}{at}")
     return lines
+
+
+def in_brief(story: RecoveryStory) -> list[str]:
+    """The story with a line for each step, what was refused under it, as lines for a terminal (rich markup)."""
+    code = story.currency.upper()
+    amount = format_currency(Decimal(story.amount_due).scaleb(-get_currency_precision(code)), code, locale="en_US")
+    how = f" ({story.end_reason.replace('_', ' ')})" if story.end_reason else ""
+    lines = [f"[bold]{escape(story.invoice_id)}[/]  {amount}, [bold]{story.state}[/]{how}"]
+    said: list[str] = []
+    for entry in story.timeline:
+        if entry.rule == "attempt_due":
+            continue  # how the attempt went is said by the next step
+        # What is heard while an attempt is on its way ends nothing yet.
+        kind = "heard" if entry.kind == "closed" and entry.to_state == entry.from_state else entry.kind
+        explanation = _short_times(entry.explanation)
+        roads = (entry.detail.get("reason") or {}).get("considered", ())
+        refused = [(str(road["action"]), _short_times(str(road["rejected_because"]))) for road in roads]
+        limit = (entry.detail.get("reason") or {}).get("inputs", {}).get("limit")
+        waits = [f"not {action}" for action, because in refused if because == explanation]
+        waits += [str(limit)] if limit else []
+        if entry.next_at is not None and f"{entry.next_at:%d %b %H:%M}" not in explanation:
+            waits.append(f"next {entry.next_at:%d %b %H:%M}")
+        aside = ["; ".join(waits)] if waits else []
+        aside += [f"not {action}: {because}" for action, because in refused if because != explanation]
+        step = f"[cyan]{entry.at:%d %b %H:%M}[/]  [bold]{kind:<9}[/]  {escape(explanation)}"
+        for line in (step, *(f"{'':25}[dim]{escape(each)}[/]" for each in aside)):
+            if line not in said:  # two events for one fact are told once, and so is a reason that still holds
+                said.append(line)
+    return [*lines, *said]
+
+
+def _short_times(text: str) -> str:
+    """Times within a sentence as those at its side are: `12 Nov 03:28`."""
+    return _ISO_TIME.sub(lambda found: f"{datetime.fromisoformat(found[0]):%d %b %H:%M}", text)
 
 
 def _input(name: str, value: object) -> str:

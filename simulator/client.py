@@ -206,6 +206,10 @@ class SimulatorClient:
         """How failed invoices ended and how they were treated; the fields of `summary.Summary`."""
         return await self._request("GET", "/summary")
 
+    async def fates(self) -> list[Json]:
+        """What the card and the customer of each failed renewal would do; the fields of `fates.Fate`."""
+        return await self._list("/fates")
+
     async def usage(self) -> Json:
         """`cpu_seconds` and `max_rss_mb` of the simulator's process."""
         return await self._request("GET", "/usage")

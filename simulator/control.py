@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from simulator.errors import missing
+from simulator.fates import fates
 from simulator.faults import Fault
 from simulator.invoicing import payment_of
 from simulator.people import SCRIPT_FIELDS
@@ -383,6 +384,11 @@ async def meter_events(ask: Ask) -> list[Json]:
 @CONTROL.route("GET", "/pii")
 async def pii(ask: Ask) -> list[str]:
     return list(ask.sim.world.pii)
+
+
+@CONTROL.route("GET", "/fates")
+async def all_fates(ask: Ask) -> list[Json]:
+    return [asdict(found) for found in fates(ask.sim.world)]
 
 
 @CONTROL.route("GET", "/summary")

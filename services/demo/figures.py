@@ -10,7 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.demo import store
 from services.demo.checks import MoneyLine, Verdict, check_privacy, check_twice, compare_money
 from services.demo.crash import Crash
+from services.demo.ladder import Way, side_by_side
 from services.demo.target import Target, browsing
+from services.ledger.schemas import RecoveryStory
 from shared.database import Database
 from simulator.client import SimulatorClient
 
@@ -26,7 +28,10 @@ class Webhooks:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Everything that the summary tells. `totals`: rows of TOTALS, `recoveries`: rows of RECOVERIES."""
+    """Everything that the summary tells. `totals`: rows of TOTALS, `recoveries`: rows of RECOVERIES.
+
+    `ways`: ours and the ladders, on the same failed renewals. `story`: one recovery from its beginning to its end.
+    """
 
     invoices: int
     totals: list[dict[str, Any]]
@@ -38,6 +43,8 @@ class Figures:
     emails: Counter[str]
     tasks: Mapping[str, int]
     webhooks: Webhooks
+    ways: list[Way]
+    story: RecoveryStory | None
     verdicts: tuple[Verdict, ...]
 
 
@@ -53,8 +60,11 @@ async def collect(
         results = await store.rows(db, store.ATTEMPT_RESULTS)
         ours = await store.rows(db, store.OUR_ATTEMPTS)
         tasks = await store.rows(db, store.TASKS_BY_STATUS)
+        instructive = await store.rows(db, store.INSTRUCTIVE)
     failed = {each["invoice"] for each in attempts if each["outcome"] != "succeeded" and each["source"] == "renewal"}
-    api = await _recovered_by_api(target, api_key)
+    stats = await _asked(target, api_key, "/v1/stats")
+    api = {line["currency"]: line["recovered"]["amount"] for line in stats["money"]}
+    story = await _asked(target, api_key, f"/v1/recoveries/{instructive[0]['id']}") if instructive else None
     lines, problems = compare_money(
         charges, failed, recoveries, {row["currency"]: row["recovered_cents"] for row in totals}, api
     )
@@ -76,6 +86,14 @@ async def collect(
         emails=Counter(_kind(email["message"]) for email in await simulator.outbox()),
         tasks=tasks_by_status,
         webhooks=await _webhooks(target, simulator),
+        ways=side_by_side(
+            await simulator.fates(),
+            attempts,
+            {row["invoice_id"]: cause_of(row) for row in recoveries},
+            {row["invoice_id"] for row in recoveries if row["state"] == "recovered"},
+            await simulator.now(),
+        ),
+        story=RecoveryStory.model_validate(story) if story else None,
         verdicts=verdicts,
     )
 
@@ -109,15 +127,20 @@ def _lost(tasks: Mapping[str, int], crash: Crash | None) -> list[str]:
     return problems
 
 
-async def _recovered_by_api(target: Target, api_key: str) -> dict[str, int]:
-    """Recovered cents by currency, as a dashboard reads them."""
+def cause_of(recovery: Mapping[str, Any]) -> str:
+    """The cause of a recovery's decline, or that it is not known yet."""
+    return recovery["cause"] or "not known yet"
+
+
+async def _asked(target: Target, api_key: str, path: str) -> dict[str, Any]:
+    """What the ledger's API answers to a dashboard."""
     headers = {"Authorization": f"Bearer {api_key}"}
     async with (
         browsing(target, headers) as session,
-        session.get(f"{target.ledger_url}/v1/stats", raise_for_status=True) as answer,
+        session.get(f"{target.ledger_url}{path}", raise_for_status=True) as answer,
     ):
-        stats = await answer.json()
-    return {line["currency"]: line["recovered"]["amount"] for line in stats["money"]}
+        answered: dict[str, Any] = await answer.json()
+    return answered
 
 
 async def _webhooks(target: Target, simulator: SimulatorClient) -> Webhooks:

@@ -106,6 +106,21 @@ FROM scheduled_tasks
 GROUP BY status
 """
 
+# A recovery to read as a story: some attempts, a rule that made us wait, a reminder, and a good end; the shortest such.
+INSTRUCTIVE = """
+SELECT r.id
+FROM recoveries AS r
+JOIN recovery_timeline AS t ON t.recovery_id = r.id
+WHERE r.state = 'recovered'
+GROUP BY r.id
+ORDER BY r.recovered_by = 'retry' DESC,
+    count(*) FILTER (WHERE t.rule = 'network_limit') > 0 DESC,
+    count(*) FILTER (WHERE t.kind = 'attempted') BETWEEN 2 AND 4 DESC,
+    count(*) FILTER (WHERE t.kind = 'messaged') >= 2 DESC,
+    count(*), r.invoice_id
+LIMIT 1
+"""
+
 # Numbers, times and ids of our own cannot hold a name; a type that is not in this list is looked into.
 TEXT_COLUMNS = """
 SELECT c.table_schema, c.table_name, c.column_name, c.data_type

@@ -1,7 +1,7 @@
 """What a stranger reads when the demo is over: the money, the work, the checks, and where to look next."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from services.demo.checks import Verdict
-from services.demo.figures import Figures
+from services.demo.figures import Figures, cause_of
+from services.demo.ladder import Way
 from services.demo.story import Told
+from services.recovery_command import in_brief
 
-_ENDS = ("recovered", "exhausted", "stopped")
 _CAUSES = {"authentication_required": "3-D Secure asked", "unknown": "generic decline"}
 
 
@@ -26,11 +27,18 @@ def show(told: Told, console: Console) -> None:
     for table in (_by_currency(figures), _by_cause(figures)):
         console.print(table)
         console.print()
+    console.print(_LADDERS, style="dim", highlight=False)
+    console.print()
     work = Table.grid(padding=(0, 2, 0, 0))
     for label, text in _work(told):
         work.add_row(Text(label, style="dim"), text)
     console.print(work)
     console.print()
+    if figures.story is not None:
+        console.print("[dim]one recovery, as `citadel recovery show --brief` tells it[/]", highlight=False)
+        for line in in_brief(figures.story):
+            console.print(line, highlight=False, soft_wrap=True)
+        console.print()
     for verdict in figures.verdicts:
         _verdict(verdict, console)
     console.print(f"[dim]logs: {_shortest(told.logs)}/[/]", highlight=False, soft_wrap=True)
@@ -52,20 +60,23 @@ def _headline(told: Told, console: Console) -> None:
 
 # -- tables --------------------------------------------------------------------------------------
 
-_COLUMNS = ("failed", "", "recovered", "", "elsewhere", "gave up", "at risk")
+_LADDERS = (
+    "The ladders have the same cards, customers and emails, replayed with attempts at fixed gaps.\n"
+    "All of them are simulated: they show what differs, not what a merchant will recover."
+)
 
 
-def _table(first: str) -> Table:
+def _table(first: str, columns: Iterable[str]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column(first, no_wrap=True, min_width=18)
-    for name in _COLUMNS:
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     return table
 
 
 def _by_currency(figures: Figures) -> Table:
     """One line per currency: the money, in whole units to be read at a glance (the checks count cents)."""
-    table = _table("money")
+    table = _table("money", ("failed", "", "recovered", "", "elsewhere", "gave up", "at risk"))
     for row in figures.totals:
         failed, recovered = row["failed_cents"], row["recovered_cents"]
         at_risk = failed - recovered - row["exhausted_cents"] - row["stopped_cents"]
@@ -76,24 +87,27 @@ def _by_currency(figures: Figures) -> Table:
 
 
 def _by_cause(figures: Figures) -> Table:
-    """One line per cause of the decline: how many renewals, and what share of them came back."""
-    by_cause: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for row in figures.recoveries:
-        state = row["state"] if row["state"] in _ENDS else "at_risk"
-        by_cause[row["cause"] or "not known yet"][state] += 1
-    table = _table("renewals, by cause")
-    total = len(figures.recoveries)
-    for cause, states in sorted(by_cause.items(), key=lambda item: -item[1].total()):
-        table.add_row(_CAUSES.get(cause, cause.replace("_", " ")), *_counts(states, total))
-    everything = sum(by_cause.values(), Counter[str]())
-    table.add_row("all", *_counts(everything, total), style="bold")
+    """One line per cause of the decline: how many renewals, and what share of them came back, by us and by ladders."""
+    failed = Counter(cause_of(row) for row in figures.recoveries)
+    table = _table("recovered, by cause", ("failed", *(way.name for way in figures.ways)))
+    for cause, count in sorted(failed.items(), key=lambda item: (-item[1], item[0])):
+        cells = (_part(way.recovered[cause], count) for way in figures.ways)
+        table.add_row(_CAUSES.get(cause, cause.replace("_", " ")), str(count), *cells)
+    total = failed.total()
+    everything = (_part(way.recovered.total(), total) for way in figures.ways)
+    table.add_row("all", str(total), *everything, style="bold")
+    lines: tuple[tuple[str, Callable[[Way], str]], ...] = (
+        ("attempts each", lambda way: f"{way.attempts / max(total, 1):.1f}"),
+        ("tries on dead cards", lambda way: str(way.after_hard)),
+        ("days to payment", lambda way: "-" if way.days is None else f"{way.days:.1f}"),
+    )
+    for label, shown in lines:
+        table.add_row(label, "", *map(shown, figures.ways))
     return table
 
 
-def _counts(states: Counter[str], total: int) -> list[str]:
-    count, recovered = states.total(), states["recovered"]
-    rest = [str(states[state] or "-") for state in ("stopped", "exhausted", "at_risk")]
-    return [str(count), _share(count, total), str(recovered), _share(recovered, count), *rest]
+def _part(count: int, of: int) -> str:
+    return f"{count} {_share(count, of):>4}"
 
 
 def money(cents: int, currency: str) -> str:
@@ -117,15 +131,12 @@ def _share(part: int, whole: int) -> str:
 def _work(told: Told) -> Iterable[tuple[str, str]]:
     """What was done for it, a line each."""
     figures = told.figures
-    tries = sum(figures.attempts.values())
-    recoveries = len(figures.recoveries)
     most = max(figures.attempts_per_recovery, default=0)
     yield (
         "attempts",
         (
-            f"{tries:,} of ours after {figures.stripe_attempts:,} of Stripe's, "
-            f"{tries / max(recoveries, 1):.1f} per recovery and at most {most}: "
-            f"{_listed(figures.attempts)}"
+            f"{sum(figures.attempts.values()):,} of ours, at most {most} per recovery: {_listed(figures.attempts)}; "
+            f"{figures.stripe_attempts:,} of Stripe's"
         ),
     )
     by = Counter(row["recovered_by"] for row in figures.recoveries if row["recovered_by"])
@@ -135,7 +146,7 @@ def _work(told: Told) -> Iterable[tuple[str, str]]:
     yield (
         "webhooks",
         (
-            f"{webhooks.events:,} events, {webhooks.deliveries:,} deliveries, some late, all shuffled; "
+            f"{webhooks.events:,} events, {webhooks.deliveries:,} deliveries, late, shuffled; "
             f"{webhooks.duplicates_ignored:,} duplicates ignored"
         ),
     )
@@ -147,8 +158,8 @@ def _work(told: Told) -> Iterable[tuple[str, str]]:
         yield (
             "crash",
             (
-                f"{crash.worker} was killed with SIGKILL on day {crash.day}, holding {_tasks(len(crash.held))}: "
-                f"{crash.rescued} rescued after {crash.rescued_after_s:.1f} s, {crash.finished} done by another worker"
+                f"{crash.worker} was killed with SIGKILL on day {crash.day}: {crash.rescued} of "
+                f"{_tasks(len(crash.held))} rescued in {crash.rescued_after_s:.1f} s, {crash.finished} done"
             ),
         )
 
@@ -173,7 +184,7 @@ def _verdict(verdict: Verdict, console: Console) -> None:
 
 def show_how_to_look(told: Told, console: Console) -> None:
     """URLs and lines to paste, for a demo that was left running."""
-    target = told.target
+    target, story = told.target, told.figures.story
     ledger, curl = target.ledger_url, target.curl
     key = f'-H "Authorization: Bearer {told.api_key}"'
     console.print()
@@ -181,7 +192,7 @@ def show_how_to_look(told: Told, console: Console) -> None:
     lines = (
         ("statistics", f"{curl} {key} {ledger}/v1/stats"),
         ("recoveries", f"{curl} {key} '{ledger}/v1/recoveries?state=recovered&limit=3'"),
-        ("one story", f"{curl} {key} {ledger}/v1/recoveries/{_an_interesting_one(told.figures)}"),
+        *([("one story", f"{curl} {key} {ledger}/v1/recoveries/{story.id}")] if story is not None else ()),
         ("connect", f"{target.auth_url}/auth/stripe  (in a browser)"),
         *target.how_to_look().items(),
         ("simulator", f"curl -s {target.simulator_url}/_sim/summary"),
@@ -196,11 +207,3 @@ def _shortest(folder: Path) -> Path:
         return folder.relative_to(Path.cwd())
     except ValueError:
         return folder
-
-
-def _an_interesting_one(figures: Figures) -> str:
-    """A recovery that took a while and came to a good end; else any."""
-    ended = [row for row in figures.recoveries if row["state"] == "recovered" and row["closed_at"] is not None]
-    ended.sort(key=lambda row: row["closed_at"] - row["opened_at"])
-    chosen = ended[-1] if ended else next(iter(figures.recoveries), None)
-    return str(chosen["id"]) if chosen else ""

@@ -163,16 +163,20 @@ class Fate:
 
 
 class Population:
-    """Draws failures, always the same ones for a seed. Iterating draws new ones, without an end."""
+    """Draws failures, always the same ones for a seed. Iterating draws new ones, without an end.
 
-    def __init__(self, seed: int) -> None:
+    They fail on the `days` from `first_day` on, in no order.
+    """
+
+    def __init__(self, seed: int | str, first_day: date = FIRST_DAY, days: int = DAYS) -> None:
         self._random = Random(seed)  # noqa: S311 - a simulation has to be repeatable
         self._codes = _table({code: model.share for code, model in MODEL.items()})
         self._countries = _table({country: share for country, (_, share) in _COUNTRIES.items()})
         self._networks, self._amounts = _table(_NETWORKS), _table(_AMOUNTS)
         self._rhythms_us, self._rhythms = _table(_RHYTHMS_US), _table(_RHYTHMS_ELSEWHERE)
         self._windows = _table(_WINDOWS)
-        self._start = datetime.combine(FIRST_DAY, datetime.min.time(), UTC).timestamp()
+        self._first_day, self._days = first_day, days
+        self._start = datetime.combine(first_day, datetime.min.time(), UTC).timestamp()
 
     def __iter__(self) -> Iterator[Failure]:
         return self
@@ -180,7 +184,7 @@ class Population:
     def __next__(self) -> Failure:
         draw = self._random.random
         code, country = self._codes(draw()), self._countries(draw())
-        run = int(draw() * DAYS)
+        run = int(draw() * self._days)
         opened_at = self._start + run * DAY + run * RUN_HOURS % 24 * HOUR
         kind = Kind(code, opened_at, country, self._networks(draw()), int(draw() * SPREADS))
         model = MODEL[code]
@@ -210,7 +214,7 @@ class Population:
         """The spans with enough on the account: from each payday on, for some days."""
         draw = self._random.random
         rhythm = (self._rhythms_us if kind.country == "US" else self._rhythms)(draw())
-        days = paydays(rhythm, kind.country, FIRST_DAY - timedelta(days=40), 40 + DAYS + HORIZON_DAYS)
+        days = paydays(rhythm, kind.country, self._first_day - timedelta(days=40), 40 + self._days + HORIZON_DAYS)
         first = last_before(days, kind.opened_at) + 1  # the wages before had gone by: that is why it failed
         ends = kind.opened_at + HORIZON_DAYS * DAY
         return tuple(

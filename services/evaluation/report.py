@@ -8,6 +8,10 @@ from rich.table import Table
 from services.evaluation.simulate import Simulation, Tally
 
 _BAR = 24
+CAUTION = (
+    "\nThe customers are made up: services/evaluation/README.md has the model and what of it is assumed.\n"
+    "It compares ways to retry with each other; it does not foretell what a merchant will recover."
+)
 
 
 def as_json(simulation: Simulation) -> dict[str, Any]:
@@ -47,7 +51,7 @@ def show(simulation: Simulation, console: Console) -> None:
     first = next(iter(simulation.tallies))
     console.print(
         f"\n{simulation.failures:,} failed renewals of seed {simulation.seed}, each under every strategy "
-        f"({simulation.played_a_second:,.0f} recoveries a second)\n",
+        f"({simulation.played_a_second:,.0f} recoveries a second of one core)\n",
         highlight=False,
     )
     console.print(_strategies(simulation), highlight=False)
@@ -61,12 +65,7 @@ def show(simulation: Simulation, console: Console) -> None:
         )
     console.print()
     console.print(_causes(simulation), highlight=False)
-    console.print(
-        "\nThe customers are made up: services/evaluation/README.md has the model and what of it is assumed.\n"
-        "It compares ways to retry with each other; it does not foretell what a merchant will recover.",
-        style="dim",
-        highlight=False,
-    )
+    console.print(CAUTION, style="dim", highlight=False)
 
 
 def _strategies(simulation: Simulation) -> Table:
@@ -91,7 +90,7 @@ def _strategies(simulation: Simulation) -> Table:
 
 def _causes(simulation: Simulation) -> Table:
     table = Table(box=None, pad_edge=False)
-    table.add_column("paid share, by cause")
+    table.add_column("paid share, by cause", no_wrap=True)
     table.add_column("failures", justify="right")
     for name in simulation.tallies:
         table.add_column(name, justify="right")

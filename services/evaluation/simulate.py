@@ -121,7 +121,7 @@ class _Paired:
 
 @dataclass(slots=True)
 class Simulation:
-    """What came of it; strategies by name, in the order given."""
+    """What came of it; strategies by name, in the order given. `seconds`: of this process on a core."""
 
     seed: int
     failures: int
@@ -132,7 +132,7 @@ class Simulation:
 
     @property
     def played_a_second(self) -> float:
-        """Recoveries played through in a second of real time, all strategies together."""
+        """Recoveries played through in a second of one core, all strategies together."""
         return self.failures * len(self.tallies) / self.seconds
 
 
@@ -143,7 +143,7 @@ def simulate(strategies: Sequence[Strategy], *, failures: int, seed: int) -> Sim
     """
     if failures < 1 or not strategies:
         raise ValueError("there is nothing to simulate: give at least one failure and one strategy")
-    began = time.perf_counter()
+    began = time.process_time()
     tallies = {strategy.name: Tally() for strategy in strategies}
     causes: defaultdict[DeclineCause, dict[str, Tally]] = defaultdict(
         lambda: {each.name: Tally() for each in strategies}
@@ -160,6 +160,6 @@ def simulate(strategies: Sequence[Strategy], *, failures: int, seed: int) -> Sim
                 first_paid = fate.by != NOBODY
             else:
                 paired[strategy.name].add(first_paid - (fate.by != NOBODY))
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     against = {name: each.difference for name, each in paired.items()}
     return Simulation(seed, failures, seconds, tallies, dict(causes), against)

@@ -7,17 +7,19 @@ far as somebody asks, and kept: failures of one kind share it.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from typing import Final, Protocol, assert_never
 
+from services.evaluation.ladders import LADDERS
 from services.evaluation.population import DAY, Kind
 from services.worker.recovery import (
+    BY_THE_RULES,
     CURRENT_RULES,
     Allowed,
     AskNewMethod,
     AttemptNow,
     AttemptResult,
     Close,
+    Decline,
     DeclineCause,
     InvoiceStatus,
     InvoiceTruth,
@@ -28,6 +30,7 @@ from services.worker.recovery import (
     RecoveryFacts,
     RequireAction,
     SentMessage,
+    Timing,
     Wait,
     check,
     classify,
@@ -107,6 +110,7 @@ class _Planned:
         self._messages = messages
         self._steps = steps
         self._plans: dict[Kind, Plan] = {}
+        self._gaps: dict[MessageKind, tuple[float, ...]] = {}
 
     @property
     def name(self) -> str:
@@ -117,19 +121,25 @@ class _Planned:
         """What it does about failures of a kind."""
         plan = self._plans.get(kind)
         if plan is None:
-            steps, messages = _Unfolding(self._steps(kind)), _messages(self._messages, kind)
             ends = kind.opened_at + self._messages.window_days * DAY
-            plan = self._plans[kind] = Plan(steps, messages, ends)
+            plan = self._plans[kind] = Plan(_Unfolding(self._steps(kind)), self._written(kind), ends)
         return plan
+
+    def _written(self, kind: Kind) -> tuple[float, ...]:
+        """When messages go out, as the worker asks for them."""
+        about = asks_for(kind.decline)
+        if about not in self._gaps:
+            self._gaps[about] = message_gaps(self._messages, about)
+        return tuple(kind.opened_at + gap for gap in self._gaps[about])
 
 
 class Brain(_Planned):
-    """The brain under a policy: `decide`, asked as the worker asks it."""
+    """The brain under a policy: `decide`, asked as the worker does. `timing` counts where the policy's is `learned`."""
 
     hears_of_new_cards = True
 
-    def __init__(self, name: str, policy: Policy) -> None:
-        super().__init__(name, policy, lambda kind: _decided(policy, kind))
+    def __init__(self, name: str, policy: Policy, timing: Timing = BY_THE_RULES) -> None:
+        super().__init__(name, policy, lambda kind: _decided(policy, kind, timing))
 
 
 class Ladder(_Planned):
@@ -143,19 +153,8 @@ class Ladder(_Planned):
 
 
 def common_ladders(messages: Policy) -> list[Strategy]:
-    """What others do when a renewal fails.
-
-    Stripe: "8 tries within 2 weeks", its recommended default; its times are learned and not published, so they are
-    spread evenly here: https://docs.stripe.com/billing/revenue-recovery/smart-retries
-    Polar: after 2, 5, 7 and 7 days, as its source code has it.
-    Kill Bill: three retries, 8 days apart, the default of its `org.killbill.payment.retry.days`.
-    """
-    day = timedelta(days=1)
-    return [
-        Ladder("stripe 8 in 14 days", [day * 14 / 8] * 8, messages, obeys_hard=True),
-        Ladder("polar 2-5-7-7", [2 * day, 5 * day, 7 * day, 7 * day], messages, obeys_hard=False),
-        Ladder("kill bill 8-8-8", [8 * day] * 3, messages, obeys_hard=False),
-    ]
+    """What others do when a renewal fails; their messages are those of `messages`."""
+    return [Ladder(each.name, each.gaps, messages, obeys_hard=each.obeys_hard) for each in LADDERS]
 
 
 def _invoice(kind: Kind) -> InvoiceTruth:
@@ -168,13 +167,13 @@ def _declined(kind: Kind, number: int, origin: Origin, at: datetime) -> PastAtte
     return PastAttempt(number, origin, AttemptResult.DECLINED, at, METHOD, kind.card.fingerprint, amount, kind.decline)
 
 
-def _decided(policy: Policy, kind: Kind) -> Iterator[Step]:
+def _decided(policy: Policy, kind: Kind, timing: Timing) -> Iterator[Step]:
     """The brain's attempts, each of them declined as the first one was."""
     now, invoice = kind.opened, _invoice(kind)
     facts = RecoveryFacts(now, jitter_key=f"simulated/{kind.spread}")
     attempts = [_declined(kind, 1, Origin.STRIPE, now)]
     while True:
-        decision = decide(policy, facts, invoice, attempts, now)
+        decision = decide(policy, facts, invoice, attempts, now, timing=timing)
         match decision:
             case AttemptNow():
                 yield Step(now.timestamp(), _is_breach(kind, attempts, now))
@@ -206,24 +205,20 @@ def _is_breach(kind: Kind, attempts: Sequence[PastAttempt], now: datetime) -> bo
     return not isinstance(verdict, Allowed)
 
 
-def _messages(policy: Policy, kind: Kind) -> tuple[float, ...]:
-    """When messages go out, as the worker asks for them."""
-    return tuple(kind.opened_at + after for after in _message_gaps(policy, _kind_of_message(kind)))
-
-
-@cache
-def _message_gaps(policy: Policy, asks_for: MessageKind) -> tuple[float, ...]:
+def message_gaps(policy: Policy, about: MessageKind) -> tuple[float, ...]:
+    """How long after the opening each message goes out while nothing is paid, in seconds."""
     opened = datetime(2026, 1, 1, tzinfo=UTC)  # messages go by days since the opening: any opening will do
     sent: list[SentMessage] = []
     now = opened
-    while (due := next_message(policy, opened, sent, asks_for, now)) is not None:
+    while (due := next_message(policy, opened, sent, about, now)) is not None:
         now = max(now, due)
-        sent.append(SentMessage(asks_for, now))
+        sent.append(SentMessage(about, now))
     return tuple((message.at - opened).total_seconds() for message in sent)
 
 
-def _kind_of_message(kind: Kind) -> MessageKind:
-    understood = classify(kind.decline)
+def asks_for(decline: Decline) -> MessageKind:
+    """What customers are written about after this decline."""
+    understood = classify(decline)
     if understood.cause is DeclineCause.AUTHENTICATION_REQUIRED:
         return MessageKind.ACTION_REQUIRED
     return MessageKind.NEW_METHOD_NEEDED if understood.hard else MessageKind.PAYMENT_FAILED

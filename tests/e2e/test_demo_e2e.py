@@ -1,6 +1,7 @@
 """`citadel demo`, as a stranger runs it, only smaller."""
 
 import asyncio
+import re
 import signal
 import subprocess
 
@@ -18,6 +19,7 @@ CHECKS = (
     "No invoice was charged twice",
     "No personal data of customers in the database or in a log",
 )
+LADDERS = ("stripe 8 in 14 days", "polar 2-5-7-7", "kill bill 8-8-8")
 DEMO_DATABASES = "SELECT count(*) FROM pg_database WHERE datname LIKE 'citadel\\_demo\\_%'"
 
 
@@ -27,6 +29,11 @@ def test_a_small_demo_kills_a_worker_and_passes_all_checks(citadel: Run) -> None
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert [check for check in CHECKS if f"✓ {check}" not in ended.stdout] == []
     assert "was killed with SIGKILL" in ended.stdout
+    assert [name for name in LADDERS if name not in ended.stdout] == []
+    assert re.search(r"^all +\d+ +\d+ +\d+% +\d+ +\d+% +\d+ +\d+% +\d+ +\d+%$", ended.stdout, re.MULTILINE)
+    story = ended.stdout.partition("citadel recovery show --brief")[2].partition("✓")[0]
+    assert [kind for kind in ("opened", "attempted", "closed") if kind in story] == ["opened", "attempted", "closed"]
+    assert "in_" in story
     assert "\x1b" not in ended.stdout  # a pipe gets plain lines
 
 

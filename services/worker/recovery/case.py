@@ -120,7 +120,7 @@ def _scheduled(case: Case, cause: DeclineCause, since: datetime) -> datetime:
     due = next_retry(schedule, since, tries, country, case.recovery.jitter_key)
     if case.policy.timing == "rules":
         return due
-    earliest, latest = span(schedule, since, tries)
+    earliest, latest = span(schedule, since, tries, country, due)
     return case.timing.pick(cause, due, (earliest, min(latest, case.deadline - ONE_HOUR)), zone_of(country))
 
 

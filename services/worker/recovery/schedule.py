@@ -15,9 +15,8 @@ from shared.policy import WEEKDAYS, Delays, Paydays, Schedule
 FRIDAY = 4
 # A delay is drawn out by up to this part of itself, so that what failed together is not retried together.
 DELAY_SPREAD = 0.1
-# How far a learned time may move away from the schedule's own: a delay halved or doubled, a payday within a fortnight.
+# How far a learned time may move away from the schedule's own delay: halved or doubled.
 EARLIER, LATER = 0.5, 2.0
-PAYDAYS_SPAN = timedelta(days=14)
 COMMON_PAYDAYS = Paydays()
 
 
@@ -36,16 +35,25 @@ def next_retry(schedule: Schedule, since: datetime, tries: int, country: str | N
     assert_never(schedule)
 
 
-def span(schedule: Schedule, since: datetime, tries: int) -> tuple[datetime, datetime]:
-    """Between which times (UTC) another attempt after one at `since` is still in the sense of the schedule."""
+def span(
+    schedule: Schedule, since: datetime, tries: int, country: str | None, due: datetime
+) -> tuple[datetime, datetime]:
+    """Between which times (UTC) another attempt after one at `since` is still in the sense of the schedule.
+
+    With paydays from the morning of the day of `due` to its end: the day stays. A few months say too little about days
+    (the last business day is now the 28th, now the 31st), and whoever waits for a better one gives up a try.
+    """
     since = as_utc("since", since)
     match schedule:
         case Delays():
             delay = _delay(schedule, tries)
             return since + delay * EARLIER, since + delay * LATER
         case Paydays():
-            earliest = since + timedelta(hours=schedule.after_hours)
-            return earliest, earliest + PAYDAYS_SPAN
+            zone = zone_of(country)
+            day = due.astimezone(zone).date()
+            morning = datetime.combine(day, time(schedule.from_hour), zone).astimezone(UTC)
+            midnight = datetime.combine(day + timedelta(days=1), time(0), zone).astimezone(UTC)
+            return max(morning, since + timedelta(hours=schedule.after_hours)), midnight
     assert_never(schedule)
 
 

@@ -6,8 +6,20 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.recovery import AttemptNow, DeclineCause, Policy, Timing, Wait, decide
+from services.worker.recovery import (
+    AttemptNow,
+    DeclineCause,
+    Delays,
+    Paydays,
+    Policy,
+    Schedule,
+    Timing,
+    Wait,
+    decide,
+    next_retry,
+)
 from services.worker.recovery.estimator import Estimator, Observed
+from services.worker.recovery.schedule import span
 from tests.unit.recovery.builders import OPENED, first_failure, invoice, recovery
 
 CAUSE = DeclineCause.DO_NOT_HONOR
@@ -38,6 +50,48 @@ def test_much_data_moves_the_attempt_to_the_hours_that_work() -> None:
     picked = Estimator.learn(_mornings(300)).pick(CAUSE, MONDAY, SPAN, BERLIN)
     assert picked.astimezone(BERLIN).hour == 10
     assert picked.minute == MONDAY.minute
+
+
+def test_a_time_that_nobody_has_tried_is_not_preferred_to_one_that_did_badly() -> None:
+    """Many tries at the scheduled hour, with few successes: what is left is unknown, not better."""
+    at_schedule = MONDAY.astimezone(BERLIN).hour
+    days = [datetime(2026, 1, 1, tzinfo=BERLIN) + timedelta(days=n) for n in range(30)]
+    observed = [Observed(CAUSE, day.replace(hour=at_schedule), succeeded=day.day % 5 == 0) for day in days]
+    assert Estimator.learn(observed).pick(CAUSE, MONDAY, SPAN, BERLIN) == MONDAY
+
+
+def test_with_paydays_the_day_is_the_schedule_s_and_only_the_hour_is_learned() -> None:
+    """The 28th was good for months; the next attempt is still on the 15th, at the hour that works."""
+    funds = DeclineCause.INSUFFICIENT_FUNDS
+    observed = [
+        Observed(funds, datetime(2026, month, day, hour, tzinfo=BERLIN), succeeded=(day == 28) or hour == 18)
+        for month in range(1, 8)
+        for day in (1, 15, 28)
+        for hour in (8, 9, 18)
+        for _ in range(10)
+    ]
+    since = datetime(2026, 9, 12, 12, tzinfo=UTC)
+    due = next_retry(Paydays(), since, 1, "DE", "k")
+    estimator = Estimator.learn(observed)
+    picked = estimator.pick(funds, due, span(Paydays(), since, 1, "DE", due), BERLIN).astimezone(BERLIN)
+    assert (picked.day, picked.hour) == (15, 18)
+    anywhere = (due, due + timedelta(days=14))
+    assert estimator.pick(funds, due, anywhere, BERLIN).astimezone(BERLIN).day == 28  # what the span keeps from
+
+
+@given(
+    since=st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC)),  # noqa: DTZ001 - its bounds
+    country=st.sampled_from(["DE", "US", "JP", "BR", None]),
+    schedule=st.sampled_from([Paydays(), Paydays(after_hours=6, over_minutes=180), Delays(hours=(2, 48, 120))]),
+    tries=st.integers(1, 6),
+    key=st.text(max_size=4),
+)
+def test_the_scheduled_time_is_within_the_span_that_is_left_to_learn_in(
+    since: datetime, country: str | None, schedule: Schedule, tries: int, key: str
+) -> None:
+    due = next_retry(schedule, since, tries, country, key)
+    earliest, latest = span(schedule, since, tries, country, due)
+    assert since < earliest <= due < latest
 
 
 def test_another_cause_learns_nothing_of_it() -> None:
