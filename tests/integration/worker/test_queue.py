@@ -154,6 +154,22 @@ async def test_two_tasks_of_one_recovery_cannot_run_even_if_a_claim_errs(databas
             await db.execute("UPDATE scheduled_tasks SET status = 'running', locked_by = 'w', lease_expires_at = now()")
 
 
+# -- unique tasks --------------------------------------------------------------------------------
+
+
+async def test_the_same_unique_key_is_queued_once_while_its_task_is_pending_or_running(database: Database) -> None:
+    async def queue() -> bool:
+        async with database.transaction() as db:
+            return await tasks.enqueue(db, NewTask("m", "probe", unique_key="k")) is not None
+
+    assert sorted(await asyncio.gather(*(queue() for _ in range(4)))) == [False, False, False, True]
+    (running,) = await _claim(database)
+    assert not await queue()
+    async with database.transaction() as db:
+        assert await tasks.complete(db, running)
+    assert await queue()
+
+
 # -- a poisoned task -----------------------------------------------------------------------------
 
 
