@@ -134,6 +134,26 @@ ORDER BY r.opened_at, r.id
 """
 
 
+# A recovery that a worker is at right now: whatever its customer does meets the worker's own transactions.
+IN_HAND = """
+SELECT r.invoice_id, r.customer_id, r.subscription_id
+FROM recoveries AS r
+JOIN scheduled_tasks AS t ON t.recovery_id = r.id AND t.status = 'running' AND t.task_type = 'dunning_retry'
+WHERE r.closed_at IS NULL
+ORDER BY r.opened_at, r.id
+"""
+
+# A worker's name has its process id in it. What it dies or sleeps with is rescued, but for a row that is locked.
+LOCK_ONE_OF = """
+SELECT id
+FROM scheduled_tasks
+WHERE status = 'running' AND locked_by LIKE '%:' || $1::int || ':%'
+ORDER BY id
+LIMIT 1
+FOR UPDATE SKIP LOCKED
+"""
+
+
 async def install_audit(db: Connection) -> None:
     """Note every change of a task from now on."""
     await db.execute(AUDIT)
@@ -164,6 +184,16 @@ async def given_up(db: Connection) -> list[str]:
 async def open_invoices(db: Connection) -> list[tuple[str, str | None]]:
     """(invoice, customer) of every recovery that goes on, oldest first."""
     return [(row["invoice_id"], row["customer_id"]) for row in await db.fetch(OPEN_INVOICES)]
+
+
+async def in_hand(db: Connection) -> list[tuple[str, str | None, str | None]]:
+    """(invoice, customer, subscription) of every recovery whose `dunning_retry` runs right now, oldest first."""
+    return [(row["invoice_id"], row["customer_id"], row["subscription_id"]) for row in await db.fetch(IN_HAND)]
+
+
+async def lock_one_of(db: Connection, pid: int) -> bool:
+    """Lock a task that this worker holds until the transaction ends; whether it held one."""
+    return await db.fetchval(LOCK_ONE_OF, pid) is not None
 
 
 async def now(db: Connection) -> datetime:
