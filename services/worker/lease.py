@@ -39,7 +39,7 @@ class Lease:
 
     @contextmanager
     def guarding(self) -> Iterator[None]:
-        """Around a call that changes something: looked at now, and again when it is the call's turn. Raises LeaseLost."""
+        """Around a call that changes something: looked at now and when its turn comes. Raises LeaseLost."""
         self.check()
         token = _guarding.set(self)
         try:
