@@ -118,6 +118,15 @@ SELECT EXISTS (
 
 UNSETTLED = "SELECT count(*) FROM attempts WHERE result = 'started'"
 
+# A task that was put back for a moment is not done, though it is not due right now.
+RESTLESS = """
+SELECT EXISTS (
+    SELECT
+    FROM scheduled_tasks
+    WHERE status = 'running' OR (status = 'pending' AND run_at <= citadel_now() + interval '5 seconds')
+)
+"""
+
 # Dead of what others did to them: killed workers, Stripe, the database.
 GIVEN_UP = """
 SELECT public_id::text AS public_id
@@ -174,6 +183,12 @@ async def unsettled(db: Connection) -> int:
     """How many attempts have no outcome."""
     count: int = await db.fetchval(UNSETTLED)
     return count
+
+
+async def restless(db: Connection) -> bool:
+    """Whether a task runs, or is about to: then evidence that is read row by row would contradict itself."""
+    found: bool = await db.fetchval(RESTLESS)
+    return found
 
 
 async def given_up(db: Connection) -> list[str]:
