@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from services.worker import metrics
+from services.worker import engine, metrics
 from services.worker.app import going_outside
 from services.worker.backoff import RetryPolicy
 from services.worker.engine import Engine, Pace
@@ -352,6 +352,26 @@ async def test_a_database_that_goes_away_is_waited_for(bench: Bench, database_ur
         await loop
         await relay.cut()
     assert await bench.effects() == [1, 2, 3]
+
+
+async def test_the_pauses_between_two_tries_grow_while_the_database_is_away(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    stop = asyncio.Event()
+
+    class Log:
+        def warning(self, event: str, **fields: Any) -> None:
+            assert event == "database_away"
+            pauses.append(fields["again_in"])
+            if len(pauses) == 5:
+                stop.set()
+
+    monkeypatch.setattr(engine, "AWAY_PAUSE_SECONDS", (0.1, 0.4))
+    monkeypatch.setattr(engine, "log", Log())
+    async with Database.open("postgresql://nobody@127.0.0.1:1/none", Role.WORKER, size=2) as nowhere:
+        await asyncio.wait_for(bench.engine("w", nowhere).run(stop), 60)
+    assert pauses == [0.1, 0.2, 0.4, 0.4, 0.4]
 
 
 async def test_a_commit_in_the_way_of_a_database_that_goes_away_is_made_once_it_is_back(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 """What the queue promises beyond one task: lanes, order within a recovery, pauses, limits, hints, fences in bulk."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from uuid import uuid4
 
@@ -103,6 +104,31 @@ async def test_a_bulk_completion_changes_only_what_is_still_held(database: Datab
         assert await tasks.complete_many(db, claimed[1:]) == set()
         rows = await db.fetch("SELECT id FROM scheduled_tasks WHERE status = 'running'")
     assert [row["id"] for row in rows] == [claimed[0].id]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda task: tasks.to_retry(task, timedelta(0), "late"),
+        lambda task: tasks.to_postpone(task, timedelta(0), "late"),
+        lambda task: tasks.to_bury(task, "late"),
+        tasks.to_release,
+    ],
+    ids=["retry", "postpone", "bury", "release"],
+)
+async def test_no_end_of_a_run_under_an_old_fence_changes_anything(
+    database: Database, end: Callable[[Task], tasks.Settled]
+) -> None:
+    await _fill(database, "m", 1)
+    (old,) = await _claim(database)
+    async with database.transaction() as db:
+        assert await tasks.release(db, old)
+    (held,) = await _claim(database)
+    async with database.transaction() as db:
+        before = await db.fetchrow("SELECT * FROM scheduled_tasks")
+        assert await tasks.settle_many(db, [end(old)]) == set()
+        assert await db.fetchrow("SELECT * FROM scheduled_tasks") == before
+        assert await tasks.settle_many(db, [end(held)]) == {held.id}
 
 
 async def test_a_completion_that_comes_too_late_is_counted_and_without_effect(bench: Bench) -> None:
