@@ -1,14 +1,17 @@
 """What the queue promises beyond one task: lanes, order within a recovery, pauses, limits, hints, fences in bulk."""
 
 import asyncio
+import time
+from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from services.worker import metrics
+from services.worker import call_rates, metrics
 from services.worker.call_rates import CallRates
 from services.worker.engine import Engine, Pace
 from services.worker.errors import RetryLater
@@ -299,6 +302,33 @@ async def test_the_limits_on_tasks_hold_over_all_workers(database: Database) -> 
     assert burnt == 0
 
 
+async def test_one_merchant_s_limit_leaves_its_tasks_waiting_and_no_other_s(database: Database) -> None:
+    await _fill(database, "whale", 50)
+    await _fill(database, "small", 2)
+    limits = TaskLimits(of_merchant=3)
+
+    async def claim(name: str) -> list[Task]:
+        async with database.transaction() as db:
+            return await claim_within(db, limits, name, 20, LEASE, Lanes())
+
+    claimed = [task for each in await asyncio.gather(*(claim(f"w{n}") for n in range(4))) for task in each]
+    assert Counter(task.merchant_id for task in claimed) == {"whale": 3, "small": 2}
+
+
+async def test_a_call_waits_until_its_moment(open_database: OpenDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def in_a_moment(_db: Any, _remote: str, accounts: list[str], *_: Any) -> dict[str, float]:
+        return dict.fromkeys(accounts, 0.2)
+
+    monkeypatch.setattr(call_rates.store, "take_calls", in_a_moment)
+    async with open_database(Role.WORKER) as database:
+        rates = CallRates(database, "stripe", 50.0)
+        running = asyncio.create_task(rates.run())
+        asked_at = time.monotonic()
+        await rates.turn("acct_1")
+        assert time.monotonic() - asked_at >= 0.2
+        running.cancel()
+
+
 async def test_calls_a_second_hold_over_all_workers_and_put_the_rest_off(open_database: OpenDatabase) -> None:
     made: list[float] = []
     put_off: list[RetryLater] = []
@@ -314,6 +344,8 @@ async def test_calls_a_second_hold_over_all_workers_and_put_the_rest_off(open_da
 
     async with open_database(Role.WORKER) as one, open_database(Role.WORKER) as two:
         workers = [CallRates(one, "stripe", 50.0), CallRates(two, "stripe", 50.0)]
+        async with one.statement() as db:
+            began = await db.fetchval("SELECT clock_timestamp()")
         running = [asyncio.create_task(each.run()) for each in workers]
         await asyncio.gather(*(call(workers[n % 2]) for n in range(60)))
         await workers[0].turn("acct_2")
@@ -325,8 +357,12 @@ async def test_calls_a_second_hold_over_all_workers_and_put_the_rest_off(open_da
     delays = sorted(later.delay for later in put_off if later.delay is not None)
     assert delays[-1] > delays[0]
     async with open_database(None) as owner, owner.transaction() as db:
-        given = await db.fetchval("SELECT count(*) FROM call_rates WHERE remote = 'stripe'")
-    assert given == 2
+        rows = await db.fetch("SELECT account, next_call_at FROM call_rates WHERE remote = 'stripe'")
+    free_from = {row["account"]: row["next_call_at"] for row in rows}
+    assert set(free_from) == {"acct_1", "acct_2"}
+    # The calendar has moved on by a gap for each call that was made: no two of them have one moment.
+    assert made
+    assert (free_from["acct_1"] - began).total_seconds() >= len(made) / 50.0
 
 
 async def test_an_account_that_said_too_many_is_left_alone_and_no_other(open_database: OpenDatabase) -> None:
