@@ -171,6 +171,8 @@ async def test_of_one_recovery_one_task_runs_at_a_time(database: Database) -> No
     await _two_of_one_recovery(database)
     (first,) = await _claim(database)
     assert await _claim(database) == []
+    await _fill(database, "m", 1, "behind")
+    assert [task.task_type for task in await _claim(database)] == ["behind"], "the one that waits holds up no other"
     async with database.transaction() as db:
         assert await tasks.complete(db, first)
     assert [task.task_type for task in await _claim(database)] == ["second"]
