@@ -388,3 +388,29 @@ async def test_a_commit_in_the_way_of_a_database_that_goes_away_is_made_once_it_
         await bench.settled()
     assert bench.probe.performed == [1]
     assert await bench.effects() == [1]
+
+
+class CutOff(Probe):
+    """Loses its connection once, right before its effects are committed."""
+
+    def __init__(self, owner: Database) -> None:
+        super().__init__()
+        self.cuts = 1
+        self._owner = owner
+
+    async def commit(self, db: Connection, task: Job[ProbePayload], outcome: ProbePayload) -> None:
+        await super().commit(db, task, outcome)
+        if self.cuts:
+            self.cuts -= 1
+            pid = await db.fetchval("SELECT pg_backend_pid()")
+            async with self._owner.transaction() as other:
+                assert await other.fetchval("SELECT pg_terminate_backend($1)", pid)
+
+
+async def test_a_commit_that_was_cut_off_is_made_again_and_what_it_is_about_is_not(bench: Bench) -> None:
+    probe = CutOff(bench.owner)
+    await bench.queue({"n": 1})
+    async with bench.running(probe=probe):
+        await bench.settled()
+    assert (probe.cuts, probe.performed) == (0, [1])
+    assert await bench.effects() == [1]
