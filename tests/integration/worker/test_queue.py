@@ -11,7 +11,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from services.worker import call_rates, metrics
+from services.worker import metrics, store
 from services.worker.call_rates import CallRates
 from services.worker.engine import Engine, Pace
 from services.worker.errors import RetryLater
@@ -321,7 +321,7 @@ async def test_a_call_waits_until_its_moment(open_database: OpenDatabase, monkey
     async def in_a_moment(_db: Any, _remote: str, accounts: list[str], *_: Any) -> dict[str, float]:
         return dict.fromkeys(accounts, 0.2)
 
-    monkeypatch.setattr(call_rates.store, "take_calls", in_a_moment)
+    monkeypatch.setattr(store, "take_calls", in_a_moment)
     async with open_database(Role.WORKER) as database:
         rates = CallRates(database, "stripe", 50.0)
         running = asyncio.create_task(rates.run())
