@@ -37,7 +37,7 @@ WHERE old_status = 'pending' AND status = 'running' AND at > $1
 RESCUES = """
 SELECT extract(epoch FROM at - old_lease)::float8 AS after_lease_s, extract(epoch FROM old_lease - $1)::float8 AS left_s
 FROM chaos.task_changes
-WHERE why LIKE 'lease expired%' AND old_status = 'running'
+WHERE why LIKE 'lease expired%' AND old_status = 'running' AND status <> 'running'
 """
 
 
