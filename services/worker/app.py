@@ -18,7 +18,7 @@ from services.worker.email import EmailSender, PrintingSender, ResendSender
 from services.worker.engine import Engine, Pace
 from services.worker.handler import Handlers
 from services.worker.handlers import discover
-from services.worker.janitor import UPKEEP, Rescuer
+from services.worker.janitor import UPKEEP, Rescuer, rescue_every
 from services.worker.periodic import PeriodicRunner
 from services.worker.remote import Outside
 from services.worker.settings import WorkerSettings
@@ -61,7 +61,9 @@ async def going_outside(
     circuits = Circuits()
     gate = StripeGate(circuits, rates)
     async with StripeClientFactory.open(settings, gate) as stripe, aiohttp.ClientSession() as session:
-        yield Outside(stripe, make_email_sender(settings, session), PermissionFromDatabase(database), circuits)
+        yield Outside(
+            stripe, make_email_sender(settings, session, circuits), PermissionFromDatabase(database), circuits
+        )
 
 
 def rates_of(settings: WorkerSettings, database: Database) -> CallRates:
@@ -72,7 +74,7 @@ def rates_of(settings: WorkerSettings, database: Database) -> CallRates:
     )
 
 
-def make_email_sender(settings: WorkerSettings, session: aiohttp.ClientSession) -> EmailSender:
+def make_email_sender(settings: WorkerSettings, session: aiohttp.ClientSession, circuits: Circuits) -> EmailSender:
     """Resend where there is a key for it; otherwise emails are printed, and the log says so once."""
     if settings.resend_api_key is None:
         log.warning("emails_are_printed", why="CITADEL_RESEND_API_KEY is not set: no email is sent")
@@ -83,6 +85,7 @@ def make_email_sender(settings: WorkerSettings, session: aiohttp.ClientSession) 
     else:
         log.warning("emails_without_unsubscribe", why="CITADEL_UNSUBSCRIBE_URL and …_SECRETS are not set")
     return ResendSender(
+        circuits,
         session,
         settings.resend_base,
         settings.resend_api_key,
@@ -115,7 +118,7 @@ async def run(settings: WorkerSettings, database: Database, stop: asyncio.Event)
     rates = rates_of(settings, database)
     async with going_outside(settings, database, rates) as outside:
         engine = Engine(worker_name(), database, handlers, outside, pace_of(settings))
-        rescuer = Rescuer(database, handlers, every_seconds=min(5.0, settings.worker_lease_seconds / 3))
+        rescuer = Rescuer(database, handlers, rescue_every(settings.worker_lease_seconds))
         periodic = PeriodicRunner(database, (*UPKEEP, *catching_up(settings.catch_up_every)))
         app = make_worker_app(database, engine, settings.worker_stuck_seconds)
         async with (

@@ -4,6 +4,8 @@ A repeat has the same `Idempotency-Key`, which Resend keeps for 24 hours
 (https://resend.com/docs/dashboard/emails/idempotency-keys). An address is in an `Email` while it is sent, and nowhere
 else: neither stored nor logged nor printed.
 
+Resend has a circuit (`circuits.py`): while it is open no email is sent, and the tasks that would send one wait.
+
 What comes back about an email (a bounce, a complaint) names it by the tags that it was sent with, all of them ids.
 """
 
@@ -18,11 +20,14 @@ import orjson
 from pydantic import SecretStr
 
 from services.worker import metrics
+from services.worker.circuits import Circuits
 from services.worker.errors import Refused, RetryLater
 from shared.logging import get_logger
 from shared.unsubscribe import Reader, UnsubscribePages
 
 log = get_logger(__name__)
+
+REMOTE = "resend"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class Sent:
 
 
 class EmailSender(Protocol):
-    """Sends emails. Raises RetryLater (not now) and Refused (this email never)."""
+    """Sends emails. Raises RetryLater (not now; CircuitOpen: nor any other) and Refused (this email never)."""
 
     async def send(self, email: Email) -> Sent:
         """Send it, once however often it is repeated with the same key within a day."""
@@ -85,10 +90,11 @@ class PrintingSender:
 
 
 class ResendSender:
-    """Sends through Resend's `POST /emails`."""
+    """Sends through Resend's `POST /emails`, unless the circuit is open."""
 
     def __init__(
         self,
+        circuits: Circuits,
         session: aiohttp.ClientSession,
         base: str,
         api_key: SecretStr,
@@ -96,6 +102,7 @@ class ResendSender:
         timeout_seconds: float,
         pages: UnsubscribePages | None = None,
     ) -> None:
+        self._circuits = circuits
         self._session = session
         self._url = f"{base}/emails"
         self._api_key = api_key
@@ -109,22 +116,32 @@ class ResendSender:
 
     async def send(self, email: Email) -> Sent:
         """Send it. What Resend answers to an error is not kept: it may quote the address."""
+        status, retry_after, answer = await self._post(email)
+        if status < 300:
+            metrics.EMAILS.labels(email.kind, "sent").inc()
+            return Sent(printed=False, provider_id=_field(answer, "id"))
+        return _refusal(email, status, _field(answer, "name"), retry_after)
+
+    async def _post(self, email: Email) -> tuple[int, str, bytes]:
+        """One call: its status, `Retry-After` and body. Raises CircuitOpen, and RetryLater without a whole answer."""
         headers = {
             "Authorization": f"Bearer {self._api_key.get_secret_value()}",
             "Content-Type": "application/json",
             "Idempotency-Key": email.key,
         }
         body = orjson.dumps(message_of(email, self._sender))
+        self._circuits.enter(REMOTE)
+        failed: bool | None = None  # broken off from here, unless it is known better
         try:
             async with self._session.post(self._url, data=body, headers=headers, timeout=self._timeout) as response:
                 answer = await response.read()
-                status, retry_after = response.status, response.headers.get("Retry-After", "")
+            failed = response.status >= 500
+            return response.status, response.headers.get("Retry-After", ""), answer
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            failed = True
             raise RetryLater(f"resend: no whole answer ({type(error).__name__})") from error
-        if status < 300:
-            metrics.EMAILS.labels(email.kind, "sent").inc()
-            return Sent(printed=False, provider_id=_field(answer, "id"))
-        return _refusal(email, status, _field(answer, "name"), retry_after)
+        finally:
+            self._circuits.left(REMOTE, failed=failed)
 
 
 def message_of(email: Email, sender: str) -> dict[str, Any]:

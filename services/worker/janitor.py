@@ -22,6 +22,8 @@ from shared.tasks import NewTask, TaskStatus
 log = get_logger(__name__)
 
 BATCH = 1_000
+# A worker dies with all that it had claimed ahead: rescued in transactions of this size, one after the other.
+RESCUE_BATCH = 500
 # Stripe lists events, and so may repeat them, for 30 days: https://docs.stripe.com/api/events
 RETENTION = {
     "processed_events": timedelta(days=35),
@@ -30,6 +32,15 @@ RETENTION = {
     "idempotency_keys": timedelta(days=7),
 }
 WEEK = timedelta(days=7)
+
+
+def rescue_every(lease_seconds: float) -> float:
+    """How often leases are looked at, in seconds.
+
+    What a dead worker held starts elsewhere within a lease and 5 s: at most this until it is found, a second of delay
+    (`RESCUE` in shared/tasks.py; more for what was rescued before), and the polling interval.
+    """
+    return min(3.0, lease_seconds / 3)
 
 
 class Rescuer:
@@ -51,8 +62,16 @@ class Rescuer:
 
     async def rescue(self) -> int:
         """Rescue what there is now; how many."""
+        count = 0
+        while True:
+            rescued = await self._rescue_batch()
+            count += rescued
+            if rescued < RESCUE_BATCH:
+                return count
+
+    async def _rescue_batch(self) -> int:
         async with self._database.transaction() as db:
-            rescued = await tasks.rescue(db)
+            rescued = await tasks.rescue(db, RESCUE_BATCH)
         for task_id, task_type, status in rescued:
             label = task_type if task_type in self._handlers else "unknown"
             metrics.RESCUED.labels(label).inc()

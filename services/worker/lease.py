@@ -1,6 +1,9 @@
 """The worker's own view of how long it holds a task."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 
 from services.worker.errors import LeaseLost
@@ -33,3 +36,23 @@ class Lease:
         """Raise LeaseLost when it has run out."""
         if not self.held:
             raise LeaseLost
+
+    @contextmanager
+    def guarding(self) -> Iterator[None]:
+        """Around a call that changes something: looked at now and when its turn comes. Raises LeaseLost."""
+        self.check()
+        token = _guarding.set(self)
+        try:
+            yield
+        finally:
+            _guarding.reset(token)
+
+
+_guarding: ContextVar[Lease | None] = ContextVar("guarding", default=None)
+
+
+def check_guarding() -> None:
+    """Look again at the lease that guards the call at hand, if one does. Raises LeaseLost."""
+    lease = _guarding.get()
+    if lease is not None:
+        lease.check()

@@ -170,9 +170,8 @@ async def pay(
     asked: InvoicePayParams = {"off_session": True, "expand": INVOICE_PARTS}
     if payment_method_id is not None:
         asked["payment_method"] = payment_method_id
-    lease.check()
     try:
-        with stripe_errors():
+        with lease.guarding(), stripe_errors():
             invoice = await client.v1.invoices.pay_async(invoice_id, asked, {"idempotency_key": key})
     except stripe.CardError as error:
         return _declined(error)
@@ -230,9 +229,8 @@ async def spend_key(client: stripe.StripeClient, invoice_id: str, key: str, leas
     Sends a request that changes nothing under the key. Stripe takes a key for one request only, so a payment that is
     sent later with it is refused, and if one was sent before, this request is. Raises RetryLater while that one runs.
     """
-    lease.check()
     try:
-        with stripe_errors():
+        with lease.guarding(), stripe_errors():
             await client.v1.invoices.update_async(invoice_id, {}, {"idempotency_key": key})
     except Refused as refused:
         return not isinstance(refused.__cause__, stripe.IdempotencyError)
@@ -270,15 +268,13 @@ async def key_behind(client: stripe.StripeClient, charge: SeenCharge) -> str | N
 
 async def mark_uncollectible(client: stripe.StripeClient, invoice_id: str, key: str, lease: Lease) -> None:
     """Write the invoice off as bad debt; it can still be paid or voided. Raises what `stripe_errors` does."""
-    lease.check()
-    with stripe_errors():
+    with lease.guarding(), stripe_errors():
         await client.v1.invoices.mark_uncollectible_async(invoice_id, {}, {"idempotency_key": key})
 
 
 async def cancel_subscription(client: stripe.StripeClient, subscription_id: str, key: str, lease: Lease) -> None:
     """Cancel the subscription now, without a last invoice and without proration. Raises what `stripe_errors` does."""
-    lease.check()
-    with stripe_errors():
+    with lease.guarding(), stripe_errors():
         await client.v1.subscriptions.cancel_async(subscription_id, {}, {"idempotency_key": key})
 
 
@@ -287,8 +283,7 @@ async def pause_subscription(client: stripe.StripeClient, subscription_id: str, 
 
     Drafts, because of the three ways that Stripe has this one can be taken back without a loss.
     """
-    lease.check()
-    with stripe_errors():
+    with lease.guarding(), stripe_errors():
         await client.v1.subscriptions.update_async(
             subscription_id, {"pause_collection": {"behavior": "keep_as_draft"}}, {"idempotency_key": key}
         )

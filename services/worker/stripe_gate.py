@@ -2,6 +2,7 @@
 
 from services.worker.call_rates import CallRates
 from services.worker.circuits import Circuits
+from services.worker.lease import check_guarding
 
 REMOTE = "stripe"
 _TOO_MANY = 429
@@ -15,10 +16,11 @@ class StripeGate:
         self._rates = rates
 
     async def enter(self, account: str | None) -> None:
-        """Wait for this call's turn. Raises RetryLater: it is not made, and no attempt is used up."""
+        """Wait for this call's turn. Raises RetryLater (no attempt is used up) and LeaseLost: it is not made."""
         self._circuits.check(REMOTE)
         if self._rates is not None:
             await self._rates.turn(account or "platform")
+            check_guarding()  # the turn may have taken longer than the lease
         self._circuits.enter(REMOTE)
 
     async def left(self, account: str | None, status: int | None, retry_after: str | None) -> None:

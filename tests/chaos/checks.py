@@ -284,9 +284,25 @@ def messages(evidence: Evidence) -> list[str]:
         sent[each["idempotency_key"]].append(each["at"])
     again = {key: min(b - a for a, b in pairwise(sorted(times))) for key, times in sent.items() if len(times) > 1}
     found = [f"email {key}: sent again after {gap:.0f} s" for key, gap in again.items() if gap < EMAIL_KEYS_ARE_KEPT_S]
-    told = {row["detail"].get("email_id") for row in evidence.timeline if row["kind"] == "messaged"}
+    told = [
+        (row["recovery_id"], row["detail"].get("email_id")) for row in evidence.timeline if row["kind"] == "messaged"
+    ]
     ids = {each["id"] for each in evidence.outbox}
-    return found + [f"email {ident}: told in a timeline and never sent" for ident in sorted(map(str, told - ids))]
+    named = {ident for _, ident in told if ident is not None}
+    found += [f"email {ident}: told in a timeline and never sent" for ident in sorted(named - ids)]
+    # The service does not name an email that it has by an earlier try, of which the answer was lost.
+    unnamed = Counter(recovery for recovery, ident in told if ident is None)
+    about = {
+        f"email:{row['public_id']}": row["recovery_id"]
+        for row in evidence.task_changes
+        if row["task_type"] == "notify_action_required"
+    }
+    nameless = Counter(about.get(each["idempotency_key"]) for each in evidence.outbox if each["id"] not in named)
+    return found + [
+        f"recovery {recovery}: {times} emails told in its timeline without an id, {nameless[recovery]} were sent"
+        for recovery, times in unnamed.items()
+        if nameless[recovery] < times
+    ]
 
 
 CHECKS: Mapping[str, Check] = {

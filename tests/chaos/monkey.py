@@ -10,7 +10,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,7 +46,7 @@ STRIPE_PATHS = (
     ("POST", "/emails"),
 )
 
-_GATHERS_S, _SETTLES_S = 1.5, 0.3
+_GATHERS_S, _SETTLES_S, _NO_HEARTBEAT_S = 1.5, 0.3, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,14 +241,27 @@ class Monkey:
         return True
 
     async def _sleep_through_lease(self, index: int, stripe: Proxy, rng: random.Random) -> None:
-        since = time.time()
-        with self._asleep(Service.WORKER, index):
-            # Long enough for another worker to be at its tasks by then.
-            await asyncio.sleep(LEASE_S + rng.uniform(0.5, 4))
-            # What comes in while it sleeps is there when it wakes up.
-            stripe.let_go()
-            await asyncio.sleep(0.1)
-        self.tally.stopped.append(Stopped(f"{Service.WORKER}-{index}", since, time.time()))
+        since = until = time.time()
+        length = LEASE_S + rng.uniform(0.5, 4)  # long enough for another worker to be at its tasks by then
+        with suppress(DatabaseAway):  # PostgreSQL was killed meanwhile, and the lock is gone
+            async with AsyncExitStack() as locks:
+                with self._asleep(Service.WORKER, index):
+                    in_the_way = await self._lock_one_of(index, locks)
+                    await asyncio.sleep(length)
+                    # What comes in while it sleeps is there when it wakes up.
+                    stripe.let_go()
+                    await asyncio.sleep(0.1)
+                until = time.time()
+                if in_the_way:
+                    await asyncio.sleep(_NO_HEARTBEAT_S)
+        self.tally.stopped.append(Stopped(f"{Service.WORKER}-{index}", since, until))
+
+    async def _lock_one_of(self, index: int, locks: AsyncExitStack) -> bool:
+        """Lock one of the worker's tasks: its heartbeat waits for that row when it wakes up, and tells it nothing."""
+        with suppress(DatabaseAway):
+            db = await locks.enter_async_context(self._database.transaction())
+            return await store.lock_one_of(db, self._stack.process(Service.WORKER, index).pid)
+        return False
 
     def _asleep(self, service: Service, index: int) -> "_Asleep":
         return _Asleep(self._stack.process(service, index).pid)
@@ -375,6 +388,30 @@ class Monkey:
             return False
         await self._simulator.add_card(found[1])
         return True
+
+    async def _customer_crosses(self, rng: random.Random) -> bool:
+        """The customer pays, cancels or changes the card while a worker is at the very invoice."""
+        late_s, what = rng.uniform(0, 0.5), rng.choice(["pays", "pays", "cancels", "changes"])
+        for _ in range(20):
+            with suppress(DatabaseAway):
+                async with self._database.transaction() as db:
+                    found = await store.in_hand(db)
+                if found:
+                    break
+            await asyncio.sleep(0.05)
+        else:
+            return False
+        invoice, customer, subscription = rng.choice(found)
+        await asyncio.sleep(late_s)
+        with suppress(SimulatorError):  # it is paid or canceled already
+            if what == "pays":
+                await self._simulator.pay_hosted(invoice)
+            elif what == "cancels" and subscription is not None:
+                await self._simulator.cancel_subscription(subscription)
+            elif customer is not None:
+                await self._simulator.add_card(customer)
+            return True
+        return False
 
 
 class _Asleep:

@@ -25,11 +25,15 @@ EVERYDAY: Final[Mood] = {
     "same_fact_again": 4,
     "customer_pays": 3,
     "customer_changes_card": 3,
+    "customer_crosses": 3,
     "day_without_workers": 1,
 }
 
 # Workers sleep through their leases again and again, with answers of Stripe's on the way.
 SLEEPERS: Final[Mood] = {"stop_waiting_worker": 10, "stop_worker": 3, "slow_pay": 20, "kill_worker": 1}
+
+# What customers do meets what workers write: transactions take a while, and two are at one recovery.
+CROSSINGS: Final[Mood] = {"customer_crosses": 40, "slow_database": 20, "slow_pay": 4, "kill_worker": 2, "send_again": 4}
 
 # The way in: ingress and PostgreSQL die in the middle of commits, and commits take a while.
 INTAKE: Final[Mood] = {"kill_ingress": 10, "kill_postgres": 4, "slow_database": 20, "cut_webhooks": 4, "send_again": 4}
@@ -40,6 +44,7 @@ UNANSWERED: Final[Mood] = {"unanswered_pay": 20, "kill_worker": 10, "cut_stripe"
 MOODS: Final[Mapping[str, Mood]] = {
     "everyday": EVERYDAY,
     "sleepers": SLEEPERS,
+    "crossings": CROSSINGS,
     "intake": INTAKE,
     "unanswered": UNANSWERED,
 }

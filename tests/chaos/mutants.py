@@ -80,6 +80,34 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "no_row_locks",
+        "a recovery is read, settled and stopped without a lock on its row",
+        "crossings",
+        (
+            Edit(
+                "services/worker/store.py",
+                "= ANY ($1::uuid[]) ORDER BY id FOR UPDATE",
+                "= ANY ($1::uuid[]) ORDER BY id",
+            ),
+            Edit("services/worker/dunning/store.py", "FOR UPDATE OF r\n", ""),
+            Edit(
+                "shared/recoveries.py",
+                "FROM recoveries\nWHERE id = $1\nFOR UPDATE\n",
+                "FROM recoveries\nWHERE id = $1\n",
+            ),
+            Edit(
+                "services/ingress/store.py",
+                "AND invoice_id = $2 AND closed_at IS NULL\nORDER BY id\nFOR UPDATE\n",
+                "AND invoice_id = $2 AND closed_at IS NULL\nORDER BY id\n",
+            ),
+            Edit(
+                "services/ingress/store.py",
+                "AND subscription_id = $2 AND closed_at IS NULL\nORDER BY id\nFOR UPDATE\n",
+                "AND subscription_id = $2 AND closed_at IS NULL\nORDER BY id\n",
+            ),
+        ),
+    ),
+    Mutant(
         "early_rescue",
         "tasks are taken from workers whose lease has not run out",
         "sleepers",

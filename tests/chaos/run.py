@@ -128,6 +128,7 @@ async def run(storm: Storm, say: Callable[[str], None] = _silent, keep: Path | N
             problems: dict[str, list[str]] = {"processes": monkey.tally.died}
             try:
                 await _quiet(storm, stack, simulator, database, travel.now, monkey.tally)
+                await _stillness(storm, database)
             except Stuck as stuck:
                 problems["quiet"] = [str(stuck)]
             except ProcessFailed as failed:
@@ -201,6 +202,18 @@ async def _quiet(
             raise Stuck(f"{due} merchants are to be caught up, and nobody does it")
         await asyncio.sleep(0.1)
     await calm.settle()
+
+
+async def _stillness(storm: Storm, database: Database) -> None:
+    """Wait, while no time is travelled through, until nothing is about to happen. Raises Stuck."""
+    ends = time.monotonic() + storm.patience_s
+    while True:
+        async with database.transaction() as db:
+            if not await store.restless(db):
+                return
+        if time.monotonic() > ends:
+            raise Stuck("tasks are put back and claimed again and again")
+        await asyncio.sleep(0.1)
 
 
 async def _revive(stack: ChaosStack, database: Database, tally: Tally) -> None:

@@ -125,6 +125,15 @@ JOIN merchants AS m ON m.id::text = c.merchant_id
 WHERE m.status = 'active' AND c.next_at <= citadel_now()
 """
 
+# A task that was put back for a moment is not done, though it is not due right now.
+RESTLESS = """
+SELECT EXISTS (
+    SELECT
+    FROM scheduled_tasks
+    WHERE status = 'running' OR (status = 'pending' AND run_at <= citadel_now() + interval '5 seconds')
+)
+"""
+
 # Dead of what others did to them: killed workers, Stripe, the database.
 GIVEN_UP = """
 SELECT public_id::text AS public_id
@@ -138,6 +147,26 @@ SELECT r.invoice_id, r.customer_id
 FROM recoveries AS r
 WHERE r.closed_at IS NULL
 ORDER BY r.opened_at, r.id
+"""
+
+
+# A recovery that a worker is at right now: whatever its customer does meets the worker's own transactions.
+IN_HAND = """
+SELECT r.invoice_id, r.customer_id, r.subscription_id
+FROM recoveries AS r
+JOIN scheduled_tasks AS t ON t.recovery_id = r.id AND t.status = 'running' AND t.task_type = 'dunning_retry'
+WHERE r.closed_at IS NULL
+ORDER BY r.opened_at, r.id
+"""
+
+# A worker's name has its process id in it. What it dies or sleeps with is rescued, but for a row that is locked.
+LOCK_ONE_OF = """
+SELECT id
+FROM scheduled_tasks
+WHERE status = 'running' AND locked_by LIKE '%:' || $1::int || ':%'
+ORDER BY id
+LIMIT 1
+FOR UPDATE SKIP LOCKED
 """
 
 
@@ -169,6 +198,12 @@ async def to_be_caught_up(db: Connection) -> int:
     return count
 
 
+async def restless(db: Connection) -> bool:
+    """Whether a task runs, or is about to: then evidence that is read row by row would contradict itself."""
+    found: bool = await db.fetchval(RESTLESS)
+    return found
+
+
 async def given_up(db: Connection) -> list[str]:
     """The public ids of dead tasks that are to be tried again."""
     return [row["public_id"] for row in await db.fetch(GIVEN_UP)]
@@ -177,6 +212,16 @@ async def given_up(db: Connection) -> list[str]:
 async def open_invoices(db: Connection) -> list[tuple[str, str | None]]:
     """(invoice, customer) of every recovery that goes on, oldest first."""
     return [(row["invoice_id"], row["customer_id"]) for row in await db.fetch(OPEN_INVOICES)]
+
+
+async def in_hand(db: Connection) -> list[tuple[str, str | None, str | None]]:
+    """(invoice, customer, subscription) of every recovery whose `dunning_retry` runs right now, oldest first."""
+    return [(row["invoice_id"], row["customer_id"], row["subscription_id"]) for row in await db.fetch(IN_HAND)]
+
+
+async def lock_one_of(db: Connection, pid: int) -> bool:
+    """Lock a task that this worker holds until the transaction ends; whether it held one."""
+    return await db.fetchval(LOCK_ONE_OF, pid) is not None
 
 
 async def now(db: Connection) -> datetime:

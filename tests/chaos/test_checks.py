@@ -221,6 +221,26 @@ BROKEN: dict[str, tuple[str, Evidence]] = {
 }
 
 
+def told_without_an_id() -> Evidence:
+    """The email service had the email by an earlier try, whose answer was lost, and did not name it."""
+    messaged = story("messaged", "attempting", "attempting", 2) | {"detail": {"email_id": None}}
+    queued = change(9, 1.0, "worker-1", None, "pending", 0, task_id=9, public_id="n", recovery_id=R)
+    return replace(
+        with_more("timeline", messaged),
+        task_changes=[*IN_ORDER.task_changes, queued | {"task_type": "notify_action_required"}],
+    )
+
+
+def test_an_email_told_without_an_id_is_one_that_was_sent_under_a_key_of_its_recovery() -> None:
+    told = told_without_an_id()
+    email = {"id": "e", "idempotency_key": "email:n", "at": 9}
+    assert CHECKS["messages"](replace(told, outbox=[email])) == []
+    assert CHECKS["messages"](told)
+    assert CHECKS["messages"](replace(told, outbox=[email | {"idempotency_key": "email:another"}]))
+    twice = replace(told, outbox=[email], timeline=[*told.timeline, told.timeline[-1]])
+    assert CHECKS["messages"](twice)
+
+
 def test_a_world_in_order_has_no_violations() -> None:
     assert violations(IN_ORDER) == {name: [] for name in CHECKS}
 

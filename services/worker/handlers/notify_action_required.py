@@ -94,6 +94,7 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
     """One message to one customer."""
 
     payload = NotifyPayload
+    calls = ("stripe", "resend")
     retry = RetryPolicy(base=timedelta(seconds=20), factor=2.5, longest=timedelta(hours=2))
 
     async def load(self, db: Connection, task: Job[NotifyPayload]) -> Plan:

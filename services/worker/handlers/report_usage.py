@@ -67,9 +67,8 @@ class ReportUsage(Handler[ReportUsagePayload, Plan, Reported]):
         """Send the event; a refusal because it is there already is a success."""
         usage, identifier = plan.usage, str(plan.usage.usage_id)
         client = remote.stripe.for_merchant(plan.account)
-        remote.lease.check()
         try:
-            with stripe_errors():
+            with remote.lease.guarding(), stripe_errors():
                 await client.v1.billing.meter_events.create_async(
                     {
                         "event_name": usage.event_name,

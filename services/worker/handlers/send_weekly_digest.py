@@ -63,6 +63,7 @@ class SendWeeklyDigest(Handler[DigestPayload, Plan, Outcome]):
     """One merchant's week."""
 
     payload = DigestPayload
+    calls = ("stripe", "resend")
     retry = RetryPolicy(base=timedelta(minutes=1), factor=3.0, longest=timedelta(hours=6))
 
     async def load(self, db: Connection, task: Job[DigestPayload]) -> Plan:

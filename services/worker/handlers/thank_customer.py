@@ -49,6 +49,7 @@ class ThankCustomer(Handler[ThankPayload, Plan, Outcome]):
     """One thank-you."""
 
     payload = ThankPayload
+    calls = ("stripe", "resend")
     retry = RetryPolicy(base=timedelta(seconds=20), factor=2.5, longest=timedelta(hours=2))
 
     async def load(self, db: Connection, task: Job[ThankPayload]) -> Plan:

@@ -90,6 +90,7 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
     """One warning about one card."""
 
     payload = WarnPayload
+    calls = ("stripe", "resend")
     retry = RetryPolicy(base=timedelta(minutes=1), factor=3.0, longest=timedelta(hours=6))
 
     async def load(self, db: Connection, task: Job[WarnPayload]) -> Plan:

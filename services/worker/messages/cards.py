@@ -45,9 +45,8 @@ async def card_page(
 
 
 async def _open(client: stripe.StripeClient, asked: SessionCreateParams, key: str, lease: Lease) -> str | None:
-    lease.check()
     try:
-        with stripe_errors():
+        with lease.guarding(), stripe_errors():
             session = await client.v1.billing_portal.sessions.create_async(asked, {"idempotency_key": key})
     except Refused as refused:
         # The same key with another request is a mistake of ours, and says nothing about the portal.

@@ -228,6 +228,7 @@ async def test_a_full_backlog_is_a_503_that_says_when_to_come_back(world: World,
             event = event_of("invoice.payment_failed", invoice(), id="evt_late", account=ACCOUNT)
             response = await full.send(orjson.dumps(event))
             assert (response.status, response.headers["Retry-After"]) == (503, "1")
+            assert not stopping.done(), "it was told at once and did not wait for its turn"
         await stopping
         await full.post(event)
 

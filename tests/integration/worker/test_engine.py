@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from services.worker import metrics
+from services.worker import engine, metrics
 from services.worker.app import going_outside
 from services.worker.backoff import RetryPolicy
 from services.worker.engine import Engine, Pace
@@ -261,7 +261,8 @@ async def test_a_rate_limit_uses_up_no_attempt(bench: Bench) -> None:
                 await asyncio.sleep(0.005)
         await bench.rows("UPDATE scheduled_tasks SET payload = '{\"n\": 1}' RETURNING id")
         await bench.settled()
-    assert await bench.statuses() == ["succeeded"]
+    (row,) = await bench.rows("SELECT status, attempts FROM scheduled_tasks")
+    assert tuple(row) == ("succeeded", 1)
 
 
 async def test_a_graceful_end_finishes_what_runs_and_claims_no_more(bench: Bench) -> None:
@@ -354,6 +355,26 @@ async def test_a_database_that_goes_away_is_waited_for(bench: Bench, database_ur
     assert await bench.effects() == [1, 2, 3]
 
 
+async def test_the_pauses_between_two_tries_grow_while_the_database_is_away(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    stop = asyncio.Event()
+
+    class Log:
+        def warning(self, event: str, **fields: Any) -> None:
+            assert event == "database_away"
+            pauses.append(fields["again_in"])
+            if len(pauses) == 5:
+                stop.set()
+
+    monkeypatch.setattr(engine, "AWAY_PAUSE_SECONDS", (0.1, 0.4))
+    monkeypatch.setattr(engine, "log", Log())
+    async with Database.open("postgresql://nobody@127.0.0.1:1/none", Role.WORKER, size=2) as nowhere:
+        await asyncio.wait_for(bench.engine("w", nowhere).run(stop), 60)
+    assert pauses == [0.1, 0.2, 0.4, 0.4, 0.4]
+
+
 async def test_a_commit_in_the_way_of_a_database_that_goes_away_is_made_once_it_is_back(bench: Bench) -> None:
     await bench.queue({"n": 1, "does": "wait"})
     async with bench.running():
@@ -366,4 +387,30 @@ async def test_a_commit_in_the_way_of_a_database_that_goes_away_is_made_once_it_
         bench.probe.gate.set()
         await bench.settled()
     assert bench.probe.performed == [1]
+    assert await bench.effects() == [1]
+
+
+class CutOff(Probe):
+    """Loses its connection once, right before its effects are committed."""
+
+    def __init__(self, owner: Database) -> None:
+        super().__init__()
+        self.cuts = 1
+        self._owner = owner
+
+    async def commit(self, db: Connection, task: Job[ProbePayload], outcome: ProbePayload) -> None:
+        await super().commit(db, task, outcome)
+        if self.cuts:
+            self.cuts -= 1
+            pid = await db.fetchval("SELECT pg_backend_pid()")
+            async with self._owner.transaction() as other:
+                assert await other.fetchval("SELECT pg_terminate_backend($1)", pid)
+
+
+async def test_a_commit_that_was_cut_off_is_made_again_and_what_it_is_about_is_not(bench: Bench) -> None:
+    probe = CutOff(bench.owner)
+    await bench.queue({"n": 1})
+    async with bench.running(probe=probe):
+        await bench.settled()
+    assert (probe.cuts, probe.performed) == (0, [1])
     assert await bench.effects() == [1]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from services.worker.app import make_email_sender
+from services.worker.circuits import Circuits
 from services.worker.engine import Engine
 from services.worker.handlers import discover
 from services.worker.remote import Outside
@@ -300,7 +301,7 @@ async def test_an_email_service_that_is_down_for_good_does_not_hold_up_the_money
 async def test_without_a_key_an_email_is_printed_without_its_address(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sender = make_email_sender(worker_settings("http://127.0.0.1:9", resend_api_key=None), None)  # type: ignore[arg-type]  # no session: it sends nothing
+    sender = make_email_sender(worker_settings("http://127.0.0.1:9", resend_api_key=None), None, Circuits())  # type: ignore[arg-type]  # no session: it sends nothing
     outside = Outside(world.outside.stripe, sender, world.outside.permission)
     failed = await world.fail(decline="lost_card")
     engine = Engine("printing", world.database, discover(), outside, PACE)

@@ -1,7 +1,9 @@
 """What the queue promises beyond one task: lanes, order within a recovery, pauses, limits, hints, fences in bulk."""
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -9,7 +11,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from services.worker import metrics
+from services.worker import metrics, store
 from services.worker.call_rates import CallRates
 from services.worker.engine import Engine, Pace
 from services.worker.errors import RetryLater
@@ -143,6 +145,31 @@ async def test_a_bulk_completion_changes_only_what_is_still_held(database: Datab
     assert [row["id"] for row in rows] == [claimed[0].id]
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda task: tasks.to_retry(task, timedelta(0), "late"),
+        lambda task: tasks.to_postpone(task, timedelta(0), "late"),
+        lambda task: tasks.to_bury(task, "late"),
+        tasks.to_release,
+    ],
+    ids=["retry", "postpone", "bury", "release"],
+)
+async def test_no_end_of_a_run_under_an_old_fence_changes_anything(
+    database: Database, end: Callable[[Task], tasks.Settled]
+) -> None:
+    await _fill(database, "m", 1)
+    (old,) = await _claim(database)
+    async with database.transaction() as db:
+        assert await tasks.release(db, old)
+    (held,) = await _claim(database)
+    async with database.transaction() as db:
+        before = await db.fetchrow("SELECT * FROM scheduled_tasks")
+        assert await tasks.settle_many(db, [end(old)]) == set()
+        assert await db.fetchrow("SELECT * FROM scheduled_tasks") == before
+        assert await tasks.settle_many(db, [end(held)]) == {held.id}
+
+
 async def test_a_completion_that_comes_too_late_is_counted_and_without_effect(bench: Bench) -> None:
     await bench.queue({"n": 1, "does": "wait"}, {"n": 2})
     before = metrics.LOST_LEASES.labels("probe")._value.get()
@@ -180,6 +207,8 @@ async def test_of_one_recovery_one_task_runs_at_a_time(database: Database) -> No
     await _two_of_one_recovery(database)
     (first,) = await _claim(database)
     assert await _claim(database) == []
+    await _fill(database, "m", 1, "behind")
+    assert [task.task_type for task in await _claim(database)] == ["behind"], "the one that waits holds up no other"
     async with database.transaction() as db:
         assert await tasks.complete(db, first)
     assert [task.task_type for task in await _claim(database)] == ["second"]
@@ -190,6 +219,22 @@ async def test_two_tasks_of_one_recovery_cannot_run_even_if_a_claim_errs(databas
     with pytest.raises(asyncpg.UniqueViolationError):
         async with database.transaction() as db:
             await db.execute("UPDATE scheduled_tasks SET status = 'running', locked_by = 'w', lease_expires_at = now()")
+
+
+# -- unique tasks --------------------------------------------------------------------------------
+
+
+async def test_the_same_unique_key_is_queued_once_while_its_task_is_pending_or_running(database: Database) -> None:
+    async def queue() -> bool:
+        async with database.transaction() as db:
+            return await tasks.enqueue(db, NewTask("m", "probe", unique_key="k")) is not None
+
+    assert sorted(await asyncio.gather(*(queue() for _ in range(4)))) == [False, False, False, True]
+    (running,) = await _claim(database)
+    assert not await queue()
+    async with database.transaction() as db:
+        assert await tasks.complete(db, running)
+    assert await queue()
 
 
 # -- a poisoned task -----------------------------------------------------------------------------
@@ -295,6 +340,33 @@ async def test_the_limits_on_tasks_hold_over_all_workers(database: Database) -> 
     assert burnt == 0
 
 
+async def test_one_merchant_s_limit_leaves_its_tasks_waiting_and_no_other_s(database: Database) -> None:
+    await _fill(database, "whale", 50)
+    await _fill(database, "small", 2)
+    limits = TaskLimits(of_merchant=3)
+
+    async def claim(name: str) -> list[Task]:
+        async with database.transaction() as db:
+            return await claim_within(db, limits, name, 20, LEASE, Lanes())
+
+    claimed = [task for each in await asyncio.gather(*(claim(f"w{n}") for n in range(4))) for task in each]
+    assert Counter(task.merchant_id for task in claimed) == {"whale": 3, "small": 2}
+
+
+async def test_a_call_waits_until_its_moment(open_database: OpenDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def in_a_moment(_db: Any, _remote: str, accounts: list[str], *_: Any) -> dict[str, float]:
+        return dict.fromkeys(accounts, 0.2)
+
+    monkeypatch.setattr(store, "take_calls", in_a_moment)
+    async with open_database(Role.WORKER) as database:
+        rates = CallRates(database, "stripe", 50.0)
+        running = asyncio.create_task(rates.run())
+        asked_at = time.monotonic()
+        await rates.turn("acct_1")
+        assert time.monotonic() - asked_at >= 0.2
+        running.cancel()
+
+
 async def test_calls_a_second_hold_over_all_workers_and_put_the_rest_off(open_database: OpenDatabase) -> None:
     made: list[float] = []
     put_off: list[RetryLater] = []
@@ -310,6 +382,8 @@ async def test_calls_a_second_hold_over_all_workers_and_put_the_rest_off(open_da
 
     async with open_database(Role.WORKER) as one, open_database(Role.WORKER) as two:
         workers = [CallRates(one, "stripe", 50.0), CallRates(two, "stripe", 50.0)]
+        async with one.statement() as db:
+            began = await db.fetchval("SELECT clock_timestamp()")
         running = [asyncio.create_task(each.run()) for each in workers]
         await asyncio.gather(*(call(workers[n % 2]) for n in range(60)))
         await workers[0].turn("acct_2")
@@ -321,8 +395,12 @@ async def test_calls_a_second_hold_over_all_workers_and_put_the_rest_off(open_da
     delays = sorted(later.delay for later in put_off if later.delay is not None)
     assert delays[-1] > delays[0]
     async with open_database(None) as owner, owner.transaction() as db:
-        given = await db.fetchval("SELECT count(*) FROM call_rates WHERE remote = 'stripe'")
-    assert given == 2
+        rows = await db.fetch("SELECT account, next_call_at FROM call_rates WHERE remote = 'stripe'")
+    free_from = {row["account"]: row["next_call_at"] for row in rows}
+    assert set(free_from) == {"acct_1", "acct_2"}
+    # The calendar has moved on by a gap for each call that was made: no two of them have one moment.
+    assert made
+    assert (free_from["acct_1"] - began).total_seconds() >= len(made) / 50.0
 
 
 async def test_an_account_that_said_too_many_is_left_alone_and_no_other(open_database: OpenDatabase) -> None:

@@ -1,6 +1,8 @@
 """Every call to Stripe passes the gate: outages open the circuit, and too many calls slow down that merchant alone."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,8 +11,9 @@ from aiohttp.test_utils import TestServer
 
 from services.worker.app import going_outside
 from services.worker.circuits import CircuitOpen
-from services.worker.errors import RetryLater
-from services.worker.stripe_calls import read_invoice
+from services.worker.errors import LeaseLost, RetryLater
+from services.worker.lease import Lease
+from services.worker.stripe_calls import pay, read_invoice
 from services.worker.stripe_gate import calls_per_second
 from shared.database import Database
 from tests.integration.worker.conftest import worker_settings
@@ -72,6 +75,34 @@ async def test_a_429_slows_its_merchant_down_and_is_no_outage(
             assert not isinstance(later.value, CircuitOpen)
             assert not later.value.counts
     assert set(rates.slowed) == {("acct_1", 7.0)}
+
+
+class LongTurn(Rates):
+    """Has a call wait for its turn until the lease that guards it has run out."""
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__()
+        self._lease = lease
+
+    async def turn(self, account: str) -> None:
+        while self._lease.held:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_change_whose_turn_comes_after_its_lease_is_not_sent(
+    answers: tuple[str, dict[str, Any]], database: Database
+) -> None:
+    url, told = answers
+    lease = Lease(timedelta(seconds=0.3))
+    rates: Any = LongTurn(lease)
+    async with going_outside(worker_settings(url), database, rates) as outside:
+        client = outside.stripe.for_merchant("acct_1")
+        with pytest.raises(LeaseLost):
+            await pay(client, "in_1", "key", lease)
+        assert told["calls"] == 0
+        with pytest.raises(RetryLater, match="500"):
+            await read_invoice(client, "in_1")  # reading changes nothing, and needs no lease
+        outside.circuits.check("stripe")
 
 
 def test_the_rates_are_those_of_the_key() -> None:
