@@ -8,7 +8,8 @@ GET once more when the server closed the connection; never a POST.)
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
+from urllib.parse import quote
 
 import aiohttp
 import stripe
@@ -18,8 +19,27 @@ from shared.settings import StripeSettings
 API_VERSION = "2026-10-28.endive"
 """Pinned to the version that stripe 16.1 was generated for: what we read has one shape, whatever the account's is."""
 
+Json = dict[str, Any]
+
 _CONNECTIONS = 100
 _ACCOUNT = re.compile(r"acct_[A-Za-z0-9_]+")  # it becomes a header
+
+
+async def ask(client: stripe.StripeClient, method: Literal["get", "post"], path: str, **asked: Any) -> Json:
+    """Stripe's answer as it stands, for our own models. Raises what the SDK's methods raise.
+
+    The SDK makes an object of every part of an answer, which for one invoice with its parts takes longer than all else
+    that an evaluation does (docs/performance.md). `path` begins with /v1; an `idempotency_key` may be among the rest.
+    """
+    answer = await client.raw_request_async(method, path, **asked)
+    if not isinstance(answer.data, dict):
+        raise stripe.APIError("an answer that is no object", answer.body, answer.code, headers=dict(answer.headers))
+    return answer.data
+
+
+def part(text: str) -> str:
+    """An id as a part of a path."""
+    return quote(text, safe="")
 
 
 class Gate(Protocol):

@@ -15,13 +15,14 @@ from typing import Any, Literal
 
 import aiohttp
 import stripe
-from stripe.params import EventListParamsCreated, InvoicePayParams
+from stripe.params import EventListParamsCreated
 
 from services.worker.errors import MerchantUnreachable, Refused, RetryLater
 from services.worker.invoices import Charge, Invoice, Reading, SeenCharge, card_of, read, seen
 from services.worker.lease import Lease
 from services.worker.recovery import AttemptResult, Card, Decline
 from shared.logging import get_logger
+from shared.stripe_clients import ask, part
 
 log = get_logger(__name__)
 
@@ -143,8 +144,7 @@ def replayed(error: stripe.StripeError) -> bool:
 async def retrieve_invoice(client: stripe.StripeClient, invoice_id: str) -> dict[str, Any]:
     """The invoice as Stripe writes it, with a customer's personal data: for models that drop it, at once."""
     with stripe_errors():
-        found = await client.v1.invoices.retrieve_async(invoice_id, {"expand": INVOICE_PARTS})
-    return found.to_dict()
+        return await ask(client, "get", f"/v1/invoices/{part(invoice_id)}", expand=INVOICE_PARTS)
 
 
 async def read_invoice(client: stripe.StripeClient, invoice_id: str) -> Reading:
@@ -155,8 +155,15 @@ async def read_invoice(client: stripe.StripeClient, invoice_id: str) -> Reading:
 async def payment_methods_of(client: stripe.StripeClient, customer_id: str) -> list[dict[str, Any]]:
     """The customer's payment methods as Stripe writes them, newest first (a hundred at most), with personal data."""
     with stripe_errors():
-        found = await client.v1.customers.payment_methods.list_async(customer_id, {"limit": 100})
-    return [each.to_dict() for each in found.data]
+        found = await ask(client, "get", f"/v1/customers/{part(customer_id)}/payment_methods", limit=100)
+    methods: list[dict[str, Any]] = found["data"]
+    return methods
+
+
+async def own_account(client: stripe.StripeClient) -> dict[str, Any]:
+    """The merchant's account as Stripe writes it."""
+    with stripe_errors():
+        return await ask(client, "get", "/v1/account")
 
 
 async def pay(
@@ -167,12 +174,12 @@ async def pay(
     The request is the same in every repeat, so that its key fits. Raises RetryLater when the outcome is unknown:
     repeat with the same key; MerchantUnreachable and LeaseLost: it was not sent or did not run.
     """
-    asked: InvoicePayParams = {"off_session": True, "expand": INVOICE_PARTS}
+    asked: dict[str, Any] = {"off_session": True, "expand": INVOICE_PARTS}
     if payment_method_id is not None:
         asked["payment_method"] = payment_method_id
     try:
         with lease.guarding(), stripe_errors():
-            invoice = await client.v1.invoices.pay_async(invoice_id, asked, {"idempotency_key": key})
+            invoice = await ask(client, "post", f"/v1/invoices/{part(invoice_id)}/pay", **asked, idempotency_key=key)
     except stripe.CardError as error:
         return _declined(error)
     except RetryLater as later:
@@ -186,7 +193,7 @@ async def pay(
         if refused.status == 400:
             return NotPayable(refused.code)
         raise
-    return Paid(read(Invoice.model_validate(invoice.to_dict())))
+    return Paid(read(Invoice.model_validate(invoice)))
 
 
 def _declined(error: stripe.CardError) -> Declined | RequiresAction:
@@ -240,8 +247,8 @@ async def spend_key(client: stripe.StripeClient, invoice_id: str, key: str, leas
 async def charges_of(client: stripe.StripeClient, payment_intent_id: str) -> list[SeenCharge]:
     """Every charge that was made for a PaymentIntent and has ended, newest first (a hundred at most)."""
     with stripe_errors():
-        found = await client.v1.charges.list_async({"payment_intent": payment_intent_id, "limit": 100})
-    charges = (seen(Charge.model_validate(each.to_dict())) for each in found.data)
+        found = await ask(client, "get", "/v1/charges", payment_intent=payment_intent_id, limit=100)
+    charges = (seen(Charge.model_validate(each)) for each in found["data"])
     return [charge for charge in charges if charge is not None]
 
 

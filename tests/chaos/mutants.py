@@ -89,19 +89,21 @@ MUTANTS: tuple[Mutant, ...] = (
                 "= ANY ($1::uuid[]) ORDER BY id FOR UPDATE",
                 "= ANY ($1::uuid[]) ORDER BY id",
             ),
-            Edit("services/worker/dunning/store.py", "FOR UPDATE OF r\n", ""),
+            Edit(
+                "shared/recoveries.py", "FROM recoveries WHERE id = $1 FOR UPDATE\n", "FROM recoveries WHERE id = $1\n"
+            ),
             Edit(
                 "shared/recoveries.py",
                 "FROM recoveries\nWHERE id = $1\nFOR UPDATE\n",
                 "FROM recoveries\nWHERE id = $1\n",
             ),
             Edit(
-                "services/ingress/store.py",
+                "shared/events/store.py",
                 "AND invoice_id = $2 AND closed_at IS NULL\nORDER BY id\nFOR UPDATE\n",
                 "AND invoice_id = $2 AND closed_at IS NULL\nORDER BY id\n",
             ),
             Edit(
-                "services/ingress/store.py",
+                "shared/events/store.py",
                 "AND subscription_id = $2 AND closed_at IS NULL\nORDER BY id\nFOR UPDATE\n",
                 "AND subscription_id = $2 AND closed_at IS NULL\nORDER BY id\n",
             ),

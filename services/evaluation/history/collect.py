@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import aiohttp
 import stripe
@@ -22,6 +22,7 @@ from services.evaluation.history.assemble import assemble
 from services.evaluation.history.document import Failure, Header
 from services.evaluation.history.journal import Journal
 from services.evaluation.history.rows import Json, charge_row, invoice_row, waiting_row
+from shared.stripe_clients import ask
 
 PAGE: Final = 100
 TRIES: Final = 8
@@ -90,15 +91,13 @@ async def _page(client: stripe.StripeClient, name: str, journal: Journal) -> Jso
     after = journal.cursors.get(name)
     if after is not None:
         asked["starting_after"] = after
-    lists: dict[str, Callable[[], Awaitable[Any]]] = {
-        CHARGES: lambda: client.v1.charges.list_async(cast("Any", asked)),
-        INVOICES: lambda: client.v1.invoices.list_async(cast("Any", asked | {"expand": INVOICE_PARTS})),
-        WAITING: lambda: client.v1.invoice_payments.list_async(
-            cast("Any", asked | {"status": "open", "expand": WAITING_PARTS})
-        ),
+    lists: dict[str, tuple[str, dict[str, Any]]] = {
+        CHARGES: ("/v1/charges", {}),
+        INVOICES: ("/v1/invoices", {"expand": INVOICE_PARTS}),
+        WAITING: ("/v1/invoice_payments", {"status": "open", "expand": WAITING_PARTS}),
     }
-    found = await lists[name]()
-    return cast("Json", found.to_dict())
+    path, more = lists[name]
+    return await ask(client, "get", path, **asked, **more)
 
 
 def _rows(name: str, data: list[Json], merchant: str, failed: set[str]) -> list[Json]:

@@ -1,10 +1,10 @@
 """What Stripe lists, read down to what is kept of it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import stripe
 from pydantic import ValidationError
-from stripe.params import EventListParams, InvoiceListParams
 
 from services.worker.catch_up.plan import ListEvents, ListInvoices, ReadInvoices, Step
 from services.worker.errors import Refused
@@ -12,6 +12,7 @@ from services.worker.stripe_calls import retrieve_invoice, stripe_errors
 from shared.events.incoming import Incoming, read_event
 from shared.events.routing import ROUTES, OpenRecovery, route_open_invoice
 from shared.logging import get_logger
+from shared.stripe_clients import Json, ask
 
 log = get_logger(__name__)
 
@@ -71,7 +72,7 @@ async def fetch(client: stripe.StripeClient, account: str, step: Step) -> Fetche
 
 
 async def _events(client: stripe.StripeClient, account: str, step: ListEvents) -> EventsListed:
-    asked: EventListParams = {
+    asked: dict[str, Any] = {
         "delivery_success": False,
         "types": TYPES,
         "created": {"gte": int(step.since.timestamp()), "lte": int(step.until.timestamp())},
@@ -80,18 +81,18 @@ async def _events(client: stripe.StripeClient, account: str, step: ListEvents) -
     if step.after is not None:
         asked["starting_after"] = step.after
     with stripe_errors():
-        page = await client.v1.events.list_async(asked)
+        page = await ask(client, "get", "/v1/events", **asked)
     events: list[Incoming] = []
-    for each in page.data:
+    for each in page["data"]:
         try:
-            events.append(read_event(each.to_dict(), listed_for=account))
+            events.append(read_event(each, listed_for=account))
         except ValidationError:
             log.warning("listed_event_unreadable", account=account)
-    return EventsListed(step, tuple(events), page.data[-1].id if page.has_more and page.data else None)
+    return EventsListed(step, tuple(events), _end(page))
 
 
 async def _invoices(client: stripe.StripeClient, step: ListInvoices) -> InvoicesListed:
-    asked: InvoiceListParams = {
+    asked: dict[str, Any] = {
         "status": "open",
         "collection_method": "charge_automatically",
         "created": {"gte": int(step.since.timestamp())},
@@ -100,10 +101,15 @@ async def _invoices(client: stripe.StripeClient, step: ListInvoices) -> Invoices
     if step.after is not None:
         asked["starting_after"] = step.after
     with stripe_errors():
-        page = await client.v1.invoices.list_async(asked)
-    routed = [route_open_invoice(each.to_dict()) for each in page.data]
+        page = await ask(client, "get", "/v1/invoices", **asked)
+    routed = [route_open_invoice(each) for each in page["data"]]
     candidates = tuple(each.invoice_id for each in routed if isinstance(each, OpenRecovery))
-    return InvoicesListed(step, candidates, page.data[-1].id if page.has_more and page.data else None)
+    return InvoicesListed(step, candidates, _end(page))
+
+
+def _end(page: Json) -> str | None:
+    """The last id of a page that is not the last."""
+    return str(page["data"][-1]["id"]) if page["has_more"] and page["data"] else None
 
 
 async def _read(client: stripe.StripeClient, invoice_ids: tuple[str, ...]) -> InvoicesRead:

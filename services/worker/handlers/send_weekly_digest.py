@@ -16,7 +16,7 @@ from services.worker.messages.language import Language, choose
 from services.worker.messages.letters import DIGEST, Week, write_digest
 from services.worker.remote import Remote
 from services.worker.store import WeekInCurrency, find_merchant, week_of
-from services.worker.stripe_calls import stripe_errors
+from services.worker.stripe_calls import own_account
 from shared import tasks
 from shared.clock import business_now
 from shared.database import Connection
@@ -81,20 +81,19 @@ class SendWeeklyDigest(Handler[DigestPayload, Plan, Outcome]):
         if not plan.sums:
             return Done(written=False)
         try:
-            with stripe_errors():
-                account = await remote.stripe.for_merchant(plan.account).v1.accounts.retrieve_current_async()
+            account = await own_account(remote.stripe.for_merchant(plan.account))
         except MerchantUnreachable:
             return MerchantGone()
-        if not account.email:
+        if not account.get("email"):
             return Done(written=False)
-        brand = brand_of(account.to_dict())
+        brand = brand_of(account)
         language = choose((), brand.country)
         first, last = (language.whole_day(day) for day in (plan.first, plan.end - DAY))
         letter = write_digest(language, brand, first, last, [_week(language, week) for week in plan.sums])
         remote.lease.check()
         key = f"email:{plan.task_id}"
         await remote.email.send(
-            Email(DIGEST, account.email, letter.subject, letter.text, letter.html, key, entity_ref=plan.task_id)
+            Email(DIGEST, account["email"], letter.subject, letter.text, letter.html, key, entity_ref=plan.task_id)
         )
         return Done(written=True)
 

@@ -27,10 +27,11 @@ from services.worker.messages.sending import envelope
 from services.worker.messages.silence import Silence
 from services.worker.remote import Remote
 from services.worker.store import find_merchant
-from services.worker.stripe_calls import stripe_errors
+from services.worker.stripe_calls import own_account, stripe_errors
 from shared import tasks
 from shared.database import Connection
 from shared.logging import get_logger
+from shared.stripe_clients import ask, part
 from shared.tasks import NewTask
 from shared.unsubscribe import Reader
 
@@ -140,12 +141,12 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
 async def _tell(client: stripe.StripeClient, remote: Remote, plan: Look) -> Outcome:
     try:
         with stripe_errors():
-            found = await client.v1.subscriptions.retrieve_async(plan.subscription_id, {"expand": PARTS})
+            found = await ask(client, "get", f"/v1/subscriptions/{part(plan.subscription_id)}", expand=PARTS)
     except Refused as refused:
         if refused.status == 404:
             return Nothing("Stripe does not know the subscription")
         raise
-    seen = expiring(found.to_dict())
+    seen = expiring(found)
     if isinstance(seen, str):
         return Nothing(seen)
     if seen.card in plan.told:
@@ -161,8 +162,7 @@ async def _write(client: stripe.StripeClient, remote: Remote, plan: Look, seen: 
     page = await card_page(client, plan.reader.customer_id, f"card_page:{plan.task_id}", until, remote.lease)
     if page is None:
         return Nothing("the merchant's portal has no page for cards")
-    with stripe_errors():
-        account = (await client.v1.accounts.retrieve_current_async()).to_dict()
+    account = await own_account(client)
     email = _email(plan, seen, seen.address, account, page, remote.email.unsubscribe_page(plan.reader))
     handed = await hand_over(remote, Message.CARD_EXPIRING, plan.reader, email)
     match handed:

@@ -18,7 +18,6 @@ from services.worker.messages.cards import card_page
 from services.worker.messages.sending import Draft, Unsent, compose, readiness
 from services.worker.messages.silence import Silence
 from services.worker.remote import Remote
-from services.worker.stripe_calls import stripe_errors
 from shared.unsubscribe import Reader
 
 
@@ -101,8 +100,7 @@ async def _write(client: stripe.StripeClient, remote: Remote, due: Due) -> Email
     unready = readiness(draft, invoice)
     if unready is not None:
         return NotSent(unready, look=unready == "not_open")
-    with stripe_errors():
-        account = (await client.v1.accounts.retrieve_current_async()).to_dict()
+    account = await stripe_calls.own_account(client)
     page = None
     if STEPS[draft.message].link is Link.CARD:
         page = await card_page(client, draft.reader.customer_id, f"card_page:{draft.task_id}", due.until, remote.lease)
