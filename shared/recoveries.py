@@ -212,6 +212,16 @@ INSERT INTO recovery_timeline
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 """
 
+RECORD_ALONE = """
+INSERT INTO recovery_timeline
+    (recovery_id, merchant_id, kind, from_state, to_state, rule, explanation, detail, next_step, next_at)
+SELECT id, merchant_id, $2, state, state, $3, $4, $5, $6, $7
+FROM recoveries
+WHERE id = $1
+FOR UPDATE
+RETURNING id
+"""
+
 BOOK = """
 INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id)
 VALUES ($1, $2, $3, $4, $5)
@@ -434,8 +444,18 @@ async def move(db: Connection, recovery_id: UUID, policy_id: UUID, entry: Entry)
 
 async def record(db: Connection, recovery_id: UUID, entry: Entry) -> None:
     """Write one row of the timeline that changes no state."""
-    locked = await _lock(db, recovery_id)
-    await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
+    written = await db.fetchval(
+        RECORD_ALONE,
+        recovery_id,
+        entry.kind,
+        entry.rule,
+        entry.explanation,
+        dict(entry.detail),
+        entry.next_step,
+        entry.next_at,
+    )
+    if written is None:
+        raise LookupError(f"no recovery {recovery_id}")
 
 
 async def book(db: Connection, merchant_id: str, metric_type: str, amount: Money, recovery_id: UUID) -> None:

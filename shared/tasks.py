@@ -179,6 +179,13 @@ WHERE t.id = run.id AND t.fence = run.fence AND t.locked_by IS NOT NULL
 RETURNING t.id
 """
 
+HELD = """
+SELECT t.id
+FROM unnest($1::bigint[], $2::bigint[]) AS claimed (id, fence)
+JOIN scheduled_tasks AS t ON t.id = claimed.id AND t.fence = claimed.fence
+WHERE t.locked_by IS NOT NULL
+"""
+
 RENEW = """
 UPDATE scheduled_tasks AS t
 SET lease_expires_at = clock_timestamp() + $3::interval
@@ -345,6 +352,12 @@ def to_release(task: Task) -> Settled:
 async def release(db: Connection, task: Task) -> bool:
     """Give the task back untouched. False: its lease was lost."""
     return task.id in await settle_many(db, [to_release(task)])
+
+
+async def held(db: Connection, tasks: Sequence[Task]) -> set[int]:
+    """The ids of those that are still held under the fence that they were claimed with."""
+    ids, fences = [task.id for task in tasks], [task.fence for task in tasks]
+    return {row["id"] for row in await db.fetch(HELD, ids, fences)}
 
 
 async def renew(db: Connection, tasks: Sequence[Task], lease: timedelta) -> set[int]:

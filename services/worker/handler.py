@@ -4,7 +4,8 @@
     perform  the call to the remote service; no database connection exists in its hands
     commit   the effects, in the transaction that has just completed the task under its fence
 
-For `load` and `commit` the engine has locked the recovery that the task names: a stop comes either before or after.
+For `load` and `commit` the engine has locked the recovery that the task names (a stop comes either before or after) and
+has seen that the task is still this worker's.
 
 A new task type is one new file in `handlers/`: a class with `@handles("its_name")`.
 """

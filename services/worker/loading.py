@@ -8,8 +8,10 @@ from typing import Any
 import asyncpg
 
 from services.worker import store
+from services.worker.errors import LeaseLost
 from services.worker.gather import Gatherer
 from services.worker.handler import AnyHandler, Job
+from shared import tasks
 from shared.database import Connection, Database, DatabaseAway
 
 # A transaction that loads holds the recoveries' locks of all its tasks: few, so that nobody waits long.
@@ -47,8 +49,8 @@ class Loader:
             wanted.sort(key=lambda load: str(load.job.recovery_id or ""))
             try:
                 async with self._database.transaction() as db:
-                    await _lock(db, wanted)
-                    plans = [await load.handler.load(db, load.job) for load in wanted]
+                    held = await _lock(db, wanted)
+                    plans = [await load.handler.load(db, load.job) for load in held]
             except (DatabaseAway, asyncpg.PostgresError) as error:
                 if isinstance(error, DatabaseAway):
                     for load in wanted:
@@ -57,9 +59,8 @@ class Loader:
             except Exception:  # noqa: BLE001, S110 - one of them failed: each is repeated alone and says what is wrong
                 pass
             else:
-                for load, plan in zip(wanted, plans, strict=True):
-                    if not load.plan.done():
-                        load.plan.set_result(plan)
+                for load, plan in zip(held, plans, strict=True):
+                    _succeed(load, plan)
                 return
         for load in wanted:
             await self._alone(load)
@@ -69,17 +70,28 @@ class Loader:
             return
         try:
             async with self._database.transaction() as db:
-                await _lock(db, [load])
-                plan = await load.handler.load(db, load.job)
+                held = await _lock(db, [load])
+                plans = [await each.handler.load(db, each.job) for each in held]
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the asking run's to judge
             _fail(load, error)
         else:
-            if not load.plan.done():
-                load.plan.set_result(plan)
+            for plan in plans:
+                _succeed(load, plan)
 
 
-async def _lock(db: Connection, loads: Sequence[_Load]) -> None:
+async def _lock(db: Connection, loads: Sequence[_Load]) -> list[_Load]:
+    """Lock their recoveries; those whose task is still this worker's by then. The others fail."""
     await store.lock_recoveries(db, [load.job.recovery_id for load in loads if load.job.recovery_id])
+    kept = await tasks.held(db, [load.job.claimed for load in loads])
+    for load in loads:
+        if load.job.claimed.id not in kept:
+            _fail(load, LeaseLost())
+    return [load for load in loads if load.job.claimed.id in kept]
+
+
+def _succeed(load: _Load, plan: Any) -> None:
+    if not load.plan.done():
+        load.plan.set_result(plan)
 
 
 def _fail(load: _Load, error: Exception) -> None:

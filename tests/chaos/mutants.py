@@ -94,8 +94,13 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Edit(
                 "shared/recoveries.py",
-                "FROM recoveries\nWHERE id = $1\nFOR UPDATE\n",
-                "FROM recoveries\nWHERE id = $1\n",
+                'FROM recoveries\nWHERE id = $1\nFOR UPDATE\n"""\n',
+                'FROM recoveries\nWHERE id = $1\n"""\n',
+            ),
+            Edit(
+                "shared/recoveries.py",
+                "FROM recoveries\nWHERE id = $1\nFOR UPDATE\nRETURNING",
+                "FROM recoveries\nWHERE id = $1\nRETURNING",
             ),
             Edit(
                 "shared/events/store.py",

@@ -38,12 +38,6 @@ async def plan(db: Connection, dossier: Dossier, decision: Decision, kind: Messa
     if due is None:
         return
     key = unique_key(dossier)
-    queued = await store.pending(db, key)
-    if queued is not None:
-        run_at, payload = queued
-        if run_at <= due and payload.get("kind") == kind:
-            return
-        await store.cancel_pending(db, key, "another message takes its place")
     task = NewTask(
         dossier.merchant_id,
         TASK_TYPE,
@@ -52,4 +46,13 @@ async def plan(db: Connection, dossier: Dossier, decision: Decision, kind: Messa
         recovery_id=dossier.recovery_id,
         unique_key=key,
     )
+    if await tasks.enqueue(db, task) is not None:
+        return
+    queued = await store.pending(db, key)
+    if queued is None:
+        return  # it is going out right now
+    run_at, payload = queued
+    if run_at <= due and payload.get("kind") == kind:
+        return
+    await store.cancel_pending(db, key, "another message takes its place")
     await tasks.enqueue(db, task)

@@ -26,7 +26,6 @@ from services.worker.store import merchant_key
 from shared.database import Connection
 from shared.money import Money
 from shared.recoveries import RecoveryState
-from shared.tasks import Task
 
 _ATTEMPT = (
     "id",
@@ -119,8 +118,6 @@ FROM recoveries AS r
 LEFT JOIN merchants AS m ON m.id::text = r.merchant_id
 WHERE r.id = $1
 """
-
-HOLDS = "SELECT EXISTS (SELECT FROM scheduled_tasks WHERE id = $1 AND fence = $2 AND status = 'running')"
 
 START_ATTEMPT = """
 INSERT INTO attempts
@@ -228,11 +225,6 @@ async def _timing(db: Connection, merchant_id: str) -> Timing:
         for row in rows
     )
     return Estimator.learn(observed)
-
-
-async def holds(db: Connection, task: Task) -> bool:
-    """Whether the task is still this run's."""
-    return bool(await db.fetchval(HOLDS, task.id, task.fence))
 
 
 async def refusal(db: Connection, recovery_id: UUID) -> str | None:

@@ -6,7 +6,7 @@ from services.worker.backoff import RetryPolicy
 from services.worker.dunning import store
 from services.worker.dunning.collect import Nothing, Outcome, Plan, Work, collect
 from services.worker.dunning.conclude import MAX_ATTEMPTS, conclude
-from services.worker.errors import BadPayload, LeaseLost
+from services.worker.errors import BadPayload
 from services.worker.handler import Handler, Job, Payload, handles
 from services.worker.remote import Remote
 from shared import recoveries
@@ -37,8 +37,6 @@ class DunningRetry(Handler[DunningRetryPayload, Plan, Outcome]):
             raise BadPayload("the recovery does not exist")
         if dossier.state.ended:
             return Nothing(f"the recovery is {dossier.state}")
-        if not await store.holds(db, task.claimed):
-            raise LeaseLost
         if dossier.in_flight is not None:
             return Work(dossier, dossier.in_flight)
         if dossier.stop_requested is not None or not dossier.merchant_active or not dossier.attempt_is_due:
