@@ -19,8 +19,8 @@ class Ahead:
 
     @property
     def low(self) -> int:
-        """Claim again when so few wait."""
-        return self._target // 2
+        """Claim again when so few wait: as many as a claim brings, so that they last while the next is on its way."""
+        return self._target
 
     def wanted(self, ready: int, in_hand: int) -> int:
         """How many to claim, 0 while enough are there. `in_hand` counts what is performed and committed as well."""
