@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from benchmarks import design_measures, intake_measures, latency_measures, queue_measures, renewal_measures
 from benchmarks.measure import Measure, keep, machine, show
@@ -48,5 +49,11 @@ if __name__ == "__main__":
         "--quick", action="store_true", help="small counts: asserts that all is right, not that it is fast"
     )
     parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help="only these")
+    parser.add_argument(
+        "--seconds", type=float, help="how long steady work and the old snapshot last (default: 5 and 10 minutes)"
+    )
     given = parser.parse_args()
-    asyncio.run(main(given.names, QUICK if given.quick else FULL))
+    scale = QUICK if given.quick else FULL
+    if given.seconds is not None:
+        scale = replace(scale, steady_seconds=given.seconds, snapshot_seconds=given.seconds)
+    asyncio.run(main(given.names, scale))

@@ -45,11 +45,11 @@ FULL = Scale(
     rounds=3,
     steady_seconds=300,
     snapshot_seconds=600,
-    intake_seconds=15,
+    intake_seconds=10,
     wakes=1_000,
     flat_rows=(10_000, 10_000_000),
     whale=1_000_000,
     memory=1_000_000,
     idle_seconds=60,
-    renewals=10_000,
+    renewals=3_000,
 )

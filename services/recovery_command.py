@@ -94,8 +94,7 @@ def in_brief(story: RecoveryStory) -> list[str]:
     for entry in story.timeline:
         if entry.rule == "attempt_due":
             continue  # how the attempt went is said by the next step
-        # What is heard while an attempt is on its way ends nothing yet.
-        kind = "heard" if entry.kind == "closed" and entry.to_state == entry.from_state else entry.kind
+        kind = "heard" if entry.kind == "stop_requested" else entry.kind  # by itself it ends nothing
         explanation = _short_times(entry.explanation)
         roads = (entry.detail.get("reason") or {}).get("considered", ())
         refused = [(str(road["action"]), _short_times(str(road["rejected_because"]))) for road in roads]

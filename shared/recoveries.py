@@ -395,6 +395,7 @@ async def request_stop(db: Connection, recovery_id: UUID, end_reason: str, entry
     if locked.state is RecoveryState.ATTEMPTING:
         await tasks.cancel_of_recovery(db, recovery_id, f"stop requested: {end_reason}")
         await db.execute(REQUEST_STOP, recovery_id, end_reason)
+        entry = replace(entry, kind="stop_requested")
         entry = _with_reason(entry, "find out how the attempt in flight ends", "attempt_now", "message", "end_at_once")
         await _evaluate_now(db, recovery_id, locked.merchant_id, locked.invoice_id)
         await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
@@ -411,8 +412,10 @@ async def settle_paid(db: Connection, recovery_id: UUID, paid: Money, *, out_of_
     """
     locked = await _lock(db, recovery_id)
     inputs = {"source": source, "paid": paid.amount, "currency": paid.currency}
-    if locked.state is RecoveryState.ATTEMPTING or out_of_band or not await db.fetchval(MESSAGED, recovery_id):
+    in_flight = locked.state is RecoveryState.ATTEMPTING
+    if in_flight or out_of_band or not await db.fetchval(MESSAGED, recovery_id):
         why = "outside Stripe" if out_of_band else "without a message of ours"
+        why = "while our attempt is on its way" if in_flight and not out_of_band else why
         entry = Entry("closed", "paid_elsewhere", f"The invoice was paid {why}.", inputs)
         return await request_stop(db, recovery_id, "paid_elsewhere", entry)
     entry = Entry("closed", "paid_after_message", "The customer paid after our message.", inputs)

@@ -391,8 +391,7 @@ async def _stopped_by(
 
 async def _stop(db: Connection, concerned: list[Concerned], reason: StopReason, event: Incoming) -> None:
     for recovery in concerned:
-        kind = "stop_requested" if recovery.state is RecoveryState.ATTEMPTING else "closed"
-        entry = Entry(kind, reason, _STOP_TEXTS[reason], _origin(event))
+        entry = Entry("closed", reason, _STOP_TEXTS[reason], _origin(event))
         await recoveries.request_stop(db, recovery.id, reason, entry)
 
 

@@ -139,8 +139,8 @@ def test_a_short_story_has_a_line_for_each_step_and_one_for_what_was_refused() -
             _entry(0, "opened", "The renewal's payment failed."),
             _entry(1, "decided", limited, detail=wait, next_at=NOON + timedelta(hours=2)),
             _entry(120, "changed", "Attempt 1 begins.", rule="attempt_due"),
-            _entry(120, "closed", "The invoice was paid."),
-            _entry(120, "closed", "The invoice was paid."),
+            _entry(120, "stop_requested", "The invoice was paid."),
+            _entry(120, "stop_requested", "The invoice was paid."),
             _entry(120, "attempted", "Attempt 1: the invoice was paid.", detail=_reason(("wait", due))),
             _entry(121, "closed", "Our attempt collected it.", to_state="recovered"),
         )
