@@ -96,6 +96,7 @@ class Database:
         """
         settings = {"application_name": name, "timezone": "UTC", "lock_timeout": "10s", "jit": "off"}
         settings["idle_in_transaction_session_timeout"] = "60s"
+        settings["synchronous_commit"] = "on"  # whatever the server's default is: what is answered is on the disk
         if role is Role.WORKER:
             settings |= WORKER_PLANS
         if role is not None:

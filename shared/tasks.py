@@ -254,20 +254,26 @@ async def claim(db: Connection, worker: str, limit: int, lease: timedelta, lanes
 
     `lanes` remembers between claims how far each lane was claimed; without it all are looked through. Whether there may
     be more is `lanes.more`. One statement: it needs no transaction around it.
+
+    Raises asyncpg.UniqueViolationError when another worker has just taken another task of the same recovery; nothing
+    was taken then, and the next claim sees it. Outside a transaction, which it breaks, that is tried again here.
     """
     known = lanes or Lanes()
-    for _ in range(3):
+    tries = 1 if db.is_in_transaction() else 3
+    while True:
         asked = known.next_round(limit)
         try:
             rows = await _ask(db, asked, worker, lease)
         except asyncpg.UniqueViolationError:
-            continue  # another worker has just taken another task of the same recovery: now it is seen
+            known.failed(asked)
+            tries -= 1
+            if not tries:
+                raise
         except BaseException:
             known.failed(asked)
             raise
-        break
-    else:
-        return []
+        else:
+            break
     known.answered(asked, rows[0]["now"] if rows else None, ((row["lane"], row["run_at"], row["id"]) for row in rows))
     return _in_turn([Task(*row[:12]) for row in rows if row["fence"] is not None])
 

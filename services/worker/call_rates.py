@@ -104,7 +104,6 @@ class CallRates:
             wanted.setdefault(each.account, []).append(each)
         keys = sorted(wanted)
         gaps = [1 / (self._rate(key) or 1.0) for key in keys]
-        sent_at = time.monotonic()
         try:
             async with self._database.statement() as db:
                 waits = await store.take_calls(
@@ -115,8 +114,10 @@ class CallRates:
                 if not each.moment.done():
                     each.moment.set_exception(error)
             return
+        # From the answer on: a call may go out a little late, never early.
+        now = time.monotonic()
         for key, gap in zip(keys, gaps, strict=True):
             first = waits.get(key)
             for place, each in enumerate(wanted[key]):
                 if not each.moment.done():
-                    each.moment.set_result(None if first is None else sent_at + first + place * gap)
+                    each.moment.set_result(None if first is None else now + first + place * gap)

@@ -180,12 +180,15 @@ class Engine:
         """Claim up to `limit` tasks and have them run; how many."""
         sent_at = time.monotonic()
         limits, lease = self._pace.limits, self._pace.lease
-        if limits.any:
-            async with self._database.transaction() as db:
-                claimed = await claim_within(db, limits, self._name, limit, lease, self._lanes)
-        else:
-            async with self._database.statement() as db:
-                claimed = await tasks.claim(db, self._name, limit, lease, self._lanes)
+        try:
+            if limits.any:
+                async with self._database.transaction() as db:
+                    claimed = await claim_within(db, limits, self._name, limit, lease, self._lanes)
+            else:
+                async with self._database.statement() as db:
+                    claimed = await tasks.claim(db, self._name, limit, lease, self._lanes)
+        except asyncpg.UniqueViolationError:
+            return 0  # another worker was first with a task of the same recovery: the next claim sees it
         kinds: dict[Kind, int] = {}
         for task in claimed:
             kind = self._kinds.get(task.task_type, self._unknown)
@@ -196,7 +199,7 @@ class Engine:
             self._runs[task.id] = run
             kinds[kind] = kinds.get(kind, 0) + 1
             if task.rescues and not self._quarantine.admits(run):
-                self._committer.put_back(run, self._quarantine.delay(), "waits for others that were rescued with it")
+                self._committer.put_back(run, self._quarantine.delay(run), "waits for others that were rescued with it")
             else:
                 self._ready.append(run)
         for kind, count in kinds.items():

@@ -185,8 +185,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "shared/database.py",
-                'settings = {"application_name": name,',
-                'settings = {"synchronous_commit": "off", "application_name": name,',
+                'settings["synchronous_commit"] = "on"',
+                'settings["synchronous_commit"] = "off"',
             ),
         ),
     ),

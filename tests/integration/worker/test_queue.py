@@ -20,7 +20,7 @@ from shared import task_control, tasks
 from shared.database import Database, Role
 from shared.lanes import LANES, Lanes
 from shared.task_control import Which
-from shared.task_limits import TaskLimits, claim_within
+from shared.task_limits import NO_LIMITS, TaskLimits, claim_within
 from shared.tasks import NewTask, Task
 from tests.conftest import OpenDatabase
 from tests.integration.worker.test_engine import PACE, Bench, Probe, bench
@@ -219,6 +219,26 @@ async def test_two_tasks_of_one_recovery_cannot_run_even_if_a_claim_errs(databas
     with pytest.raises(asyncpg.UniqueViolationError):
         async with database.transaction() as db:
             await db.execute("UPDATE scheduled_tasks SET status = 'running', locked_by = 'w', lease_expires_at = now()")
+
+
+@pytest.mark.parametrize("limits", [NO_LIMITS, TaskLimits(in_all=100)])
+async def test_a_worker_that_comes_second_to_a_recovery_takes_nothing_and_goes_on(
+    database: Database, open_database: OpenDatabase, limits: TaskLimits
+) -> None:
+    await _two_of_one_recovery(database)
+
+    async def claim() -> list[Task]:
+        async with database.transaction() as db:
+            return await claim_within(db, limits, "second", 10, LEASE, Lanes())
+
+    async with open_database(None) as elsewhere, elsewhere.transaction() as db:
+        assert len(await tasks.claim(db, "first", 1, LEASE)) == 1
+        late = asyncio.create_task(claim())
+        await asyncio.sleep(0.3)
+        assert not late.done(), "it waits to see whether the other one commits"
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await late
+    assert await claim() == []
 
 
 # -- unique tasks --------------------------------------------------------------------------------
