@@ -415,7 +415,7 @@ async def settle_paid(db: Connection, recovery_id: UUID, paid: Money, *, out_of_
     in_flight = locked.state is RecoveryState.ATTEMPTING
     if in_flight or out_of_band or not await db.fetchval(MESSAGED, recovery_id):
         why = "outside Stripe" if out_of_band else "without a message of ours"
-        why = "while our attempt is on its way" if in_flight and not out_of_band else why
+        why = "while our attempt was on its way" if in_flight and not out_of_band else why
         entry = Entry("closed", "paid_elsewhere", f"The invoice was paid {why}.", inputs)
         return await request_stop(db, recovery_id, "paid_elsewhere", entry)
     entry = Entry("closed", "paid_after_message", "The customer paid after our message.", inputs)
