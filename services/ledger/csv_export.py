@@ -120,7 +120,8 @@ async def _send(request: web.Request, database: Database, file: CsvFile) -> web.
         await response.write_eof()
     except Exception as error:
         if not response.prepared:
-            raise
+            raise  # an answer like any other
+        # Too late for another status: without its last chunk the reader knows that the file is not whole.
         log.warning("export_broken_off", file=file.name, reason=type(error).__name__)
         if request.transport is not None:
             request.transport.abort()

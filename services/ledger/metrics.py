@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from services.ledger import store
+from services.ledger import store, task_store
 from services.ledger.endpoint import Call, invalid
 from services.ledger.schemas import (
     Capped,
@@ -62,7 +62,7 @@ async def stats(call: Call[OfMerchant, NoBody]) -> Stats:
     """The first screen: the money by currency, and the queue."""
     merchant_id = await visible_merchant(call.db, call.key, call.parameters.merchant_id)
     rows = await store.totals(call.db, merchant_id)
-    queue = await store.queue_health(call.db, merchant_id)
+    queue = await task_store.queue_health(call.db, merchant_id)
     return Stats(
         merchant_id=merchant_id,
         as_of=queue["as_of"],

@@ -5,7 +5,7 @@ handed over. What follows for recoveries in flight, a line in their timelines an
 message, is a task (`follow_silence`), for this service may not change a recovery.
 """
 
-from services.ledger import store
+from services.ledger import store, task_store
 from services.ledger.endpoint import Call
 from services.ledger.pagination import ById, cut, read_by_id, write_by_id
 from services.ledger.schemas import (
@@ -40,7 +40,7 @@ async def start(db: Connection, merchant_id: str, customer_id: str, reason: Sile
     """Write to a customer no more. False: it was so already, for this reason."""
     if not await store.insert_silence(db, merchant_id, customer_id, reason):
         return False
-    await store.insert_task(db, merchant_id, FOLLOW, {"customer_id": customer_id, "change": "silenced"})
+    await task_store.insert_task(db, merchant_id, FOLLOW, {"customer_id": customer_id, "change": "silenced"})
     return True
 
 
@@ -48,7 +48,7 @@ async def end(db: Connection, merchant_id: str, customer_id: str, reason: Silenc
     """Take back the silence of this reason, or all of the customer's; how many there were."""
     ended = await store.delete_silences(db, merchant_id, customer_id, reason)
     if ended:
-        await store.insert_task(db, merchant_id, FOLLOW, {"customer_id": customer_id, "change": "lifted"})
+        await task_store.insert_task(db, merchant_id, FOLLOW, {"customer_id": customer_id, "change": "lifted"})
     return ended
 
 

@@ -10,7 +10,7 @@ version or nothing (409).
 
 from uuid import UUID
 
-from services.ledger import store
+from services.ledger import store, task_store
 from services.ledger.endpoint import Call
 from services.ledger.pagination import ById, cut, read_by_id, write_by_id
 from services.ledger.schemas import NoBody, NoParameters, OneTask, Page, Task, TaskCreate, TaskFilter
@@ -62,14 +62,14 @@ async def list_tasks(call: Call[TaskFilter, NoBody]) -> Page[Task]:
         "recovery_id": wanted.recovery_id,
         "before": before,
     }
-    rows = await store.fetch(call.db, store.select_tasks(wanted.limit + 1, wanted.status, given))
+    rows = await store.fetch(call.db, task_store.select_tasks(wanted.limit + 1, wanted.status, given))
     page, next_cursor = cut(rows, wanted.limit, _cursor)
     return Page[Task](data=[task_of(row) for row in page], next_cursor=next_cursor)
 
 
 async def get_task(call: Call[OneTask, NoBody]) -> Task:
     """One task. Raises Problem 404."""
-    rows = await store.fetch(call.db, store.select_task(call.parameters.task_id, call.key.merchant_id))
+    rows = await store.fetch(call.db, task_store.select_task(call.parameters.task_id, call.key.merchant_id))
     if not rows:
         raise Problem(404, "not-found", "There is no such task.")
     return task_of(rows[0])
@@ -80,7 +80,7 @@ async def create_task(call: Call[NoParameters, TaskCreate]) -> Task:
     new = call.body
     merchant_id = await merchant_to_write(call.db, call.key, new.merchant_id)
     unique_key = _own_prefix(merchant_id) + new.unique_key if new.unique_key else None
-    row = await store.insert_task(
+    row = await task_store.insert_task(
         call.db, merchant_id, new.task_type, new.payload, run_at=new.run_at, unique_key=unique_key
     )
     if row is None:
@@ -92,7 +92,7 @@ async def retry_task(call: Call[OneTask, NoBody]) -> Task:
     """Make a dead or canceled task pending, due now. Raises Problem 404, 409."""
     row = await _locked(call, RETRYABLE, "retried")
     require_active(await store.merchant_status(call.db, UUID(row["merchant_id"])))
-    revived = await store.revive_task(call.db, row["row_id"], row["merchant_id"])
+    revived = await task_store.revive_task(call.db, row["row_id"], row["merchant_id"])
     if revived is None:
         raise _taken()
     return task_of(revived)
@@ -103,11 +103,11 @@ async def delete_task(call: Call[OneTask, NoBody]) -> Task:
     row = await _locked(call, CANCELABLE | {TaskStatus.CANCELED}, "taken away")
     if row["status"] == TaskStatus.CANCELED:
         return task_of(row)
-    return task_of(await store.cancel_task(call.db, row["row_id"], row["merchant_id"]))
+    return task_of(await task_store.cancel_task(call.db, row["row_id"], row["merchant_id"]))
 
 
 async def _locked(call: Call[OneTask, NoBody], allowed: frozenset[TaskStatus], verb: str) -> store.Row:
-    row = await store.lock_task(call.db, call.parameters.task_id, call.key.merchant_id)
+    row = await task_store.lock_task(call.db, call.parameters.task_id, call.key.merchant_id)
     if row is None:
         raise Problem(404, "not-found", "There is no such task.")
     if not has_version(call.if_match, row["version"]):

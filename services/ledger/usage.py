@@ -6,7 +6,7 @@ often the task runs. The ledger's row says when usage was logged; the task's pay
 
 from datetime import datetime, timedelta
 
-from services.ledger import store
+from services.ledger import store, task_store
 from services.ledger.endpoint import Call, invalid
 from services.ledger.schemas import NoParameters, Usage, UsageCreate
 from services.ledger.tenancy import merchant_to_write
@@ -35,7 +35,7 @@ async def record_usage(call: Call[NoParameters, UsageCreate]) -> Usage:
         message = "expected a time from 35 days ago to 5 minutes ahead: Stripe takes no other"
         raise invalid(422, "invalid-body", [("timestamp", message)])
     row = await store.insert_usage(call.db, merchant_id, used.metric_type, used.amount, used.customer_id)
-    task = await store.insert_task(
+    task = await task_store.insert_task(
         call.db,
         merchant_id,
         "report_usage",

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from services.ledger import store
+from services.ledger import store, task_store
 from services.ledger.pagination import ById, ByTime
 from services.ledger.report_store import select_export, select_report
 from services.ledger.store import Select
@@ -96,19 +96,19 @@ LISTS: dict[str, Select] = {
     "activity of a merchant": store.select_activity(51, MERCHANT, ById(30_000)),
     "timeline": Select(store.TIMELINE_OF_RECOVERY, [SOME_ID, MERCHANT]),
     "attempts": Select(store.ATTEMPTS_OF_RECOVERY, [SOME_ID, MERCHANT]),
-    "tasks": store.select_tasks(51, None, {"before": ById(30_000)}),
-    "tasks of a merchant": store.select_tasks(51, None, {"merchant_id": MERCHANT, "before": ById(30_000)}),
-    "dead tasks": store.select_tasks(51, TaskStatus.DEAD, {}),
-    "dead tasks of a merchant": store.select_tasks(51, TaskStatus.DEAD, {"merchant_id": MERCHANT}),
-    "pending tasks of a merchant": store.select_tasks(51, TaskStatus.PENDING, {"merchant_id": MERCHANT}),
-    "running tasks": store.select_tasks(51, TaskStatus.RUNNING, {}),
-    "tasks of a recovery": store.select_tasks(51, None, {"recovery_id": SOME_ID}),
-    "one task": store.select_task(SOME_ID, MERCHANT),
+    "tasks": task_store.select_tasks(51, None, {"before": ById(30_000)}),
+    "tasks of a merchant": task_store.select_tasks(51, None, {"merchant_id": MERCHANT, "before": ById(30_000)}),
+    "dead tasks": task_store.select_tasks(51, TaskStatus.DEAD, {}),
+    "dead tasks of a merchant": task_store.select_tasks(51, TaskStatus.DEAD, {"merchant_id": MERCHANT}),
+    "pending tasks of a merchant": task_store.select_tasks(51, TaskStatus.PENDING, {"merchant_id": MERCHANT}),
+    "running tasks": task_store.select_tasks(51, TaskStatus.RUNNING, {}),
+    "tasks of a recovery": task_store.select_tasks(51, None, {"recovery_id": SOME_ID}),
+    "one task": task_store.select_task(SOME_ID, MERCHANT),
     "days of a merchant": store.select_daily(date(2025, 3, 1), date(2025, 3, 30), MERCHANT, None),
     "days of all merchants": store.select_daily(date(2025, 3, 1), date(2025, 3, 30), None, None),
     "totals of a merchant": Select(store.MERCHANT_TOTALS, [MERCHANT]),
-    "queue": Select(store.PLATFORM_QUEUE, []),
-    "queue of a merchant": Select(store.MERCHANT_QUEUE, [MERCHANT]),
+    "queue": Select(task_store.PLATFORM_QUEUE, []),
+    "queue of a merchant": Select(task_store.MERCHANT_QUEUE, [MERCHANT]),
 }
 
 
@@ -172,8 +172,8 @@ async def test_the_numbers_of_the_first_screen_never_touch_the_book(full: Databa
     for select in (
         Select(store.MERCHANT_TOTALS, [MERCHANT]),
         Select(store.PLATFORM_TOTALS, []),
-        Select(store.PLATFORM_QUEUE, []),
-        Select(store.MERCHANT_QUEUE, [MERCHANT]),
+        Select(task_store.PLATFORM_QUEUE, []),
+        Select(task_store.MERCHANT_QUEUE, [MERCHANT]),
         LISTS["days of a merchant"],
         LISTS["days of all merchants"],
     ):
@@ -189,7 +189,7 @@ async def test_a_count_reads_no_more_rows_of_the_queue_than_its_cap(full: Databa
             MERCHANT,
         )
         await db.execute("ANALYZE scheduled_tasks")
-    small = Select(store.MERCHANT_QUEUE, [SMALL])
+    small = Select(task_store.MERCHANT_QUEUE, [SMALL])
     assert rows_read(await explain(full, small)) < 1_000
     for select in (LISTS["queue"], LISTS["queue of a merchant"]):
         assert rows_read(await explain(full, select)) < 2 * 10_001 + 1_000
