@@ -98,7 +98,8 @@ class Lanes:
             self._behind_at = time.monotonic() + max(_BEHIND_EVERY_SECONDS, _BEHIND_SHARE * took)
 
     def failed(self, asked: Round) -> None:
-        """Note that a round came to nothing: a look behind that took too long is not repeated at once."""
+        """Note that a round came to nothing: what is due is still there, and a look behind that took too long waits."""
+        self.more = True
         if asked.behind:
             took = time.monotonic() - asked.sent_at
             self._behind_at = time.monotonic() + max(_BEHIND_EVERY_SECONDS, _BEHIND_SHARE * took)

@@ -52,7 +52,7 @@ class Bell:
         gone = asyncio.Event()
         async with self._database.statement() as db:
             ring: Callable[..., None] = lambda *_: self.ringing.set()  # noqa: E731 - the same object is taken off again
-            ended: Callable[..., None] = lambda *_: gone.set()  # noqa: E731
+            ended: Callable[..., None] = lambda *_: gone.set()  # noqa: E731 - as above
             db.add_termination_listener(ended)
             await db.add_listener(CHANNEL, ring)
             self.heard = True

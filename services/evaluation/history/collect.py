@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import aiohttp
@@ -65,7 +66,7 @@ async def collect(client: stripe.StripeClient, journal: Journal, pace: Pace, pro
             {row["intent"] for row in journal.rows.get(CHARGES, []) if row["failed"]} if name == INVOICES else set()
         )
         while name not in journal.done:
-            page = await _patiently(lambda name=name: _page(client, name, journal), pace)  # type: ignore[misc]  # mypy cannot type defaults of lambdas
+            page = await _patiently(partial(_page, client, name, journal), pace)
             data: list[Json] = page["data"]
             rows = _rows(name, data, journal.window.merchant, failed)
             cursor = data[-1]["id"] if data else journal.cursors.get(name)

@@ -56,8 +56,7 @@ class Journal:
         whole = len(text) - len(lines.pop())  # what follows on the last newline was torn off
         if not whole:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # The journal keeps it open, and its owner closes it.
-            file: IO[bytes] = open(path, "wb", opener=private)  # noqa: SIM115
+            file: IO[bytes] = open(path, "wb", opener=private)  # noqa: SIM115 - the journal's owner closes it
             journal = cls(path, _alone(path, file), window)
             journal._add(
                 {"journal": VERSION, "merchant": window.merchant, "since": window.since, "until": window.until}

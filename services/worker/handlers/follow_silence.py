@@ -36,7 +36,7 @@ class FollowSilence(Handler[FollowSilencePayload, FollowSilencePayload, FollowSi
 
     payload = FollowSilencePayload
 
-    async def perform(self, remote: Remote, plan: FollowSilencePayload) -> FollowSilencePayload:  # noqa: ARG002
+    async def perform(self, remote: Remote, plan: FollowSilencePayload) -> FollowSilencePayload:  # noqa: ARG002 - nobody is asked
         """Nothing of this is outside."""
         return plan
 

@@ -1,9 +1,9 @@
 """What the queue promises beyond one task: lanes, order within a recovery, pauses, limits, hints, fences in bulk."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -11,13 +11,11 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from services.worker import metrics, store
-from services.worker.call_rates import CallRates
+from services.worker import metrics
 from services.worker.engine import Engine, Pace
-from services.worker.errors import RetryLater
 from services.worker.janitor import Rescuer
 from shared import task_control, tasks
-from shared.database import Database, Role
+from shared.database import Connection, Database, Role
 from shared.lanes import LANES, Lanes
 from shared.task_control import Which
 from shared.task_limits import NO_LIMITS, TaskLimits, claim_within
@@ -221,6 +219,13 @@ async def test_two_tasks_of_one_recovery_cannot_run_even_if_a_claim_errs(databas
             await db.execute("UPDATE scheduled_tasks SET status = 'running', locked_by = 'w', lease_expires_at = now()")
 
 
+async def _until_somebody_waits(db: Connection) -> None:
+    """Until another session waits for a lock that is held here."""
+    async with asyncio.timeout(20):
+        while not await db.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize("limits", [NO_LIMITS, TaskLimits(in_all=100)])
 async def test_a_worker_that_comes_second_to_a_recovery_takes_nothing_and_goes_on(
     database: Database, open_database: OpenDatabase, limits: TaskLimits
@@ -234,11 +239,35 @@ async def test_a_worker_that_comes_second_to_a_recovery_takes_nothing_and_goes_o
     async with open_database(None) as elsewhere, elsewhere.transaction() as db:
         assert len(await tasks.claim(db, "first", 1, LEASE)) == 1
         late = asyncio.create_task(claim())
-        await asyncio.sleep(0.3)
-        assert not late.done(), "it waits to see whether the other one commits"
+        await _until_somebody_waits(db)
     with pytest.raises(asyncpg.UniqueViolationError):
         await late
     assert await claim() == []
+
+
+async def test_a_worker_that_comes_second_goes_on_with_what_else_is_due(bench: Bench) -> None:
+    recovery = uuid4()
+    async with bench.owner.transaction() as db:
+        for _ in range(2):
+            await tasks.enqueue(db, NewTask("m", "probe", {"n": 1}, recovery_id=recovery))
+        await tasks.enqueue(db, NewTask("another", "probe", {"n": 2}))
+    probe = Probe()
+    pace = replace(PACE, limits=TaskLimits(in_all=100))
+    async with bench._open_worker() as database, bench._open_worker() as elsewhere:
+        engine = Engine("second", database, {"probe": probe}, bench._outside, pace)
+        async with elsewhere.transaction() as db:
+            # The first of the recovery is taken, and not committed yet.
+            await db.execute(
+                "UPDATE scheduled_tasks SET status = 'running', locked_by = 'first', fence = 1, "
+                "lease_expires_at = now() + interval '1 min' "
+                "WHERE id = (SELECT min(id) FROM scheduled_tasks WHERE recovery_id = $1)",
+                recovery,
+            )
+            running = asyncio.create_task(engine.run_due())
+            await _until_somebody_waits(db)
+        await running
+    (row,) = await bench.rows("SELECT status FROM scheduled_tasks WHERE merchant_id = 'another'")
+    assert row["status"] == "succeeded"
 
 
 # -- unique tasks --------------------------------------------------------------------------------
@@ -371,67 +400,6 @@ async def test_one_merchant_s_limit_leaves_its_tasks_waiting_and_no_other_s(data
 
     claimed = [task for each in await asyncio.gather(*(claim(f"w{n}") for n in range(4))) for task in each]
     assert Counter(task.merchant_id for task in claimed) == {"whale": 3, "small": 2}
-
-
-async def test_a_call_waits_until_its_moment(open_database: OpenDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def in_a_moment(_db: Any, _remote: str, accounts: list[str], *_: Any) -> dict[str, float]:
-        return dict.fromkeys(accounts, 0.2)
-
-    monkeypatch.setattr(store, "take_calls", in_a_moment)
-    async with open_database(Role.WORKER) as database:
-        rates = CallRates(database, "stripe", 50.0)
-        running = asyncio.create_task(rates.run())
-        asked_at = time.monotonic()
-        await rates.turn("acct_1")
-        assert time.monotonic() - asked_at >= 0.2
-        running.cancel()
-
-
-async def test_calls_a_second_hold_over_all_workers_and_put_the_rest_off(open_database: OpenDatabase) -> None:
-    made: list[float] = []
-    put_off: list[RetryLater] = []
-    clock = asyncio.get_running_loop().time
-
-    async def call(rates: CallRates) -> None:
-        try:
-            await rates.turn("acct_1")
-        except RetryLater as later:
-            put_off.append(later)
-        else:
-            made.append(clock())
-
-    async with open_database(Role.WORKER) as one, open_database(Role.WORKER) as two:
-        workers = [CallRates(one, "stripe", 50.0), CallRates(two, "stripe", 50.0)]
-        async with one.statement() as db:
-            began = await db.fetchval("SELECT clock_timestamp()")
-        running = [asyncio.create_task(each.run()) for each in workers]
-        await asyncio.gather(*(call(workers[n % 2]) for n in range(60)))
-        await workers[0].turn("acct_2")
-        for each in running:
-            each.cancel()
-    assert len(made) + len(put_off) == 60
-    assert put_off
-    assert not any(later.counts for later in put_off)
-    delays = sorted(later.delay for later in put_off if later.delay is not None)
-    assert delays[-1] > delays[0]
-    async with open_database(None) as owner, owner.transaction() as db:
-        rows = await db.fetch("SELECT account, next_call_at FROM call_rates WHERE remote = 'stripe'")
-    free_from = {row["account"]: row["next_call_at"] for row in rows}
-    assert set(free_from) == {"acct_1", "acct_2"}
-    # The calendar has moved on by a gap for each call that was made: no two of them have one moment.
-    assert made
-    assert (free_from["acct_1"] - began).total_seconds() >= len(made) / 50.0
-
-
-async def test_an_account_that_said_too_many_is_left_alone_and_no_other(open_database: OpenDatabase) -> None:
-    async with open_database(Role.WORKER) as database:
-        rates = CallRates(database, "stripe", 100.0)
-        running = asyncio.create_task(rates.run())
-        await rates.slow_down("acct_1", 30)
-        with pytest.raises(RetryLater, match="calls per second"):
-            await rates.turn("acct_1")
-        await rates.turn("acct_2")
-        running.cancel()
 
 
 # -- hints ---------------------------------------------------------------------------------------
