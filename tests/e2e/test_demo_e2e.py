@@ -32,7 +32,10 @@ def test_a_small_demo_kills_a_worker_and_passes_all_checks(citadel: Run) -> None
     assert [name for name in LADDERS if name not in ended.stdout] == []
     assert re.search(r"^all +\d+ +\d+ +\d+% +\d+ +\d+% +\d+ +\d+% +\d+ +\d+%$", ended.stdout, re.MULTILINE)
     story = ended.stdout.partition("citadel recovery show --brief")[2].partition("✓")[0]
-    assert [kind for kind in ("opened", "attempted", "closed") if kind in story] == ["opened", "attempted", "closed"]
+    # Ten days are short: in some runs no attempt of ours has gone through by then, and the story is another's.
+    by_retries = re.search(r"(\d+) by our retries", ended.stdout)
+    told = ["opened", "decided", "messaged", *(["attempted"] if by_retries and int(by_retries[1]) else []), "closed"]
+    assert [kind for kind in told if kind in story] == told
     assert "in_" in story
     assert "\x1b" not in ended.stdout  # a pipe gets plain lines
 
