@@ -14,15 +14,15 @@ demo: .venv/demo ## the whole system on one machine: 2,000 renewals, 30 days in 
 
 .PHONY: up
 up: .venv/demo ## the stack in Docker containers, with your settings (SIMULATOR=1: with a simulated Stripe)
-	@$(BIN)/python -m services.compose up $(if $(SIMULATOR),--simulator)
+	@$(BIN)/python -m console.compose up $(if $(SIMULATOR),--simulator)
 
 .PHONY: down
 down: .venv/demo ## stop those containers (SIMULATOR=1 the simulated ones; VOLUMES=1 removes the database, too)
-	@$(BIN)/python -m services.compose down $(if $(SIMULATOR),--simulator) $(if $(VOLUMES),--volumes)
+	@$(BIN)/python -m console.compose down $(if $(SIMULATOR),--simulator) $(if $(VOLUMES),--volumes)
 
 .PHONY: key
 key: .venv/demo ## a key for the API of the stack in containers (NAME=dashboard)
-	@$(BIN)/python -m services.compose key $(if $(SIMULATOR),--simulator) "$(or $(NAME),dashboard)"
+	@$(BIN)/python -m console.compose key $(if $(SIMULATOR),--simulator) "$(or $(NAME),dashboard)"
 
 .PHONY: up-local
 up-local: .venv/demo ## the four services without Docker, with your settings (.env) and an embedded PostgreSQL

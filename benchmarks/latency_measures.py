@@ -16,8 +16,8 @@ from benchmarks.queueing import FILL, answer, fill, process, worker
 from benchmarks.scale import Scale
 from benchmarks.server import Server, connected
 from benchmarks.wire import SECRET
-from services.local.databases import embedded
-from services.local.stack import LocalStack, Service, StackPlan
+from console.local.databases import embedded
+from console.local.stack import LocalStack, StackPlan
 from shared import tasks
 from shared.crypto import KeyRing
 from shared.database import Database, Role
@@ -182,7 +182,7 @@ async def idle(server: Server, scale: Scale) -> list[Measure]:
             services = [
                 child
                 for child in psutil.Process().children(recursive=True)
-                if any(f"services.{name}" in " ".join(child.cmdline()) for name in Service)
+                if any(f"services.{role.service}" in " ".join(child.cmdline()) for role in Role)
             ]
             assert len(services) >= 4, services
             await asyncio.sleep(5)

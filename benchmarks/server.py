@@ -11,8 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
+from console.local.postgres import EmbeddedPostgres
 from shared import migrations
-from shared.embedded_postgres import EmbeddedPostgres
 
 # A server of this size of machine, and every guarantee left on. Autovacuum as it comes.
 SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "4GB", "checkpoint_timeout": "15min", "max_connections": "150"}

@@ -1,1 +1,1 @@
-"""The four services, the command `citadel`, and what starts them on one machine."""
+"""The four services. They meet only in PostgreSQL: none imports another."""

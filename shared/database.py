@@ -28,6 +28,11 @@ class Role(StrEnum):
     AUTH = "citadel_auth"
     LEDGER = "citadel_ledger"
 
+    @property
+    def service(self) -> str:
+        """The service whose role it is: `python -m services.<service>` runs it."""
+        return self.removeprefix("citadel_")
+
 
 # The worker's statements name a few rows of large tables. A plan is made once per connection, perhaps while the queue
 # is empty, and must not keep a scan of the whole table, nor a bitmap, which is read whole before its first row comes:

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
+from console.local.postgres import EmbeddedPostgres
 from shared import migrations
 from shared.database import Database, Role
-from shared.embedded_postgres import EmbeddedPostgres
 
 # A database per test is thousands of small files: in memory, cloned file by file, five times as fast as on a disk.
 _MEMORY = Path("/dev/shm")

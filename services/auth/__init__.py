@@ -1,1 +1,1 @@
-"""Who may do what: merchants connect and disconnect their Stripe accounts; API keys."""
+"""Auth says who may do what: merchants connect and disconnect their Stripe accounts; API keys."""

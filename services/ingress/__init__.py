@@ -1,1 +1,1 @@
-"""Takes Stripe's events in: verified, routed, and committed before they are answered."""
+"""The ingress takes Stripe's events in: verified, routed, and committed before they are answered."""

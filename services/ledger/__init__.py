@@ -1,1 +1,1 @@
-"""What happened, in numbers: the HTTP API that dashboards use. See README.md."""
+"""The ledger tells what happened, in numbers: the HTTP API that dashboards use."""

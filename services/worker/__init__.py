@@ -1,1 +1,1 @@
-"""The worker: claims tasks, does them in two phases, and keeps the queue in order."""
+"""The worker claims tasks, does them in two phases, and keeps the queue in order."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import orjson
 
-from services.local.interruption import Interrupted
-from services.local.interruption import run as run_until_signal
+from console.local.interruption import Interrupted
+from console.local.interruption import run as run_until_signal
 from tests.chaos import mutants
 from tests.chaos.moods import MOODS
 from tests.chaos.run import Storm, run, told

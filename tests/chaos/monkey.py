@@ -14,8 +14,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.local import LocalStack, Service
-from shared.database import Database, DatabaseAway
+from console.local import LocalStack
+from shared.database import Database, DatabaseAway, Role
 from simulator.client import SimulatorClient, SimulatorError
 from tests.chaos import store
 from tests.chaos.moods import EVERYDAY, Mood
@@ -143,12 +143,12 @@ class Monkey:
     # -- processes -------------------------------------------------------------------------------
 
     async def _kill_worker(self, rng: random.Random) -> bool:
-        return await self._kill(Service.WORKER, rng.randint(1, WORKERS), rng)
+        return await self._kill(Role.WORKER, rng.randint(1, WORKERS), rng)
 
     async def _kill_ingress(self, rng: random.Random) -> bool:
-        return await self._kill(Service.INGRESS, 1, rng)
+        return await self._kill(Role.INGRESS, 1, rng)
 
-    def note_deaths(self, *only: tuple[Service, int]) -> list[tuple[Service, int]]:
+    def note_deaths(self, *only: tuple[Role, int]) -> list[tuple[Role, int]]:
         """Note which processes (of these, or all) have ended and nobody asked them to; they stay as they are."""
         dead = [each for each in self._stack.ended_unasked() if not only or each in only]
         for service, index in dead:
@@ -156,20 +156,20 @@ class Monkey:
             self.tally.died.append(f"{process.name} ended by itself: {process.log_tail().strip()[-300:]}")
         return dead
 
-    async def _kill(self, service: Service, index: int, rng: random.Random) -> bool:
+    async def _kill(self, role: Role, index: int, rng: random.Random) -> bool:
         """Once, or again while it starts, or right when it works again."""
-        async with self._alone(f"{service}-{index}") as ours:
+        async with self._alone(f"{role.service}-{index}") as ours:
             if not ours:
                 return False
-            self.note_deaths((service, index))
+            self.note_deaths((role, index))
             for again in range(rng.randint(1, 3), 0, -1):
-                await self._stack.kill(service, index)
-                self.tally.kills[service] += 1
+                await self._stack.kill(role, index)
+                self.tally.kills[role.service] += 1
                 await asyncio.sleep(rng.uniform(0, 0.5))
                 if again > 1 and rng.random() < 0.5:
-                    await self._stack.process(service, index).start()
+                    await self._stack.process(role, index).start()
                 else:
-                    await self._stack.start(service, index)
+                    await self._stack.start(role, index)
                 await asyncio.sleep(rng.uniform(0, 1))
         return True
 
@@ -195,35 +195,35 @@ class Monkey:
             if not ours:
                 return False
             for index in range(1, WORKERS + 1):
-                self.note_deaths((Service.WORKER, index))
-                await self._stack.kill(Service.WORKER, index)
-                self.tally.kills[Service.WORKER] += 1
+                self.note_deaths((Role.WORKER, index))
+                await self._stack.kill(Role.WORKER, index)
+                self.tally.kills[Role.WORKER.service] += 1
             # What they had sent has reached Stripe, or never will.
             for name in names:
                 self._network.proxies[f"{name} stripe"].cut()
             await asyncio.sleep(1.0)
             await self._travel.jump(hours=rng.uniform(26, 40))
-            await asyncio.gather(*(self._stack.start(Service.WORKER, index) for index in range(1, WORKERS + 1)))
+            await asyncio.gather(*(self._stack.start(Role.WORKER, index) for index in range(1, WORKERS + 1)))
         return True
 
     async def _stop_worker(self, rng: random.Random) -> bool:
-        return await self._stop(Service.WORKER, rng.randint(1, WORKERS), LEASE_S + rng.uniform(0.5, 3))
+        return await self._stop(Role.WORKER, rng.randint(1, WORKERS), LEASE_S + rng.uniform(0.5, 3))
 
     async def _stop_ingress(self, rng: random.Random) -> bool:
-        return await self._stop(Service.INGRESS, 1, rng.uniform(1, 6))
+        return await self._stop(Role.INGRESS, 1, rng.uniform(1, 6))
 
-    async def _stop(self, service: Service, index: int, seconds: float) -> bool:
-        async with self._alone(f"{service}-{index}", "bed") as ours, self._travel.paused():
+    async def _stop(self, role: Role, index: int, seconds: float) -> bool:
+        async with self._alone(f"{role.service}-{index}", "bed") as ours, self._travel.paused():
             if not ours:
                 return False
-            with self._asleep(service, index):
+            with self._asleep(role, index):
                 await asyncio.sleep(seconds)
         return True
 
     async def _stop_waiting_worker(self, rng: random.Random) -> bool:
         """Stop a worker while it waits for Stripe, past its lease; when it wakes up, the answers come."""
         index = rng.randint(1, WORKERS)
-        name = f"{Service.WORKER}-{index}"
+        name = f"{Role.WORKER.service}-{index}"
         stripe = self._network.proxies[f"{name} stripe"]
         async with self._alone(name, f"{name} stripe", "bed") as ours:
             if not ours:
@@ -245,7 +245,7 @@ class Monkey:
         length = LEASE_S + rng.uniform(0.5, 4)  # long enough for another worker to be at its tasks by then
         with suppress(DatabaseAway):  # PostgreSQL was killed meanwhile, and the lock is gone
             async with AsyncExitStack() as locks:
-                with self._asleep(Service.WORKER, index):
+                with self._asleep(Role.WORKER, index):
                     in_the_way = await self._lock_one_of(index, locks)
                     await asyncio.sleep(length)
                     # What comes in while it sleeps is there when it wakes up.
@@ -254,17 +254,17 @@ class Monkey:
                 until = time.time()
                 if in_the_way:
                     await asyncio.sleep(_NO_HEARTBEAT_S)
-        self.tally.stopped.append(Stopped(f"{Service.WORKER}-{index}", since, until))
+        self.tally.stopped.append(Stopped(f"{Role.WORKER.service}-{index}", since, until))
 
     async def _lock_one_of(self, index: int, locks: AsyncExitStack) -> bool:
         """Lock one of the worker's tasks: its heartbeat waits for that row when it wakes up, and tells it nothing."""
         with suppress(DatabaseAway):
             db = await locks.enter_async_context(self._database.transaction())
-            return await store.lock_one_of(db, self._stack.process(Service.WORKER, index).pid)
+            return await store.lock_one_of(db, self._stack.process(Role.WORKER, index).pid)
         return False
 
-    def _asleep(self, service: Service, index: int) -> "_Asleep":
-        return _Asleep(self._stack.process(service, index).pid)
+    def _asleep(self, role: Role, index: int) -> "_Asleep":
+        return _Asleep(self._stack.process(role, index).pid)
 
     # -- connections -----------------------------------------------------------------------------
 

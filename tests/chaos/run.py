@@ -14,14 +14,14 @@ from pathlib import Path
 import aiohttp
 import orjson
 
+from console.demo.connect import connect_all
+from console.demo.local_target import LocalTarget
+from console.demo.travel import Pace, Stuck
+from console.demo.travel import Travel as CalmTravel
+from console.local import LocalStackError, ProcessFailed
 from services.auth import keys
-from services.demo.connect import connect_all
-from services.demo.local_target import LocalTarget
-from services.demo.travel import Pace, Stuck
-from services.demo.travel import Travel as CalmTravel
-from services.local import LocalStackError, ProcessFailed, Service
 from shared.api_keys import Scope
-from shared.database import Database
+from shared.database import Database, Role
 from shared.events.routing import ROUTES
 from simulator.client import SimulatorClient
 from tests.chaos import store
@@ -228,7 +228,7 @@ async def _revive(stack: ChaosStack, database: Database, tally: Tally) -> None:
         return
     _, api_key = await keys.create_key(database, "chaos", Scope)
     headers = {"Authorization": f"Bearer {api_key}"}
-    async with aiohttp.ClientSession(stack.url(Service.LEDGER), headers=headers) as session:
+    async with aiohttp.ClientSession(stack.url(Role.LEDGER), headers=headers) as session:
         for public_id in dead:
             async with session.post(f"/v1/tasks/{public_id}/retry") as retried:
                 if retried.status != 409:

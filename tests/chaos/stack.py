@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from services.local import LocalStack, Service, SimulatorPlan, StackPlan, embedded
+from console.local import LocalStack, SimulatorPlan, StackPlan, embedded
 from shared.crypto import KeyRing
+from shared.database import Role
 from tests.chaos.proxy import HOST, Proxy
 
 WORKERS = 3
@@ -93,7 +94,7 @@ class Network:
         return _port(self._stack.simulator_url) if self._stack else None
 
     def _ingress(self) -> int | None:
-        return _port(self._stack.url(Service.INGRESS)) if self._stack else None
+        return _port(self._stack.url(Role.INGRESS)) if self._stack else None
 
     def _tap(self, worker: str) -> "Tapped":
         return Tapped(worker, self.sent)
@@ -121,15 +122,15 @@ class ChaosStack(LocalStack):
         self._network = network
         network.belongs_to(self)
 
-    def _add(self, service: Service, index: int, database_url: str) -> None:
-        name = f"{service}-{index}"
+    def _add(self, role: Role, index: int, database_url: str) -> None:
+        name = f"{role.service}-{index}"
         way = self._network.proxies.get(f"{name} database")
         if way is not None:
             database_url = _through(database_url, way.port, f"{CLIENT}={name}")
-        super()._add(service, index, database_url)
+        super()._add(role, index, database_url)
         stripe = self._network.proxies.get(f"{name} stripe")
         if stripe is not None:
-            process = self.process(service, index)
+            process = self.process(role, index)
             base = f"http://{HOST}:{stripe.port}"
             process._environment = {
                 **process._environment,

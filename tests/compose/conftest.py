@@ -16,13 +16,14 @@ from typing import Any
 import docker
 import pytest
 
-from services.compose.secrets import make_secrets
-from services.compose.stack import Stack, StackError
+from console.compose.secrets import make_secrets
+from console.compose.stack import Stack, StackError
+from shared.database import Role
 
 PROJECT = "citadel-test"
 PATIENCE_S = 90.0
-SERVICES = ("postgres", "ingress", "worker", "auth", "ledger", "edge")
-OURS = ("ingress", "worker", "auth", "ledger")
+OURS = tuple(role.service for role in Role)
+SERVICES = ("postgres", *OURS, "edge")
 
 
 @dataclass(frozen=True, slots=True)

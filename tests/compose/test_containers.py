@@ -11,8 +11,8 @@ import asyncpg
 import orjson
 import pytest
 
-from services.compose.secrets import GIVEN
-from services.compose.stack import Stack, StackError
+from console.compose.secrets import GIVEN
+from console.compose.stack import Stack, StackError
 from shared.database import Role
 from tests.compose.conftest import OURS, PROJECT, SERVICES, Deployed
 

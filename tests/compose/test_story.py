@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from services.demo.compose_target import compose_target
-from services.demo.progress import Teller
-from services.demo.story import Story, tell
+from console.demo.compose_target import compose_target
+from console.demo.progress import Teller
+from console.demo.story import Story, tell
 from tests.compose.conftest import Deployed
 
 

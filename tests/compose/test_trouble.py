@@ -11,8 +11,8 @@ import aiohttp
 import asyncpg
 import pytest
 
-from services.demo.compose_target import WEBHOOKS, Edge
-from services.demo.connect import connect_all
+from console.demo.compose_target import WEBHOOKS, Edge
+from console.demo.connect import connect_all
 from shared.events.routing import ROUTES
 from simulator.client import SimulatorClient
 from tests.compose.conftest import OURS, Deployed, free_port, until, wait_until

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from services.cli import main
-from services.local import LocalStack, Service, SimulatorPlan, StackPlan, embedded
+from console.__main__ import main
+from console.local import LocalStack, SimulatorPlan, StackPlan, embedded
 from shared.crypto import KeyRing
+from shared.database import Role
 from simulator.client import SimulatorClient
 
 PATIENCE_S = 60.0
@@ -30,7 +31,7 @@ SETTINGS = {
 }
 """Everything that must be set, beside the database."""
 
-FREE_PORTS = {f"CITADEL_{service.upper()}_PORT": "0" for service in Service}
+FREE_PORTS = {f"CITADEL_{role.service.upper()}_PORT": "0" for role in Role}
 
 
 async def until(condition: Callable[[], Awaitable[bool]], what: str, patience_s: float = PATIENCE_S) -> None:
@@ -91,7 +92,7 @@ def citadel(tmp_path: Path, environment: dict[str, str]) -> Run:
 
     def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "services.cli", *arguments],
+            [sys.executable, "-m", "console.__main__", *arguments],
             cwd=tmp_path,
             env={**environment, **settings},
             capture_output=True,
@@ -131,7 +132,7 @@ def running(tmp_path: Path, environment: dict[str, str]) -> Running:
     @contextmanager
     def start(*arguments: str, **settings: str) -> Iterator[Command]:
         process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "services.cli", *arguments],
+            [sys.executable, "-u", "-m", "console.__main__", *arguments],
             cwd=tmp_path,
             env={**environment, **settings},
             stdout=subprocess.PIPE,
@@ -164,5 +165,5 @@ async def stack(tmp_path: Path) -> AsyncIterator[LocalStack]:
 async def stripe(stack: LocalStack) -> AsyncIterator[SimulatorClient]:
     """The simulator of `stack`, sending its webhooks to the ingress."""
     async with SimulatorClient(stack.simulator_url) as control:
-        await control.configure_webhooks(url=f"{stack.url(Service.INGRESS)}/webhooks/stripe", max_attempts=40)
+        await control.configure_webhooks(url=f"{stack.url(Role.INGRESS)}/webhooks/stripe", max_attempts=40)
         yield control

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.local import Service
+from shared.database import Role
 from shared.migrations import HEAD
 from tests.e2e.conftest import FREE_PORTS, SETTINGS, Here, Running
 
@@ -48,7 +48,7 @@ def test_up_refuses_a_taken_port_without_a_traceback(here: Here, database_url: s
         ended = here("up", CITADEL_DATABASE_URL=database_url, **settings)
 
     assert ended.returncode == 1
-    assert f"{port} ({Service.LEDGER})" in ended.stderr
+    assert f"{port} ({Role.LEDGER.service})" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

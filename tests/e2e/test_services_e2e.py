@@ -14,11 +14,11 @@ import orjson
 import psutil
 import pytest
 
-from services.demo.local_target import LocalTarget
-from services.demo.travel import Pace, Stuck, Travel
-from services.local import LocalStack, LocalStackError, ProcessFailed, Service, StackPlan, embedded, given
+from console.demo.local_target import LocalTarget
+from console.demo.travel import Pace, Stuck, Travel
+from console.local import LocalStack, LocalStackError, ProcessFailed, StackPlan, embedded, given
 from shared.clock import business_now, travel_to
-from shared.database import Database
+from shared.database import Database, Role
 from simulator.client import SimulatorClient
 from simulator.webhooks import signature
 from tests.e2e.conftest import FREE_PORTS, SETTINGS, Run, until
@@ -52,7 +52,7 @@ def test_a_service_without_settings_lists_all_that_is_missing_and_ends_with_2(ci
 
 
 async def test_sigterm_ends_every_service_with_0_within_its_grace(stack: LocalStack) -> None:
-    assert {service for service, _ in stack.numbered()} == set(Service)
+    assert {service for service, _ in stack.numbered()} == set(Role)
     for service, index in stack.numbered():
         began = time.monotonic()
 
@@ -90,11 +90,11 @@ async def test_a_worker_that_is_killed_loses_nothing(stack: LocalStack, stripe: 
         await stripe.add_renewal(account, card={"decline": "lost_card"})
     async with Database.open(stack.database.url, None, size=1) as database:
         await until(lambda: _some_run(database), "the worker is at work")
-        await stack.kill(Service.WORKER)
+        await stack.kill(Role.WORKER)
         with pytest.raises(Stuck, match=r"dunning_retry (running|pending)"):
             await Travel(LocalTarget(stack), stripe, database, Pace(patience_s=0.2)).settle()
         await stripe.clear_faults()
-        await stack.start(Service.WORKER)
+        await stack.start(Role.WORKER)
 
         await until(lambda: _are(database, {"needs_new_method"}, 3), "another worker has done it")
 
@@ -114,21 +114,21 @@ async def test_a_renewal_whose_webhooks_are_lost_is_recovered_all_the_same(
 
 
 async def test_a_process_that_ends_unasked_is_noticed_and_can_be_started_again(stack: LocalStack) -> None:
-    ledger = stack.process(Service.LEDGER)
+    ledger = stack.process(Role.LEDGER)
     os.kill(ledger.pid, signal.SIGKILL)
     await ledger.ended()
 
-    assert stack.ended_unasked() == [(Service.LEDGER, 1)]
+    assert stack.ended_unasked() == [(Role.LEDGER, 1)]
     with pytest.raises(ProcessFailed, match="ledger-1"):
         stack.fail_if_ended()
-    await stack.start(Service.LEDGER)
+    await stack.start(Role.LEDGER)
     assert stack.ended_unasked() == []
 
 
 async def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        plan = StackPlan(data_dir=tmp_path / "never made", workers=2, ports={Service.WORKER: port - 1})
+        plan = StackPlan(data_dir=tmp_path / "never made", workers=2, ports={Role.WORKER: port - 1})
 
         with pytest.raises(LocalStackError, match=rf"{port} \(worker\)"):
             async with LocalStack(plan, embedded(None)):
@@ -161,7 +161,7 @@ def test_a_child_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 PARENT = """
 import asyncio, os, sys
 from pathlib import Path
-from services.local.process import Process
+from console.local.process import Process
 
 async def main():
     folder = Path(sys.argv[1])
@@ -182,7 +182,7 @@ async def _connected(stack: LocalStack, stripe: SimulatorClient) -> str:
     jar = aiohttp.CookieJar(unsafe=True)
     async with (
         aiohttp.ClientSession(cookie_jar=jar) as browser,
-        browser.get(f"{stack.url(Service.AUTH)}/auth/stripe") as page,
+        browser.get(f"{stack.url(Role.AUTH)}/auth/stripe") as page,
     ):
         assert page.status == 200, await page.text()
     return account
@@ -193,7 +193,7 @@ async def _post_event(stack: LocalStack, account: str) -> tuple[int, str | None]
     event = {"id": f"evt_{time.monotonic_ns()}", "type": "invoice.created", "account": account, "created": now}
     body = orjson.dumps(event)
     headers = {"Stripe-Signature": signature(body, "whsec_simulator", now)}
-    url = f"{stack.url(Service.INGRESS)}/webhooks/stripe"
+    url = f"{stack.url(Role.INGRESS)}/webhooks/stripe"
     async with aiohttp.ClientSession() as session, session.post(url, data=body, headers=headers) as answer:
         return answer.status, answer.headers.get("Retry-After")
 

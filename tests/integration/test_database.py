@@ -8,9 +8,9 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
+from console.local.postgres import EmbeddedPostgres
 from shared.clock import business_now, travel_to
 from shared.database import Database, DatabaseAway, Role
-from shared.embedded_postgres import EmbeddedPostgres
 from tests.conftest import OpenDatabase
 
 PLACE = "INSERT INTO processed_events (event_id) VALUES ($1)"

@@ -9,13 +9,14 @@ import py_compile
 import sys
 from pathlib import Path
 
-packages = Path(sys.argv[1]).resolve()
-STARTED = ["services.cli", "services.compose.__main__", "services.compose.logins", "shared.migrations", "uvloop"]
-SERVICES = ["ingress", "worker", "auth", "ledger"]
+from shared.database import Role
 
-for name in [*STARTED, *(f"services.{service}.__main__" for service in SERVICES)]:
+packages = Path(sys.argv[1]).resolve()
+STARTED = ["console.__main__", "console.compose.__main__", "console.compose.logins", "shared.migrations", "uvloop"]
+
+for name in [*STARTED, *(f"services.{role.service}.__main__" for role in Role)]:
     importlib.import_module(name)
-ours = [path for top in ("services", "shared") for path in (packages / top).rglob("*.py")]
+ours = [path for top in ("console", "services", "shared") for path in (packages / top).rglob("*.py")]
 imported = [Path(module.__file__) for module in list(sys.modules.values()) if getattr(module, "__file__", None)]
 for path in {*ours, *imported}:
     if path.suffix == ".py" and path.is_relative_to(packages):

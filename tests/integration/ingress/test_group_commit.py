@@ -9,11 +9,11 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
+from console.local.postgres import EmbeddedPostgres
 from services.ingress.app import INTAKE, create_app
 from services.ingress.committer import Committer, IntakeBusy, Limits
 from services.ingress.settings import IngressSettings
 from shared.database import Connection, Database, DatabaseAway, Role
-from shared.embedded_postgres import EmbeddedPostgres
 from shared.events.incoming import Incoming
 from shared.events.routing import route
 from shared.migrations import upgrade

@@ -12,8 +12,8 @@ import aiohttp
 import orjson
 import pytest
 
+from console.local.postgres import EmbeddedPostgres
 from shared.database import Database
-from shared.embedded_postgres import EmbeddedPostgres
 from shared.migrations import upgrade
 from tests.integration.ingress.world import ACCOUNT, signed
 from tests.unit.events.examples import event_of, invoice

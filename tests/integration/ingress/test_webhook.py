@@ -8,8 +8,8 @@ import orjson
 import pytest
 from aiohttp import ClientResponse
 
+from console.local.postgres import EmbeddedPostgres
 from shared.database import Database, Role
-from shared.embedded_postgres import EmbeddedPostgres
 from shared.http import serving
 from shared.migrations import upgrade
 from tests.conftest import OpenDatabase

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from services.local.process import Process
+from console.local.process import Process
 from services.worker.janitor import RESCUE_BATCH, Rescuer, rescue_every
 from services.worker.settings import WorkerSettings
 from shared import tasks

@@ -9,9 +9,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from asyncpg import Record
 
+from console.recovery import told
 from services.ledger.app import make_ledger_app
 from services.ledger.schemas import RecoveryStory
-from services.recovery_command import told
 from shared import recoveries
 from shared.api_keys import Scope, hash_secret, new_secret
 from shared.database import Role

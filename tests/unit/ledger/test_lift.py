@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from console.report import told
 from services.ledger.lift import ENOUGH, Group, Lift, Stratum, Verdict, _mean, lift_of, wilson
 from services.ledger.reports import shown
-from services.report_command import told
 
 RECOVERY = Path(__file__).parents[3] / "docs" / "recovery.md"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from console.emails import emails_app
 from services.worker.messages import preview
 from services.worker.messages.campaign import Message
-from services.worker.messages.command import emails_app
 from services.worker.messages.language import LANGUAGES
 from services.worker.messages.letters import DIGEST
 

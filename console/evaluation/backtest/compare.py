@@ -1,0 +1,365 @@
+"""Policies beside what happened: totals, by cause and currency, and how sure they are.
+
+Intervals are from a bootstrap over the failures: they are dealt into at most `GROUPS` groups by chance, groups are
+drawn with replacement, the model is learned anew from each draw, with another guess of what is not on record, and the
+same draw counts what happened. So an interval has in it that other customers might have failed, and that the model is
+an estimate. It does not have in it that the model may be of the wrong kind.
+"""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from random import Random
+from typing import Final
+
+from console.evaluation.backtest.clearing import RATES, Model, Seen, fit
+from console.evaluation.backtest.expected import Expected, expected, happened
+from console.evaluation.backtest.past import Past, breach
+from console.evaluation.backtest.replay import Replay, Way
+from console.evaluation.history import Failure, Header
+from services.worker.recovery import DeclineCause, Origin, PastAttempt, Policy
+
+HAPPENED: Final = "what happened"
+GROUPS: Final = 100
+DRAWS: Final = 200
+# So many failures tell how much the totals move with the model; each draw asks about all of them.
+SAMPLE: Final = 400
+# How far a guess may be off: by a factor whose mean is 1 and whose logarithm has this deviation.
+GUESS_SPREAD: Final = 1.0
+LOW, HIGH = 0.025, 0.975
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over failures. `money`: minor units paid, by currency."""
+
+    failures: int = 0
+    by_retry: float = 0.0
+    otherwise: float = 0.0
+    attempts: float = 0.0
+    estimated: float = 0.0
+    messages: float = 0.0
+    money: dict[str, float] = field(default_factory=dict)
+
+    def add(self, past: Past, each: Expected) -> None:
+        """Count one."""
+        self.failures += 1
+        self.by_retry += each.by_retry
+        self.otherwise += each.otherwise
+        self.attempts += each.attempts
+        self.estimated += each.estimated
+        self.messages += each.messages
+        currency = past.failure.currency
+        self.money[currency] = self.money.get(currency, 0.0) + each.paid * past.failure.amount
+
+    @property
+    def paid(self) -> float:
+        """How many are paid."""
+        return self.by_retry + self.otherwise
+
+
+@dataclass(slots=True)
+class Outcome:
+    """One policy, or what happened: totals and intervals.
+
+    `share` is of failures, `money` in minor units. `gain` and `money_gain` are the differences to what happened,
+    failure by failure. `saved` and `added`: attempts that were made and would not have been, and the other way round.
+    """
+
+    name: str
+    totals: Totals
+    by_cause: dict[DeclineCause, Totals]
+    share: Interval
+    money: dict[str, Interval]
+    gain: Interval | None
+    money_gain: dict[str, Interval]
+    saved: float
+    added: float
+    breaches: dict[str, int]
+    attempts_checked: int
+
+
+@dataclass(slots=True)
+class Comparison:
+    """All that a report shows; `outcomes` begins with what happened."""
+
+    header: Header
+    failures: int
+    still_open: int
+    few: int
+    seed: int
+    outcomes: list[Outcome]
+    due: dict[str, int]
+    replay_seconds: float
+    seconds: float
+
+    @property
+    def replayed_a_second(self) -> float:
+        """Failures replayed under one policy in a second of processor time, which no other program takes away."""
+        policies = len(self.outcomes) - 1
+        return self.failures * policies / self.replay_seconds if self.replay_seconds else 0.0
+
+
+def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, Policy], *, seed: int) -> Comparison:
+    """Each policy beside what happened. Raises ValueError without failures."""
+    if not failures:
+        raise ValueError("there is no failed renewal in the history")
+    began = time.perf_counter()
+    pasts = [Past(failure, header.until) for failure in failures]
+    groups = _groups(pasts, seed)
+    seen = [Seen() for _ in range(max(groups) + 1)]
+    for past, group in zip(pasts, groups, strict=True):
+        past.teach(seen[group])
+    model = fit(_sum(seen))
+    replaying = time.process_time()
+    ways = {name: _in_order(pasts, Replay(policy)) for name, policy in policies.items()}
+    replayed = time.process_time() - replaying
+    really = [happened(past) for past in pasts]
+    hoped = {name: [expected(way, model) for way in of_policy] for name, of_policy in ways.items()}
+    draws = _Draws(pasts, groups, really, ways, hoped, _models(seen, model, seed), seed)
+    outcomes = [_of_history(pasts, really, draws)]
+    outcomes += [_of_policy(name, pasts, really, ways[name], hoped[name], draws) for name in policies]
+    due: Counter[str] = Counter()
+    for failure in failures:
+        due[failure.currency] += failure.amount
+    return Comparison(
+        header=header,
+        failures=len(pasts),
+        still_open=sum(past.paid_at is None and past.ends_at == past.until for past in pasts),
+        few=sum(bool(past.retries) for past in pasts),
+        seed=seed,
+        outcomes=outcomes,
+        due=dict(due.most_common()),
+        replay_seconds=replayed,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _in_order(pasts: Sequence[Past], replay: Replay) -> list[Way]:
+    by_past = {id(way.past): way for way in replay(pasts)}
+    return [by_past[id(past)] for past in pasts]
+
+
+def _groups(pasts: Sequence[Past], seed: int) -> list[int]:
+    """A group for each failure: by chance, but the same for an invoice and a seed, and as even as can be."""
+    keys = [sha256(f"{seed}/{past.failure.invoice}".encode()).digest() for past in pasts]
+    groups = [0] * len(pasts)
+    for place, index in enumerate(sorted(range(len(pasts)), key=keys.__getitem__)):
+        groups[index] = place % GROUPS
+    return groups
+
+
+def _sum(seen: Sequence[Seen], times: Sequence[int] | None = None) -> Seen:
+    total = Seen()
+    for number, each in enumerate(seen):
+        much = 1 if times is None else times[number]
+        if much:
+            total.add(each, much)
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """How often each group was drawn, and the model that was learned from it."""
+
+    times: tuple[int, ...]
+    model: Model
+
+
+def _models(seen: Sequence[Seen], start: Model, seed: int) -> list[_Draw]:
+    random = Random(seed)  # noqa: S311 - a report has to be repeatable
+    draws = []
+    for _ in range(DRAWS):
+        drawn = Counter(random.choices(range(len(seen)), k=len(seen)))
+        times = tuple(drawn.get(group, 0) for group in range(len(seen)))
+        guess = {index: random.lognormvariate(-(GUESS_SPREAD**2) / 2, GUESS_SPREAD) for index in range(RATES)}
+        draws.append(_Draw(times, fit(_sum(seen, times), start, guess)))
+    return draws
+
+
+class _Draws:
+    """The bootstrap: of each draw the share and the money, of what happened and of each policy."""
+
+    def __init__(
+        self,
+        pasts: Sequence[Past],
+        groups: Sequence[int],
+        really: Sequence[Expected],
+        ways: Mapping[str, Sequence[Way]],
+        hoped: Mapping[str, Sequence[Expected]],
+        draws: Sequence[_Draw],
+        seed: int,
+    ) -> None:
+        self._draws = draws
+        self._count = max(groups) + 1
+        self._sizes = self._by_group(groups, [1.0] * len(pasts))
+        self.shares: dict[str, list[float]] = {}
+        self.money: dict[str, dict[str, list[float]]] = {}
+        currencies = sorted({past.failure.currency for past in pasts})
+        weights = {c: [p.failure.amount * (p.failure.currency == c) for p in pasts] for c in currencies}
+        sample = sorted(Random(seed).sample(range(len(pasts)), min(SAMPLE, len(pasts))))  # noqa: S311 - see above
+        for name, values in ((HAPPENED, really), *hoped.items()):
+            moved = self._moved([ways[name][i] for i in sample], [values[i] for i in sample]) if name in ways else None
+            paid = [each.paid for each in values]
+            shares = self._drawn(groups, paid)
+            means = [total / count for total, count in zip(shares, self._drawn_sizes(), strict=True)]
+            self.shares[name] = _shifted(means, moved, [1.0] * len(sample), 1.0)
+            self.money[name] = {
+                c: _shifted(
+                    self._drawn(groups, [w * p for w, p in zip(weights[c], paid, strict=True)]),
+                    moved,
+                    [weights[c][i] for i in sample],
+                    sum(weights[c]),
+                )
+                for c in currencies
+            }
+
+    def _by_group(self, groups: Sequence[int], values: Sequence[float]) -> list[float]:
+        totals = [0.0] * self._count
+        for group, value in zip(groups, values, strict=True):
+            totals[group] += value
+        return totals
+
+    def _drawn(self, groups: Sequence[int], values: Sequence[float]) -> list[float]:
+        totals = self._by_group(groups, values)
+        return [sum(n * total for n, total in zip(d.times, totals, strict=True)) for d in self._draws]
+
+    def _drawn_sizes(self) -> list[float]:
+        return [sum(n * size for n, size in zip(d.times, self._sizes, strict=True)) for d in self._draws]
+
+    def _moved(self, ways: Sequence[Way], values: Sequence[Expected]) -> list[list[float]]:
+        """Of each draw: how much each failure's chance to be paid moves with the model."""
+        uncertain = [way.paid_at is None and (bool(way.steps) or way.past.paid_by_retry) for way in ways]
+        return [
+            [
+                expected(way, draw.model).paid - value.paid if moves else 0.0
+                for way, value, moves in zip(ways, values, uncertain, strict=True)
+            ]
+            for draw in self._draws
+        ]
+
+
+def _shifted(
+    totals: Sequence[float], moved: Sequence[Sequence[float]] | None, weights: Sequence[float], whole: float
+) -> list[float]:
+    """The draws' totals, moved by what the sample says about all of them (`whole`)."""
+    of_sample = sum(weights)
+    if moved is None or not of_sample:
+        return list(totals)
+    return [
+        total + whole / of_sample * sum(w * m for w, m in zip(weights, each, strict=True))
+        for total, each in zip(totals, moved, strict=True)
+    ]
+
+
+def _interval(value: float, draws: Sequence[float], least: float, most: float) -> Interval:
+    """The middle 95 of 100 draws, never beyond what is possible, and never without the estimate."""
+    in_order = sorted(draws)
+    low = in_order[int(LOW * (len(in_order) - 1))]
+    high = in_order[-1 - int((1 - HIGH) * (len(in_order) - 1))]
+    return Interval(value, max(least, min(low, value)), min(most, max(high, value)))
+
+
+def _totals(pasts: Sequence[Past], values: Sequence[Expected]) -> tuple[Totals, dict[DeclineCause, Totals]]:
+    whole = Totals()
+    causes: defaultdict[DeclineCause, Totals] = defaultdict(Totals)
+    for past, each in zip(pasts, values, strict=True):
+        whole.add(past, each)
+        causes[past.cause].add(past, each)
+    return whole, dict(causes)
+
+
+def _due(pasts: Sequence[Past]) -> dict[str, int]:
+    due: Counter[str] = Counter()
+    for past in pasts:
+        due[past.failure.currency] += past.failure.amount
+    return due
+
+
+def _of_history(pasts: Sequence[Past], really: Sequence[Expected], draws: _Draws) -> Outcome:
+    totals, by_cause = _totals(pasts, really)
+    due = _due(pasts)
+    checked, broken = _breaches_of_history(pasts)
+    return Outcome(
+        name=HAPPENED,
+        totals=totals,
+        by_cause=by_cause,
+        share=_interval(totals.paid / len(pasts), draws.shares[HAPPENED], 0.0, 1.0),
+        money={c: _interval(totals.money[c], draws.money[HAPPENED][c], 0.0, due[c]) for c in totals.money},
+        gain=None,
+        money_gain={},
+        saved=0.0,
+        added=0.0,
+        breaches=broken,
+        attempts_checked=checked,
+    )
+
+
+def _of_policy(
+    name: str,
+    pasts: Sequence[Past],
+    really: Sequence[Expected],
+    ways: Sequence[Way],
+    hoped: Sequence[Expected],
+    draws: _Draws,
+) -> Outcome:
+    totals, by_cause = _totals(pasts, hoped)
+    before, _ = _totals(pasts, really)
+    due = _due(pasts)
+    broken = Counter(rule for way in ways for rule in way.breaches)
+    gains = [one - other for one, other in zip(draws.shares[name], draws.shares[HAPPENED], strict=True)]
+    money_gain = {}
+    for c in totals.money:
+        differences = [a - b for a, b in zip(draws.money[name][c], draws.money[HAPPENED][c], strict=True)]
+        money_gain[c] = _interval(totals.money[c] - before.money[c], differences, -due[c], due[c])
+    changes = [after.attempts - was.attempts for after, was in zip(hoped, really, strict=True)]
+    return Outcome(
+        name=name,
+        totals=totals,
+        by_cause=by_cause,
+        share=_interval(totals.paid / len(pasts), draws.shares[name], 0.0, 1.0),
+        money={c: _interval(totals.money[c], draws.money[name][c], 0.0, due[c]) for c in totals.money},
+        gain=_interval((totals.paid - before.paid) / len(pasts), gains, -1.0, 1.0),
+        money_gain=money_gain,
+        saved=-sum(each for each in changes if each < 0),
+        added=sum(each for each in changes if each > 0),
+        breaches=dict(broken),
+        attempts_checked=sum(way.known + len(way.steps) for way in ways),
+    )
+
+
+def _breaches_of_history(pasts: Sequence[Past]) -> tuple[int, dict[str, int]]:
+    """The retries that were made, and how many of them broke which rule."""
+    on_card: defaultdict[str, list[tuple[Past, list[PastAttempt]]]] = defaultdict(list)
+    made: list[tuple[Past, list[PastAttempt]]] = []
+    for past in pasts:
+        all_of_it = [past.failure.attempts[0], *past.retries]
+        attempts = [
+            past.attempt(number, Origin.STRIPE, past.opened.fromtimestamp(each.at, past.opened.tzinfo), each)
+            for number, each in enumerate(all_of_it, start=1)
+        ]
+        made.append((past, attempts))
+        if past.card.fingerprint is not None:
+            on_card[past.card.fingerprint].append(made[-1])
+    broken: Counter[str] = Counter()
+    checked = 0
+    for past, attempts in made:
+        others = on_card[past.card.fingerprint] if past.card.fingerprint is not None else ()
+        elsewhere = [*past.elsewhere, *(each for other, theirs in others if other is not past for each in theirs)]
+        for number, attempt in enumerate(attempts[1:], start=1):
+            checked += 1
+            rule = breach(past, attempts[:number], elsewhere, attempt.at)
+            if rule is not None:
+                broken[rule] += 1
+    return checked, dict(broken)

@@ -1,0 +1,207 @@
+"""One failure of the past as the replay asks about it, and what it teaches."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Final
+
+from console.evaluation.backtest.clearing import DAY, HOUR, Seen, grid_place, payday_between
+from console.evaluation.history import Attempt, Failure
+from services.worker.recovery import (
+    CURRENT_RULES,
+    AttemptResult,
+    Card,
+    Classified,
+    Decline,
+    DeclineCause,
+    InvoiceStatus,
+    InvoiceTruth,
+    Never,
+    NotBefore,
+    Origin,
+    PastAttempt,
+    check,
+    classify,
+)
+from shared.money import Money
+
+METHOD: Final = "pm_first"
+HORIZON: Final = 60 * DAY
+"""How long a failure is followed: as long as the longest window of a policy."""
+AUTHENTICATE: Final = Classified(DeclineCause.AUTHENTICATION_REQUIRED, True, "requires_action", customer_may_know=True)
+_RESULTS: Final = {
+    "succeeded": AttemptResult.SUCCEEDED,
+    "declined": AttemptResult.DECLINED,
+    "requires_action": AttemptResult.REQUIRES_ACTION,
+}
+
+
+@dataclass(frozen=True)
+class Past:
+    """A failure, up to `until` (unix seconds), from when on history is silent."""
+
+    failure: Failure
+    until: int
+
+    @cached_property
+    def opened_at(self) -> int:
+        """When the renewal failed."""
+        return self.failure.opened_at
+
+    @cached_property
+    def opened(self) -> datetime:
+        """The same as a datetime."""
+        return datetime.fromtimestamp(self.opened_at, UTC)
+
+    @cached_property
+    def why(self) -> Classified:
+        """Why the renewal failed."""
+        return understood(self.failure.attempts[0])
+
+    @property
+    def cause(self) -> DeclineCause:
+        """The cause of the renewal's decline, by which likelihoods are grouped."""
+        return self.why.cause
+
+    @cached_property
+    def retries(self) -> tuple[Attempt, ...]:
+        """The attempts that followed with the same payment method, until the customer first acted."""
+        found = []
+        for each in self.failure.attempts[1:]:
+            if each.by == "customer":
+                break
+            found.append(each)
+        return tuple(found)
+
+    @cached_property
+    def card(self) -> Card:
+        """The card. One whose fingerprint is not known is the same on all attempts of this failure."""
+        card = self.failure.card
+        return Card(card.fingerprint, card.network, card.country, card.exp_month, card.exp_year)
+
+    @cached_property
+    def amount(self) -> Money:
+        """What was due."""
+        return Money(self.failure.amount, self.failure.currency)
+
+    @cached_property
+    def paid_at(self) -> int | None:
+        """When it was paid, by whomever; None: not while it was followed."""
+        last = self.failure.attempts[-1]
+        at = last.at if last.result == "succeeded" else None
+        if self.failure.ending == "paid_elsewhere":
+            at = self.failure.ended_at
+        return at if at is not None and at < self.followed_until else None
+
+    @cached_property
+    def paid_by_retry(self) -> bool:
+        """Whether a retry with the same payment method paid it."""
+        last = self.failure.attempts[-1]
+        return self.paid_at is not None and last.result == "succeeded" and last.by == "retry"
+
+    @cached_property
+    def followed_until(self) -> int:
+        """From here on nothing is looked at, in what happened as in what a policy would have done."""
+        return min(self.until, self.opened_at + HORIZON)
+
+    @cached_property
+    def ends_at(self) -> int:
+        """When it ended other than by a retry: the customer paid, or somebody gave it up; else the last look."""
+        ends = self.followed_until
+        if self.paid_at is not None and not self.paid_by_retry:
+            ends = min(ends, self.paid_at)
+        if self.failure.ended_at is not None:
+            ends = min(ends, self.failure.ended_at)
+        return ends
+
+    @cached_property
+    def invoice(self) -> InvoiceTruth:
+        """The invoice as the brain sees it as long as it is open."""
+        given, subscribed = self.failure, self.failure.subscribed_at
+        return InvoiceTruth(
+            InvoiceStatus.OPEN,
+            self.amount,
+            payment_method_id=METHOD,
+            card=self.card,
+            products=frozenset(given.products),
+            prices=frozenset(given.prices),
+            subscribed_at=datetime.fromtimestamp(subscribed, UTC) if subscribed else None,
+        )
+
+    def attempt(self, number: int, origin: Origin, at: datetime, said: Attempt) -> PastAttempt:
+        """An attempt with the first payment method that ended as `said` did."""
+        return PastAttempt(
+            number, origin, _RESULTS[said.result], at, METHOD, self.card.fingerprint, self.amount, decline_of(said)
+        )
+
+    @cached_property
+    def elsewhere(self) -> tuple[PastAttempt, ...]:
+        """What else was charged on the card, in the order of time."""
+        attempts = (
+            PastAttempt(
+                0,
+                Origin.STRIPE,
+                _RESULTS[each.result],
+                datetime.fromtimestamp(each.at, UTC),
+                None,
+                self.card.fingerprint,
+                Money(each.amount, each.currency),
+                Decline(network_decline_code=each.network_decline_code, network_advice_code=each.network_advice_code),
+            )
+            for each in self.failure.elsewhere
+        )
+        return tuple(sorted(attempts, key=lambda each: each.at))
+
+    def hours(self, at: float) -> float:
+        """The hours from the failure until then."""
+        return (at - self.opened_at) / HOUR
+
+    def teach(self, seen: Seen) -> None:
+        """Add what this failure shows of the bank and of the customer."""
+        before = self.failure.attempts[0]
+        for each in self.retries:
+            if each.at >= self.followed_until:
+                break
+            payday = self.payday_between(before.at, each.at)
+            cell = (self.cause, grid_place(self.hours(before.at)), grid_place(self.hours(each.at)), payday)
+            (seen.yes if each.result == "succeeded" else seen.no)[cell] += 1
+            before = each
+        by_customer = self.paid_at is not None and not self.paid_by_retry
+        watched = self.paid_at if self.paid_by_retry and self.paid_at is not None else self.ends_at
+        seen.watch(self.cause, self.hours(watched), paid=by_customer)
+
+    def payday_between(self, after: int, at: int) -> bool:
+        """Whether a likely payday of this card's country is fresh at `at`; asked for missing funds only."""
+        if self.cause is not DeclineCause.INSUFFICIENT_FUNDS:
+            return False
+        return payday_between(after, at, self.card.country)
+
+
+def decline_of(said: Attempt) -> Decline | None:
+    """The decline that an attempt ended with."""
+    if said.result != "declined":
+        return None
+    return Decline(said.code, said.decline_code, said.advice_code, said.network_decline_code, said.network_advice_code)
+
+
+def understood(said: Attempt) -> Classified:
+    """Why an attempt failed."""
+    decline = decline_of(said)
+    return AUTHENTICATE if decline is None else classify(decline)
+
+
+AFTER_HARD: Final = "after a hard decline"
+
+
+def breach(past: Past, before: list[PastAttempt], elsewhere: list[PastAttempt], at: datetime) -> str | None:
+    """The rule that forbids an attempt with the first payment method at `at`; None: it is allowed.
+
+    `before`: this failure's attempts so far; `elsewhere`: others on the card. Limits are by the card networks' table,
+    read here anew and not where `decide` has read it.
+    """
+    recent = [each for each in elsewhere if at - timedelta(days=60) <= each.at <= at]
+    for each in before:
+        if each.result is AttemptResult.REQUIRES_ACTION or (each.decline is not None and classify(each.decline).hard):
+            return AFTER_HARD
+    verdict = check(CURRENT_RULES, past.card, [*before, *recent], past.amount, at)
+    return verdict.rule if isinstance(verdict, Never | NotBefore) else None

@@ -1,0 +1,98 @@
+"""What a merchant's own past teaches the learned timing, before the compared renewals fail.
+
+The past are failures of other customers, drawn from the same model, in the twelve weeks before. They are lived through
+in the order of time under the policy: at the end of each week the estimator learns anew from the retries made until
+then, the last 2,000 as in production, and plans the next week's. What it has learned on the eve of the comparison it
+keeps; nothing of the compared customers is known to it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from itertools import groupby, islice
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from console.evaluation.population import DAY, FIRST_DAY, MODEL, Failure, Population
+from console.evaluation.simulate import RETRY, play
+from console.evaluation.strategies import Brain
+from services.worker.recovery import DeclineCause, Policy, Timing
+from services.worker.recovery.estimator import Estimator, Observed
+from services.worker.recovery.timezones import zone_of
+
+WEEKS: Final = 12
+REMEMBERED: Final = 2_000
+"""As many of a merchant's last retries as the worker reads (`services/worker/dunning/store.py`)."""
+_WEEK: Final = 7 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What was learned, and from how many retries."""
+
+    timing: Timing
+    retries: int
+
+
+def learn(policy: Policy, failures: int, seed: int) -> Lesson:
+    """The timing of a merchant who had so many failed renewals in the twelve weeks before. Same seed, same lesson."""
+    policy = as_learned(policy)
+    first_day = FIRST_DAY - timedelta(weeks=WEEKS)
+    eve = _midnight(FIRST_DAY)
+    past = sorted(
+        islice(Population(f"past of {seed}", first_day, WEEKS * 7), failures), key=lambda each: each.kind.opened_at
+    )
+    retries: list[tuple[float, Observed]] = []
+    for week, failed in groupby(past, key=lambda each: (each.kind.opened_at - _midnight(first_day)) // _WEEK):
+        estimator, _ = _learned(retries, _midnight(first_day) + week * _WEEK)
+        brain = Brain("past", policy, remembering(estimator))
+        for failure in failed:
+            retries += _retries(brain, failure)
+    estimator, known = _learned(retries, eve)
+    return Lesson(remembering(estimator), known)
+
+
+def as_learned(policy: Policy) -> Policy:
+    """The same policy with its timing learned."""
+    return policy.model_copy(update={"timing": "learned"})
+
+
+def _learned(retries: list[tuple[float, Observed]], until: float) -> tuple[Estimator, int]:
+    """What is known at a time: only of retries that were made before it."""
+    made = sorted((each for each in retries if each[0] < until), key=lambda each: each[0])[-REMEMBERED:]
+    return Estimator.learn(observed for _, observed in made), len(made)
+
+
+def _retries(brain: Brain, failure: Failure) -> Iterator[tuple[float, Observed]]:
+    """The retries of a failure as the worker would read them from its rows."""
+    fate, plan = play(brain, failure), brain.plan(failure.kind)
+    cause, zone = MODEL[failure.kind.code].cause, zone_of(failure.kind.country)
+    times = [step.at for step, _ in zip(plan.attempts, range(fate.attempts), strict=False)]
+    if len(times) < fate.attempts:  # the first try of a renewed card stands in no plan
+        times.append(failure.fate.updated_at)
+    for at in times:
+        paid = fate.by == RETRY and at == fate.paid_at
+        yield at, Observed(cause, datetime.fromtimestamp(at, UTC).astimezone(zone), paid)
+
+
+def _midnight(day: date) -> float:
+    return datetime.combine(day, datetime.min.time(), UTC).timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembering:
+    """A timing that answers the same question, which failures of many kinds share, only once."""
+
+    picked: Callable[[DeclineCause, datetime, tuple[datetime, datetime], ZoneInfo], datetime]
+
+    def pick(
+        self, cause: DeclineCause, scheduled: datetime, between: tuple[datetime, datetime], zone: ZoneInfo
+    ) -> datetime:
+        """As the timing that it asks."""
+        return self.picked(cause, scheduled, between, zone)
+
+
+def remembering(timing: Timing) -> Timing:
+    """The same timing, only faster."""
+    return _Remembering(cache(timing.pick))

@@ -1,0 +1,224 @@
+"""Ways to retry, as plans: the brain under a policy, and the fixed ladders that others use.
+
+A plan is what a strategy does about one kind of failure as long as nothing is paid. It is worked out step by step as
+far as somebody asks, and kept: failures of one kind share it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol, assert_never
+
+from console.evaluation.ladders import LADDERS
+from console.evaluation.population import DAY, Kind
+from services.worker.recovery import (
+    BY_THE_RULES,
+    CURRENT_RULES,
+    Allowed,
+    AskNewMethod,
+    AttemptNow,
+    AttemptResult,
+    Close,
+    Decline,
+    DeclineCause,
+    InvoiceStatus,
+    InvoiceTruth,
+    MessageKind,
+    Origin,
+    PastAttempt,
+    Policy,
+    RecoveryFacts,
+    RequireAction,
+    SentMessage,
+    Timing,
+    Wait,
+    check,
+    classify,
+    decide,
+    next_message,
+)
+from shared.money import Money
+
+# Limits count attempts for the same amount: which amount it is makes no difference to a plan.
+SOME_AMOUNT: Final = Money(1000, "usd")
+RUPEES: Final = Money(1000, "inr")
+METHOD: Final = "pm_synthetic"
+
+
+@dataclass(slots=True)
+class Plan:
+    """Attempts (their times, and whether a rule forbids each) and messages, in seconds since the epoch.
+
+    `ends`: from then on nothing is tried.
+    """
+
+    attempts: Sequence["Step"]
+    messages: tuple[float, ...]
+    ends: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One attempt. `breach`: a hard decline's or a network's rule forbids it."""
+
+    at: float
+    breach: bool
+
+
+class Strategy(Protocol):
+    """A way to retry."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports."""
+
+    @property
+    def hears_of_new_cards(self) -> bool:
+        """Whether it tries at once when Stripe says that a card was renewed."""
+
+    def plan(self, kind: Kind) -> Plan:
+        """What it does about failures of a kind."""
+
+
+@dataclass(slots=True)
+class _Unfolding(Sequence[Step]):
+    """Steps that are worked out when they are first asked for."""
+
+    source: Iterator[Step]
+    known: list[Step] = field(default_factory=list)
+
+    def __getitem__(self, index: int) -> Step:  # type: ignore[override]  # nobody slices a plan
+        while len(self.known) <= index:
+            step = next(self.source, None)
+            if step is None:
+                raise IndexError(index)
+            self.known.append(step)
+        return self.known[index]
+
+    def __len__(self) -> int:
+        self.known.extend(self.source)
+        return len(self.known)
+
+
+class _Planned:
+    """Keeps a strategy's plans by kind."""
+
+    hears_of_new_cards = False
+
+    def __init__(self, name: str, messages: Policy, steps: Callable[[Kind], Iterator[Step]]) -> None:
+        self._name = name
+        self._messages = messages
+        self._steps = steps
+        self._plans: dict[Kind, Plan] = {}
+        self._gaps: dict[MessageKind, tuple[float, ...]] = {}
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports."""
+        return self._name
+
+    def plan(self, kind: Kind) -> Plan:
+        """What it does about failures of a kind."""
+        plan = self._plans.get(kind)
+        if plan is None:
+            ends = kind.opened_at + self._messages.window_days * DAY
+            plan = self._plans[kind] = Plan(_Unfolding(self._steps(kind)), self._written(kind), ends)
+        return plan
+
+    def _written(self, kind: Kind) -> tuple[float, ...]:
+        """When messages go out, as the worker asks for them."""
+        about = asks_for(kind.decline)
+        if about not in self._gaps:
+            self._gaps[about] = message_gaps(self._messages, about)
+        return tuple(kind.opened_at + gap for gap in self._gaps[about])
+
+
+class Brain(_Planned):
+    """The brain under a policy: `decide`, asked as the worker does. `timing` counts where the policy's is `learned`."""
+
+    hears_of_new_cards = True
+
+    def __init__(self, name: str, policy: Policy, timing: Timing = BY_THE_RULES) -> None:
+        super().__init__(name, policy, lambda kind: _decided(policy, kind, timing))
+
+
+class Ladder(_Planned):
+    """Attempts at fixed gaps, whatever the bank said; `obeys_hard`: but none after a hard decline.
+
+    Its messages are those of `messages`, so that a comparison with a policy shows the attempts alone.
+    """
+
+    def __init__(self, name: str, gaps: Sequence[timedelta], messages: Policy, *, obeys_hard: bool) -> None:
+        super().__init__(name, messages, lambda kind: _climbed(gaps, kind, obeys_hard=obeys_hard))
+
+
+def common_ladders(messages: Policy) -> list[Strategy]:
+    """What others do when a renewal fails; their messages are those of `messages`."""
+    return [Ladder(each.name, each.gaps, messages, obeys_hard=each.obeys_hard) for each in LADDERS]
+
+
+def _invoice(kind: Kind) -> InvoiceTruth:
+    amount = RUPEES if kind.country == "IN" else SOME_AMOUNT
+    return InvoiceTruth(InvoiceStatus.OPEN, amount, payment_method_id=METHOD, card=kind.card)
+
+
+def _declined(kind: Kind, number: int, origin: Origin, at: datetime) -> PastAttempt:
+    amount = _invoice(kind).amount_remaining
+    return PastAttempt(number, origin, AttemptResult.DECLINED, at, METHOD, kind.card.fingerprint, amount, kind.decline)
+
+
+def _decided(policy: Policy, kind: Kind, timing: Timing) -> Iterator[Step]:
+    """The brain's attempts, each of them declined as the first one was."""
+    now, invoice = kind.opened, _invoice(kind)
+    facts = RecoveryFacts(now, jitter_key=f"simulated/{kind.spread}")
+    attempts = [_declined(kind, 1, Origin.STRIPE, now)]
+    while True:
+        decision = decide(policy, facts, invoice, attempts, now, timing=timing)
+        match decision:
+            case AttemptNow():
+                yield Step(now.timestamp(), _is_breach(kind, attempts, now))
+                attempts.append(_declined(kind, len(attempts) + 1, Origin.CITADEL, now))
+            case Wait():
+                now = decision.until
+            case AskNewMethod() | RequireAction() | Close():
+                return  # what follows is the customer's part
+            case _:
+                assert_never(decision)
+
+
+def _climbed(gaps: Sequence[timedelta], kind: Kind, *, obeys_hard: bool) -> Iterator[Step]:
+    if obeys_hard and classify(kind.decline).hard:
+        return
+    now = kind.opened
+    attempts = [_declined(kind, 1, Origin.STRIPE, now)]
+    for gap in gaps:
+        now += gap
+        yield Step(now.timestamp(), _is_breach(kind, attempts, now))
+        attempts.append(_declined(kind, len(attempts) + 1, Origin.CITADEL, now))
+
+
+def _is_breach(kind: Kind, attempts: Sequence[PastAttempt], now: datetime) -> bool:
+    """Whether an attempt now breaks a rule: after a hard decline, or against the card's network."""
+    if classify(kind.decline).hard:
+        return True
+    verdict = check(CURRENT_RULES, kind.card, attempts, _invoice(kind).amount_remaining, now)
+    return not isinstance(verdict, Allowed)
+
+
+def message_gaps(policy: Policy, about: MessageKind) -> tuple[float, ...]:
+    """How long after the opening each message goes out while nothing is paid, in seconds."""
+    opened = datetime(2026, 1, 1, tzinfo=UTC)  # messages go by days since the opening: any opening will do
+    sent: list[SentMessage] = []
+    now = opened
+    while (due := next_message(policy, opened, sent, about, now)) is not None:
+        now = max(now, due)
+        sent.append(SentMessage(about, now))
+    return tuple((message.at - opened).total_seconds() for message in sent)
+
+
+def asks_for(decline: Decline) -> MessageKind:
+    """What customers are written about after this decline."""
+    understood = classify(decline)
+    if understood.cause is DeclineCause.AUTHENTICATION_REQUIRED:
+        return MessageKind.ACTION_REQUIRED
+    return MessageKind.NEW_METHOD_NEEDED if understood.hard else MessageKind.PAYMENT_FAILED

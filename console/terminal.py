@@ -1,0 +1,57 @@
+"""What commands have in common: how they print, read a file and say no."""
+
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import orjson
+from pydantic import BaseModel
+from rich.console import Console
+
+from shared.policy import Policy, PolicyRefused, read_policy
+
+WRONG_USAGE = 2
+
+
+def refuse(message: str, status: int = WRONG_USAGE) -> NoReturn:
+    """End the command with one line for people and a status for scripts."""
+    print(f"citadel: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+def terminal(columns_in_a_pipe: int = 96) -> Console:
+    """The terminal, as wide as it is; in a pipe, lines as long as in one of so many columns."""
+    return Console(width=None if sys.stdout.isatty() else columns_in_a_pipe, highlight=False)
+
+
+def print_json(value: object) -> None:
+    """Print a value, or a model as the API would, as indented JSON."""
+    if isinstance(value, BaseModel):
+        sys.stdout.buffer.write(value.model_dump_json(indent=2, by_alias=True).encode() + b"\n")
+    else:
+        sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
+
+
+def read_json(file: Path) -> Any:
+    """What a JSON file holds; `-` is the standard input. Ends the command when it cannot be read."""
+    try:
+        return orjson.loads(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
+    except OSError as error:
+        refuse(f"{file} cannot be read: {error.strerror}")
+    except orjson.JSONDecodeError as error:
+        refuse(f"{file} is no JSON: {error}")
+
+
+def read_policy_file(file: Path) -> Policy:
+    """The policy in a file. Ends the command, with every problem and its place, when it is none."""
+    try:
+        return read_policy(read_json(file))
+    except PolicyRefused as refused:
+        show_problems(refused)
+        refuse(f"{file} is no policy: {len(refused.problems)} problems, listed above")
+
+
+def show_problems(refused: PolicyRefused) -> None:
+    """Print what is wrong with a policy's document, a place a line."""
+    for each in refused.problems:
+        print(f"{each.place or '(the document)'}: {each.message}", file=sys.stderr)

@@ -1,0 +1,157 @@
+"""The demo's table by cause and the short story: aligned, short, and with nothing left out that matters."""
+
+import io
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from rich.console import Console
+
+from console.demo.figures import Figures, Webhooks
+from console.demo.ladder import Outcome, Way, as_it_went
+from console.demo.summary import _by_cause
+from console.recovery import in_brief
+from services.ledger.schemas import RecoveryStory, TimelineEntry
+
+NOON = datetime(2026, 11, 5, 12, tzinfo=UTC)
+WHOSE = UUID("00000000-0000-4000-8000-000000000001")
+FATE = {
+    "invoice": "in_1",
+    "payment_method": "pm_dead",
+    "failed_at": 1_000,
+    "needs_3ds": False,
+    "code": "card_declined",
+    "decline_code": "lost_card",
+    "advice_code": "do_not_try_again",
+    "network_decline_code": "41",
+    "network_advice_code": None,
+}
+
+
+def _figures(recoveries: list[dict[str, Any]], ways: list[Way]) -> Figures:
+    return Figures(
+        invoices=len(recoveries),
+        totals=[],
+        recoveries=recoveries,
+        money=[],
+        attempts={},
+        attempts_per_recovery=Counter(),
+        stripe_attempts=0,
+        emails=Counter(),
+        tasks={},
+        webhooks=Webhooks(0, 0, 0),
+        ways=ways,
+        story=None,
+        verdicts=(),
+    )
+
+
+def _printed(figures: Figures) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=96).print(_by_cause(figures))
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_every_way_has_its_column_and_the_figures_stand_in_line() -> None:
+    recoveries = [{"cause": "insufficient_funds"}] * 3 + [{"cause": None}]
+    names = ("The Citadel", "stripe 8 in 14 days", "polar 2-5-7-7", "kill bill 8-8-8")
+    ways = [
+        Way(name, Counter({"insufficient_funds": number}), 4 * number, number, None if number == 0 else 1.5)
+        for number, name in enumerate(names)
+    ]
+    lines = _printed(_figures(recoveries, ways))
+    shown = [line.split() for line in lines]
+    assert all(name in lines[0] for name in names)
+    assert shown[1] == ["insufficient", "funds", "3", "0", "0%", "1", "33%", "2", "67%", "3", "100%"]
+    assert shown[2][:4] == ["not", "known", "yet", "1"]
+    assert shown[3] == ["all", "4", "0", "0%", "1", "25%", "2", "50%", "3", "75%"]
+    assert shown[4] == ["attempts", "each", "0.0", "1.0", "2.0", "3.0"]
+    assert shown[5] == ["tries", "on", "dead", "cards", "0", "1", "2", "3"]
+    assert shown[6] == ["days", "to", "payment", "-", "1.5", "1.5", "1.5"]
+    assert len({len(line) for line in lines}) == 1  # one right edge
+    assert len(lines[0]) <= 96
+
+
+def test_what_really_happened_is_read_from_the_attempt_log() -> None:
+    tries = [
+        {"invoice": "in_1", "source": "renewal", "outcome": "declined", "payment_method": "pm_dead", "at": 1_000},
+        {"invoice": "in_1", "source": "api_pay", "outcome": "declined", "payment_method": "pm_dead", "at": 2_000},
+        {"invoice": "in_1", "source": "api_pay", "outcome": "succeeded", "payment_method": "pm_new", "at": 87_400},
+    ]
+    assert as_it_went([FATE], tries, {"in_1"}) == {"in_1": Outcome(87_400, attempts=2, after_hard=1)}
+    assert as_it_went([FATE], tries, set())["in_1"].paid_at is None  # paid, yet not by our doing
+    way = Way.of("ours", as_it_went([FATE], tries, {"in_1"}), [FATE], {"in_1": "lost_or_stolen"})
+    assert way == Way("ours", Counter({"lost_or_stolen": 1}), 2, 1, 1.0)
+
+
+def _entry(minutes: int, kind: str, explanation: str, rule: str = "schedule", **more: Any) -> TimelineEntry:
+    fields = {"from_state": "waiting", "to_state": "waiting", "detail": {}, "next_step": None, "next_at": None, **more}
+    at = NOON + timedelta(minutes=minutes)
+    return TimelineEntry(at=at, kind=kind, rule=rule, explanation=explanation, **fields)
+
+
+def _story(*timeline: TimelineEntry) -> RecoveryStory:
+    return RecoveryStory(
+        id=WHOSE,
+        merchant_id="acct_1",
+        invoice_id="in_[1]",
+        subscription_id=None,
+        customer_id=None,
+        state="recovered",
+        end_reason="paid_by_retry",
+        stop_requested=None,
+        amount_due=1_900,
+        currency="jpy",
+        amount_recovered=1_900,
+        recovered_by="retry",
+        decline_cause="insufficient_funds",
+        policy_id=WHOSE,
+        opened_at=NOON,
+        next_attempt_at=None,
+        closed_at=NOON,
+        updated_at=NOON,
+        attempts=[],
+        card_warnings=[],
+        timeline=list(timeline),
+    )
+
+
+def _reason(*roads: tuple[str, str], **inputs: str) -> dict[str, Any]:
+    refused = [{"action": action, "rejected_because": because} for action, because in roads]
+    return {"reason": {"inputs": inputs, "considered": refused}}
+
+
+def _plain(story: RecoveryStory) -> list[str]:
+    out = io.StringIO()
+    console = Console(file=out, width=200)
+    for line in in_brief(story):
+        console.print(line, highlight=False)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_a_short_story_has_a_line_for_each_step_and_one_for_what_was_refused() -> None:
+    limited = "The card network allows no attempt yet."
+    wait = _reason(("attempt_now", limited), limit="mastercard_wait_by_advice_27")
+    due = "The attempt was due at 2026-11-05T14:00:00.123456+00:00."
+    told = _plain(
+        _story(
+            _entry(0, "opened", "The renewal's payment failed."),
+            _entry(1, "decided", limited, detail=wait, next_at=NOON + timedelta(hours=2)),
+            _entry(120, "changed", "Attempt 1 begins.", rule="attempt_due"),
+            _entry(120, "stop_requested", "The invoice was paid."),
+            _entry(120, "stop_requested", "The invoice was paid."),
+            _entry(120, "attempted", "Attempt 1: the invoice was paid.", detail=_reason(("wait", due))),
+            _entry(121, "closed", "Our attempt collected it.", to_state="recovered"),
+        )
+    )
+    assert told == [
+        "in_[1]  ¥1,900, recovered (paid by retry)",
+        "05 Nov 12:00  opened     The renewal's payment failed.",
+        "05 Nov 12:01  decided    The card network allows no attempt yet.",
+        "                         not attempt_now; mastercard_wait_by_advice_27; next 05 Nov 14:00",
+        "05 Nov 14:00  heard      The invoice was paid.",
+        "05 Nov 14:00  attempted  Attempt 1: the invoice was paid.",
+        "                         not wait: The attempt was due at 05 Nov 14:00.",
+        "05 Nov 14:01  closed     Our attempt collected it.",
+    ]

@@ -1,0 +1,140 @@
+"""`citadel backtest` as a user types it, on a file."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+from typer.testing import CliRunner, Result
+
+from console.__main__ import app
+from console.evaluation.history import write_history
+from services.worker.recovery import Policy
+from tests.unit.console.evaluation.backtest.synthetic import ladder, past
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("history") / "past.jsonl"
+    header, failures, _ = past(120, 3, ladder("polar"))
+    write_history(file, header, failures)
+    return file
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, ["backtest", *(str(word) for word in words)])
+
+
+def policy(tmp_path: Path, **document: object) -> Path:
+    (tmp_path / "new.json").write_bytes(orjson.dumps(document))
+    return tmp_path / "new.json"
+
+
+def test_the_report_can_be_read_by_a_stranger(history: Path, tmp_path: Path) -> None:
+    result = run("--from", history, "--policy", policy(tmp_path, driver="citadel", window_days=10, message_days=[0]))
+    assert result.exit_code == 0, result.stderr
+    for expected in (
+        "120 failed renewals of acct_made_up",
+        "what happened",
+        "new.json",
+        "default policy",
+        "points of failures paid",
+        "saved",
+        "added",
+        "0 breaches in",
+        "What history cannot tell",
+        "at a time at which nobody tried",
+        "What a message would have done",
+        "with so few",
+        "What default policy would do without Stripe's retries: its driver is `auto`",
+    ):
+        assert expected.lower() in " ".join(result.stdout.split()).lower(), expected
+    assert "What new.json would do without" not in result.stdout
+
+
+def test_json_has_the_same_figures_and_repeats(history: Path) -> None:
+    first, again = (orjson.loads(run("--from", history, "--driver", "citadel", "--json").stdout) for _ in range(2))
+    for each in (first, again):
+        del each["replayed_per_second"]
+    assert first == again
+    assert first["failures"] == 120
+    ours = first["outcomes"]["default policy"]
+    assert ours["rule_breaches"] == {}
+    assert ours["paid_share"]["low_95"] <= ours["paid_share"]["value"] <= ours["paid_share"]["high_95"]
+    assert ours["paid"] == pytest.approx(120 * ours["paid_share"]["value"], abs=0.02)
+    happened = first["outcomes"]["what happened"]
+    change = ours["attempts_added"] - ours["attempts_saved"]
+    assert happened["attempts"] + change == pytest.approx(ours["attempts"], abs=0.05)
+    assert "messages" not in happened
+
+
+def test_a_driver_given_here_holds_for_all_policies(history: Path) -> None:
+    lines = orjson.loads(run("--from", history, "--driver", "citadel", "--json").stdout)["cannot_tell"]
+    assert not any("--driver citadel" in each for each in lines)
+    ours = orjson.loads(run("--from", history, "--driver", "stripe", "--json").stdout)["outcomes"]["default policy"]
+    assert (ours["attempts_saved"], ours["attempts_added"]) == (0, 0)
+
+
+def test_what_a_policy_has_that_history_has_not_is_said(history: Path, tmp_path: Path) -> None:
+    file = policy(tmp_path, timing="learned", holdout_share=0.1, backup_methods=True)
+    told = orjson.loads(run("--from", history, "--policy", file, "--json").stdout)["cannot_tell"]
+    for expected in ("learned hours", "holdout of new.json", "other cards on file"):
+        assert sum(expected in each for each in told) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), "say whose past"),
+        (("--merchant", "acct_1", "--from", "x"), "one of the two"),
+        (("--from", "nowhere.jsonl"), "cannot be read"),
+        (("--from", "nowhere.jsonl", "--driver", "me"), "expected citadel, auto or stripe"),
+        (("--merchant", "cus_1"), "connected account's id"),
+        (("--merchant", "acct_1", "--until", "2099-01-01"), "has not come yet"),
+        (("--merchant", "acct_1", "--calls-per-second", "1000"), "less than or equal to 25"),
+    ],
+)
+def test_wrong_usage_is_refused_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], expected: str
+) -> None:
+    monkeypatch.setenv("CITADEL_STRIPE_SECRET_KEY", "sk_test_nobody")
+    result = run(*words)
+    assert result.exit_code == 2
+    assert expected in " ".join(result.stderr.replace("│", "").split())
+
+
+def test_every_problem_of_a_policy_is_listed(history: Path, tmp_path: Path) -> None:
+    result = run("--from", history, "--policy", policy(tmp_path, window_days=0, driver="me"))
+    assert result.exit_code == 2
+    assert {line.split(":")[0] for line in result.stderr.splitlines()} >= {"window_days", "driver"}
+    (tmp_path / "new.json").write_text("{")
+    assert "is no JSON" in run("--from", history, "--policy", tmp_path / "new.json").stderr
+
+
+def test_every_problem_of_a_history_is_listed_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text('{"schema":"citadel-history","version":1,"since":1,"until":2}\n{}\n')
+    result = run("--from", tmp_path / "file")
+    assert result.exit_code == 2
+    assert "line 1: since" in result.stderr
+    assert "line 2: invoice: Field required" in result.stderr
+
+
+def test_a_history_without_failures_says_so(tmp_path: Path) -> None:
+    header, _, _ = past(1, 1, ladder())
+    write_history(tmp_path / "file", header, [])
+    result = run("--from", tmp_path / "file")
+    assert (result.exit_code, "no renewal failed" in result.stderr) == (1, True)
+
+
+def test_without_a_key_of_stripe_the_setting_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CITADEL_STRIPE_SECRET_KEY", raising=False)
+    result = run("--merchant", "acct_1")
+    assert "CITADEL_STRIPE_SECRET_KEY" in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_default_policy_is_always_beside(history: Path, tmp_path: Path) -> None:
+    same = policy(tmp_path, **Policy.default().model_dump(mode="json"))
+    outcomes = orjson.loads(run("--from", history, "--policy", same, "--json").stdout)["outcomes"]
+    assert list(outcomes) == ["what happened", "new.json", "default policy"]
+    assert outcomes["new.json"] == outcomes["default policy"]

@@ -1,0 +1,136 @@
+"""The simulation is fair: one population for all, the same for a seed, and the live brain decides."""
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import islice, pairwise
+
+import pytest
+
+from console.evaluation.population import DAY, MODEL, NEVER, Failure, Fate, Kind, Population
+from console.evaluation.simulate import MESSAGE, NOBODY, RETRY, play, simulate
+from console.evaluation.strategies import Brain, Ladder, Strategy, common_ladders
+from services.worker.recovery import DeclineCause, Policy, classify
+
+DEFAULT = Policy.default()
+SILENT = DEFAULT.model_copy(update={"message_days": ()})
+
+
+def failures(count: int, seed: int = 1) -> list[Failure]:
+    return list(islice(Population(seed), count))
+
+
+def some(code: str) -> Failure:
+    return next(each for each in Population(3) if each.kind.code == code)
+
+
+def fated(failure: Failure, fate: Fate) -> Failure:
+    """The failure with this fate and customers who never do anything."""
+    return replace(failure, fate=fate, answers=(NEVER,) * 8, alone_at=NEVER, draws=(0.0,))
+
+
+def test_a_seed_has_one_population() -> None:
+    assert failures(500, seed=5) == failures(500, seed=5)
+    assert failures(500, seed=5) != failures(500, seed=6)
+
+
+def test_a_simulation_is_repeatable_and_strategies_do_not_disturb_each_other() -> None:
+    alone = simulate([Brain("ours", DEFAULT)], failures=2_000, seed=2)
+    among = simulate([Brain("ours", DEFAULT), *common_ladders(DEFAULT)], failures=2_000, seed=2)
+    assert alone.tallies["ours"] == among.tallies["ours"]
+    assert alone.by_cause.keys() == among.by_cause.keys()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_brain_breaks_no_rule_and_the_blind_ladders_do(seed: int) -> None:
+    result = simulate([Brain("ours", DEFAULT), *common_ladders(DEFAULT)], failures=3_000, seed=seed)
+    assert result.tallies["ours"].breaches == 0
+    assert result.tallies["polar 2-5-7-7"].breaches > 0
+
+
+def test_every_code_of_the_model_is_known_to_the_brain_with_the_models_cause() -> None:
+    for code, model in MODEL.items():
+        understood = classify(replace(some(code).kind).decline)
+        assert (understood.cause, understood.unknown) == (model.cause, False)
+    assert sum(model.share for model in MODEL.values()) == pytest.approx(1)
+
+
+def test_the_brains_attempts_keep_the_policy() -> None:
+    brain = Brain("ours", DEFAULT)
+    for failure in failures(800):
+        plan = brain.plan(failure.kind)
+        times = [step.at for step in plan.attempts]
+        assert len(times) <= DEFAULT.max_attempts
+        assert all(failure.kind.opened_at < at < plan.ends for at in times)
+        gap = timedelta(hours=DEFAULT.minimum_gap_hours).total_seconds()
+        assert all(later - earlier >= gap for earlier, later in pairwise(times))
+        assert plan.ends == failure.kind.opened_at + DEFAULT.window_days * DAY
+
+
+@pytest.mark.parametrize("code", ["lost_card", "fraudulent", "authentication_required"])
+def test_after_a_hard_decline_there_is_no_attempt_but_by_ladders_that_do_not_look(code: str) -> None:
+    kind = some(code).kind
+    ladders = {ladder.name: len(ladder.plan(kind).attempts) for ladder in common_ladders(DEFAULT)}
+    assert len(Brain("ours", DEFAULT).plan(kind).attempts) == 0
+    assert ladders == {"stripe 8 in 14 days": 0, "polar 2-5-7-7": 4, "kill bill 8-8-8": 3}
+
+
+def test_attempts_end_with_the_first_that_goes_through() -> None:
+    ladder = Ladder("daily", [timedelta(days=1)] * 5, SILENT, obeys_hard=True)
+    failure = some("do_not_honor")
+    opened = failure.kind.opened_at
+    fate = play(ladder, fated(failure, Fate(((opened + 2.5 * DAY, NEVER),), 1.0)))
+    assert (fate.by, fate.attempts, fate.paid_at) == (RETRY, 3, opened + 3 * DAY)
+    assert play(ladder, fated(failure, Fate((), 0.0))).by == NOBODY
+
+
+def test_money_that_came_and_went_between_two_attempts_is_missed() -> None:
+    ladder = Ladder("weekly", [timedelta(days=7)] * 2, SILENT, obeys_hard=True)
+    failure = some("insufficient_funds")
+    opened = failure.kind.opened_at
+    assert play(ladder, fated(failure, Fate(((opened + 2 * DAY, opened + 5 * DAY),), 1.0))).by == NOBODY
+
+
+def test_what_a_customer_pays_first_ends_attempts_and_messages() -> None:
+    ladder = Ladder("late", [timedelta(days=9)], DEFAULT, obeys_hard=True)
+    failure = fated(some("do_not_honor"), Fate(((0.0, NEVER),), 1.0))
+    answered = replace(failure, answers=(NEVER, 3600.0, *(NEVER,) * 6))
+    fate = play(ladder, answered)
+    assert (fate.by, fate.attempts, fate.messages) == (MESSAGE, 0, 2)
+
+
+def test_a_renewed_card_is_tried_at_once_by_who_hears_of_it() -> None:
+    failure = some("expired_card")
+    at = failure.kind.opened_at + 3.3 * DAY
+    renewed = fated(failure, Fate(((at, NEVER),), 1.0, updated_at=at))
+    ours = play(Brain("ours", SILENT), renewed)
+    theirs = play(common_ladders(SILENT)[0], renewed)
+    assert ours.by == theirs.by == RETRY
+    assert ours.paid_at == at < theirs.paid_at
+    late = fated(failure, Fate(((at, NEVER),), 1.0, updated_at=failure.kind.opened_at + 30 * DAY))
+    assert play(Brain("ours", SILENT), late).by == NOBODY
+
+
+def test_a_strategy_compared_with_itself_differs_by_nothing() -> None:
+    names: list[Strategy] = [Brain("one", DEFAULT), Brain("two", DEFAULT)]
+    against = simulate(names, failures=1_000, seed=1).against["two"]
+    assert (against.share, against.plus_minus) == (0, 0)
+
+
+def test_every_cause_is_there_and_adds_up() -> None:
+    result = simulate([Brain("ours", DEFAULT)], failures=3_000, seed=4)
+    assert sum(tallies["ours"].failures for tallies in result.by_cause.values()) == 3_000
+    assert sum(tallies["ours"].paid for tallies in result.by_cause.values()) == result.tallies["ours"].paid
+    assert DeclineCause.INSUFFICIENT_FUNDS in result.by_cause
+
+
+def test_nothing_to_simulate_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing to simulate"):
+        simulate([], failures=1, seed=1)
+    with pytest.raises(ValueError, match="nothing to simulate"):
+        simulate([Brain("ours", DEFAULT)], failures=0, seed=1)
+
+
+def test_failures_of_one_kind_share_their_plan() -> None:
+    brain = Brain("ours", DEFAULT)
+    kind = some("do_not_honor").kind
+    assert brain.plan(kind) is brain.plan(Kind(kind.code, kind.opened_at, kind.country, kind.network, kind.spread))
