@@ -11,7 +11,7 @@ from benchmarks.measure import Measure
 from benchmarks.queueing import counts, fill
 from benchmarks.scale import Scale
 from benchmarks.server import Server, connected
-from shared import tasks
+from shared.queue import tasks
 
 BATCH = 500
 _MANY_MERCHANTS = 100_000

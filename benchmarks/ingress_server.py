@@ -19,7 +19,7 @@ from services.ingress.app import INTAKE, create_app
 from services.ingress.committer import Limits
 from services.ingress.intake import Intake
 from services.ingress.settings import IngressSettings
-from shared import collector, logging
+from shared import garbage, logging
 from shared.database import Database, Role
 from shared.events.incoming import Incoming
 from shared.events.taking import Accepted, Outcome, take
@@ -64,7 +64,7 @@ async def main(url: str, kind: str) -> None:
                 _env_file=None, database_url=SecretStr(url), stripe_webhook_secrets=SecretStr(SECRET)
             )
             app = create_app(settings, database)
-            collector.settle()
+            garbage.tune()
             if kind != "group":
                 app[INTAKE] = KINDS[kind](database, Limits())
         async with serving(app, "127.0.0.1", 0, 10) as port:

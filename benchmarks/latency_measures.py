@@ -18,10 +18,10 @@ from benchmarks.server import Server, connected
 from benchmarks.wire import SECRET
 from console.local.databases import embedded
 from console.local.stack import LocalStack, StackPlan
-from shared import tasks
 from shared.crypto import KeyRing
 from shared.database import Database, Role
-from shared.lanes import Lanes
+from shared.queue import tasks
+from shared.queue.lanes import Lanes
 
 LEASE = timedelta(seconds=30)
 

@@ -4,7 +4,7 @@ Two, because the product claims and completes on two connections at the same tim
 sessions have the settings of the worker's.
 
 pgbench keeps the ids of a claim in its variables and hands them to the completion. The statements are the product's
-own, from `shared.tasks`; the claim looks into all lanes from their beginning, as a worker's first claim does.
+own, from `shared.queue.tasks`; the claim looks into all lanes from their beginning, as a worker's first claim does.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from urllib.parse import unquote, urlsplit
 
 from benchmarks.queueing import FILL, process
 from benchmarks.server import Server
-from shared import tasks
 from shared.database import WORKER_PLANS
-from shared.lanes import LANES
+from shared.queue import tasks
+from shared.queue.lanes import LANES
 
 CLIENTS = 2
 _OPTIONS = " ".join(f"-c {name}={value}" for name, value in {"jit": "off", **WORKER_PLANS}.items())

@@ -22,7 +22,7 @@ from services.worker.handler import Handler, Handlers, Payload
 from services.worker.handlers import discover
 from services.worker.remote import Remote
 from services.worker.settings import WorkerSettings
-from shared import collector, logging
+from shared import garbage, logging
 from shared.database import Database, Role
 
 _RSS_EVERY = 100
@@ -101,7 +101,7 @@ async def main(order: Order) -> None:
         engine = Engine("bench", database, handlers, outside, pace)
         if order.seconds is not None:
             asyncio.get_running_loop().call_later(order.seconds, stop.set)
-        collector.settle()
+        garbage.tune()
         tell(ready=True)
         started = time.monotonic()
         cpu = time.process_time()

@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Awaitable, Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -15,8 +14,9 @@ from console.database import DATA, DataDir, in_transaction, merchant_id_of
 from console.terminal import refuse, terminal
 from services.ledger import silences, store
 from services.ledger.pagination import ById
-from services.ledger.schemas import Silence, SilenceReason
+from services.ledger.schemas import Silence
 from shared.database import Connection, Role
+from shared.silences import SilenceReason
 
 T = TypeVar("T")
 
@@ -26,14 +26,6 @@ Merchant = Annotated[str, typer.Option(help="acct_… or our id.")]
 Customer = Annotated[str, typer.Argument(help="Stripe's id of the customer: cus_…")]
 _CUSTOMER = re.compile(r"cus_[A-Za-z0-9_]{1,250}")
 PAGE = 200
-
-
-class Why(StrEnum):
-    """Why a customer is not written to."""
-
-    OPTED_OUT = "opted_out"
-    COMPLAINED = "complained"
-    BOUNCED = "bounced"
 
 
 def _with_merchant(data_dir: Path, merchant: str, work: Callable[[Connection, str], Awaitable[T]]) -> T:
@@ -83,12 +75,12 @@ def list_silences(
 def add(
     customer: Customer,
     merchant: Merchant,
-    reason: Annotated[Why, typer.Option(help="Why.")] = Why.OPTED_OUT,
+    reason: Annotated[SilenceReason, typer.Option(help="Why.")] = SilenceReason.OPTED_OUT,
     data_dir: DataDir = DATA,
 ) -> None:
     """Write to a customer no more. Payments are not touched."""
     customer = _customer(customer)
-    new = _with_merchant(data_dir, merchant, lambda db, owner: silences.start(db, owner, customer, reason.value))
+    new = _with_merchant(data_dir, merchant, lambda db, owner: silences.start(db, owner, customer, reason))
     print(f"{customer} is not written to: {reason}" if new else f"it was so already: {customer}, {reason}")
 
 
@@ -96,13 +88,14 @@ def add(
 def lift(
     customer: Customer,
     merchant: Merchant,
-    reason: Annotated[Why | None, typer.Option(help="This silence only; by default all of the customer's.")] = None,
+    reason: Annotated[
+        SilenceReason | None, typer.Option(help="This silence only; by default all of the customer's.")
+    ] = None,
     data_dir: DataDir = DATA,
 ) -> None:
     """Write to a customer again, who asked for it or whose mailbox works again."""
     customer = _customer(customer)
-    only: SilenceReason | None = None if reason is None else reason.value
-    count = _with_merchant(data_dir, merchant, lambda db, owner: silences.end(db, owner, customer, only))
+    count = _with_merchant(data_dir, merchant, lambda db, owner: silences.end(db, owner, customer, reason))
     if not count:
         refuse(f"{customer} has no such silence; `citadel silences list` shows them", 1)
     print(f"lifted {count} of {customer}")

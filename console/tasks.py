@@ -9,9 +9,9 @@ from rich.table import Table
 
 from console.database import DATA, DataDir, with_database
 from console.terminal import refuse, terminal
-from shared import task_control
 from shared.database import Connection, Database, Role
-from shared.task_control import BATCH, Which
+from shared.queue import control
+from shared.queue.control import BATCH, Which
 
 tasks_app = typer.Typer(
     help="The queue by hand: pause, resume, cancel, retry from the dead letters.", no_args_is_help=True
@@ -50,7 +50,7 @@ def pause(
 
     async def work(database: Database) -> bool:
         async with database.transaction() as db:
-            return await task_control.pause(db, which, reason)
+            return await control.pause(db, which, reason)
 
     print("paused" if with_database(data_dir, Role.LEDGER, work) else "it was paused already")
 
@@ -62,8 +62,8 @@ def resume(merchant: Merchant = None, task_type: TaskType = None, data_dir: Data
 
     async def work(database: Database) -> tuple[bool, int]:
         async with database.transaction() as db:
-            ended = await task_control.resume(db, which)
-        return ended, await in_batches(database, task_control.unpark)
+            ended = await control.resume(db, which)
+        return ended, await in_batches(database, control.unpark)
 
     ended, count = with_database(data_dir, Role.LEDGER, work)
     if not ended:
@@ -75,9 +75,9 @@ def resume(merchant: Merchant = None, task_type: TaskType = None, data_dir: Data
 def pauses(data_dir: DataDir = DATA) -> None:
     """List the pauses in force."""
 
-    async def work(database: Database) -> list[task_control.Pause]:
+    async def work(database: Database) -> list[control.Pause]:
         async with database.transaction() as db:
-            return await task_control.pauses(db)
+            return await control.pauses(db)
 
     table = Table("merchant", "type", "since", "reason", box=None, pad_edge=False)
     for each in with_database(data_dir, Role.LEDGER, work):
@@ -96,9 +96,7 @@ def retry(
 ) -> None:
     """Run dead tasks again, now and with all their attempts."""
     which = Which() if everything else _named(merchant, task_type)
-    count = with_database(
-        data_dir, Role.LEDGER, lambda db: in_batches(db, lambda each: task_control.revive(each, which))
-    )
+    count = with_database(data_dir, Role.LEDGER, lambda db: in_batches(db, lambda each: control.revive(each, which)))
     print(f"{count} dead tasks are pending again")
 
 
@@ -112,6 +110,6 @@ def cancel(
     """Cancel pending tasks; running ones end by themselves."""
     which = _named(merchant, task_type)
     count = with_database(
-        data_dir, Role.LEDGER, lambda db: in_batches(db, lambda each: task_control.cancel(each, which, reason))
+        data_dir, Role.LEDGER, lambda db: in_batches(db, lambda each: control.cancel(each, which, reason))
     )
     print(f"{count} pending tasks are canceled")

@@ -20,9 +20,12 @@ from uuid import UUID
 
 import orjson
 
-from shared import tasks
+from shared import recovery_tasks
 from shared.database import Connection
 from shared.money import Money
+from shared.queue import tasks
+from shared.queue.tries import tries_of
+from shared.recovery_tasks import EVALUATE
 
 STRIPE_NEXT = "stripe_next_attempt_at"
 """In the detail of a timeline's row: when Stripe said that it will try by itself; not there when it will not."""
@@ -131,8 +134,9 @@ BEGIN_OPENED = """
 WITH opened AS MATERIALIZED (
     SELECT *
     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::text[], $11::timestamptz[])
-        AS o (id, merchant_id, invoice_id, amount, currency, kind, rule, explanation, detail, next_step, next_at)
+            $9::text[], $10::text[], $11::timestamptz[], $12::text[])
+        AS o (id, merchant_id, invoice_id, amount, currency, kind, rule, explanation, detail, next_step, next_at,
+            task_key)
 ),
 told AS (
     INSERT INTO recovery_timeline
@@ -141,8 +145,8 @@ told AS (
     FROM opened
 ),
 queued AS (
-    INSERT INTO scheduled_tasks (merchant_id, task_type, payload, recovery_id, unique_key)
-    SELECT merchant_id, 'dunning_retry', jsonb_build_object('invoice_id', invoice_id), id, 'dunning_retry:' || id
+    INSERT INTO scheduled_tasks (merchant_id, task_type, payload, recovery_id, unique_key, max_attempts)
+    SELECT merchant_id, $13, jsonb_build_object('invoice_id', invoice_id), id, task_key, $14
     FROM opened
     ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND status IN ('pending', 'running') DO NOTHING
 )
@@ -291,18 +295,10 @@ async def _begin(db: Connection, opened: Sequence[tuple[UUID, FailedInvoice, Ent
         [orjson.dumps(dict(entry.detail)).decode() for _, _, entry in opened],
         [entry.next_step for _, _, entry in opened],
         [entry.next_at for _, _, entry in opened],
+        [recovery_tasks.key_of(EVALUATE, recovery_id) for recovery_id, _, _ in opened],
+        EVALUATE,
+        tries_of(EVALUATE),
     )
-
-
-async def _evaluate_now(db: Connection, recovery_id: UUID, merchant_id: str, invoice_id: str) -> None:
-    task = tasks.NewTask(
-        merchant_id,
-        "dunning_retry",
-        {"invoice_id": invoice_id},
-        recovery_id=recovery_id,
-        unique_key=f"dunning_retry:{recovery_id}",
-    )
-    await tasks.enqueue(db, task)
 
 
 async def change(
@@ -367,20 +363,8 @@ async def close(
     await book(db, locked.merchant_id, f"recovery_{to}", amount, recovery_id)
     await tasks.cancel_of_recovery(db, recovery_id, f"recovery ended: {end_reason}")
     if to is RecoveryState.RECOVERED and await db.fetchval(MESSAGED, recovery_id):
-        await _thank(db, recovery_id, locked)
+        await recovery_tasks.thank(db, locked.merchant_id, recovery_id, locked.invoice_id)
     return True
-
-
-async def _thank(db: Connection, recovery_id: UUID, locked: _Locked) -> None:
-    """Have the customer told that all is well, who had been told that it was not."""
-    task = tasks.NewTask(
-        locked.merchant_id,
-        "thank_customer",
-        {"invoice_id": locked.invoice_id},
-        recovery_id=recovery_id,
-        unique_key=f"thank_customer:{recovery_id}",
-    )
-    await tasks.enqueue(db, task)
 
 
 async def request_stop(db: Connection, recovery_id: UUID, end_reason: str, entry: Entry) -> bool:
@@ -397,7 +381,7 @@ async def request_stop(db: Connection, recovery_id: UUID, end_reason: str, entry
         await db.execute(REQUEST_STOP, recovery_id, end_reason)
         entry = replace(entry, kind="stop_requested")
         entry = _with_reason(entry, "find out how the attempt in flight ends", "attempt_now", "message", "end_at_once")
-        await _evaluate_now(db, recovery_id, locked.merchant_id, locked.invoice_id)
+        await recovery_tasks.evaluate_now(db, locked.merchant_id, recovery_id, locked.invoice_id)
         await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
         return True
     return await close(db, recovery_id, RecoveryState.STOPPED, end_reason, entry)
@@ -441,7 +425,7 @@ async def move(db: Connection, recovery_id: UUID, policy_id: UUID, entry: Entry)
     await db.execute(MOVE, recovery_id, policy_id)
     await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
     await tasks.cancel_of_recovery(db, recovery_id, "moved to another version of the policy")
-    await _evaluate_now(db, recovery_id, locked.merchant_id, locked.invoice_id)
+    await recovery_tasks.evaluate_now(db, locked.merchant_id, recovery_id, locked.invoice_id)
     return True
 
 

@@ -10,10 +10,11 @@ from uuid import UUID
 
 from services.auth import store, tokens
 from services.auth.oauth import GrantAnswer
-from shared import recoveries, tasks
+from shared import recoveries
 from shared.clock import business_now
 from shared.crypto import KeyRing
 from shared.database import Connection
+from shared.queue import tasks
 from shared.recoveries import Entry
 
 _DIGEST_HOUR = time(8, tzinfo=UTC)

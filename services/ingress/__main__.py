@@ -4,7 +4,7 @@ import uvloop
 
 from services.ingress.app import create_app
 from services.ingress.settings import IngressSettings
-from shared import collector, logging
+from shared import garbage, logging
 from shared.database import Database, Role
 from shared.http import serve_until_stopped
 from shared.settings import load
@@ -15,7 +15,7 @@ async def main(settings: IngressSettings) -> None:
     url = settings.database_url.get_secret_value()
     async with Database.open(url, Role.INGRESS, name="citadel-ingress") as database:
         app = create_app(settings, database)
-        collector.settle()
+        garbage.tune()
         await serve_until_stopped(app, settings.host, settings.ingress_port, settings.shutdown_grace_seconds)
 
 

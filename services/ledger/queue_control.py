@@ -15,9 +15,9 @@ from services.ledger.schemas import (
     TaskSelection,
 )
 from services.ledger.tenancy import merchant_to_write, visible_merchant
-from shared import task_control
 from shared.http import Problem
-from shared.task_control import BATCH, Which
+from shared.queue import control
+from shared.queue.control import BATCH, Which
 
 
 async def _which(call: Call[NoParameters, Any]) -> Which:
@@ -34,7 +34,7 @@ async def _which(call: Call[NoParameters, Any]) -> Which:
 async def list_pauses(call: Call[OfMerchant, NoBody]) -> PauseList:
     """The pauses in force."""
     merchant_id = await visible_merchant(call.db, call.key, call.parameters.merchant_id)
-    found = await task_control.pauses(call.db, merchant_id)
+    found = await control.pauses(call.db, merchant_id)
     return PauseList(
         data=[
             Pause(merchant_id=each.merchant_id, task_type=each.task_type, reason=each.reason, paused_at=each.paused_at)
@@ -45,24 +45,24 @@ async def list_pauses(call: Call[OfMerchant, NoBody]) -> PauseList:
 
 async def start_pause(call: Call[NoParameters, PauseStart]) -> Changed:
     """Pause; `changed` is 0 when it was paused already."""
-    return Changed(changed=int(await task_control.pause(call.db, await _which(call), call.body.reason)), more=False)
+    return Changed(changed=int(await control.pause(call.db, await _which(call), call.body.reason)), more=False)
 
 
 async def end_pause(call: Call[NoParameters, PauseEnd]) -> Changed:
     """Resume; what is parked goes back in batches, the first one here and the others by the workers."""
-    ended = await task_control.resume(call.db, await _which(call))
+    ended = await control.resume(call.db, await _which(call))
     if ended:
-        await task_control.unpark(call.db)
+        await control.unpark(call.db)
     return Changed(changed=int(ended), more=False)
 
 
 async def retry_dead(call: Call[NoParameters, TaskSelection]) -> Changed:
     """Revive a batch of dead letters."""
-    count = await task_control.revive(call.db, await _which(call))
+    count = await control.revive(call.db, await _which(call))
     return Changed(changed=count, more=count == BATCH)
 
 
 async def cancel_pending(call: Call[NoParameters, TaskSelection]) -> Changed:
     """Cancel a batch of pending tasks."""
-    count = await task_control.cancel(call.db, await _which(call), "canceled through the API")
+    count = await control.cancel(call.db, await _which(call), "canceled through the API")
     return Changed(changed=count, more=count == BATCH)

@@ -28,11 +28,11 @@ from services.ledger.fields import (
 )
 from services.ledger.lift import Verdict
 from services.ledger.report_store import GroupBy
+from shared.queue.tasks import TaskStatus
 from shared.recoveries import RecoveryState
-from shared.tasks import TaskStatus
+from shared.silences import SilenceReason
 
 T = TypeVar("T", bound=BaseModel)
-SilenceReason = Literal["opted_out", "complained", "bounced"]
 
 
 class Incoming(BaseModel):
@@ -220,7 +220,7 @@ class SilenceStart(Body):
 
     merchant_id: RowId | None = Field(None, description="required with a key of the platform")
     customer_id: CustomerId
-    reason: SilenceReason = "opted_out"
+    reason: SilenceReason = Field(SilenceReason.OPTED_OUT, strict=False)
 
 
 class SilenceEnd(Body):
@@ -228,7 +228,9 @@ class SilenceEnd(Body):
 
     merchant_id: RowId | None = Field(None, description="required with a key of the platform")
     customer_id: CustomerId
-    reason: SilenceReason | None = Field(None, description="this silence only; without it, all of the customer's")
+    reason: SilenceReason | None = Field(
+        None, strict=False, description="this silence only; without it, all of the customer's"
+    )
 
 
 class PolicyDocument(Body):

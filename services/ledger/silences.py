@@ -17,11 +17,12 @@ from services.ledger.schemas import (
     Page,
     Silence,
     SilenceEnd,
-    SilenceReason,
     SilenceStart,
 )
 from services.ledger.tenancy import merchant_to_write, visible_merchant
+from shared import silences
 from shared.database import Connection
+from shared.silences import SilenceReason
 
 SILENCES = "silences"
 CARD_WARNINGS = "card-warnings"
@@ -38,7 +39,7 @@ def _warning_cursor(row: store.Row) -> str:
 
 async def start(db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason) -> bool:
     """Write to a customer no more. False: it was so already, for this reason."""
-    if not await store.insert_silence(db, merchant_id, customer_id, reason):
+    if not await silences.start(db, merchant_id, customer_id, reason):
         return False
     await task_store.insert_task(db, merchant_id, FOLLOW, {"customer_id": customer_id, "change": "silenced"})
     return True
@@ -46,7 +47,7 @@ async def start(db: Connection, merchant_id: str, customer_id: str, reason: Sile
 
 async def end(db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason | None) -> int:
     """Take back the silence of this reason, or all of the customer's; how many there were."""
-    ended = await store.delete_silences(db, merchant_id, customer_id, reason)
+    ended = await silences.end(db, merchant_id, customer_id, reason)
     if ended:
         await task_store.insert_task(db, merchant_id, FOLLOW, {"customer_id": customer_id, "change": "lifted"})
     return ended

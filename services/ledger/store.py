@@ -132,19 +132,6 @@ ORDER BY id DESC
 LIMIT $1
 """
 
-INSERT_SILENCE = """
-INSERT INTO silenced_customers (merchant_id, customer_id, reason)
-VALUES ($1, $2, $3)
-ON CONFLICT (merchant_id, customer_id, reason) DO NOTHING
-RETURNING id
-"""
-
-DELETE_SILENCES = """
-DELETE FROM silenced_customers
-WHERE merchant_id = $1 AND customer_id = $2 AND reason = COALESCE($3, reason)
-RETURNING id
-"""
-
 LIST_CARD_WARNINGS = """
 SELECT id, merchant_id, customer_id, payment_method_id, exp_month, exp_year, warned_at
 FROM card_warnings
@@ -324,16 +311,6 @@ def select_activity(limit: int, merchant_id: str | None, before: ById | None) ->
 
 
 # ---- writings -------------------------------------------------------------------------------------------------------
-
-
-async def insert_silence(db: Connection, merchant_id: str, customer_id: str, reason: str) -> bool:
-    """Silence a customer. False: it was so already, for this reason."""
-    return await db.fetchval(INSERT_SILENCE, merchant_id, customer_id, reason) is not None
-
-
-async def delete_silences(db: Connection, merchant_id: str, customer_id: str, reason: str | None) -> int:
-    """Take back a customer's silence of this reason, or all; how many there were."""
-    return len(await db.fetch(DELETE_SILENCES, merchant_id, customer_id, reason))
 
 
 async def insert_usage(db: Connection, merchant_id: str, metric_type: str, amount: int, customer_id: str) -> Row:

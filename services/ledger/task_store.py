@@ -9,7 +9,8 @@ import asyncpg
 
 from services.ledger.store import Row, Select, narrowed
 from shared.database import Connection
-from shared.tasks import TaskStatus
+from shared.queue.tasks import TaskStatus
+from shared.queue.tries import tries_of
 
 # Every count stops at 10,001 rows of a partial index, so a queue of millions costs no more than one of thousands.
 # The orders say which index: without them the planner may hope to find 10,001 rows soon and scan the table.
@@ -175,10 +176,9 @@ async def insert_task(
     *,
     run_at: datetime | None = None,
     unique_key: str | None = None,
-    max_attempts: int = 10,
 ) -> Row | None:
     """Queue a task; None when another with its unique key is pending or running."""
-    return await db.fetchrow(INSERT_TASK, merchant_id, task_type, payload, run_at, unique_key, max_attempts)
+    return await db.fetchrow(INSERT_TASK, merchant_id, task_type, payload, run_at, unique_key, tries_of(task_type))
 
 
 async def revive_task(db: Connection, row_id: int, merchant_id: str) -> Row | None:

@@ -16,7 +16,7 @@ from services.ledger.pagination import ById, cut, read_by_id, write_by_id
 from services.ledger.schemas import NoBody, NoParameters, OneTask, Page, Task, TaskCreate, TaskFilter
 from services.ledger.tenancy import merchant_to_write, require_active, visible_merchant
 from shared.http import Problem
-from shared.tasks import TaskStatus
+from shared.queue.tasks import TaskStatus
 
 LIST = "tasks"
 RETRYABLE = frozenset({TaskStatus.DEAD, TaskStatus.CANCELED})

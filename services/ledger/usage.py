@@ -16,7 +16,6 @@ from shared.clock import business_now
 # the future". A timestamp that Stripe would refuse is refused here, where the caller can still mend it.
 PAST = timedelta(days=35)
 FUTURE = timedelta(minutes=5)
-MAX_ATTEMPTS = 5
 
 
 def within_window(timestamp: datetime, now: datetime) -> bool:
@@ -47,7 +46,6 @@ async def record_usage(call: Call[NoParameters, UsageCreate]) -> Usage:
             "timestamp": int(timestamp.timestamp()),
         },
         unique_key=f"report_usage:{row['id']}",
-        max_attempts=MAX_ATTEMPTS,
     )
     if task is None:
         raise LookupError(f"usage {row['id']} is new, so nothing can be queued for it yet")

@@ -4,7 +4,7 @@ import uvloop
 
 from services.worker.app import run
 from services.worker.settings import WorkerSettings
-from shared import collector, logging
+from shared import garbage, logging
 from shared.database import Database, Role
 from shared.http import stop_signal
 from shared.settings import load
@@ -13,7 +13,7 @@ from shared.settings import load
 async def main(settings: WorkerSettings) -> None:
     """Work until SIGTERM or SIGINT."""
     stop = stop_signal()
-    collector.settle()
+    garbage.tune()
     url = settings.database_url.get_secret_value()
     size = settings.worker_database_connections
     async with Database.open(url, Role.WORKER, size=size, name="citadel-worker") as database:

@@ -26,8 +26,8 @@ from services.worker.stripe_gate import REMOTE, StripeGate, calls_per_second
 from shared.database import Database
 from shared.http import Problem, make_app, serving
 from shared.logging import get_logger
+from shared.queue.limits import TaskLimits
 from shared.stripe_clients import StripeClientFactory
-from shared.task_limits import TaskLimits
 from shared.unsubscribe import UnsubscribePages
 
 log = get_logger(__name__)

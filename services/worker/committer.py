@@ -23,10 +23,10 @@ from services.worker.errors import LeaseLost, Verdict, judge
 from services.worker.gather import Gatherer
 from services.worker.handler import AnyHandler, Job
 from services.worker.run import Kind, Run
-from shared import tasks
 from shared.database import Connection, Database, DatabaseAway
 from shared.logging import get_logger
-from shared.tasks import Settled, Task, TaskStatus
+from shared.queue import tasks
+from shared.queue.tasks import End, Task, TaskStatus
 
 log = get_logger(__name__)
 
@@ -57,10 +57,10 @@ class Effects:
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
+class _Failed:
     run: Run
     verdict: Verdict
-    settled: Settled
+    end: End
 
 
 class Committer:
@@ -72,7 +72,7 @@ class Committer:
         self._draw = random.Random()  # noqa: S311 - jitter, not a secret
         self._completions = Gatherer(self._complete, most=COMPLETED_TOGETHER)
         self._effects = Gatherer(self._commit, most=EFFECTS_TOGETHER, parallel=EFFECTS_AT_ONCE)
-        self._failures = Gatherer(self._settle, most=COMPLETED_TOGETHER)
+        self._failures = Gatherer(self._put_back, most=COMPLETED_TOGETHER)
 
     async def run(self) -> None:
         """Commit until cancelled."""
@@ -97,14 +97,14 @@ class Committer:
         if verdict.unexpected:
             # The frames without the error's text, which may quote what must not be logged.
             frames = traceback.format_tb(error.__traceback__)
-            log.error("task_failed", reason=verdict.reason, attempt=run.task.attempt, trace=frames[-8:], **run.ids())
-        self._failures.add(_End(run, verdict, self._settlement(run, verdict)))
+            log.error("task_failed", reason=verdict.reason, tries=run.task.tries, trace=frames[-8:], **run.ids())
+        self._failures.add(_Failed(run, verdict, self._end_of(run, verdict)))
 
     def put_back(self, run: Run, delay: timedelta, why: str) -> None:
         """Give back a task that was not begun."""
         run.ending = True
         verdict = Verdict(why, final=False, counts=False, delay=delay)
-        self._failures.add(_End(run, verdict, tasks.to_postpone(run.task, delay, why)))
+        self._failures.add(_Failed(run, verdict, tasks.to_postpone(run.task, delay, why)))
 
     def lose(self, run: Run) -> None:
         """Note that a run came too late, and end it."""
@@ -112,9 +112,9 @@ class Committer:
         log.warning("lease_lost", **run.ids())
         self._ended(run)
 
-    def _settlement(self, run: Run, verdict: Verdict) -> Settled:
+    def _end_of(self, run: Run, verdict: Verdict) -> End:
         task = run.task
-        if verdict.final or (verdict.counts and task.attempt >= task.max_attempts):
+        if verdict.final or (verdict.counts and task.tries >= task.max_tries):
             return tasks.to_bury(task, verdict.reason)
         if verdict.counts:
             return tasks.to_retry(task, verdict.delay or self._backoff(run), verdict.reason)
@@ -123,7 +123,7 @@ class Committer:
 
     def _backoff(self, run: Run) -> timedelta:
         policy = (run.kind.handler or AnyHandler).retry
-        return policy.delay(run.task.attempt, self._draw.random())
+        return policy.delay(run.task.tries, self._draw.random())
 
     # -- what is done in groups ------------------------------------------------------------------
 
@@ -176,23 +176,23 @@ class Committer:
                 await each.handler.commit(db, each.job, each.outcome)
         return kept
 
-    async def _settle(self, ends: list[_End]) -> None:
+    async def _put_back(self, failed: list[_Failed]) -> None:
         async def work() -> set[int]:
             async with self._database.statement() as db:
-                return await tasks.settle_many(db, [end.settled for end in ends])
+                return await tasks.end_many(db, [each.end for each in failed])
 
-        runs = [end.run for end in ends]
+        runs = [each.run for each in failed]
         try:
             kept = await self._again(runs, work)
         except (DatabaseAway, asyncpg.PostgresError) as error:
             self._left_to_rescue(runs, error)
             return
-        for end in ends:
-            if end.run.task.id not in kept:
-                self.lose(end.run)
+        for each in failed:
+            if each.run.task.id not in kept:
+                self.lose(each.run)
                 continue
-            self._tell(end)
-            self._ended(end.run)
+            self._tell(each)
+            self._ended(each.run)
 
     async def _again(self, runs: Sequence[Run], work: Callable[[], Awaitable[set[int]]]) -> set[int]:
         """Do it; again, for as long as a lease lasts, when the database was busy or away.
@@ -222,15 +222,15 @@ class Committer:
         for kind, count in kinds.items():
             kind.completed.inc(count)
 
-    def _tell(self, end: _End) -> None:
-        run, label = end.run, end.run.kind.label
-        told = {"reason": end.verdict.reason, "attempt": run.task.attempt, **run.ids()}
-        if end.settled.status is TaskStatus.DEAD:
+    def _tell(self, failed: _Failed) -> None:
+        run, label = failed.run, failed.run.kind.label
+        told = {"reason": failed.verdict.reason, "tries": run.task.tries, **run.ids()}
+        if failed.end.status is TaskStatus.DEAD:
             metrics.DEAD.labels(label).inc()
             log.error("task_dead", **told)
         else:
             metrics.RETRIED.labels(label).inc()
-            log.info("task_retried", counts=end.verdict.counts, **told)
+            log.info("task_retried", counts=failed.verdict.counts, **told)
 
     def _left_to_rescue(self, runs: Sequence[Run], error: Exception) -> None:
         """Nothing is lost: the leases run out, and the tasks are rescued."""
@@ -242,4 +242,4 @@ class Committer:
 async def release(database: Database, left: Sequence[Task]) -> set[int]:
     """Give tasks back for another worker to take at once; the ids that were still held. Raises DatabaseAway."""
     async with database.statement() as db:
-        return await tasks.settle_many(db, [tasks.to_release(task) for task in left])
+        return await tasks.end_many(db, [tasks.to_release(task) for task in left])

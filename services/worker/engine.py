@@ -37,11 +37,11 @@ from services.worker.loading import Loader
 from services.worker.quarantine import Quarantine
 from services.worker.remote import Outside
 from services.worker.run import Kind, Run, kinds_of
-from shared import tasks
 from shared.database import Database, DatabaseAway
-from shared.lanes import Lanes
 from shared.logging import get_logger, speaking_of
-from shared.task_limits import NO_LIMITS, TaskLimits, claim_within
+from shared.queue import tasks
+from shared.queue.lanes import Lanes
+from shared.queue.limits import NO_LIMITS, TaskLimits, claim_within
 
 log = get_logger(__name__)
 

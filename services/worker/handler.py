@@ -23,7 +23,7 @@ from services.worker.backoff import RetryPolicy
 from services.worker.errors import BadPayload
 from services.worker.remote import Remote
 from shared.database import Connection
-from shared.tasks import Task
+from shared.queue.tasks import Task
 
 
 class Payload(BaseModel):

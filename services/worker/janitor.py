@@ -13,11 +13,12 @@ import asyncpg
 from services.worker import metrics, store
 from services.worker.handler import Handlers
 from services.worker.periodic import Periodic
-from shared import task_control, tasks
+from shared import recovery_tasks
 from shared.clock import business_now
 from shared.database import Connection, Database, DatabaseAway
 from shared.logging import get_logger
-from shared.tasks import NewTask, TaskStatus
+from shared.queue import control, tasks
+from shared.queue.tasks import NewTask, TaskStatus
 
 log = get_logger(__name__)
 
@@ -38,7 +39,7 @@ def rescue_every(lease_seconds: float) -> float:
     """How often leases are looked at, in seconds.
 
     What a dead worker held starts elsewhere within a lease and 5 s: at most this until it is found, a second of delay
-    (`RESCUE` in shared/tasks.py; more for what was rescued before), and the polling interval.
+    (`RESCUE` in shared/queue/tasks.py; more for what was rescued before), and the polling interval.
     """
     return min(3.0, lease_seconds / 3)
 
@@ -94,15 +95,8 @@ async def sweep_recoveries(db: Connection) -> bool:
     """Give every recovery that goes on without a task one: a lost wake-up is a delay and never a loss."""
     lost = await store.lost_recoveries(db, BATCH)
     for recovery in lost:
-        task = NewTask(
-            recovery.merchant_id,
-            "dunning_retry",
-            {"invoice_id": recovery.invoice_id},
-            recovery_id=recovery.id,
-            unique_key=f"dunning_retry:{recovery.id}",
-        )
-        if await tasks.enqueue(db, task) is not None:
-            metrics.SWEPT.labels("dunning_retry").inc()
+        if await recovery_tasks.evaluate_now(db, recovery.merchant_id, recovery.id, recovery.invoice_id):
+            metrics.SWEPT.labels(recovery_tasks.EVALUATE).inc()
             log.warning("recovery_without_task", recovery_id=str(recovery.id))
     return len(lost) == BATCH
 
@@ -120,7 +114,7 @@ async def sweep_digests(db: Connection) -> bool:
 
 async def unpark(db: Connection) -> bool:
     """Put tasks whose pause has ended back into the lanes: a resume that died on the way is a delay and no loss."""
-    return await task_control.unpark(db, BATCH) == BATCH
+    return await control.unpark(db, BATCH) == BATCH
 
 
 UPKEEP = (

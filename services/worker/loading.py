@@ -11,8 +11,8 @@ from services.worker import store
 from services.worker.errors import LeaseLost
 from services.worker.gather import Gatherer
 from services.worker.handler import AnyHandler, Job
-from shared import tasks
 from shared.database import Connection, Database, DatabaseAway
+from shared.queue import tasks
 
 # A transaction that loads holds the recoveries' locks of all its tasks: few, so that nobody waits long.
 TOGETHER = 16

@@ -29,7 +29,7 @@ class Quarantine:
     def admits(self, run: Run) -> bool:
         """Whether a rescued task may run now; then it is inside until `ended`."""
         task = run.task
-        room = 1 if task.attempt >= task.max_attempts else _AT_ONCE.get(task.rescues, 1)
+        room = 1 if task.tries >= task.max_tries else _AT_ONCE.get(task.rescues, 1)
         if len(self._inside) >= room:
             return False
         self._inside.add(id(run))

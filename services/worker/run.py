@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from services.worker import metrics
 from services.worker.handler import AnyHandler, Handlers
 from services.worker.lease import Lease
-from shared.tasks import Task
+from shared.queue.tasks import Task
 
 
 class Kind:

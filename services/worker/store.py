@@ -1,4 +1,4 @@
-"""The worker's own SQL about the queue's upkeep; the queue's is in `shared.tasks`, a recovery's in `dunning.store`."""
+"""The worker's own SQL about the upkeep of the queue; that of a task's life is in `shared.queue.tasks`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

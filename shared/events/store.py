@@ -176,23 +176,6 @@ ORDER BY id
 FOR UPDATE
 """
 
-# A time that has come already is left as it is: the second event about one card finds nothing to do.
-WAKE = """
-UPDATE scheduled_tasks
-SET run_at = citadel_now()
-WHERE unique_key = $1 AND status = 'pending' AND run_at > citadel_now()
-RETURNING id
-"""
-
-CANCEL_MESSAGES = """
-UPDATE scheduled_tasks
-SET status = 'canceled', finished_at = citadel_now(), last_error = $2
-WHERE recovery_id = $1 AND task_type = 'notify_action_required' AND status = 'pending'
-RETURNING id
-"""
-
-RUNS = "SELECT EXISTS (SELECT FROM scheduled_tasks WHERE unique_key = $1 AND status = 'running')"
-
 # The worker's decisions say when Stripe will try by itself, and so does what an event told of the invoice.
 STRIPE_TRIES_ITSELF = """
 SELECT EXISTS (
@@ -217,13 +200,6 @@ DEAUTHORIZE = """
 UPDATE merchants
 SET status = 'deauthorized', access_token = NULL, refresh_token = NULL, disconnected_at = citadel_now()
 WHERE id = $1::text::uuid AND status = 'active'
-"""
-
-
-# Who opted out or complained stays silenced.
-LIFT_BOUNCE = """
-DELETE FROM silenced_customers
-WHERE merchant_id = $1 AND customer_id = $2 AND reason = 'bounced'
 """
 
 
@@ -311,26 +287,10 @@ async def lock_of_card(db: Connection, merchant_id: str, card: CardChanged) -> l
     return await lock_of_customer(db, merchant_id, card.customer_id) if card.customer_id is not None else []
 
 
-async def wake(db: Connection, unique_key: str) -> bool:
-    """Make a pending task that is due later due now. False: there is none, or it is due or running already."""
-    return await db.fetchval(WAKE, unique_key) is not None
-
-
-async def cancel_messages(db: Connection, recovery_id: UUID, why: str) -> int:
-    """Cancel the recovery's pending messages; how many."""
-    return len(await db.fetch(CANCEL_MESSAGES, recovery_id, why))
-
-
 async def stripe_tries_itself(db: Connection, recovery_id: UUID) -> bool:
     """Whether Stripe has announced an attempt of its own for the recovery's invoice."""
     announced: bool = await db.fetchval(STRIPE_TRIES_ITSELF, recovery_id)
     return announced
-
-
-async def runs(db: Connection, unique_key: str) -> bool:
-    """Whether the task with this key is in a worker's hands."""
-    running: bool = await db.fetchval(RUNS, unique_key)
-    return running
 
 
 async def known_of_stripe(db: Connection, recovery_id: UUID) -> tuple[datetime, datetime | None] | None:
@@ -342,8 +302,3 @@ async def known_of_stripe(db: Connection, recovery_id: UUID) -> tuple[datetime, 
 async def deauthorize(db: Connection, merchant_id: str) -> None:
     """Mark the merchant as gone and wipe its tokens."""
     await db.execute(DEAUTHORIZE, merchant_id)
-
-
-async def lift_bounce(db: Connection, merchant_id: str, customer_id: str) -> None:
-    """Write to a customer again whose mailbox did not exist."""
-    await db.execute(LIFT_BOUNCE, merchant_id, customer_id)

@@ -61,7 +61,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "sleepers",
         (
             Edit(
-                "shared/tasks.py",
+                "shared/queue/tasks.py",
                 "WHERE t.id = done.id AND t.fence = done.fence AND t.locked_by IS NOT NULL",
                 "WHERE t.id = done.id AND done.fence > 0 AND t.locked_by IS NOT NULL",
             ),
@@ -120,7 +120,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "sleepers",
         (
             Edit(
-                "shared/tasks.py",
+                "shared/queue/tasks.py",
                 "lease_expires_at < clock_timestamp()\n    ORDER BY id",
                 "lease_expires_at < clock_timestamp() + interval '1.5 seconds'\n    ORDER BY id",
             ),
@@ -132,12 +132,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "sleepers",
         (
             Edit(
-                "shared/tasks.py",
+                "shared/queue/tasks.py",
                 "WHERE t.status = 'pending'\n            AND NOT t.parked",
                 "WHERE t.status IN ('pending', 'running')\n            AND NOT t.parked",
             ),
             Edit(
-                "shared/tasks.py",
+                "shared/queue/tasks.py",
                 "r.recovery_id = t.recovery_id AND r.status = 'running'",
                 "r.recovery_id = t.recovery_id AND r.status = 'running' AND r.id <> t.id",
             ),

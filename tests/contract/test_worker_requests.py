@@ -13,10 +13,11 @@ import pytest
 
 from services.worker.handlers import discover
 from services.worker.lease import Lease
-from shared import recoveries, tasks
+from shared import recoveries
+from shared.queue import tasks
+from shared.queue.tasks import NewTask
 from shared.recoveries import Entry
 from shared.stripe_clients import API_VERSION
-from shared.tasks import NewTask
 from tests.integration.worker.conftest import World
 
 BRAND, CARD_PAGE = "GET /v1/account", "POST /v1/billing_portal/sessions"

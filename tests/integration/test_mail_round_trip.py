@@ -22,11 +22,12 @@ from services.worker.handlers import discover
 from services.worker.handlers.notify_action_required import Write
 from services.worker.lease import Lease
 from services.worker.messages.delivery import NotSent
-from services.worker.messages.silence import Silence
-from shared import recoveries, tasks
+from shared import recoveries
 from shared.clock import travel_to
 from shared.database import Database, Role
+from shared.queue import tasks
 from shared.recoveries import Entry
+from shared.silences import SilenceReason
 from simulator import Simulator, SimulatorClient, serve
 from tests.conftest import OpenDatabase
 from tests.integration.worker.conftest import PACE, START, World, worker_settings
@@ -159,7 +160,7 @@ async def test_who_opts_out_while_the_message_is_being_written_does_not_get_it(s
         failed.customer,
     )
     outcome = await handler.perform(world.outside.remote(Lease(timedelta(seconds=30))), plan)
-    assert outcome is Silence.OPTED_OUT
+    assert outcome is SilenceReason.OPTED_OUT
     assert len(await street.emails()) == 1
 
 

@@ -8,9 +8,10 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from shared import recoveries, tasks
+from shared import recoveries
 from shared.database import Connection, Database, Role
 from shared.money import Money
+from shared.queue import tasks
 from shared.recoveries import Entry, FailedInvoice, RecoveredBy, RecoveryState
 from tests.conftest import OpenDatabase
 

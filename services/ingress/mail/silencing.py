@@ -11,30 +11,26 @@ from uuid import UUID
 import asyncpg
 
 from services.ingress.mail import store
-from services.ingress.mail.store import Silence
-from shared import recoveries
+from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection, Database
 from shared.events import store as events_store
 from shared.http import Problem
 from shared.recoveries import Entry
+from shared.silences import TEXTS, SilenceReason
 
 T = TypeVar("T")
 
-_TEXTS = {
-    Silence.OPTED_OUT: "The customer has unsubscribed: no more messages.",
-    Silence.COMPLAINED: "The customer marked a message as spam: no more messages.",
-    Silence.BOUNCED: "The customer's mailbox does not exist: no more messages.",
-}
 
-
-async def silence(db: Connection, merchant_id: str, customer_id: str, reason: Silence, origin: dict[str, Any]) -> bool:
+async def silence(
+    db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason, origin: dict[str, Any]
+) -> bool:
     """Write to this customer of a merchant no more. False: that was so before, for the same reason."""
     concerned = await events_store.lock_of_customer(db, merchant_id, customer_id)
-    if not await store.silence(db, merchant_id, customer_id, reason):
+    if not await silences.start(db, merchant_id, customer_id, reason):
         return False
     for recovery in concerned:
-        await events_store.cancel_messages(db, recovery.id, f"the customer is not written to: {reason}")
-        entry = Entry("silenced", reason, _TEXTS[reason], origin)
+        await recovery_tasks.cancel_messages(db, recovery.id, f"the customer is not written to: {reason}")
+        entry = Entry("silenced", reason, TEXTS[reason], origin)
         await recoveries.record(db, recovery.id, entry)
     return True
 

@@ -1,18 +1,8 @@
 """The SQL of what comes back about emails; locks are taken in the order that `shared.events.store` gives."""
 
-from enum import StrEnum
 from uuid import UUID
 
 from shared.database import Connection
-
-
-class Silence(StrEnum):
-    """Why a customer is not written to; `silenced_customers.reason`."""
-
-    OPTED_OUT = "opted_out"
-    COMPLAINED = "complained"
-    BOUNCED = "bounced"
-
 
 # A concurrent repeat waits here for the first one's commit or rollback.
 RECORD_MESSAGE = """
@@ -20,13 +10,6 @@ INSERT INTO processed_events (event_id, processed_at, event_type, merchant_id, o
 VALUES ($1, citadel_now(), $2, $3, $4, $5)
 ON CONFLICT (event_id) DO NOTHING
 RETURNING event_id
-"""
-
-SILENCE = """
-INSERT INTO silenced_customers (merchant_id, customer_id, reason)
-VALUES ($1, $2, $3)
-ON CONFLICT (merchant_id, customer_id, reason) DO NOTHING
-RETURNING merchant_id
 """
 
 LOCK_OPEN_RECOVERY = """
@@ -43,11 +26,6 @@ async def record_message(
     """Note that a message of the email service was taken. False: it was already; nothing may follow."""
     noted = await db.fetchval(RECORD_MESSAGE, message_id, kind, merchant_id, email_id, outcome)
     return noted is not None
-
-
-async def silence(db: Connection, merchant_id: str, customer_id: str, reason: Silence) -> bool:
-    """Note that a customer is not written to any more. False: it was noted before, for the same reason."""
-    return await db.fetchval(SILENCE, merchant_id, customer_id, reason) is not None
 
 
 async def lock_open_recovery(db: Connection, merchant_id: str, recovery_id: UUID) -> bool:

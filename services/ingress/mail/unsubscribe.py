@@ -12,12 +12,12 @@ from prometheus_client import Counter
 
 from services.ingress.mail.pages import Page, render
 from services.ingress.mail.silencing import committed, silence
-from services.ingress.mail.store import Silence
 from services.ingress.settings import IngressSettings
 from shared.crypto import BadSignature
 from shared.database import Connection
 from shared.http import DATABASE
 from shared.logging import get_logger
+from shared.silences import SilenceReason
 from shared.unsubscribe import PATH, Reader, UnsubscribePages
 
 log = get_logger(__name__)
@@ -55,7 +55,7 @@ async def _end(request: web.Request) -> web.Response:
 
     async def work(db: Connection) -> bool:
         origin = {"source": "unsubscribe"}
-        return await silence(db, reader.merchant_id, reader.customer_id, Silence.OPTED_OUT, origin)
+        return await silence(db, reader.merchant_id, reader.customer_id, SilenceReason.OPTED_OUT, origin)
 
     new = await committed(request.app[DATABASE], work)
     _UNSUBSCRIBED.labels("new" if new else "again").inc()

@@ -18,11 +18,11 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from services.ingress.mail import store, svix
 from services.ingress.mail.silencing import committed, silence, tell_undelivered
-from services.ingress.mail.store import Silence
 from services.ingress.settings import IngressSettings
 from shared.database import Connection
 from shared.http import DATABASE, Problem, json_response
 from shared.logging import bound, get_logger
+from shared.silences import SilenceReason
 
 log = get_logger(__name__)
 
@@ -85,7 +85,7 @@ def tags_of(event: Event) -> Tags | None:
         return None
 
 
-Consequence = Silence | Undelivered | None
+Consequence = SilenceReason | Undelivered | None
 
 
 def consequence(event: Event) -> Consequence:
@@ -95,12 +95,12 @@ def consequence(event: Event) -> Consequence:
     """
     match event.type:
         case "email.complained":
-            return Silence.COMPLAINED
+            return SilenceReason.COMPLAINED
         case "email.suppressed":
-            return Silence.BOUNCED
+            return SilenceReason.BOUNCED
         case "email.bounced":
             kind = event.data.bounce.type if event.data.bounce else None
-            return Undelivered() if kind in {"Transient", "Undetermined"} else Silence.BOUNCED
+            return Undelivered() if kind in {"Transient", "Undetermined"} else SilenceReason.BOUNCED
         case _:
             return None
 
@@ -166,7 +166,7 @@ async def _take(request: web.Request, message_id: str, event: Event) -> str:
         if not await store.record_message(db, message_id, event.type, merchant_id, event.data.email_id, "routed"):
             return "duplicate"
         match follows:
-            case Silence():
+            case SilenceReason():
                 return "silenced" if await silence(db, merchant_id, customer_id, follows, origin) else "duplicate"
             case Undelivered():
                 if tags.recovery is not None:

@@ -6,13 +6,11 @@ from functools import partial
 
 from services.worker.catch_up import store
 from services.worker.periodic import Periodic
-from shared import tasks
 from shared.database import Connection
-from shared.tasks import NewTask
+from shared.queue import tasks
+from shared.queue.tasks import NewTask
 
 TASK_TYPE = "catch_up"
-MAX_ATTEMPTS = 100
-"""With the handler's backoff two days of errors; an outage of Stripe or of the database uses none up."""
 AT_ONCE = 500
 
 
@@ -39,4 +37,4 @@ async def sweep(db: Connection, *, every: timedelta) -> bool:
 
 def next_task(merchant_id: str) -> NewTask:
     """A merchant's next step, now."""
-    return NewTask(merchant_id, TASK_TYPE, unique_key=f"{TASK_TYPE}:{merchant_id}", max_attempts=MAX_ATTEMPTS)
+    return NewTask(merchant_id, TASK_TYPE, unique_key=f"{TASK_TYPE}:{merchant_id}")

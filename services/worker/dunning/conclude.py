@@ -24,17 +24,13 @@ from services.worker.recovery import (
     Wait,
     classify,
 )
-from shared import recoveries, tasks
+from shared import recoveries, recovery_tasks
 from shared.database import Connection
 from shared.logging import get_logger
 from shared.money import Money
 from shared.recoveries import STRIPE_NEXT, Entry, RecoveredBy, RecoveryState
-from shared.tasks import NewTask
 
 log = get_logger(__name__)
-
-MAX_ATTEMPTS = 15
-"""Tries of one `dunning_retry`: with its backoff they last for half a day of an outage at Stripe."""
 
 
 async def conclude(db: Connection, job: Job[Any], outcome: Outcome) -> None:
@@ -59,7 +55,7 @@ async def conclude(db: Connection, job: Job[Any], outcome: Outcome) -> None:
     await _step(db, dossier, outcome.reading, dossier.decide(outcome.reading))
     if dossier.story.told_anew_since(job.now):
         # The invoice has changed since this run was claimed, perhaps after it was read: the next run reads it again.
-        await store.bring_forward(db, f"dunning_retry:{dossier.recovery_id}")
+        await recovery_tasks.evaluate_sooner(db, dossier.recovery_id)
 
 
 # --- What happened ----------------------------------------------------------------------------------------------------
@@ -198,24 +194,24 @@ async def _step(db: Connection, dossier: Dossier, reading: Reading, decision: De
             await _remember(db, dossier, reading, decision)
             entry = _decided(reading, reason, "attempt", now)
             await _go_on(db, dossier, RecoveryState.WAITING, entry, next_attempt_at=now)
-            await _wake(db, dossier, now)
+            await _evaluate_at(db, dossier, now)
         case Wait(until, reason):
             then = dossier.decide_at(until, reading)
             planned = isinstance(then, AttemptNow)
             await _remember(db, dossier, reading, then)
             entry = _decided(reading, reason, "attempt" if planned else "look again", until)
             await _go_on(db, dossier, RecoveryState.WAITING, entry, next_attempt_at=until if planned else None)
-            await _wake(db, dossier, until)
+            await _evaluate_at(db, dossier, until)
             await messages.plan(db, dossier, decision, MessageKind.PAYMENT_FAILED)
         case RequireAction(reason, deadline):
             entry = _decided(reading, reason, "wait for the customer to authenticate", deadline)
             await _go_on(db, dossier, RecoveryState.ACTION_REQUIRED, entry)
-            await _wake(db, dossier, deadline)
+            await _evaluate_at(db, dossier, deadline)
             await messages.plan(db, dossier, decision, MessageKind.ACTION_REQUIRED)
         case AskNewMethod(reason, deadline):
             entry = _decided(reading, reason, "wait for another payment method", deadline)
             await _go_on(db, dossier, RecoveryState.NEEDS_NEW_METHOD, entry)
-            await _wake(db, dossier, deadline)
+            await _evaluate_at(db, dossier, deadline)
             await messages.plan(db, dossier, decision, MessageKind.NEW_METHOD_NEEDED)
         case _:
             assert_never(decision)
@@ -257,18 +253,9 @@ def _gist(rule: str, next_at: datetime | None, detail: Mapping[str, Any]) -> tup
     return rule, next_at, detail.get(STRIPE_NEXT), inputs.get("segment"), inputs.get("backup")
 
 
-async def _wake(db: Connection, dossier: Dossier, at: datetime) -> None:
+async def _evaluate_at(db: Connection, dossier: Dossier, at: datetime) -> None:
     """Queue the next run. The running one was completed by this very transaction, so that its key is free."""
-    task = NewTask(
-        dossier.merchant_id,
-        "dunning_retry",
-        {"invoice_id": dossier.invoice_id},
-        run_at=at,
-        recovery_id=dossier.recovery_id,
-        unique_key=f"dunning_retry:{dossier.recovery_id}",
-        max_attempts=MAX_ATTEMPTS,
-    )
-    await tasks.enqueue(db, task)
+    await recovery_tasks.evaluate_at(db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id, at)
 
 
 async def _close(db: Connection, dossier: Dossier, reading: Reading, decision: Close) -> None:
@@ -286,7 +273,9 @@ async def _close(db: Connection, dossier: Dossier, reading: Reading, decision: C
         db, dossier.recovery_id, state, decision.end_reason, entry, recovered=recovered, recovered_by=by
     )
     if decision.end_action != "leave":
-        await ending.queue(db, dossier, decision.end_action)
+        await recovery_tasks.carry_out_end(
+            db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id, decision.end_action
+        )
 
 
 def _collected(dossier: Dossier, reading: Reading, by: RecoveredBy) -> Money:

@@ -160,21 +160,6 @@ ON CONFLICT (recovery_id, charge_id) WHERE charge_id IS NOT NULL DO NOTHING
 RETURNING id
 """
 
-CANCEL_PENDING = """
-UPDATE scheduled_tasks
-SET status = 'canceled', finished_at = citadel_now(), last_error = $2
-WHERE unique_key = $1 AND status = 'pending'
-RETURNING id
-"""
-
-BRING_FORWARD = """
-UPDATE scheduled_tasks
-SET run_at = citadel_now()
-WHERE unique_key = $1 AND status = 'pending' AND run_at > citadel_now()
-"""
-
-PENDING_SINCE = "SELECT run_at, payload FROM scheduled_tasks WHERE unique_key = $1 AND status = 'pending'"
-
 
 async def open_dossier(
     db: Connection, merchant_id: str, recovery_id: UUID, cards: Sequence[str] = ()
@@ -335,22 +320,6 @@ async def note_attempt(db: Connection, dossier: Dossier, seen: SeenCharge) -> bo
         )
         is not None
     )
-
-
-async def pending(db: Connection, unique_key: str) -> tuple[datetime, dict[str, Any]] | None:
-    """When the pending task with this key is due, and its payload; None when there is none."""
-    row = await db.fetchrow(PENDING_SINCE, unique_key)
-    return None if row is None else (row["run_at"], row["payload"])
-
-
-async def bring_forward(db: Connection, unique_key: str) -> None:
-    """Make the pending task with this key due now, if there is one that is due later."""
-    await db.execute(BRING_FORWARD, unique_key)
-
-
-async def cancel_pending(db: Connection, unique_key: str, why: str) -> bool:
-    """Cancel the pending task with this key; whether there was one."""
-    return await db.fetchval(CANCEL_PENDING, unique_key, why) is not None
 
 
 def _named(values: Sequence[Any]) -> Mapping[str, Any]:

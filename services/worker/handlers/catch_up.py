@@ -16,18 +16,19 @@ from services.worker.catch_up.listing import (
     fetch,
 )
 from services.worker.catch_up.plan import ListEvents, Progress, Step, next_step
-from services.worker.catch_up.schedule import MAX_ATTEMPTS, next_task
+from services.worker.catch_up.schedule import next_task
 from services.worker.errors import MerchantUnreachable
 from services.worker.handler import Handler, Job, Payload, handles
 from services.worker.remote import Remote
 from services.worker.store import find_merchant
-from shared import tasks
 from shared.clock import business_now
 from shared.database import Connection
+from shared.events.effects import open_found
 from shared.events.store import MerchantLock, find_merchants
 from shared.events.taking import Outcome as Judgement
-from shared.events.taking import open_found, take_listed
+from shared.events.taking import take_listed
 from shared.logging import get_logger
+from shared.queue import tasks
 
 log = get_logger(__name__)
 
@@ -88,7 +89,7 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
 
     payload = CatchUpPayload
     calls = ("stripe",)
-    retry = RetryPolicy(MAX_ATTEMPTS, base=timedelta(seconds=30), factor=3.0, longest=timedelta(minutes=30))
+    retry = RetryPolicy(base=timedelta(seconds=30), factor=3.0, longest=timedelta(minutes=30))
 
     async def load(self, db: Connection, task: Job[CatchUpPayload]) -> Plan:
         """What the merchant's row says comes next."""

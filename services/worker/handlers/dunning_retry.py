@@ -5,7 +5,7 @@ from datetime import timedelta
 from services.worker.backoff import RetryPolicy
 from services.worker.dunning import store
 from services.worker.dunning.collect import Nothing, Outcome, Plan, Work, collect
-from services.worker.dunning.conclude import MAX_ATTEMPTS, conclude
+from services.worker.dunning.conclude import conclude
 from services.worker.errors import BadPayload
 from services.worker.handler import Handler, Job, Payload, handles
 from services.worker.remote import Remote
@@ -26,7 +26,7 @@ class DunningRetry(Handler[DunningRetryPayload, Plan, Outcome]):
 
     payload = DunningRetryPayload
     calls = ("stripe",)
-    retry = RetryPolicy(MAX_ATTEMPTS, base=timedelta(seconds=5), factor=4.0, longest=timedelta(hours=6))
+    retry = RetryPolicy(base=timedelta(seconds=5), factor=4.0, longest=timedelta(hours=6))
 
     async def load(self, db: Connection, task: Job[DunningRetryPayload]) -> Plan:
         """Read the recovery; when an attempt is due, write it down: its row is committed before anything is sent."""

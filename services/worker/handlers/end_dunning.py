@@ -75,7 +75,7 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
     """One end action of one recovery."""
 
     payload = EndDunningPayload
-    retry = RetryPolicy(15, base=timedelta(seconds=5), factor=4.0, longest=timedelta(hours=6))
+    retry = RetryPolicy(base=timedelta(seconds=5), factor=4.0, longest=timedelta(hours=6))
 
     async def load(self, db: Connection, task: Job[EndDunningPayload]) -> Plan:
         """Whether it is still to be done."""

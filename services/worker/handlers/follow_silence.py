@@ -9,16 +9,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from services.worker.dunning import store
-from services.worker.dunning.messages import TASK_TYPE as MESSAGE
 from services.worker.handler import Handler, Job, Payload, handles
-from services.worker.messages.silence import TOLD
-from services.worker.messages.store import open_recoveries_of, silenced
 from services.worker.remote import Remote
-from shared import recoveries, tasks
+from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
+from shared.events.store import lock_of_customer
 from shared.recoveries import Entry
-from shared.tasks import NewTask
+from shared.silences import TEXTS
 
 ORIGIN = {"source": "operator"}
 
@@ -44,21 +41,16 @@ class FollowSilence(Handler[FollowSilencePayload, FollowSilencePayload, FollowSi
         """Tell it in the timelines; cancel what is queued, or have the next message queued."""
         merchant_id, asked = task.merchant_id, outcome
         # Locked first: a message that is being decided on was decided before, or sees what is seen here.
-        concerned = await open_recoveries_of(db, merchant_id, asked.customer_id)
-        silence = await silenced(db, merchant_id, asked.customer_id)
+        concerned = await lock_of_customer(db, merchant_id, asked.customer_id)
+        silence = await silences.find(db, merchant_id, asked.customer_id)
         if (silence is not None) != (asked.change == "silenced"):
             return  # it was changed again, or another reason stands: nothing has come of this one
-        for recovery_id, invoice_id in concerned:
+        for recovery in concerned:
             if silence is not None:
-                await store.cancel_pending(db, f"{MESSAGE}:{recovery_id}", f"the customer is not written to: {silence}")
-                await recoveries.record(db, recovery_id, Entry("silenced", silence, TOLD[silence], ORIGIN))
+                await recovery_tasks.cancel_messages(db, recovery.id, f"the customer is not written to: {silence}")
+                await recoveries.record(db, recovery.id, Entry("silenced", silence, TEXTS[silence], ORIGIN))
                 continue
             text = "The customer is written to again."
             entry = Entry("silence_lifted", "silence_lifted", text, ORIGIN, next_step="decide anew at once")
-            await recoveries.record(db, recovery_id, entry)
-            key = f"dunning_retry:{recovery_id}"
-            await store.cancel_pending(db, key, "evaluated earlier: the customer is written to again")
-            again = NewTask(
-                merchant_id, "dunning_retry", {"invoice_id": invoice_id}, recovery_id=recovery_id, unique_key=key
-            )
-            await tasks.enqueue(db, again)
+            await recoveries.record(db, recovery.id, entry)
+            await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id)

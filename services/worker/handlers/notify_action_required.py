@@ -16,8 +16,6 @@ from services.worker.handler import Handler, Job, Payload, handles
 from services.worker.messages.campaign import Message, free_from, message_for
 from services.worker.messages.delivery import NOT_SENT, Delivered, Due, NotSent, deliver
 from services.worker.messages.sending import Draft
-from services.worker.messages.silence import TOLD, Silence
-from services.worker.messages.store import silenced
 from services.worker.recovery import (
     Decline,
     DeclineCause,
@@ -27,11 +25,11 @@ from services.worker.recovery import (
     next_message,
 )
 from services.worker.remote import Remote
-from shared import recoveries, tasks
+from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
 from shared.money import Money
 from shared.recoveries import Entry, RecoveryState
-from shared.tasks import NewTask
+from shared.silences import TEXTS, SilenceReason
 from shared.unsubscribe import Reader
 
 # What a customer may be told of the reason, by its name in the texts; a thief is told nothing.
@@ -67,7 +65,7 @@ class Write:
     due: Due
 
 
-Plan = Nothing | Silence | Write
+Plan = Nothing | SilenceReason | Write
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class Messaged:
     delivered: Delivered
 
 
-Outcome = Nothing | Silence | Messaged | NotSent
+Outcome = Nothing | SilenceReason | Messaged | NotSent
 
 
 def because(decline: Decline | None) -> str | None:
@@ -113,7 +111,7 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
         if dossier.in_holdout:
             return Nothing("the invoice is of the holdout: it is watched and left alone")
         # The recovery is locked: whoever silences the customer waits for us, or was there before.
-        silence = await silenced(db, dossier.merchant_id, dossier.customer_id)
+        silence = await silences.find(db, dossier.merchant_id, dossier.customer_id)
         return silence or _plan(dossier, dossier.account, dossier.customer_id, str(task.public_id))
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
@@ -133,16 +131,16 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
         match outcome:
             case Nothing(again=again):
                 if again is not None and not dossier.state.ended:
-                    await _queue(db, dossier, messages.kind_now(dossier.state), again)
+                    await messages.queue(db, dossier, messages.kind_now(dossier.state), again)
                 return
-            case Silence():
+            case SilenceReason():
                 if all((row.kind, row.rule) != ("not_messaged", outcome) for row in dossier.story.rows):
-                    await recoveries.record(db, dossier.recovery_id, Entry("not_messaged", outcome, TOLD[outcome]))
+                    await recoveries.record(db, dossier.recovery_id, Entry("not_messaged", outcome, TEXTS[outcome]))
                 return
             case NotSent(rule, look):
                 await recoveries.record(db, dossier.recovery_id, Entry("not_messaged", rule, NOT_SENT[rule]))
                 if look and not dossier.state.ended:
-                    await _evaluate_now(db, dossier)
+                    await recovery_tasks.evaluate_now(db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id)
                 return
             case Messaged():
                 await _told(db, dossier, outcome)
@@ -152,7 +150,7 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
         kind = messages.kind_now(dossier.state)
         due = _due(dossier, kind)
         if due is not None:
-            await _queue(db, dossier, kind, due)
+            await messages.queue(db, dossier, kind, due)
 
 
 def _plan(dossier: Dossier, account: str, customer_id: str, task_id: str) -> Nothing | Write:
@@ -235,27 +233,3 @@ _MESSAGED = {
     Message.ACTION_REQUIRED: "The customer was asked to authenticate.",
     Message.NEW_METHOD_NEEDED: "The customer was asked for another payment method.",
 }
-
-
-async def _queue(db: Connection, dossier: Dossier, kind: MessageKind, due: datetime) -> None:
-    task = NewTask(
-        dossier.merchant_id,
-        messages.TASK_TYPE,
-        {"kind": kind, "invoice_id": dossier.invoice_id},
-        run_at=due,
-        recovery_id=dossier.recovery_id,
-        unique_key=messages.unique_key(dossier),
-    )
-    await tasks.enqueue(db, task)
-
-
-async def _evaluate_now(db: Connection, dossier: Dossier) -> None:
-    """The invoice is not what we thought: have the recovery looked at, now and not when its next step is due."""
-    key = f"dunning_retry:{dossier.recovery_id}"
-    queued = await store.pending(db, key)
-    if queued is not None and queued[0] <= dossier.now:
-        return
-    await store.cancel_pending(db, key, "evaluated earlier")
-    payload = {"invoice_id": dossier.invoice_id}
-    task = NewTask(dossier.merchant_id, "dunning_retry", payload, recovery_id=dossier.recovery_id, unique_key=key)
-    await tasks.enqueue(db, task)

@@ -54,7 +54,7 @@ class ReportUsage(Handler[ReportUsagePayload, Plan, Reported]):
 
     payload = ReportUsagePayload
     calls = ("stripe",)
-    retry = RetryPolicy(max_attempts=5, base=timedelta(seconds=5), factor=2.0)
+    retry = RetryPolicy(base=timedelta(seconds=5), factor=2.0)
 
     async def load(self, db: Connection, task: Job[ReportUsagePayload]) -> Plan:
         """The merchant's account."""

@@ -17,11 +17,11 @@ from services.worker.messages.letters import DIGEST, Week, write_digest
 from services.worker.remote import Remote
 from services.worker.store import WeekInCurrency, find_merchant, week_of
 from services.worker.stripe_calls import own_account
-from shared import tasks
 from shared.clock import business_now
 from shared.database import Connection
 from shared.money import Money
-from shared.tasks import NewTask
+from shared.queue import tasks
+from shared.queue.tasks import NewTask
 
 WEEK = timedelta(days=7)
 DAY = timedelta(days=1)

@@ -15,14 +15,12 @@ from services.worker.handler import Handler, Job, Payload, handles
 from services.worker.messages.campaign import Message, free_from
 from services.worker.messages.delivery import NOT_SENT, Delivered, Due, NotSent, deliver
 from services.worker.messages.sending import Draft
-from services.worker.messages.silence import TOLD, Silence
-from services.worker.messages.store import silenced
 from services.worker.remote import Remote
-from shared import recoveries, tasks
+from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
 from shared.money import Money
 from shared.recoveries import Entry, RecoveryState
-from shared.tasks import NewTask
+from shared.silences import TEXTS, SilenceReason
 from shared.unsubscribe import Reader
 
 
@@ -40,8 +38,8 @@ class Nothing:
     again: datetime | None = None
 
 
-Plan = Nothing | Silence | Due
-Outcome = Nothing | Silence | Delivered | NotSent
+Plan = Nothing | SilenceReason | Due
+Outcome = Nothing | SilenceReason | Delivered | NotSent
 
 
 @handles("thank_customer")
@@ -61,7 +59,7 @@ class ThankCustomer(Handler[ThankPayload, Plan, Outcome]):
             raise BadPayload("the recovery does not exist")
         if dossier.account is None or dossier.customer_id is None:
             return Nothing("the merchant is gone, or the invoice has no customer")
-        silence = await silenced(db, dossier.merchant_id, dossier.customer_id)
+        silence = await silences.find(db, dossier.merchant_id, dossier.customer_id)
         reader = Reader(dossier.merchant_id, dossier.customer_id)
         return silence or _plan(dossier, dossier.account, reader, str(task.public_id))
 
@@ -77,12 +75,9 @@ class ThankCustomer(Handler[ThankPayload, Plan, Outcome]):
             case Nothing(again=None):
                 return
             case Nothing(again=again):
-                payload = {"invoice_id": task.payload.invoice_id}
-                key = f"thank_customer:{task.recovery_id}"
-                thanks = NewTask(task.merchant_id, "thank_customer", payload, again, task.recovery_id, key)
-                await tasks.enqueue(db, thanks)
-            case Silence():
-                await recoveries.record(db, task.recovery_id, Entry("not_messaged", outcome, TOLD[outcome]))
+                await recovery_tasks.thank(db, task.merchant_id, task.recovery_id, task.payload.invoice_id, again)
+            case SilenceReason():
+                await recoveries.record(db, task.recovery_id, Entry("not_messaged", outcome, TEXTS[outcome]))
             case NotSent(rule):
                 await recoveries.record(db, task.recovery_id, Entry("not_messaged", rule, NOT_SENT[rule]))
             case Delivered():

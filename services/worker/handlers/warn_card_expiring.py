@@ -24,15 +24,16 @@ from services.worker.messages.expiry import CardDate, Expiring, expiring
 from services.worker.messages.language import choose
 from services.worker.messages.letters import Facts, write
 from services.worker.messages.sending import envelope
-from services.worker.messages.silence import Silence
 from services.worker.remote import Remote
 from services.worker.store import find_merchant
 from services.worker.stripe_calls import own_account, stripe_errors
-from shared import tasks
+from shared import silences
 from shared.database import Connection
 from shared.logging import get_logger
+from shared.queue import tasks
+from shared.queue.tasks import NewTask
+from shared.silences import SilenceReason
 from shared.stripe_clients import ask, part
-from shared.tasks import NewTask
 from shared.unsubscribe import Reader
 
 log = get_logger(__name__)
@@ -82,8 +83,8 @@ class Warned:
     card: CardDate
 
 
-Plan = Nothing | Silence | Look
-Outcome = Nothing | Silence | Early | Warned
+Plan = Nothing | SilenceReason | Look
+Outcome = Nothing | SilenceReason | Early | Warned
 
 
 @handles("warn_card_expiring")
@@ -100,7 +101,7 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
         if merchant is None or not merchant.active:
             return Nothing("the merchant is gone")
         customer_id = task.payload.customer_id
-        silence = await store.silenced(db, task.merchant_id, customer_id)
+        silence = await silences.find(db, task.merchant_id, customer_id)
         if silence is not None:
             return silence
         ahead = timedelta(days=await store.warning_days(db, task.merchant_id))
@@ -134,7 +135,7 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
                 await store.note_card_told_of(db, task.merchant_id, customer_id, *row)
             case Nothing(why):
                 log.info("card_not_warned_of", reason=why)
-            case Silence():
+            case SilenceReason():
                 log.info("card_not_warned_of", reason=outcome.value)
 
 
@@ -170,7 +171,7 @@ async def _write(client: stripe.StripeClient, remote: Remote, plan: Look, seen: 
             return Warned(seen.card)
         case NotSent(rule):
             return Nothing(rule)
-        case Silence():
+        case SilenceReason():
             return handed
     assert_never(handed)
 

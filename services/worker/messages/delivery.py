@@ -16,8 +16,8 @@ from services.worker.errors import MerchantUnreachable, Refused
 from services.worker.messages.campaign import STEPS, Link, Message
 from services.worker.messages.cards import card_page
 from services.worker.messages.sending import Draft, Unsent, compose, readiness
-from services.worker.messages.silence import Silence
 from services.worker.remote import Remote
+from shared.silences import SilenceReason
 from shared.unsubscribe import Reader
 
 
@@ -59,7 +59,7 @@ NOT_SENT = {
 }
 
 
-async def deliver(remote: Remote, due: Due) -> Delivered | NotSent | Silence:
+async def deliver(remote: Remote, due: Due) -> Delivered | NotSent | SilenceReason:
     """Send it, once however often it is tried. Raises RetryLater, Refused and LeaseLost."""
     client = remote.stripe.for_merchant(due.account)
     draft = due.draft
@@ -75,7 +75,9 @@ async def deliver(remote: Remote, due: Due) -> Delivered | NotSent | Silence:
     return await hand_over(remote, draft.message, draft.reader, written)
 
 
-async def hand_over(remote: Remote, message: Message, reader: Reader, email: Email) -> Delivered | NotSent | Silence:
+async def hand_over(
+    remote: Remote, message: Message, reader: Reader, email: Email
+) -> Delivered | NotSent | SilenceReason:
     """Hand an email to the email service, unless its reader has said meanwhile that they want none."""
     silence = await remote.permission.silence(reader)
     if silence is not None:

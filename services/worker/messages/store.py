@@ -1,40 +1,7 @@
 """The SQL of messages; what was sent is told by a recovery's timeline."""
 
-from uuid import UUID
-
-from services.worker.messages.silence import Silence
 from shared.database import Connection
 from shared.policy import Policy
-
-# The customer's own word comes first.
-SILENCED = """
-SELECT reason
-FROM silenced_customers
-WHERE merchant_id = $1 AND customer_id = $2
-ORDER BY array_position(ARRAY['opted_out', 'complained', 'bounced'], reason)
-LIMIT 1
-"""
-
-
-async def silenced(db: Connection, merchant_id: str, customer_id: str) -> Silence | None:
-    """Why this customer of a merchant is not written to; None for one who is."""
-    reason: str | None = await db.fetchval(SILENCED, merchant_id, customer_id)
-    return None if reason is None else Silence(reason)
-
-
-OPEN_RECOVERIES_OF = """
-SELECT id, invoice_id
-FROM recoveries
-WHERE merchant_id = $1 AND customer_id = $2 AND closed_at IS NULL
-ORDER BY id
-FOR UPDATE
-"""
-
-
-async def open_recoveries_of(db: Connection, merchant_id: str, customer_id: str) -> list[tuple[UUID, str]]:
-    """(id, invoice) of a customer's recoveries that go on, locked until the transaction ends."""
-    return [(row["id"], row["invoice_id"]) for row in await db.fetch(OPEN_RECOVERIES_OF, merchant_id, customer_id)]
-
 
 POLICY_IN_FORCE = """
 SELECT document

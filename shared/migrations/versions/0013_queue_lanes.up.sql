@@ -3,7 +3,7 @@
 -- squawk-ignore-file ban-concurrent-index-creation-in-transaction
 
 -- The claim. A merchant's tasks are in one of 256 lanes, and a claim goes round the lanes: one merchant's million due
--- tasks fill its own lane. `shared.tasks` writes the same expression.
+-- tasks fill its own lane. `shared.queue.tasks` writes the same expression.
 CREATE INDEX CONCURRENTLY IF NOT EXISTS scheduled_tasks_lanes
     ON scheduled_tasks ((hashtextextended(merchant_id, 0) & 255), run_at, id) WHERE status = 'pending' AND NOT parked;
 -- Never two tasks of one recovery at the same time, whoever claims.

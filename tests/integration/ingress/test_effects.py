@@ -6,8 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from shared import recoveries, tasks
+from shared import recoveries
 from shared.clock import business_now
+from shared.queue import tasks
 from shared.recoveries import Entry, RecoveryState
 from tests.integration.ingress.world import World
 from tests.unit.events.examples import invoice, invoice_of_2014, invoice_of_2019

@@ -11,8 +11,8 @@ from services.ledger.pagination import ById, ByTime
 from services.ledger.report_store import select_export, select_report
 from services.ledger.store import Select
 from shared.database import Database
+from shared.queue.tasks import TaskStatus
 from shared.recoveries import RecoveryState
-from shared.tasks import TaskStatus
 
 MERCHANT = "00000000-0000-4000-8000-000000000007"
 SMALL = "00000000-0000-4000-8000-000000000008"

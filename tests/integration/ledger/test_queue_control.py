@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from shared import tasks
+from shared.queue import tasks
 from tests.integration.ledger.conftest import Api, World
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared import tasks
 from shared.api_keys import Scope
+from shared.queue import tasks
 from tests.integration.ledger.conftest import Api, World
 
 JOB: dict[str, Any] = {"task_type": "job", "payload": {"invoice_id": "in_1"}}

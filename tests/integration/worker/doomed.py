@@ -12,8 +12,8 @@ from typing import Any
 
 from services.worker.engine import Engine
 from services.worker.handlers import discover
-from shared import tasks
 from shared.database import Database
+from shared.queue import tasks
 from tests.integration.worker.conftest import PACE, World
 
 DOOMED = "doomed-worker"

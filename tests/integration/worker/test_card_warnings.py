@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from shared import tasks
-from shared.tasks import NewTask
+from shared.queue import tasks
+from shared.queue.tasks import NewTask
 from tests.integration.worker.conftest import World
 
 DAY = 86_400

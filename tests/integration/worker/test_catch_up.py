@@ -13,13 +13,14 @@ from services.worker.catch_up.plan import EVENTS_KEPT, RETRIES_END
 from services.worker.handlers import discover
 from services.worker.lease import Lease
 from services.worker.remote import Remote
-from shared import task_control, tasks
 from shared.clock import business_now
 from shared.database import Database, Role
 from shared.events.incoming import Incoming, read_event
 from shared.events.routing import ROUTES
 from shared.events.taking import take
-from shared.task_control import Which
+from shared.queue import control as task_control
+from shared.queue import tasks
+from shared.queue.control import Which
 from tests.conftest import OpenDatabase
 from tests.integration.worker.conftest import World
 from tests.integration.worker.doomed import DOOMED, rescued, run_until_death

@@ -13,8 +13,8 @@ import pytest
 from console.local.process import Process
 from services.worker.janitor import RESCUE_BATCH, Rescuer, rescue_every
 from services.worker.settings import WorkerSettings
-from shared import tasks
 from shared.database import Database, Role
+from shared.queue import tasks
 from tests.chaos import store
 from tests.conftest import OpenDatabase
 from tests.integration.worker.conftest import World

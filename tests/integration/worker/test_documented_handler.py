@@ -6,8 +6,8 @@ from pathlib import Path
 from services.worker import handler as registry
 from services.worker.engine import Engine
 from services.worker.handler import Handlers
-from shared import tasks
-from shared.tasks import NewTask
+from shared.queue import tasks
+from shared.queue.tasks import NewTask
 from tests.integration.worker.conftest import PACE, World
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "architecture.md"

@@ -17,9 +17,9 @@ from services.worker.errors import Permanent, RetryLater
 from services.worker.handler import Handler, Handlers, Job, Payload
 from services.worker.janitor import Rescuer
 from services.worker.remote import Outside, Remote
-from shared import tasks
 from shared.database import Connection, Database, Role
-from shared.tasks import NewTask
+from shared.queue import tasks
+from shared.queue.tasks import NewTask
 from tests.conftest import OpenDatabase
 from tests.integration.worker.conftest import worker_settings
 
@@ -83,10 +83,10 @@ class Bench:
         self._open_worker = open_worker
         self._outside = outside
 
-    async def queue(self, *payloads: dict[str, Any], task_type: str = "probe", max_attempts: int = 3) -> None:
+    async def queue(self, *payloads: dict[str, Any], task_type: str = "probe", max_tries: int = 3) -> None:
         async with self.owner.transaction() as db:
             for payload in payloads:
-                await tasks.enqueue(db, NewTask("m", task_type, payload, max_attempts=max_attempts))
+                await tasks.enqueue(db, NewTask("m", task_type, payload, max_tries=max_tries))
 
     def engine(self, name: str, database: Database, pace: Pace = PACE, probe: Probe | None = None) -> Engine:
         handlers = {"probe": probe} if probe else self.handlers
@@ -254,7 +254,7 @@ async def test_a_wrong_payload_is_buried_and_its_values_are_not_told(bench: Benc
 
 
 async def test_a_rate_limit_uses_up_no_attempt(bench: Bench) -> None:
-    await bench.queue({"n": 1, "does": "limited"}, max_attempts=1)
+    await bench.queue({"n": 1, "does": "limited"}, max_tries=1)
     async with bench.running():
         async with asyncio.timeout(10):
             while len(bench.probe.performed) < 4:

@@ -11,10 +11,11 @@ from services.worker.circuits import Circuits
 from services.worker.engine import Engine
 from services.worker.handlers import discover
 from services.worker.remote import Outside
-from shared import recoveries, tasks
+from shared import recoveries
 from shared.money import Money
+from shared.queue import tasks
+from shared.queue.tasks import NewTask
 from shared.recoveries import Entry
-from shared.tasks import NewTask
 from tests.integration.worker.conftest import PACE, World, worker_settings
 
 
@@ -383,7 +384,7 @@ async def _usage(world: World, **changes: Any) -> None:
         **changes,
     }
     async with world.database.transaction() as db:
-        await tasks.enqueue(db, NewTask(world.merchant_id, "report_usage", payload, max_attempts=5))
+        await tasks.enqueue(db, NewTask(world.merchant_id, "report_usage", payload, max_tries=5))
 
 
 async def test_usage_is_reported_once_however_often_it_is_queued(world: World) -> None:

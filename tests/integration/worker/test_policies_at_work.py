@@ -7,7 +7,8 @@ import pytest
 
 from services.worker.handlers import discover
 from services.worker.lease import Lease
-from shared import recoveries, tasks
+from shared import recoveries
+from shared.queue import tasks
 from shared.recoveries import Entry
 from tests.integration.worker.conftest import PACE, Failed, World
 

@@ -14,12 +14,12 @@ import pytest
 from services.worker import metrics
 from services.worker.engine import Engine, Pace
 from services.worker.janitor import Rescuer
-from shared import task_control, tasks
 from shared.database import Connection, Database, Role
-from shared.lanes import LANES, Lanes
-from shared.task_control import Which
-from shared.task_limits import NO_LIMITS, TaskLimits, claim_within
-from shared.tasks import NewTask, Task
+from shared.queue import control, tasks
+from shared.queue.control import Which
+from shared.queue.lanes import LANES, Lanes
+from shared.queue.limits import NO_LIMITS, TaskLimits, claim_within
+from shared.queue.tasks import NewTask, Task
 from tests.conftest import OpenDatabase
 from tests.integration.worker.test_engine import PACE, Bench, Probe, bench
 
@@ -154,7 +154,7 @@ async def test_a_bulk_completion_changes_only_what_is_still_held(database: Datab
     ids=["retry", "postpone", "bury", "release"],
 )
 async def test_no_end_of_a_run_under_an_old_fence_changes_anything(
-    database: Database, end: Callable[[Task], tasks.Settled]
+    database: Database, end: Callable[[Task], tasks.End]
 ) -> None:
     await _fill(database, "m", 1)
     (old,) = await _claim(database)
@@ -163,9 +163,9 @@ async def test_no_end_of_a_run_under_an_old_fence_changes_anything(
     (held,) = await _claim(database)
     async with database.transaction() as db:
         before = await db.fetchrow("SELECT * FROM scheduled_tasks")
-        assert await tasks.settle_many(db, [end(old)]) == set()
+        assert await tasks.end_many(db, [end(old)]) == set()
         assert await db.fetchrow("SELECT * FROM scheduled_tasks") == before
-        assert await tasks.settle_many(db, [end(held)]) == {held.id}
+        assert await tasks.end_many(db, [end(held)]) == {held.id}
 
 
 async def test_a_completion_that_comes_too_late_is_counted_and_without_effect(bench: Bench) -> None:
@@ -184,7 +184,7 @@ async def test_a_completion_that_comes_too_late_is_counted_and_without_effect(be
 
 async def test_one_effect_that_fails_does_not_fail_its_neighbours(bench: Bench) -> None:
     bad = {"n": 0, "does": "break the commit"}
-    await bench.queue(*({"n": n} for n in range(1, 40)), bad, max_attempts=1)
+    await bench.queue(*({"n": n} for n in range(1, 40)), bad, max_tries=1)
     async with bench.running():
         await bench.settled()
     assert await bench.effects() == list(range(1, 40))
@@ -291,7 +291,7 @@ async def test_the_same_unique_key_is_queued_once_while_its_task_is_pending_or_r
 
 async def test_a_task_that_kills_its_workers_dies_and_takes_no_neighbour_along(bench: Bench) -> None:
     """A worker that dies is played by one that claims and is never heard of again."""
-    await bench.queue({"n": 0}, *({"n": n} for n in range(1, 21)), max_attempts=4)
+    await bench.queue({"n": 0}, *({"n": n} for n in range(1, 21)), max_tries=4)
     async with bench._open_worker() as database:
         rescuer = Rescuer(database, bench.handlers, 1)
         for _ in range(3):
@@ -322,28 +322,28 @@ async def test_what_is_paused_is_not_handed_out_until_it_is_resumed(database: Da
     await _fill(database, "m", 3)
     await _fill(database, "other", 2, "another")
     async with database.transaction() as db:
-        assert await task_control.pause(db, which, "for a test")
-        assert not await task_control.pause(db, which, "again")
+        assert await control.pause(db, which, "for a test")
+        assert not await control.pause(db, which, "again")
     assert {task.merchant_id for task in await _claim(database)} == {"other"}
     await _fill(database, "m", 1)
     assert await _claim(database) == []
     async with database.transaction() as db:
         assert await db.fetchval("SELECT count(*) FROM scheduled_tasks WHERE parked AND fence = 0") == 4
-        assert await task_control.unpark(db) == 0
-        assert await task_control.resume(db, which)
-        assert await task_control.unpark(db) == 4
-        assert not await task_control.resume(db, which)
-    assert [task.attempt for task in await _claim(database)] == [1] * 4
+        assert await control.unpark(db) == 0
+        assert await control.resume(db, which)
+        assert await control.unpark(db) == 4
+        assert not await control.resume(db, which)
+    assert [task.tries for task in await _claim(database)] == [1] * 4
 
 
 async def test_a_parked_task_is_canceled_like_any_other_and_lives_again_unparked(database: Database) -> None:
     await _fill(database, "m", 1)
     async with database.transaction() as db:
-        await task_control.pause(db, Which("m"), "")
+        await control.pause(db, Which("m"), "")
     assert await _claim(database) == []
     async with database.transaction() as db:
         assert await tasks.cancel_of_merchant(db, "m", "gone") == 1
-        assert await task_control.unpark(db) == 0
+        assert await control.unpark(db) == 0
 
 
 # -- dead letters --------------------------------------------------------------------------------
@@ -359,8 +359,8 @@ async def test_dead_letters_live_again_by_filter_and_keep_keys_unique(database: 
             "(gen_random_uuid()::text, 'a', '{}', 'dead', NULL, 9)",
             merchant,
         )
-        assert await task_control.revive(db, Which(None, "b")) == 0
-        assert await task_control.revive(db, Which(merchant, "a")) == 2
+        assert await control.revive(db, Which(None, "b")) == 0
+        assert await control.revive(db, Which(merchant, "a")) == 2
         rows = await db.fetch("SELECT attempts FROM scheduled_tasks WHERE status = 'pending' AND task_type = 'a'")
     assert [row["attempts"] for row in rows] == [0, 0]
 
@@ -450,7 +450,7 @@ async def test_an_open_circuit_keeps_tasks_waiting_and_burns_no_attempt(bench: B
     caller = Caller()
     for _ in range(5):
         bench._outside.circuits.left("stripe", failed=True)
-    await bench.queue({"n": 1}, max_attempts=1)
+    await bench.queue({"n": 1}, max_tries=1)
     async with bench._open_worker() as database:
         engine = Engine("w", database, {"probe": caller}, bench._outside, PACE)
         assert await engine.run_due() == 1

@@ -3,8 +3,8 @@
 import pytest
 
 from services.ledger import silences
-from services.ledger.schemas import SilenceReason
 from shared.database import Role
+from shared.silences import SilenceReason
 from tests.conftest import OpenDatabase
 from tests.integration.worker.conftest import Failed, World
 
@@ -21,7 +21,7 @@ class Ledger:
     def __init__(self, open_database: OpenDatabase, world: World) -> None:
         self._open, self._world = open_database, world
 
-    async def start(self, failed: Failed, reason: SilenceReason = "opted_out") -> bool:
+    async def start(self, failed: Failed, reason: SilenceReason = SilenceReason.OPTED_OUT) -> bool:
         async with self._open(Role.LEDGER) as database, database.transaction() as db:
             return await silences.start(db, self._world.merchant_id, failed.customer, reason)
 
@@ -90,9 +90,9 @@ async def test_another_reason_goes_on_holding(world: World, ledger: Ledger) -> N
     failed = await world.fail(decline="lost_card")
     await world.work()
     await ledger.start(failed)
-    await ledger.start(failed, "complained")
+    await ledger.start(failed, SilenceReason.COMPLAINED)
     await world.work()
-    assert await ledger.end(failed, "complained") == 1
+    assert await ledger.end(failed, SilenceReason.COMPLAINED) == 1
     await world.pass_time(days=4)
     await world.work()
     assert await sent(failed) == 1

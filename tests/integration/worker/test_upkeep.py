@@ -7,9 +7,9 @@ import pytest
 
 from services.worker.janitor import UPKEEP, Rescuer
 from services.worker.periodic import Periodic, PeriodicRunner
-from shared import tasks
 from shared.database import Connection, Role
-from shared.tasks import NewTask
+from shared.queue import tasks
+from shared.queue.tasks import NewTask
 from tests.conftest import OpenDatabase
 from tests.integration.worker.conftest import World
 
@@ -105,7 +105,7 @@ async def test_an_active_merchant_has_a_digest_ahead_and_a_gone_one_has_none(wor
 async def test_a_dead_worker_s_task_is_rescued_and_dies_with_its_attempts(open_database: OpenDatabase) -> None:
     async with open_database(Role.WORKER) as database:
         async with database.transaction() as db:
-            await tasks.enqueue(db, NewTask("m", "probe", max_attempts=2))
+            await tasks.enqueue(db, NewTask("m", "probe", max_tries=2))
         rescuer = Rescuer(database, {}, 1)
         for expected in ("pending", "dead"):
             async with database.transaction() as db:

@@ -6,7 +6,7 @@ from uuid import uuid4
 from services.worker.lease import Lease
 from services.worker.quarantine import Quarantine
 from services.worker.run import Kind, Run
-from shared.tasks import Task
+from shared.queue.tasks import Task
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

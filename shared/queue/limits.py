@@ -8,10 +8,10 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 
-from shared import tasks
 from shared.database import Connection
-from shared.lanes import Lanes
-from shared.tasks import Task
+from shared.queue import tasks
+from shared.queue.lanes import Lanes
+from shared.queue.tasks import Task
 
 # A task that is over the limit looks again after as long as a limit's worth of tasks may take, and no later than that.
 _STEP_SECONDS = 0.25
@@ -48,7 +48,7 @@ async def claim_within(
     if room <= 0:
         return []
     kept: list[Task] = []
-    over: list[tasks.Settled] = []
+    over: list[tasks.End] = []
     for task in await tasks.claim(db, worker, room, lease, lanes):
         running[task.merchant_id] += 1
         place = running[task.merchant_id]
@@ -58,5 +58,5 @@ async def claim_within(
         delay = min(_STEP_SECONDS * ((place - 1) // limits.of_merchant), _LONGEST_SECONDS)
         over.append(tasks.to_postpone(task, timedelta(seconds=delay), "waits for others of its merchant"))
     if over:
-        await tasks.settle_many(db, over)
+        await tasks.end_many(db, over)
     return kept

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared import collector
+from shared import garbage
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +26,9 @@ class Loop:
 
 
 def test_what_the_start_made_is_frozen_and_what_follows_is_collected() -> None:
-    collector.settle()
+    garbage.tune()
     assert gc.get_freeze_count() > 10_000
-    assert gc.get_threshold()[0] == collector.YOUNG
+    assert gc.get_threshold()[0] == garbage.YOUNG
     gone = weakref.ref(Loop())
     gc.collect()
     assert gone() is None

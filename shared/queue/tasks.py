@@ -11,7 +11,7 @@ Guarantees. A task is handed out once per lease. Every claim raises the task's f
 and the caller rolls its effects back. A task whose lease ran out is rescued by any worker. While a task with a
 `unique_key` is pending or running, another with the same key is not queued. Of one recovery at most one task runs at
 any time. A task of a paused type or merchant is not handed out: the claim that meets it parks it until the pause ends
-(`shared.task_control`).
+(`shared.queue.control`).
 
 `run_at` is business time; leases are real time.
 """
@@ -26,7 +26,8 @@ from uuid import UUID
 import asyncpg
 
 from shared.database import Connection
-from shared.lanes import Lanes, Round
+from shared.queue.lanes import Lanes, Round
+from shared.queue.tries import tries_of
 
 
 class TaskStatus(StrEnum):
@@ -41,7 +42,7 @@ class TaskStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A task to queue. `run_at=None` is now; `merchant_id` is `merchants.id` as text."""
+    """A task to queue. `run_at=None` is now; `merchant_id` is `merchants.id` as text; `max_tries=None`: by its type."""
 
     merchant_id: str
     task_type: str
@@ -49,12 +50,12 @@ class NewTask:
     run_at: datetime | None = None
     recovery_id: UUID | None = None
     unique_key: str | None = None
-    max_attempts: int = 10
+    max_tries: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A claimed task. `attempt` counts from 1; `now` is the business's now of the claim.
+    """A claimed task. `tries` counts this one; `now` is the business's now of the claim.
 
     `rescues` is how often it was in the hands of a worker that fell silent.
     """
@@ -65,8 +66,8 @@ class Task:
     task_type: str
     payload: dict[str, Any]
     recovery_id: UUID | None
-    attempt: int
-    max_attempts: int
+    tries: int
+    max_tries: int
     fence: int
     run_at: datetime
     now: datetime
@@ -161,8 +162,8 @@ WHERE t.id = done.id AND t.fence = done.fence AND t.locked_by IS NOT NULL
 RETURNING t.id
 """
 
-# $3 says what becomes of each, $4 in how many seconds it is due (NULL: its time stays), $5 the attempts given back.
-SETTLE_MANY = """
+# $3 says what becomes of each, $4 in how many seconds it is due (NULL: its time stays), $5 the tries given back.
+END_MANY = """
 WITH clock AS MATERIALIZED (SELECT citadel_now() AS now)
 UPDATE scheduled_tasks AS t
 SET status = run.status,
@@ -219,6 +220,25 @@ WHERE t.id = lost.id
 RETURNING t.id, t.task_type, t.status
 """
 
+# A time that has come already is left as it is.
+BRING_FORWARD = """
+UPDATE scheduled_tasks
+SET run_at = citadel_now()
+WHERE unique_key = $1 AND status = 'pending' AND run_at > citadel_now()
+RETURNING id
+"""
+
+PENDING = "SELECT run_at, payload FROM scheduled_tasks WHERE unique_key = $1 AND status = 'pending'"
+
+RUNS = "SELECT EXISTS (SELECT FROM scheduled_tasks WHERE unique_key = $1 AND status = 'running')"
+
+CANCEL_PENDING = """
+UPDATE scheduled_tasks
+SET status = 'canceled', finished_at = citadel_now(), last_error = $2
+WHERE unique_key = $1 AND status = 'pending'
+RETURNING id
+"""
+
 CANCEL_OF_RECOVERY = """
 UPDATE scheduled_tasks
 SET status = 'canceled', finished_at = citadel_now(), last_error = $2
@@ -244,7 +264,7 @@ async def enqueue(db: Connection, task: NewTask) -> UUID | None:
         task.run_at,
         task.recovery_id,
         task.unique_key,
-        task.max_attempts,
+        task.max_tries or tries_of(task.task_type),
     )
     return public_id
 
@@ -259,15 +279,15 @@ async def claim(db: Connection, worker: str, limit: int, lease: timedelta, lanes
     was taken then, and the next claim sees it. Outside a transaction, which it breaks, that is tried again here.
     """
     known = lanes or Lanes()
-    tries = 1 if db.is_in_transaction() else 3
+    claims_left = 1 if db.is_in_transaction() else 3
     while True:
         asked = known.next_round(limit)
         try:
             rows = await _ask(db, asked, worker, lease)
         except asyncpg.UniqueViolationError:
             known.failed(asked)
-            tries -= 1
-            if not tries:
+            claims_left -= 1
+            if not claims_left:
                 raise
         except BaseException:
             known.failed(asked)
@@ -308,10 +328,10 @@ async def complete_many(db: Connection, tasks: Sequence[Task]) -> set[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class End:
     """What becomes of a claimed task that is not done. `error` is short and free of PII; None keeps the one before.
 
-    `delay=None` leaves its time as it is; `counts=False` gives the attempt back.
+    `delay=None` leaves its time as it is; `counts=False` gives the try back.
     """
 
     task: Task
@@ -321,43 +341,43 @@ class Settled:
     error: str | None
 
 
-async def settle_many(db: Connection, settled: Sequence[Settled]) -> set[int]:
+async def end_many(db: Connection, ends: Sequence[End]) -> set[int]:
     """Put tasks back or bury them; the ids of those that were still held."""
     rows = await db.fetch(
-        SETTLE_MANY,
-        [each.task.id for each in settled],
-        [each.task.fence for each in settled],
-        [each.status for each in settled],
-        [None if each.delay is None else each.delay.total_seconds() for each in settled],
-        [0 if each.counts else 1 for each in settled],
-        [each.error for each in settled],
+        END_MANY,
+        [each.task.id for each in ends],
+        [each.task.fence for each in ends],
+        [each.status for each in ends],
+        [None if each.delay is None else each.delay.total_seconds() for each in ends],
+        [0 if each.counts else 1 for each in ends],
+        [each.error for each in ends],
     )
     return {row[0] for row in rows}
 
 
-def to_retry(task: Task, delay: timedelta, error: str) -> Settled:
-    """Back in the queue, to run after `delay`; the attempt is used up."""
-    return Settled(task, TaskStatus.PENDING, delay, counts=True, error=error)
+def to_retry(task: Task, delay: timedelta, error: str) -> End:
+    """Back in the queue, to run after `delay`; the try is used up."""
+    return End(task, TaskStatus.PENDING, delay, counts=True, error=error)
 
 
-def to_postpone(task: Task, delay: timedelta, error: str) -> Settled:
-    """Back in the queue, its attempt not counted: what failed was not its fault."""
-    return Settled(task, TaskStatus.PENDING, delay, counts=False, error=error)
+def to_postpone(task: Task, delay: timedelta, error: str) -> End:
+    """Back in the queue, its try not counted: what failed was not its fault."""
+    return End(task, TaskStatus.PENDING, delay, counts=False, error=error)
 
 
-def to_bury(task: Task, error: str) -> Settled:
+def to_bury(task: Task, error: str) -> End:
     """To the dead letters; `error` says why."""
-    return Settled(task, TaskStatus.DEAD, None, counts=True, error=error)
+    return End(task, TaskStatus.DEAD, None, counts=True, error=error)
 
 
-def to_release(task: Task) -> Settled:
-    """Back untouched: an attempt that was not made is given back."""
-    return Settled(task, TaskStatus.PENDING, None, counts=False, error=None)
+def to_release(task: Task) -> End:
+    """Back untouched: a try that was not made is given back."""
+    return End(task, TaskStatus.PENDING, None, counts=False, error=None)
 
 
 async def release(db: Connection, task: Task) -> bool:
     """Give the task back untouched. False: its lease was lost."""
-    return task.id in await settle_many(db, [to_release(task)])
+    return task.id in await end_many(db, [to_release(task)])
 
 
 async def held(db: Connection, tasks: Sequence[Task]) -> set[int]:
@@ -373,12 +393,34 @@ async def renew(db: Connection, tasks: Sequence[Task], lease: timedelta) -> set[
 
 
 async def rescue(db: Connection, limit: int = 500) -> list[tuple[int, str, TaskStatus]]:
-    """Take tasks from workers whose lease ran out: back to pending, or dead when their attempts are used up.
+    """Take tasks from workers whose lease ran out: back to pending, or dead when their tries are used up.
 
     Gives (id, task type, new status) of each.
     """
     rows = await db.fetch(RESCUE, limit)
     return [(row["id"], row["task_type"], TaskStatus(row["status"])) for row in rows]
+
+
+async def bring_forward(db: Connection, unique_key: str) -> bool:
+    """Make the pending task with this key due now. False: none is due later, whether due, running or not there."""
+    return await db.fetchval(BRING_FORWARD, unique_key) is not None
+
+
+async def pending(db: Connection, unique_key: str) -> tuple[datetime, dict[str, Any]] | None:
+    """When the pending task with this key is due, and its payload; None when there is none."""
+    row = await db.fetchrow(PENDING, unique_key)
+    return None if row is None else (row["run_at"], row["payload"])
+
+
+async def runs(db: Connection, unique_key: str) -> bool:
+    """Whether the task with this key is in a worker's hands."""
+    running: bool = await db.fetchval(RUNS, unique_key)
+    return running
+
+
+async def cancel_pending(db: Connection, unique_key: str, why: str) -> bool:
+    """Cancel the pending task with this key; whether there was one."""
+    return await db.fetchval(CANCEL_PENDING, unique_key, why) is not None
 
 
 async def cancel_of_recovery(db: Connection, recovery_id: UUID, why: str) -> int:

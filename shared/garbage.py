@@ -11,7 +11,7 @@ import gc
 YOUNG = 20_000
 
 
-def settle() -> None:
+def tune() -> None:
     """Call once, when everything is imported and set up."""
     gc.collect()
     gc.freeze()

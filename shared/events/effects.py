@@ -1,0 +1,215 @@
+"""What an event does: intent → effects, in the caller's transaction, which has recorded the event.
+
+A second event about one fact, under whatever id, finds nothing left to do. Locks are taken in the order that `store`
+gives.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import assert_never
+from uuid import UUID
+
+from shared import recoveries, recovery_tasks, silences
+from shared.database import Connection
+from shared.events import store
+from shared.events.incoming import Incoming
+from shared.events.routing import (
+    NEXT_ATTEMPT,
+    AddressChanged,
+    CardChanged,
+    Ignored,
+    Intent,
+    InvoiceChanged,
+    InvoicePaid,
+    MerchantGone,
+    OpenRecovery,
+    RenewalAhead,
+    StopCharge,
+    StopCustomer,
+    StopInvoice,
+    StopReason,
+    StopSubscription,
+)
+from shared.events.store import Concerned
+from shared.queue import tasks
+from shared.recoveries import INVOICE_CHANGED, STRIPE_NEXT, Entry, FailedInvoice, RecoveryState
+from shared.silences import SilenceReason
+
+# Waiting for the customer, for a time or for a card: a new card, or another invoice, may end the wait. `open` is due
+# already, and an attempt in flight decides by its own outcome.
+_WAITS = frozenset({RecoveryState.WAITING, RecoveryState.NEEDS_NEW_METHOD, RecoveryState.ACTION_REQUIRED})
+
+# An invoice is read, and what it says is committed, within a minute; Stripe's clock and ours are closer than that.
+_READ_WITHIN = timedelta(minutes=1)
+_FIRST_STEP = "read the invoice at Stripe and decide"
+
+_STOP_TEXTS = {
+    StopReason.PAID_ELSEWHERE: "The invoice was paid, and Stripe's event does not say how much.",
+    StopReason.VOIDED: "The invoice was voided.",
+    StopReason.MARKED_UNCOLLECTIBLE: "The invoice was marked uncollectible.",
+    StopReason.REFUNDED: "A charge of the invoice was refunded.",
+    StopReason.DISPUTED: "A charge of the invoice was disputed.",
+    StopReason.SUBSCRIPTION_CANCELED: "The subscription was canceled.",
+    StopReason.CUSTOMER_DELETED: "The customer was deleted.",
+    StopReason.MERCHANT_GONE: "The merchant ended the connection.",
+}
+
+
+async def apply(db: Connection, merchant_id: str, event: Incoming, intent: Intent) -> None:
+    match intent:
+        case OpenRecovery():
+            await recoveries.open_recoveries(db, [opening(merchant_id, event, intent)])
+        case InvoicePaid():
+            await _settle(db, merchant_id, event, intent)
+        case StopInvoice() | StopSubscription() | StopCustomer() | StopCharge():
+            await _stop(db, await _stopped_by(db, merchant_id, intent), intent.reason, event)
+        case CardChanged():
+            await _try_card(db, merchant_id, event, intent)
+        case InvoiceChanged():
+            await _note_change(db, merchant_id, event, intent)
+        case AddressChanged(customer_id):
+            await silences.end(db, merchant_id, customer_id, SilenceReason.BOUNCED)
+        case RenewalAhead():
+            await _look_at_card(db, merchant_id, intent)
+        case MerchantGone():
+            await _end_merchant(db, merchant_id, event)
+        case Ignored():
+            pass
+        case _:
+            assert_never(intent)
+
+
+def _origin(event: Incoming) -> dict[str, str | None]:
+    return {"event_id": event.event_id, "event_type": event.event_type, "object_id": event.routed.object_id}
+
+
+def opening(merchant_id: str, event: Incoming, failed: OpenRecovery) -> tuple[FailedInvoice, Entry]:
+    entry = Entry(
+        "opened",
+        "renewal_failed",
+        "The renewal's payment failed.",
+        {**_origin(event), "amount": failed.amount.amount, "currency": failed.amount.currency},
+        next_step=_FIRST_STEP,
+    )
+    return _invoice(merchant_id, failed), entry
+
+
+def _invoice(merchant_id: str, failed: OpenRecovery) -> FailedInvoice:
+    return FailedInvoice(merchant_id, failed.invoice_id, failed.subscription_id, failed.customer_id, failed.amount)
+
+
+async def open_found(db: Connection, merchant_id: str, failed: Sequence[OpenRecovery]) -> list[UUID]:
+    """Open recoveries for failed renewals that no event told of, in the caller's transaction; the ids of the new ones.
+
+    The merchant is locked by the caller, so that it stays connected until the commit.
+    """
+    text = "The renewal's payment failed; no event told of it, it was found among the open invoices."
+    entries = [
+        Entry(
+            "opened",
+            "found_open",
+            text,
+            {"object_id": each.invoice_id, "amount": each.amount.amount, "currency": each.amount.currency},
+            next_step=_FIRST_STEP,
+        )
+        for each in failed
+    ]
+    failures = [(_invoice(merchant_id, each), entry) for each, entry in zip(failed, entries, strict=True)]
+    return await recoveries.open_recoveries(db, failures) if failures else []
+
+
+async def _settle(db: Connection, merchant_id: str, event: Incoming, intent: InvoicePaid) -> None:
+    for recovery in await store.lock_of_invoice(db, merchant_id, intent.invoice_id):
+        # Paid at Stripe is not yet paid by the customer: Stripe's own attempt may have collected it.
+        known = intent.out_of_band or (
+            intent.out_of_band is False and not await store.stripe_tries_itself(db, recovery.id)
+        )
+        if known or recovery.state is RecoveryState.ATTEMPTING:
+            out_of_band = bool(intent.out_of_band)
+            await recoveries.settle_paid(db, recovery.id, intent.paid, out_of_band=out_of_band, source=event.event_type)
+            continue
+        # Whose money it is, only Stripe can say. Until it is read no message goes out, and no attempt is made: each
+        # begins with reading the invoice.
+        silenced = await recovery_tasks.cancel_messages(db, recovery.id, "the invoice was paid")
+        if await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id) or silenced:
+            text = "The invoice was paid; whether at Stripe or elsewhere is to be read."
+            entry = Entry("changed", "paid_somehow", text, _origin(event), next_step="read the invoice at Stripe")
+            await recoveries.record(db, recovery.id, entry)
+
+
+async def _stopped_by(
+    db: Connection, merchant_id: str, intent: StopInvoice | StopSubscription | StopCustomer | StopCharge
+) -> list[Concerned]:
+    match intent:
+        case StopInvoice(invoice_id):
+            return await store.lock_of_invoice(db, merchant_id, invoice_id)
+        case StopSubscription(subscription_id):
+            return await store.lock_of_subscription(db, merchant_id, subscription_id)
+        case StopCustomer(customer_id):
+            return await store.lock_of_customer(db, merchant_id, customer_id)
+        case StopCharge():
+            return await store.lock_of_charge(db, merchant_id, intent)
+    assert_never(intent)
+
+
+async def _stop(db: Connection, concerned: list[Concerned], reason: StopReason, event: Incoming) -> None:
+    for recovery in concerned:
+        entry = Entry("closed", reason, _STOP_TEXTS[reason], _origin(event))
+        await recoveries.request_stop(db, recovery.id, reason, entry)
+
+
+async def _try_card(db: Connection, merchant_id: str, event: Incoming, card: CardChanged) -> None:
+    for recovery in await store.lock_of_card(db, merchant_id, card):
+        if recovery.state in _WAITS and await recovery_tasks.evaluate_now(
+            db, merchant_id, recovery.id, recovery.invoice_id
+        ):
+            text = "A payment method was added or changed."
+            entry = Entry("changed", "card_changed", text, _origin(event), next_step="decide anew at once")
+            await recoveries.record(db, recovery.id, entry)
+
+
+async def _note_change(db: Connection, merchant_id: str, event: Incoming, changed: InvoiceChanged) -> None:
+    """Have the recovery decided anew by the invoice as it is now, unless what the event says is known."""
+    for recovery in await store.lock_of_invoice(db, merchant_id, changed.invoice_id):
+        going = recovery.state in _WAITS or recovery.state is RecoveryState.ATTEMPTING
+        known = await store.known_of_stripe(db, recovery.id)
+        if not going or (known is not None and not _is_news(event, changed, *known)):
+            continue
+        # Whoever runs it may have read the invoice before this: it is told, and the run looks again at its end.
+        if await recovery_tasks.evaluate_now(
+            db, merchant_id, recovery.id, recovery.invoice_id
+        ) or await recovery_tasks.evaluated_just_now(db, recovery.id):
+            detail = {**_origin(event), "changed": list(changed.changed)}
+            if changed.next_attempt_at is not None:
+                detail[STRIPE_NEXT] = changed.next_attempt_at.isoformat()
+            entry = Entry("changed", INVOICE_CHANGED, _told(changed), detail, next_step="decide anew at once")
+            await recoveries.record(db, recovery.id, entry)
+
+
+def _is_news(event: Incoming, changed: InvoiceChanged, told_at: datetime, stripe_next: datetime | None) -> bool:
+    """Whether the event says anything that the last decision, made at `told_at`, did not know."""
+    if event.routed.created is not None and event.routed.created + _READ_WITHIN < told_at:
+        return False  # the invoice was read after this
+    return changed.changed != (NEXT_ATTEMPT,) or changed.next_attempt_at != stripe_next
+
+
+def _told(changed: InvoiceChanged) -> str:
+    if changed.changed != (NEXT_ATTEMPT,):
+        return f"The invoice is to be collected otherwise: {', '.join(changed.changed)}."
+    if changed.next_attempt_at is None:
+        return "Stripe will not try by itself any more."
+    return f"Stripe will try by itself at {changed.next_attempt_at:%Y-%m-%d %H:%M} UTC."
+
+
+async def _look_at_card(db: Connection, merchant_id: str, ahead: RenewalAhead) -> None:
+    """Have the customer told, when it is time, if the card will have expired; once queued, it is not queued again."""
+    payload = {"customer_id": ahead.customer_id, "subscription_id": ahead.subscription_id}
+    unique_key = f"warn_card_expiring:{merchant_id}:{ahead.subscription_id}"
+    await tasks.enqueue(db, tasks.NewTask(merchant_id, "warn_card_expiring", payload, unique_key=unique_key))
+
+
+async def _end_merchant(db: Connection, merchant_id: str, event: Incoming) -> None:
+    await store.deauthorize(db, merchant_id)
+    await _stop(db, await store.lock_of_merchant(db, merchant_id), StopReason.MERCHANT_GONE, event)
+    # After the recoveries: whoever holds one may be waiting for its tasks.
+    await tasks.cancel_of_merchant(db, merchant_id, "the merchant ended the connection")

@@ -1,0 +1,64 @@
+"""Silences: customers of a merchant who are not written to, why, and how a recovery's timeline says it.
+
+A silence takes effect with its commit: every message asks for it when it is decided, with the recovery locked, and once
+more right before the email is handed over. Payments are not touched: who wants no messages still owes.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from shared.database import Connection
+
+
+class SilenceReason(StrEnum):
+    """Why a customer is not written to; `silenced_customers.reason`. The first that applies is the one that is told."""
+
+    OPTED_OUT = "opted_out"
+    COMPLAINED = "complained"
+    BOUNCED = "bounced"
+
+
+TEXTS: Mapping[SilenceReason, str] = {
+    SilenceReason.OPTED_OUT: "No messages: the customer has unsubscribed.",
+    SilenceReason.COMPLAINED: "No messages: the customer marked one as spam.",
+    SilenceReason.BOUNCED: "No messages: the customer's mailbox does not exist.",
+}
+"""What a recovery's timeline says, when a silence begins and when it keeps a message back."""
+
+# The customer's own word comes first: in the order of SilenceReason.
+FIND = """
+SELECT reason
+FROM silenced_customers
+WHERE merchant_id = $1 AND customer_id = $2
+ORDER BY array_position(ARRAY['opted_out', 'complained', 'bounced'], reason)
+LIMIT 1
+"""
+
+START = """
+INSERT INTO silenced_customers (merchant_id, customer_id, reason)
+VALUES ($1, $2, $3)
+ON CONFLICT (merchant_id, customer_id, reason) DO NOTHING
+RETURNING merchant_id
+"""
+
+END = """
+DELETE FROM silenced_customers
+WHERE merchant_id = $1 AND customer_id = $2 AND ($3::text IS NULL OR reason = $3)
+RETURNING merchant_id
+"""
+
+
+async def find(db: Connection, merchant_id: str, customer_id: str) -> SilenceReason | None:
+    """Why this customer of a merchant is not written to; None for one who is."""
+    reason: str | None = await db.fetchval(FIND, merchant_id, customer_id)
+    return None if reason is None else SilenceReason(reason)
+
+
+async def start(db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason) -> bool:
+    """Write to this customer no more. False: it was so already, for this reason."""
+    return await db.fetchval(START, merchant_id, customer_id, reason) is not None
+
+
+async def end(db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason | None = None) -> int:
+    """Take back the silence of this reason, or with None all of the customer's; how many there were."""
+    return len(await db.fetch(END, merchant_id, customer_id, reason))
