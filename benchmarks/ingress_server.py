@@ -16,13 +16,13 @@ from pydantic import SecretStr
 
 from benchmarks.wire import SECRET, tell
 from services.ingress.app import INTAKE, create_app
-from services.ingress.committer import Limits
+from services.ingress.batcher import Limits
 from services.ingress.intake import Intake
 from services.ingress.settings import IngressSettings
 from shared import garbage, logging
 from shared.database import Database, Role
 from shared.events.incoming import Incoming
-from shared.events.taking import Accepted, Outcome, take
+from shared.events.taking import Accepted, EventOutcome, take
 from shared.http import serving, stop_signal
 
 
@@ -41,7 +41,7 @@ class WithoutDatabase(Intake):
     async def accept(self, event: Incoming) -> Accepted:
         """Answer."""
         await asyncio.sleep(0)
-        return Accepted(Outcome.ROUTED, None, False, None)
+        return Accepted(EventOutcome.ROUTED, None, False, None)
 
 
 KINDS: dict[str, type[Intake]] = {"group": Intake, "transaction": OneByOne, "no-database": WithoutDatabase}

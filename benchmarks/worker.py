@@ -17,10 +17,10 @@ from pydantic import SecretStr
 
 from benchmarks.wire import tell
 from services.worker.app import going_outside
-from services.worker.engine import Engine, Pace
+from services.worker.engine.loop import Engine, Pace
 from services.worker.handler import Handler, Handlers, Payload
 from services.worker.handlers import discover
-from services.worker.remote import Remote
+from services.worker.outside.remote import Remote
 from services.worker.settings import WorkerSettings
 from shared import garbage, logging
 from shared.database import Database, Role

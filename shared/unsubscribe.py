@@ -18,7 +18,7 @@ NEVER = 253_402_300_799
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class Recipient:
     """Who unsubscribes: a merchant (`merchants.id`) and one of its customers (`cus_…`)."""
 
     merchant_id: str
@@ -40,17 +40,17 @@ class UnsubscribePages:
         """From comma-separated secrets."""
         return cls(tuple(part.strip().encode() for part in secrets.get_secret_value().split(",")), base)
 
-    def address(self, reader: Reader) -> str:
-        """The page of this reader; the same in every email."""
-        signed = self._signers[0].sign({"m": reader.merchant_id, "c": reader.customer_id}, NEVER)
+    def address(self, recipient: Recipient) -> str:
+        """The page of this recipient; the same in every email."""
+        signed = self._signers[0].sign({"m": recipient.merchant_id, "c": recipient.customer_id}, NEVER)
         return f"{self._base}{PATH}{signed}"
 
-    def reader(self, token: str) -> Reader:
+    def recipient(self, token: str) -> Recipient:
         """Whose page it is. Raises BadSignature for a token that none of the secrets signed."""
         for signer in self._signers:
             try:
                 value = signer.verify(token, 0)
             except BadSignature:
                 continue
-            return Reader(value["m"], value["c"])
+            return Recipient(value["m"], value["c"])
         raise BadSignature("no secret of ours signed it")

@@ -24,7 +24,7 @@ Fate = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class LadderOutcome:
     """What became of one failed renewal. `paid_at`: unix seconds, None when nobody has paid.
 
     `after_hard`: attempts on a card that had been declined for good.
@@ -35,7 +35,7 @@ class Outcome:
     after_hard: int
 
 
-def climb(rungs: Rungs, fates: Iterable[Fate], ends: float) -> dict[str, Outcome]:
+def climb(rungs: Rungs, fates: Iterable[Fate], ends: float) -> dict[str, LadderOutcome]:
     """Every failed renewal under a ladder, by invoice. `ends`: the story's last second."""
     policy = Policy.default()
     gaps = {kind: message_gaps(policy, kind) for kind in MessageKind}
@@ -49,7 +49,7 @@ def climb(rungs: Rungs, fates: Iterable[Fate], ends: float) -> dict[str, Outcome
 
 def play(
     fate: Fate, tries: Sequence[float], emails: Sequence[float], ends: float, *, obeys_hard: bool = False
-) -> Outcome:
+) -> LadderOutcome:
     """One failed renewal with these attempts and emails (unix seconds, rising), as long as nothing is paid.
 
     `obeys_hard`: a card that was declined for good is left alone until there is another.
@@ -64,15 +64,15 @@ def play(
         if at > ends or (acts_at <= at and not brings_card):
             break
         if acts_at <= at:
-            return Outcome(at, made + 1, after_hard)
+            return LadderOutcome(at, made + 1, after_hard)
         if hard and obeys_hard:
             continue
         made += 1
         after_hard += hard
         if _clear(fate, at, declines=made):
-            return Outcome(at, made, after_hard)
+            return LadderOutcome(at, made, after_hard)
     paid = acts_at <= ends and not brings_card
-    return Outcome(acts_at if paid else None, made, after_hard)
+    return LadderOutcome(acts_at if paid else None, made, after_hard)
 
 
 def decline_of(fate: Fate) -> Decline:
@@ -115,7 +115,9 @@ class Way:
     days: float | None
 
     @classmethod
-    def of(cls, name: str, outcomes: Mapping[str, Outcome], fates: Iterable[Fate], causes: Mapping[str, str]) -> "Way":
+    def of(
+        cls, name: str, outcomes: Mapping[str, LadderOutcome], fates: Iterable[Fate], causes: Mapping[str, str]
+    ) -> "Way":
         """`outcomes` and `causes` by invoice."""
         failed_at = {fate["invoice"]: fate["failed_at"] for fate in fates}
         paid = {invoice: each.paid_at for invoice, each in outcomes.items() if each.paid_at is not None}
@@ -143,7 +145,9 @@ def side_by_side(
     return [ours, *(Way.of(each.name, climb(each, fates, ends), fates, causes) for each in LADDERS)]
 
 
-def as_it_went(fates: Iterable[Fate], tries: Iterable[Mapping[str, Any]], recovered: Set[str]) -> dict[str, Outcome]:
+def as_it_went(
+    fates: Iterable[Fate], tries: Iterable[Mapping[str, Any]], recovered: Set[str]
+) -> dict[str, LadderOutcome]:
     """What really became of each failed renewal, by the simulator's attempt log."""
     log: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for each in tries:
@@ -153,7 +157,7 @@ def as_it_went(fates: Iterable[Fate], tries: Iterable[Mapping[str, Any]], recove
         ours = [each for each in log[fate["invoice"]] if each["source"] == "api_pay"]
         same_card = sum(each["payment_method"] == fate["payment_method"] for each in ours)
         paid = (each["at"] for each in log[fate["invoice"]] if each["outcome"] == "succeeded")
-        outcomes[fate["invoice"]] = Outcome(
+        outcomes[fate["invoice"]] = LadderOutcome(
             next(paid, None) if fate["invoice"] in recovered else None,
             len(ours),
             same_card if classify(decline_of(fate)).hard else 0,

@@ -23,7 +23,7 @@ from services.worker.recovery.timezones import zone_of
 
 WEEKS: Final = 12
 REMEMBERED: Final = 2_000
-"""As many of a merchant's last retries as the worker reads (`services/worker/dunning/store.py`)."""
+"""As many of a merchant's last retries as the worker reads (`services/worker/dossier/store.py`)."""
 _WEEK: Final = 7 * DAY
 
 

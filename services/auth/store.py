@@ -12,7 +12,7 @@ from shared.database import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Merchant:
+class MerchantRow:
     """A merchant, locked until the end of the transaction. `id` is `merchants.id` as text."""
 
     id: str
@@ -185,10 +185,10 @@ async def catch_up_from_now(db: Connection, merchant_id: str) -> None:
     await db.execute(CATCH_UP_FROM_NOW, merchant_id)
 
 
-async def lock_merchant(db: Connection, merchant_id: UUID) -> Merchant | None:
+async def lock_merchant(db: Connection, merchant_id: UUID) -> MerchantRow | None:
     """The merchant, locked; None when there is none."""
     row = await db.fetchrow(LOCK_MERCHANT, merchant_id)
-    return None if row is None else Merchant(row["id"], row["stripe_connect_id"], row["status"])
+    return None if row is None else MerchantRow(row["id"], row["stripe_connect_id"], row["status"])
 
 
 async def disconnect(db: Connection, merchant_id: str) -> str:

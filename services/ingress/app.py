@@ -15,7 +15,7 @@ from aiohttp import web
 from prometheus_client import Counter
 from pydantic import ValidationError
 
-from services.ingress.committer import IntakeBusy, Limits
+from services.ingress.batcher import IntakeBusy, Limits
 from services.ingress.intake import Intake
 from services.ingress.mail.routes import add_mail_routes
 from services.ingress.settings import IngressSettings

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 from prometheus_client import Counter
 
-from services.ingress.committer import Committer, IntakeBusy, Limits
+from services.ingress.batcher import EventBatcher, IntakeBusy, Limits
 from shared.database import Database
 from shared.events.incoming import Incoming
 from shared.events.taking import Accepted, take, take_together
@@ -26,17 +26,17 @@ class Intake:
 
     def __init__(self, database: Database, limits: Limits) -> None:
         self._database = database
-        self._committer = Committer(database, take_together, self._alone, limits)
+        self._batcher = EventBatcher(database, take_together, self._alone, limits)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Accept events during the block; at its end, what was taken is committed and answered."""
         async with TaskGroup() as group:
-            group.create_task(self._committer.run(), name="committer")
+            group.create_task(self._batcher.run(), name="committer")
             try:
                 yield
             finally:
-                self._committer.close()
+                self._batcher.close()
 
     async def accept(self, event: Incoming) -> Accepted:
         """Commit the event and its effects, once. After the answer it is durable; a caller that is cancelled does not
@@ -45,7 +45,7 @@ class Intake:
         Raises DatabaseAway or IntakeBusy: it may not be committed (a COMMIT cut off in the middle may be), and is
         safe to send again.
         """
-        return await self._committer.accept(event)
+        return await self._batcher.accept(event)
 
     async def _alone(self, event: Incoming) -> Accepted:
         # The order of locks keeps the ingress from deadlocks with itself; another service's order is not ours to

@@ -10,19 +10,19 @@ from contextlib import asynccontextmanager
 import aiohttp
 from aiohttp import web
 
-from services.worker.call_rates import CallRates
 from services.worker.catch_up.schedule import catching_up
-from services.worker.circuits import Circuits
-from services.worker.dunning.permission import PermissionFromDatabase
-from services.worker.email import EmailSender, PrintingSender, ResendSender
-from services.worker.engine import Engine, Pace
+from services.worker.dossier.permission import PermissionFromDatabase
+from services.worker.engine.janitor import UPKEEP, Rescuer, rescue_every
+from services.worker.engine.loop import Engine, Pace
+from services.worker.engine.periodic import PeriodicRunner
 from services.worker.handler import Handlers
 from services.worker.handlers import discover
-from services.worker.janitor import UPKEEP, Rescuer, rescue_every
-from services.worker.periodic import PeriodicRunner
-from services.worker.remote import Outside
+from services.worker.outside.call_rates import CallRates
+from services.worker.outside.circuits import Circuits
+from services.worker.outside.email import EmailSender, PrintingSender, ResendSender
+from services.worker.outside.remote import Outside
+from services.worker.outside.stripe_gate import REMOTE, StripeGate, calls_per_second
 from services.worker.settings import WorkerSettings
-from services.worker.stripe_gate import REMOTE, StripeGate, calls_per_second
 from shared.database import Database
 from shared.http import Problem, make_app, serving
 from shared.logging import get_logger

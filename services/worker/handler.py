@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.worker.backoff import RetryPolicy
 from services.worker.errors import BadPayload
-from services.worker.remote import Remote
+from services.worker.outside.remote import Remote
 from shared.database import Connection
 from shared.queue.tasks import Task
 
@@ -68,6 +68,14 @@ class Job(Generic[P]):
     def now(self) -> datetime:
         """The business's now of the claim."""
         return self.claimed.now
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """A plan or an outcome: there is nothing to do. `again` is when to come back, None for never."""
+
+    why: str
+    again: datetime | None = None
 
 
 class Handler(ABC, Generic[P, Plan, Outcome]):

@@ -25,5 +25,7 @@ PERIODIC = Counter("citadel_periodic_runs_total", "Runs of periodic work", ["nam
 ATTEMPTS = Counter("citadel_payment_attempts_total", "Our payment attempts by their outcome", ["result"])
 EMAILS = Counter("citadel_emails_total", "Emails by kind and what became of them", ["kind", "outcome"])
 UNKNOWN_DECLINES = Counter("citadel_unknown_declines_total", "Declines whose code no table has")
-LISTED_EVENTS = Counter("citadel_listed_events_total", "Events that were fetched as undelivered", ["type", "outcome"])
-FOUND_OPEN = Counter("citadel_found_open_total", "Recoveries opened for open invoices that no event had told of")
+MISSED_EVENTS = Counter(
+    "citadel_missed_events_total", "Missed events: fetched, because Stripe could not deliver them", ["type", "outcome"]
+)
+MISSED_RENEWALS = Counter("citadel_missed_renewals_total", "Recoveries opened for open invoices that no event told of")

@@ -16,7 +16,7 @@ from shared.recoveries import RecoveryState
 
 
 @dataclass(frozen=True, slots=True)
-class Merchant:
+class MerchantOfEvent:
     """The connected account that an event is about. `id` is `merchants.id` as text."""
 
     id: str
@@ -203,10 +203,10 @@ WHERE id = $1::text::uuid AND status = 'active'
 """
 
 
-async def find_merchants(db: Connection, accounts: Sequence[str], lock: MerchantLock) -> dict[str, Merchant]:
+async def find_merchants(db: Connection, accounts: Sequence[str], lock: MerchantLock) -> dict[str, MerchantOfEvent]:
     """The merchants behind Stripe accounts, by account; without those that never connected."""
     rows = await db.fetch(_FINDING[lock], accounts)
-    return {row[0]: Merchant(row[1], row[2], row[3], row[4]) for row in rows}
+    return {row[0]: MerchantOfEvent(row[1], row[2], row[3], row[4]) for row in rows}
 
 
 async def record_events(db: Connection, rows: Sequence[EventRow]) -> set[str]:

@@ -36,11 +36,11 @@ from shared.events.routing import (
     StopInvoice,
     StopSubscription,
 )
-from shared.events.store import Concern, EventRow, Merchant, MerchantLock
+from shared.events.store import Concern, EventRow, MerchantLock, MerchantOfEvent
 from shared.recoveries import Entry, FailedInvoice
 
 
-class Outcome(StrEnum):
+class EventOutcome(StrEnum):
     """What became of an event; `processed_events.outcome`."""
 
     ROUTED = "routed"
@@ -53,7 +53,7 @@ class Outcome(StrEnum):
 class Accepted:
     """A durably committed event. `duplicate`: it had been before. `why` is a code for what was left alone."""
 
-    outcome: Outcome
+    outcome: EventOutcome
     merchant_id: str | None
     duplicate: bool
     why: str | None
@@ -97,7 +97,7 @@ async def take_together(db: Connection, events: Sequence[Incoming]) -> list[Acce
         fresh = event.event_id in new
         new.discard(event.event_id)  # of two deliveries in one batch the first is new
         intent = event.routed.intent
-        if fresh and outcome is Outcome.ROUTED and merchant_id is not None and isinstance(intent, OpenRecovery):
+        if fresh and outcome is EventOutcome.ROUTED and merchant_id is not None and isinstance(intent, OpenRecovery):
             failures.append(opening(merchant_id, event, intent))
         answers.append(Accepted(outcome, merchant_id, not fresh, why))
     if failures:
@@ -105,7 +105,7 @@ async def take_together(db: Connection, events: Sequence[Incoming]) -> list[Acce
     return answers
 
 
-async def _merchants_of(db: Connection, events: Sequence[Incoming]) -> dict[str, Merchant]:
+async def _merchants_of(db: Connection, events: Sequence[Incoming]) -> dict[str, MerchantOfEvent]:
     """The merchants by account; those for whom a recovery may be opened stay until the commit."""
     accounts: dict[str, bool] = {}
     for event in events:
@@ -121,14 +121,14 @@ async def _merchants_of(db: Connection, events: Sequence[Incoming]) -> dict[str,
 async def _changing(
     db: Connection,
     events: Sequence[Incoming],
-    judged: Sequence[tuple[Outcome, str | None]],
-    merchants: Mapping[str, Merchant],
+    judged: Sequence[tuple[EventOutcome, str | None]],
+    merchants: Mapping[str, MerchantOfEvent],
 ) -> set[int]:
     """The places of the events that do more than open a recovery."""
     changing: set[int] = set()
     looked_up: list[tuple[int, Concern]] = []
     for number, (event, (outcome, _)) in enumerate(zip(events, judged, strict=True)):
-        if outcome is not Outcome.ROUTED or event.account is None:
+        if outcome is not EventOutcome.ROUTED or event.account is None:
             continue
         merchant_id = merchants[event.account].id
         match event.routed.intent:
@@ -174,7 +174,7 @@ async def take(db: Connection, event: Incoming) -> Accepted:
     merchant_id = merchant.id if merchant else None
     row = EventRow(event.event_id, event.event_type, event.account, merchant_id, event.routed, outcome)
     new = bool(await store.record_events(db, [row]))
-    if new and outcome is Outcome.ROUTED and merchant_id is not None:
+    if new and outcome is EventOutcome.ROUTED and merchant_id is not None:
         await apply(db, merchant_id, event, intent)
     return Accepted(outcome, merchant_id, not new, why)
 
@@ -199,7 +199,7 @@ async def take_listed(db: Connection, account: str, events: Sequence[Incoming]) 
     for event, (outcome, why) in zip(events, judged, strict=True):
         fresh = event.event_id in new
         new.discard(event.event_id)
-        if fresh and outcome is Outcome.ROUTED:
+        if fresh and outcome is EventOutcome.ROUTED:
             to_apply.append(event)
         answers.append(Accepted(outcome, merchant_id, not fresh, why))
     if merchant_id is not None and to_apply:
@@ -232,17 +232,17 @@ async def _apply_all(db: Connection, merchant_id: str, events: Sequence[Incoming
         await apply(db, merchant_id, event, event.routed.intent)
 
 
-def judge(event: Incoming, merchant: Merchant | None) -> tuple[Outcome, str | None]:
+def judge(event: Incoming, merchant: MerchantOfEvent | None) -> tuple[EventOutcome, str | None]:
     """What becomes of the event, given whom it is about; and a code that says why it is left alone."""
     if event.account is None:
-        return Outcome.PLATFORM, "platform_account"
+        return EventOutcome.PLATFORM, "platform_account"
     if merchant is None:
-        return Outcome.UNKNOWN_ACCOUNT, "unknown_account"
+        return EventOutcome.UNKNOWN_ACCOUNT, "unknown_account"
     why = _left_alone(event.routed, merchant)
-    return (Outcome.ROUTED if why is None else Outcome.IGNORED), why
+    return (EventOutcome.ROUTED if why is None else EventOutcome.IGNORED), why
 
 
-def _left_alone(routed: Routed, merchant: Merchant) -> str | None:
+def _left_alone(routed: Routed, merchant: MerchantOfEvent) -> str | None:
     # A live Connect endpoint is sent the account's test events too: https://docs.stripe.com/connect/webhooks
     if None not in (routed.livemode, merchant.livemode) and routed.livemode != merchant.livemode:
         return "other_mode"
@@ -255,7 +255,7 @@ def _left_alone(routed: Routed, merchant: Merchant) -> str | None:
             return None if merchant.status == "active" else f"merchant_{merchant.status}"
 
 
-def _before_connection(routed: Routed, merchant: Merchant) -> bool:
+def _before_connection(routed: Routed, merchant: MerchantOfEvent) -> bool:
     """Whether the merchant connected anew after this event: it ended the connection before, and comes late."""
     if routed.created is None or merchant.connected_at is None or merchant.status != "active":
         return False

@@ -73,7 +73,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "sleepers",
         (
             Edit(
-                "services/worker/lease.py",
+                "services/worker/outside/lease.py",
                 "        if not self.held:\n            raise LeaseLost\n",
                 "        return\n",
             ),
@@ -85,7 +85,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "crossings",
         (
             Edit(
-                "services/worker/store.py",
+                "services/worker/engine/store.py",
                 "= ANY ($1::uuid[]) ORDER BY id FOR UPDATE",
                 "= ANY ($1::uuid[]) ORDER BY id",
             ),
@@ -158,9 +158,9 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Edit(
                 "shared/events/taking.py",
-                "    if new and outcome is Outcome.ROUTED and merchant_id is not None:\n",
+                "    if new and outcome is EventOutcome.ROUTED and merchant_id is not None:\n",
                 '    await db.execute("COMMIT")\n    await db.execute("BEGIN")\n'
-                "    if new and outcome is Outcome.ROUTED and merchant_id is not None:\n",
+                "    if new and outcome is EventOutcome.ROUTED and merchant_id is not None:\n",
             ),
         ),
     ),
@@ -196,7 +196,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "unanswered",
         (
             Edit(
-                "services/worker/dunning/collect.py",
+                "services/worker/dunning_retry/collect.py",
                 "    return attempt.key\n",
                 "    return f\"{attempt.key}:{__import__('time').time_ns()}\"\n",
             ),
@@ -208,7 +208,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "unanswered",
         (
             Edit(
-                "services/worker/stripe_calls.py",
+                "services/worker/outside/stripe_calls.py",
                 "        raise\n    except Refused as refused:\n",
                 '        return NotPayable("no_answer")\n    except Refused as refused:\n',
             ),
@@ -220,7 +220,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "unanswered",
         (
             Edit(
-                "services/worker/dunning/collect.py",
+                "services/worker/dunning_retry/collect.py",
                 "    if await stripe_calls.spend_key(client, dossier.invoice_id, _key(attempt), remote.lease):\n",
                 "    if remote:\n",
             ),

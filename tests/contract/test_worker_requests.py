@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from services.worker.handlers import discover
-from services.worker.lease import Lease
+from services.worker.outside.lease import Lease
 from shared import recoveries
 from shared.queue import tasks
 from shared.queue.tasks import NewTask

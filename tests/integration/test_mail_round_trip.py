@@ -16,12 +16,12 @@ from pydantic import SecretStr
 from services.ingress.app import create_app
 from services.ingress.settings import IngressSettings
 from services.worker.app import going_outside
-from services.worker.engine import Engine
+from services.worker.engine.loop import Engine
 from services.worker.handler import AnyHandler
 from services.worker.handlers import discover
 from services.worker.handlers.notify_action_required import Write
-from services.worker.lease import Lease
 from services.worker.messages.delivery import NotSent
+from services.worker.outside.lease import Lease
 from shared import recoveries
 from shared.clock import travel_to
 from shared.database import Database, Role

@@ -70,7 +70,7 @@ class Totals:
 
 
 @dataclass(slots=True)
-class Outcome:
+class PolicyOutcome:
     """One policy, or what happened: totals and intervals.
 
     `share` is of failures, `money` in minor units. `gain` and `money_gain` are the differences to what happened,
@@ -99,7 +99,7 @@ class Comparison:
     still_open: int
     few: int
     seed: int
-    outcomes: list[Outcome]
+    outcomes: list[PolicyOutcome]
     due: dict[str, int]
     replay_seconds: float
     seconds: float
@@ -287,11 +287,11 @@ def _due(pasts: Sequence[Past]) -> dict[str, int]:
     return due
 
 
-def _of_history(pasts: Sequence[Past], really: Sequence[Expected], draws: _Draws) -> Outcome:
+def _of_history(pasts: Sequence[Past], really: Sequence[Expected], draws: _Draws) -> PolicyOutcome:
     totals, by_cause = _totals(pasts, really)
     due = _due(pasts)
     checked, broken = _breaches_of_history(pasts)
-    return Outcome(
+    return PolicyOutcome(
         name=HAPPENED,
         totals=totals,
         by_cause=by_cause,
@@ -313,7 +313,7 @@ def _of_policy(
     ways: Sequence[Way],
     hoped: Sequence[Expected],
     draws: _Draws,
-) -> Outcome:
+) -> PolicyOutcome:
     totals, by_cause = _totals(pasts, hoped)
     before, _ = _totals(pasts, really)
     due = _due(pasts)
@@ -324,7 +324,7 @@ def _of_policy(
         differences = [a - b for a, b in zip(draws.money[name][c], draws.money[HAPPENED][c], strict=True)]
         money_gain[c] = _interval(totals.money[c] - before.money[c], differences, -due[c], due[c])
     changes = [after.attempts - was.attempts for after, was in zip(hoped, really, strict=True)]
-    return Outcome(
+    return PolicyOutcome(
         name=name,
         totals=totals,
         by_cause=by_cause,

@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from console.evaluation.backtest.compare import HAPPENED, Comparison, Interval, Outcome
-from services.worker.amounts import readable
+from console.evaluation.backtest.compare import HAPPENED, Comparison, Interval, PolicyOutcome
+from services.worker.messages.amounts import readable
 from services.worker.recovery import CURRENT_RULES, Policy
 from shared.money import Money
 
@@ -50,7 +50,7 @@ def as_json(comparison: Comparison, policies: dict[str, Policy]) -> dict[str, An
     }
 
 
-def _figures(outcome: Outcome) -> dict[str, Any]:
+def _figures(outcome: PolicyOutcome) -> dict[str, Any]:
     totals, policy = outcome.totals, outcome.gain is not None
     figures: dict[str, Any] = {
         "paid_share": _spread(outcome.share, 5),
@@ -152,7 +152,7 @@ def _bar(share: Interval) -> str:
     return "█" * low + "░" * (high - low) + " " * (_BAR - high)
 
 
-def _tell_difference(outcome: Outcome, console: Console) -> None:
+def _tell_difference(outcome: PolicyOutcome, console: Console) -> None:
     gain = outcome.gain
     if gain is None:
         return

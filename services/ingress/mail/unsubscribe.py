@@ -18,7 +18,7 @@ from shared.database import Connection
 from shared.http import DATABASE
 from shared.logging import get_logger
 from shared.silences import SilenceReason
-from shared.unsubscribe import PATH, Reader, UnsubscribePages
+from shared.unsubscribe import PATH, Recipient, UnsubscribePages
 
 log = get_logger(__name__)
 
@@ -34,30 +34,30 @@ def add_unsubscribe_routes(app: web.Application, settings: IngressSettings) -> N
         app.router.add_post(PATH + "{token}", _end)
 
 
-def _reader(request: web.Request) -> Reader | None:
+def _recipient(request: web.Request) -> Recipient | None:
     try:
-        return request.app[PAGES].reader(request.match_info["token"])
+        return request.app[PAGES].recipient(request.match_info["token"])
     except BadSignature:
         return None
 
 
 async def _ask(request: web.Request) -> web.Response:
     accepted = request.headers.get("Accept-Language", "")
-    return render(Page.ASK, accepted) if _reader(request) else render(Page.UNKNOWN, accepted, status=404)
+    return render(Page.ASK, accepted) if _recipient(request) else render(Page.UNKNOWN, accepted, status=404)
 
 
 async def _end(request: web.Request) -> web.Response:
     accepted = request.headers.get("Accept-Language", "")
-    reader = _reader(request)
-    if reader is None:
+    recipient = _recipient(request)
+    if recipient is None:
         _UNSUBSCRIBED.labels("unknown").inc()
         return render(Page.UNKNOWN, accepted, status=404)
 
     async def work(db: Connection) -> bool:
         origin = {"source": "unsubscribe"}
-        return await silence(db, reader.merchant_id, reader.customer_id, SilenceReason.OPTED_OUT, origin)
+        return await silence(db, recipient.merchant_id, recipient.customer_id, SilenceReason.OPTED_OUT, origin)
 
     new = await committed(request.app[DATABASE], work)
     _UNSUBSCRIBED.labels("new" if new else "again").inc()
-    log.info("unsubscribed", merchant_id=reader.merchant_id, again=not new)
+    log.info("unsubscribed", merchant_id=recipient.merchant_id, again=not new)
     return render(Page.DONE, accepted)

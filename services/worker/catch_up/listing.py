@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from services.worker.catch_up.plan import ListEvents, ListInvoices, ReadInvoices, Step
 from services.worker.errors import Refused
-from services.worker.stripe_calls import retrieve_invoice, stripe_errors
+from services.worker.outside.stripe_calls import retrieve_invoice, stripe_errors
 from shared.events.incoming import Incoming, read_event
 from shared.events.routing import ROUTES, OpenRecovery, route_open_invoice
 from shared.logging import get_logger

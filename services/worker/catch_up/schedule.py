@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 
 from services.worker.catch_up import store
-from services.worker.periodic import Periodic
+from services.worker.engine.periodic import Periodic
 from shared.database import Connection
 from shared.queue import tasks
 from shared.queue.tasks import NewTask

@@ -18,15 +18,14 @@ from services.worker.catch_up.listing import (
 from services.worker.catch_up.plan import ListEvents, Progress, Step, next_step
 from services.worker.catch_up.schedule import next_task
 from services.worker.errors import MerchantUnreachable
-from services.worker.handler import Handler, Job, Payload, handles
-from services.worker.remote import Remote
-from services.worker.store import find_merchant
+from services.worker.handler import Handler, Job, Nothing, Payload, handles
+from services.worker.merchants import find_merchant
+from services.worker.outside.remote import Remote
 from shared.clock import business_now
 from shared.database import Connection
 from shared.events.effects import open_found
 from shared.events.store import MerchantLock, find_merchants
-from shared.events.taking import Outcome as Judgement
-from shared.events.taking import take_listed
+from shared.events.taking import EventOutcome, take_listed
 from shared.logging import get_logger
 from shared.queue import tasks
 
@@ -40,13 +39,6 @@ UNREACHABLE_FOR = timedelta(days=1)
 
 class CatchUpPayload(Payload):
     """Nothing: the merchant is the task's, and how far it has come is in its row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """There is nothing to fetch, and nothing follows; `why` is for the log."""
-
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +143,7 @@ async def _came(db: Connection, merchant_id: str, account: str, progress: Progre
             return await _invoices(db, merchant_id, progress, fetched)
         case InvoicesRead(read, failed):
             opened = await open_found(db, merchant_id, failed)
-            metrics.FOUND_OPEN.inc(len(opened))
+            metrics.MISSED_RENEWALS.inc(len(opened))
             left = tuple(each for each in progress.to_read if each not in read)
             return Came(replace(progress, to_read=left), recoveries=len(opened))
         case PlaceLost(ListEvents(until=until)):
@@ -165,8 +157,8 @@ async def _events(db: Connection, account: str, progress: Progress, page: Events
     found = 0
     for event, accepted in zip(page.events, await take_listed(db, account, page.events), strict=True):
         outcome = "duplicate" if accepted.duplicate else accepted.outcome.value
-        metrics.LISTED_EVENTS.labels(event.event_type, outcome).inc()
-        if not accepted.duplicate and accepted.outcome is Judgement.ROUTED:
+        metrics.MISSED_EVENTS.labels(event.event_type, outcome).inc()
+        if not accepted.duplicate and accepted.outcome is EventOutcome.ROUTED:
             found += 1
             log.info("missed_event_taken", event_id=event.event_id, type=event.event_type)
     if page.last is not None:

@@ -1,14 +1,14 @@
-"""`dunning_retry`: evaluate a recovery, and make the attempt that is due. See `services.worker.dunning`."""
+"""`dunning_retry`: evaluate a recovery, and make the attempt that is due. See `services.worker.dunning_retry`."""
 
 from datetime import timedelta
 
 from services.worker.backoff import RetryPolicy
-from services.worker.dunning import store
-from services.worker.dunning.collect import Nothing, Outcome, Plan, Work, collect
-from services.worker.dunning.conclude import conclude
+from services.worker.dossier import store
+from services.worker.dunning_retry.collect import Evaluation, Outcome, Plan, collect
+from services.worker.dunning_retry.conclude import conclude
 from services.worker.errors import BadPayload
-from services.worker.handler import Handler, Job, Payload, handles
-from services.worker.remote import Remote
+from services.worker.handler import Handler, Job, Nothing, Payload, handles
+from services.worker.outside.remote import Remote
 from shared import recoveries
 from shared.database import Connection
 from shared.recoveries import Entry, RecoveryState
@@ -38,9 +38,9 @@ class DunningRetry(Handler[DunningRetryPayload, Plan, Outcome]):
         if dossier.state.ended:
             return Nothing(f"the recovery is {dossier.state}")
         if dossier.in_flight is not None:
-            return Work(dossier, dossier.in_flight)
+            return Evaluation(dossier, dossier.in_flight)
         if dossier.stop_requested is not None or not dossier.merchant_active or not dossier.attempt_is_due:
-            return Work(dossier)
+            return Evaluation(dossier)
         await store.lock_card(db, dossier)
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id) or dossier
         attempt = await store.start_attempt(db, dossier)
@@ -48,7 +48,7 @@ class DunningRetry(Handler[DunningRetryPayload, Plan, Outcome]):
         begins = "read the invoice, decide once more, and pay"
         entry = Entry("changed", "attempt_due", f"Attempt {number} begins.", {"attempt": number}, next_step=begins)
         await recoveries.change(db, dossier.recovery_id, RecoveryState.ATTEMPTING, entry)
-        return Work(dossier, attempt, fresh=True)
+        return Evaluation(dossier, attempt, fresh=True)
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
         """Read the invoice, decide, and pay only if the rules say so."""

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
-from services.worker import stripe_calls
 from services.worker.backoff import RetryPolicy
-from services.worker.dunning import store
-from services.worker.dunning.ending import STEPS
+from services.worker.dossier import store
+from services.worker.dossier.ending import STEPS
 from services.worker.errors import BadPayload, MerchantUnreachable, Refused
-from services.worker.handler import Handler, Job, Payload, handles
+from services.worker.handler import Handler, Job, Nothing, Payload, handles
+from services.worker.outside import stripe_calls
+from services.worker.outside.remote import Remote
 from services.worker.recovery import InvoiceStatus, InvoiceTruth
 from services.worker.recovery.decide import SUBSCRIPTION_OVER
-from services.worker.remote import Remote
 from shared import recoveries
 from shared.database import Connection
 from shared.recoveries import Entry, RecoveryState
@@ -27,11 +27,6 @@ class EndDunningPayload(Payload):
 
     invoice_id: str
     action: Action
-
-
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """It was done before, or the recovery is not exhausted (any more)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +81,7 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
             raise BadPayload("the recovery does not exist")
         done = any(row.kind == ENTRY for row in dossier.story.rows)
         if dossier.state is not RecoveryState.EXHAUSTED or done:
-            return Nothing()
+            return Nothing("it was done before, or the recovery is not exhausted (any more)")
         account = dossier.account if dossier.merchant_active else None
         action = task.payload.action
         key = f"{dossier.recovery_id}:end:{action}"

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from services.worker.handler import Handler, Job, Payload, handles
-from services.worker.remote import Remote
+from services.worker.outside.remote import Remote
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
 from shared.events.store import lock_of_customer

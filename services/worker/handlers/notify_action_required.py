@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from services.worker.backoff import RetryPolicy
-from services.worker.dunning import messages, store
-from services.worker.dunning.dossier import Dossier
+from services.worker.dossier import next_message as messages
+from services.worker.dossier import store
+from services.worker.dossier.dossier import Dossier
 from services.worker.errors import BadPayload
-from services.worker.handler import Handler, Job, Payload, handles
+from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.messages.campaign import Message, free_from, message_for
 from services.worker.messages.delivery import NOT_SENT, Delivered, Due, NotSent, deliver
 from services.worker.messages.sending import Draft
+from services.worker.outside.remote import Remote
 from services.worker.recovery import (
     Decline,
     DeclineCause,
@@ -24,13 +26,12 @@ from services.worker.recovery import (
     classify,
     next_message,
 )
-from services.worker.remote import Remote
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
 from shared.money import Money
 from shared.recoveries import Entry, RecoveryState
 from shared.silences import TEXTS, SilenceReason
-from shared.unsubscribe import Reader
+from shared.unsubscribe import Recipient
 
 # What a customer may be told of the reason, by its name in the texts; a thief is told nothing.
 BECAUSE = {
@@ -47,14 +48,6 @@ class NotifyPayload(Payload):
 
     invoice_id: str
     kind: MessageKind = MessageKind.PAYMENT_FAILED
-
-
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """No message now. `again` is when one is due, None when none follows."""
-
-    why: str
-    again: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +163,7 @@ def _plan(dossier: Dossier, account: str, customer_id: str, task_id: str) -> Not
     planned = dossier.next_attempt_at if dossier.state is RecoveryState.WAITING else None
     draft = Draft(
         message=message,
-        reader=Reader(dossier.merchant_id, customer_id),
+        recipient=Recipient(dossier.merchant_id, customer_id),
         task_id=task_id,
         recovery_id=str(dossier.recovery_id),
         because=because(dossier.last_decline),

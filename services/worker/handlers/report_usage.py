@@ -14,9 +14,9 @@ from pydantic import Field
 from services.worker.backoff import RetryPolicy
 from services.worker.errors import Permanent, Refused
 from services.worker.handler import Handler, Job, Payload, handles
-from services.worker.remote import Remote
-from services.worker.store import find_merchant
-from services.worker.stripe_calls import stripe_errors
+from services.worker.merchants import find_merchant
+from services.worker.outside.remote import Remote
+from services.worker.outside.stripe_calls import stripe_errors
 from shared.database import Connection
 
 OUTSIDE_THE_WINDOW = frozenset({"timestamp_too_far_in_past", "timestamp_in_future"})

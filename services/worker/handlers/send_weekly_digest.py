@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from services.worker.backoff import RetryPolicy
-from services.worker.email import Email
 from services.worker.errors import MerchantUnreachable
 from services.worker.handler import Handler, Job, Payload, handles
+from services.worker.merchants import WeekInCurrency, find_merchant, week_of
 from services.worker.messages.brand import brand_of
 from services.worker.messages.language import Language, choose
 from services.worker.messages.letters import DIGEST, Week, write_digest
-from services.worker.remote import Remote
-from services.worker.store import WeekInCurrency, find_merchant, week_of
-from services.worker.stripe_calls import own_account
+from services.worker.outside.email import Email
+from services.worker.outside.remote import Remote
+from services.worker.outside.stripe_calls import own_account
 from shared.clock import business_now
 from shared.database import Connection
 from shared.money import Money

@@ -4,38 +4,29 @@ Queued when a recovery ends as recovered and its customer had been written to. I
 last message, and is the last one.
 """
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from services.worker.backoff import RetryPolicy
-from services.worker.dunning import store
-from services.worker.dunning.dossier import Dossier
+from services.worker.dossier import store
+from services.worker.dossier.dossier import Dossier
 from services.worker.errors import BadPayload
-from services.worker.handler import Handler, Job, Payload, handles
+from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.messages.campaign import Message, free_from
 from services.worker.messages.delivery import NOT_SENT, Delivered, Due, NotSent, deliver
 from services.worker.messages.sending import Draft
-from services.worker.remote import Remote
+from services.worker.outside.remote import Remote
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
 from shared.money import Money
 from shared.recoveries import Entry, RecoveryState
 from shared.silences import TEXTS, SilenceReason
-from shared.unsubscribe import Reader
+from shared.unsubscribe import Recipient
 
 
 class ThankPayload(Payload):
     """The invoice that was paid; its recovery is named by the task's `recovery_id`."""
 
     invoice_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Nothing:
-    """No thanks now. `again` is when they are due, None for never."""
-
-    why: str
-    again: datetime | None = None
 
 
 Plan = Nothing | SilenceReason | Due
@@ -60,8 +51,8 @@ class ThankCustomer(Handler[ThankPayload, Plan, Outcome]):
         if dossier.account is None or dossier.customer_id is None:
             return Nothing("the merchant is gone, or the invoice has no customer")
         silence = await silences.find(db, dossier.merchant_id, dossier.customer_id)
-        reader = Reader(dossier.merchant_id, dossier.customer_id)
-        return silence or _plan(dossier, dossier.account, reader, str(task.public_id))
+        recipient = Recipient(dossier.merchant_id, dossier.customer_id)
+        return silence or _plan(dossier, dossier.account, recipient, str(task.public_id))
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
         """Thank, if Stripe says too that it was paid."""
@@ -97,7 +88,7 @@ class ThankCustomer(Handler[ThankPayload, Plan, Outcome]):
                 await recoveries.book(db, task.merchant_id, "message", one, task.recovery_id)
 
 
-def _plan(dossier: Dossier, account: str, reader: Reader, task_id: str) -> Nothing | Due:
+def _plan(dossier: Dossier, account: str, recipient: Recipient, task_id: str) -> Nothing | Due:
     """The thanks that are due now, or when they will be."""
     if dossier.state is not RecoveryState.RECOVERED or not dossier.merchant_active:
         return Nothing("the recovery did not end as recovered, or the merchant is gone")
@@ -108,5 +99,5 @@ def _plan(dossier: Dossier, account: str, reader: Reader, task_id: str) -> Nothi
         return Nothing("the customer never heard of it")
     if earliest > dossier.now:
         return Nothing("the last message is less than a day old", again=earliest)
-    draft = Draft(Message.RECOVERED, reader, task_id, str(dossier.recovery_id))
+    draft = Draft(Message.RECOVERED, recipient, task_id, str(dossier.recovery_id))
     return Due(account, dossier.invoice_id, draft, dossier.now)

@@ -12,9 +12,9 @@ import stripe
 from pydantic import Field
 
 from services.worker.backoff import RetryPolicy
-from services.worker.email import Email
 from services.worker.errors import MerchantUnreachable, Refused
-from services.worker.handler import Handler, Job, Payload, handles
+from services.worker.handler import Handler, Job, Nothing, Payload, handles
+from services.worker.merchants import find_merchant
 from services.worker.messages import store
 from services.worker.messages.brand import brand_of
 from services.worker.messages.campaign import Message
@@ -24,9 +24,9 @@ from services.worker.messages.expiry import CardDate, Expiring, expiring
 from services.worker.messages.language import choose
 from services.worker.messages.letters import Facts, write
 from services.worker.messages.sending import envelope
-from services.worker.remote import Remote
-from services.worker.store import find_merchant
-from services.worker.stripe_calls import own_account, stripe_errors
+from services.worker.outside.email import Email
+from services.worker.outside.remote import Remote
+from services.worker.outside.stripe_calls import own_account, stripe_errors
 from shared import silences
 from shared.database import Connection
 from shared.logging import get_logger
@@ -34,7 +34,7 @@ from shared.queue import tasks
 from shared.queue.tasks import NewTask
 from shared.silences import SilenceReason
 from shared.stripe_clients import ask, part
-from shared.unsubscribe import Reader
+from shared.unsubscribe import Recipient
 
 log = get_logger(__name__)
 
@@ -50,18 +50,11 @@ class WarnPayload(Payload):
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
-    """Nobody is told; `why` is for the log."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
 class Look:
     """Read the subscription, and tell its customer `ahead` of the renewal, unless the card is among those told of."""
 
     account: str
-    reader: Reader
+    recipient: Recipient
     subscription_id: str
     told: frozenset[CardDate]
     task_id: str
@@ -108,9 +101,9 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
         if not ahead:
             return Nothing("the policy has nobody told of a card")
         told = frozenset(CardDate(*row) for row in await store.cards_told_of(db, task.merchant_id, customer_id))
-        reader = Reader(task.merchant_id, customer_id)
+        recipient = Recipient(task.merchant_id, customer_id)
         subscription_id, task_id = task.payload.subscription_id, str(task.public_id)
-        return Look(merchant.account, reader, subscription_id, told, task_id, task.now, ahead)
+        return Look(merchant.account, recipient, subscription_id, told, task_id, task.now, ahead)
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
         """Read the subscription; tell the customer if its card will have expired."""
@@ -160,12 +153,12 @@ async def _write(client: stripe.StripeClient, remote: Remote, plan: Look, seen: 
     if seen.address is None:
         return Nothing("Stripe has no email address for the customer")
     until = seen.renews_at + PAGE_OUTLIVES_RENEWAL
-    page = await card_page(client, plan.reader.customer_id, f"card_page:{plan.task_id}", until, remote.lease)
+    page = await card_page(client, plan.recipient.customer_id, f"card_page:{plan.task_id}", until, remote.lease)
     if page is None:
         return Nothing("the merchant's portal has no page for cards")
     account = await own_account(client)
-    email = _email(plan, seen, seen.address, account, page, remote.email.unsubscribe_page(plan.reader))
-    handed = await hand_over(remote, Message.CARD_EXPIRING, plan.reader, email)
+    email = _email(plan, seen, seen.address, account, page, remote.email.unsubscribe_page(plan.recipient))
+    handed = await hand_over(remote, Message.CARD_EXPIRING, plan.recipient, email)
     match handed:
         case Delivered():
             return Warned(seen.card)
@@ -186,5 +179,5 @@ def _email(
     letter = write(Message.CARD_EXPIRING, language, brand, facts, unsubscribe)
     # Two of its subscriptions may see the same card at the same moment: the key is the card's, not the task's.
     key = f"card_expiring:{seen.card.payment_method_id}:{seen.card.year}-{seen.card.month:02}"
-    sent = envelope(Message.CARD_EXPIRING, plan.reader, plan.task_id, address, brand, letter, unsubscribe)
+    sent = envelope(Message.CARD_EXPIRING, plan.recipient, plan.task_id, address, brand, letter, unsubscribe)
     return replace(sent, key=key)

@@ -7,5 +7,5 @@
     expiry.py     whether a card outlives its next renewal              preview.py  all of it to look at
     store.py      the SQL of silences and of warnings
 
-The texts are in `services/worker/templates/texts`, one file per language; the layout beside them, in MJML.
+The texts are in `services/worker/messages/templates/texts`, one file per language; the layout beside them, in MJML.
 """

@@ -11,8 +11,8 @@ import stripe
 from stripe.params.billing_portal import SessionCreateParams
 
 from services.worker.errors import Refused, RetryLater
-from services.worker.lease import Lease
-from services.worker.stripe_calls import replayed, stripe_errors
+from services.worker.outside.lease import Lease
+from services.worker.outside.stripe_calls import replayed, stripe_errors
 from shared.logging import get_logger
 
 log = get_logger(__name__)

@@ -10,15 +10,15 @@ from uuid import UUID
 
 import stripe
 
-from services.worker import stripe_calls
-from services.worker.email import Email, Sent
 from services.worker.errors import MerchantUnreachable, Refused
 from services.worker.messages.campaign import STEPS, Link, Message
 from services.worker.messages.cards import card_page
 from services.worker.messages.sending import Draft, Unsent, compose, readiness
-from services.worker.remote import Remote
+from services.worker.outside import stripe_calls
+from services.worker.outside.email import Email, Sent
+from services.worker.outside.remote import Remote
 from shared.silences import SilenceReason
-from shared.unsubscribe import Reader
+from shared.unsubscribe import Recipient
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,14 @@ async def deliver(remote: Remote, due: Due) -> Delivered | NotSent | SilenceReas
     # Thanks are for a recovery that has ended; all else is for one that goes on.
     if draft.message is not Message.RECOVERED and await remote.permission.refusal(UUID(draft.recovery_id)) is not None:
         return NotSent("stopped")
-    return await hand_over(remote, draft.message, draft.reader, written)
+    return await hand_over(remote, draft.message, draft.recipient, written)
 
 
 async def hand_over(
-    remote: Remote, message: Message, reader: Reader, email: Email
+    remote: Remote, message: Message, recipient: Recipient, email: Email
 ) -> Delivered | NotSent | SilenceReason:
-    """Hand an email to the email service, unless its reader has said meanwhile that they want none."""
-    silence = await remote.permission.silence(reader)
+    """Hand an email to the email service, unless its recipient has said meanwhile that they want none."""
+    silence = await remote.permission.silence(recipient)
     if silence is not None:
         return silence
     remote.lease.check()
@@ -105,6 +105,8 @@ async def _write(client: stripe.StripeClient, remote: Remote, due: Due) -> Email
     account = await stripe_calls.own_account(client)
     page = None
     if STEPS[draft.message].link is Link.CARD:
-        page = await card_page(client, draft.reader.customer_id, f"card_page:{draft.task_id}", due.until, remote.lease)
-    email = compose(draft, invoice, account, page, remote.email.unsubscribe_page(draft.reader))
+        page = await card_page(
+            client, draft.recipient.customer_id, f"card_page:{draft.task_id}", due.until, remote.lease
+        )
+    email = compose(draft, invoice, account, page, remote.email.unsubscribe_page(draft.recipient))
     return email if isinstance(email, Email) else NotSent(email)

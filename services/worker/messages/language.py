@@ -9,7 +9,7 @@ from functools import lru_cache
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_skeleton
 
-from services.worker.amounts import readable
+from services.worker.messages.amounts import readable
 from shared.money import Money
 
 LANGUAGES = ("en", "de", "fr", "es", "pt", "ja")

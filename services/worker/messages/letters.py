@@ -77,7 +77,7 @@ def _bold(value: object) -> Markup:
 
 def _environment(*, html: bool) -> Environment:
     made = Environment(
-        loader=PackageLoader("services.worker"),
+        loader=PackageLoader("services.worker.messages"),
         autoescape=html,  # noqa: S701 - off for plain text only, which has nothing to escape
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -93,7 +93,7 @@ _PLAIN, _HTML = _environment(html=False), _environment(html=True)
 @cache
 def texts(language: str) -> Mapping[str, Any]:
     """The texts of one of `language.LANGUAGES`."""
-    source = files("services.worker") / "templates" / "texts" / f"{language}.toml"
+    source = files("services.worker.messages") / "templates" / "texts" / f"{language}.toml"
     return tomllib.loads(source.read_text(encoding="utf-8"))
 
 

@@ -10,15 +10,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from services.worker.email import Email
-from services.worker.invoices import Invoice, Reading, read
 from services.worker.messages.brand import Brand, brand_of
 from services.worker.messages.campaign import ONE_DAY, STEPS, Link, Message
 from services.worker.messages.language import Language, choose
 from services.worker.messages.letters import Facts, Letter, again, write
+from services.worker.outside.email import Email
+from services.worker.outside.invoices import Invoice, Reading, read
 from services.worker.recovery import InvoiceStatus
 from services.worker.recovery.timezones import zone_of
-from shared.unsubscribe import Reader
+from shared.unsubscribe import Recipient
 
 Unsent = Literal["not_open", "not_paid", "no_address", "no_page"]
 
@@ -71,7 +71,7 @@ class Draft:
     """
 
     message: Message
-    reader: Reader
+    recipient: Recipient
     task_id: str
     recovery_id: str
     because: str | None = None
@@ -113,7 +113,7 @@ def compose(
     letter = write(draft.message, language, brand, facts, unsubscribe)
     return envelope(
         draft.message,
-        draft.reader,
+        draft.recipient,
         draft.task_id,
         addressee.address,
         brand,
@@ -125,7 +125,7 @@ def compose(
 
 def envelope(
     message: Message,
-    reader: Reader,
+    recipient: Recipient,
     task_id: str,
     address: str,
     brand: Brand,
@@ -134,7 +134,7 @@ def envelope(
     recovery_id: str | None = None,
 ) -> Email:
     """A letter on its way: to whom, from whom, and by which ids it is found again."""
-    tags = {"message": task_id, "merchant": reader.merchant_id, "customer": reader.customer_id}
+    tags = {"message": task_id, "merchant": recipient.merchant_id, "customer": recipient.customer_id}
     return Email(
         kind=message,
         to=address,

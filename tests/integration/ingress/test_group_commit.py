@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from console.local.postgres import EmbeddedPostgres
 from services.ingress.app import INTAKE, create_app
-from services.ingress.committer import Committer, IntakeBusy, Limits
+from services.ingress.batcher import EventBatcher, IntakeBusy, Limits
 from services.ingress.settings import IngressSettings
 from shared.database import Connection, Database, DatabaseAway, Role
 from shared.events.incoming import Incoming
@@ -37,7 +37,7 @@ def incoming(event_id: str, invoice_id: str) -> Incoming:
 
 
 @asynccontextmanager
-async def committing(committer: Committer[str, str]) -> AsyncIterator[None]:
+async def committing(committer: EventBatcher[str, str]) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
         group.create_task(committer.run())
         try:
@@ -54,7 +54,7 @@ class Takers:
         self.alone: list[str] = []
         self.go_on = asyncio.Event()
         self.go_on.set()
-        self.committer: Committer[str, str] = Committer(database, self._together, self._alone, limits)
+        self.committer: EventBatcher[str, str] = EventBatcher(database, self._together, self._alone, limits)
 
     async def _together(self, db: Connection, events: Sequence[str]) -> list[str | None]:
         self.batches.append(list(events))

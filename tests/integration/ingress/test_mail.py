@@ -15,7 +15,7 @@ from services.ingress.mail import svix
 from services.ingress.mail.pages import language_of
 from shared.database import Database
 from shared.recoveries import RecoveryState
-from shared.unsubscribe import Reader, UnsubscribePages
+from shared.unsubscribe import Recipient, UnsubscribePages
 from simulator.resend_webhooks import signature
 from tests.integration.ingress.test_effects import queue_message
 from tests.integration.ingress.world import RESEND_SECRETS, UNSUBSCRIBE_SECRET, World
@@ -218,7 +218,7 @@ async def test_another_address_is_written_to_again_unless_the_customer_said_no(w
 
 def link(world: World, customer_id: str = "cus_1", secret: str = UNSUBSCRIBE_SECRET) -> str:
     pages = UnsubscribePages((secret.encode(),), "")
-    return pages.address(Reader(world.merchant_id, customer_id))
+    return pages.address(Recipient(world.merchant_id, customer_id))
 
 
 async def test_looking_at_the_page_changes_nothing(world: World) -> None:

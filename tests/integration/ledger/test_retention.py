@@ -4,8 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from services.worker.janitor import BATCH, RETENTION, UPKEEP
-from services.worker.periodic import PeriodicRunner
+from services.worker.engine.janitor import BATCH, RETENTION, UPKEEP
+from services.worker.engine.periodic import PeriodicRunner
 from shared.database import Role
 from tests.conftest import OpenDatabase
 from tests.integration.ledger.conftest import Api, World

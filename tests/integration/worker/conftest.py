@@ -12,9 +12,9 @@ import pytest
 from pydantic import SecretStr
 
 from services.worker.app import going_outside
-from services.worker.engine import Engine, Pace
+from services.worker.engine.loop import Engine, Pace
 from services.worker.handlers import discover
-from services.worker.remote import Outside
+from services.worker.outside.remote import Outside
 from services.worker.settings import WorkerSettings
 from shared import recoveries
 from shared.clock import travel_to
@@ -188,7 +188,7 @@ class Failed:
         await self.until_due()
 
     async def finish(self, *, steps: int = 40) -> asyncpg.Record:
-        """Work from one due task to the next until it has ended."""
+        """Evaluation from one due task to the next until it has ended."""
         for _ in range(steps):
             await self.world.work()
             row = await self.recovery()

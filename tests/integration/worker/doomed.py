@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Coroutine, Generator
 from typing import Any
 
-from services.worker.engine import Engine
+from services.worker.engine.loop import Engine
 from services.worker.handlers import discover
 from shared.database import Database
 from shared.queue import tasks

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from services.worker import hint
-from services.worker.hint import Bell
+from services.worker.engine import bell as bell_module
+from services.worker.engine.bell import Bell
 from shared.database import Database, Role
 from tests.conftest import OpenDatabase
 
@@ -20,7 +20,7 @@ SELECT EXISTS (
 async def test_the_bell_goes_on_listening_after_it_has_asked_whether_its_connection_lives(
     database: Database, open_database: OpenDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hint, "_PROBE_SECONDS", 0.01)
+    monkeypatch.setattr(bell_module, "_PROBE_SECONDS", 0.01)
     async with open_database(Role.WORKER) as worker:
         bell = Bell(worker, "worker")
         running = asyncio.create_task(bell.run())

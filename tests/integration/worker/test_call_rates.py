@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from services.worker import store
-from services.worker.call_rates import CallRates
 from services.worker.errors import RetryLater
+from services.worker.outside import store
+from services.worker.outside.call_rates import CallRates
 from shared.database import Connection, Role
 from tests.conftest import OpenDatabase
 

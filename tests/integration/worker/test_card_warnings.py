@@ -1,4 +1,4 @@
-"""Ahead of a renewal, a customer whose card will have expired is told: once per card, and only if it is so."""
+"""Reserve of a renewal, a customer whose card will have expired is told: once per card, and only if it is so."""
 
 from typing import Any
 

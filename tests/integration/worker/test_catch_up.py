@@ -11,8 +11,8 @@ from services.auth import store as auth_store
 from services.worker.catch_up import listing, schedule, store
 from services.worker.catch_up.plan import EVENTS_KEPT, RETRIES_END
 from services.worker.handlers import discover
-from services.worker.lease import Lease
-from services.worker.remote import Remote
+from services.worker.outside.lease import Lease
+from services.worker.outside.remote import Remote
 from shared.clock import business_now
 from shared.database import Database, Role
 from shared.events.incoming import Incoming, read_event
@@ -189,7 +189,7 @@ async def test_an_event_that_comes_by_webhook_between_the_list_and_the_commit_is
         await handler.commit(db, job, outcome)
     assert await _booked(world) == 1
     found = REGISTRY.get_sample_value(
-        "citadel_listed_events_total", {"type": "invoice.payment_failed", "outcome": "duplicate"}
+        "citadel_missed_events_total", {"type": "invoice.payment_failed", "outcome": "duplicate"}
     )
     assert found is not None
     assert found >= 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from console.local.process import Process
-from services.worker.janitor import RESCUE_BATCH, Rescuer, rescue_every
+from services.worker.engine.janitor import RESCUE_BATCH, Rescuer, rescue_every
 from services.worker.settings import WorkerSettings
 from shared.database import Database, Role
 from shared.queue import tasks

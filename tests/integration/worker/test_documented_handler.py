@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from services.worker import handler as registry
-from services.worker.engine import Engine
+from services.worker.engine.loop import Engine
 from services.worker.handler import Handlers
 from shared.queue import tasks
 from shared.queue.tasks import NewTask

@@ -7,12 +7,12 @@ import aiohttp
 import pytest
 
 from services.worker.app import make_email_sender
-from services.worker.circuits import CircuitOpen, Circuits
-from services.worker.email import Email, EmailSender
-from services.worker.engine import Engine
+from services.worker.engine.loop import Engine
 from services.worker.errors import Refused, RetryLater
 from services.worker.handlers import discover
-from services.worker.remote import Outside
+from services.worker.outside.circuits import CircuitOpen, Circuits
+from services.worker.outside.email import Email, EmailSender
+from services.worker.outside.remote import Outside
 from tests.integration.worker.conftest import PACE, World, worker_settings
 from tests.unit.worker.test_circuits import Clock
 

@@ -9,14 +9,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from services.worker import engine, metrics
+from services.worker import metrics
 from services.worker.app import going_outside
 from services.worker.backoff import RetryPolicy
-from services.worker.engine import Engine, Pace
+from services.worker.engine import loop
+from services.worker.engine.janitor import Rescuer
+from services.worker.engine.loop import Engine, Pace
 from services.worker.errors import Permanent, RetryLater
 from services.worker.handler import Handler, Handlers, Job, Payload
-from services.worker.janitor import Rescuer
-from services.worker.remote import Outside, Remote
+from services.worker.outside.remote import Outside, Remote
 from shared.database import Connection, Database, Role
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
@@ -368,8 +369,8 @@ async def test_the_pauses_between_two_tries_grow_while_the_database_is_away(
             if len(pauses) == 5:
                 stop.set()
 
-    monkeypatch.setattr(engine, "AWAY_PAUSE_SECONDS", (0.1, 0.4))
-    monkeypatch.setattr(engine, "log", Log())
+    monkeypatch.setattr(loop, "AWAY_PAUSE_SECONDS", (0.1, 0.4))
+    monkeypatch.setattr(loop, "log", Log())
     async with Database.open("postgresql://nobody@127.0.0.1:1/none", Role.WORKER, size=2) as nowhere:
         await asyncio.wait_for(bench.engine("w", nowhere).run(stop), 60)
     assert pauses == [0.1, 0.2, 0.4, 0.4, 0.4]

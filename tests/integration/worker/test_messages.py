@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from services.worker.app import make_email_sender
-from services.worker.circuits import Circuits
-from services.worker.engine import Engine
+from services.worker.engine.loop import Engine
 from services.worker.handlers import discover
-from services.worker.remote import Outside
+from services.worker.outside.circuits import Circuits
+from services.worker.outside.remote import Outside
 from shared import recoveries
 from shared.money import Money
 from shared.queue import tasks

@@ -12,8 +12,8 @@ import asyncpg
 import pytest
 
 from services.worker import metrics
-from services.worker.engine import Engine, Pace
-from services.worker.janitor import Rescuer
+from services.worker.engine.janitor import Rescuer
+from services.worker.engine.loop import Engine, Pace
 from shared.database import Connection, Database, Role
 from shared.queue import control, tasks
 from shared.queue.control import Which

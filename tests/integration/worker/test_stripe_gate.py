@@ -10,11 +10,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from services.worker.app import going_outside
-from services.worker.circuits import CircuitOpen
 from services.worker.errors import LeaseLost, RetryLater
-from services.worker.lease import Lease
-from services.worker.stripe_calls import pay, read_invoice
-from services.worker.stripe_gate import calls_per_second
+from services.worker.outside.circuits import CircuitOpen
+from services.worker.outside.lease import Lease
+from services.worker.outside.stripe_calls import pay, read_invoice
+from services.worker.outside.stripe_gate import calls_per_second
 from shared.database import Database
 from tests.integration.worker.conftest import worker_settings
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.worker import stripe_calls
+from services.worker.outside import stripe_calls
 from shared.database import Role
 from shared.events.incoming import read_event
 from shared.events.taking import Accepted, take

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from services.worker.janitor import UPKEEP, Rescuer
-from services.worker.periodic import Periodic, PeriodicRunner
+from services.worker.engine.janitor import UPKEEP, Rescuer
+from services.worker.engine.periodic import Periodic, PeriodicRunner
 from shared.database import Connection, Role
 from shared.queue import tasks
 from shared.queue.tasks import NewTask

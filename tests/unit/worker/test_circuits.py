@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.worker.circuits import CircuitOpen, Circuits
+from services.worker.outside.circuits import CircuitOpen, Circuits
 
 
 class Clock:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from services.worker.email import Email, message_of
+from services.worker.outside.email import Email, message_of
 from services.worker.settings import WorkerSettings
 from shared.crypto import BadSignature
-from shared.unsubscribe import Reader, UnsubscribePages
+from shared.unsubscribe import Recipient, UnsubscribePages
 
 PLATFORM = "Billing <billing@platform.example>"
 
@@ -83,7 +83,7 @@ def test_an_email_s_own_words_are_not_shown() -> None:
 # --- Unsubscribe pages ------------------------------------------------------------------------------------------------
 
 OLD, NEW = b"an old secret of thirty-two bytes", b"a new secret of thirty-two bytes!"
-READER = Reader("0b2b2d5e-6a53-4d8f-8f3f-8a9d3f1f0c11", "cus_1")
+READER = Recipient("0b2b2d5e-6a53-4d8f-8f3f-8a9d3f1f0c11", "cus_1")
 
 
 def _token(pages: UnsubscribePages) -> str:
@@ -94,20 +94,20 @@ def test_the_page_of_a_reader_is_always_the_same_and_tells_who_it_is() -> None:
     pages = UnsubscribePages((NEW,), "https://us.example/")
     assert pages.address(READER) == pages.address(READER)
     assert pages.address(READER).startswith("https://us.example/unsubscribe/")
-    assert pages.reader(_token(pages)) == READER
+    assert pages.recipient(_token(pages)) == READER
 
 
 def test_an_old_link_works_while_its_secret_is_kept_and_no_longer() -> None:
     token = _token(UnsubscribePages((OLD,), ""))
-    assert UnsubscribePages((NEW, OLD), "").reader(token) == READER
+    assert UnsubscribePages((NEW, OLD), "").recipient(token) == READER
     with pytest.raises(BadSignature):
-        UnsubscribePages((NEW,), "").reader(token)
+        UnsubscribePages((NEW,), "").recipient(token)
 
 
 @given(st.text(max_size=200))
 def test_no_text_is_a_link_that_we_did_not_make(text: str) -> None:
     with pytest.raises(BadSignature):
-        UnsubscribePages((NEW,), "").reader(text)
+        UnsubscribePages((NEW,), "").recipient(text)
 
 
 def _settings(**changes: Any) -> WorkerSettings:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import services.worker
-from services.worker.engine import Engine
+from services.worker.engine.loop import Engine
 from services.worker.handler import AnyHandler, Handler, Payload, handles, registered
 from services.worker.handlers import discover
-from services.worker.remote import Outside, Remote
+from services.worker.outside.remote import Outside, Remote
 from shared.database import Connection, Database
 
 HANDLERS = discover()
@@ -31,13 +31,13 @@ TYPES = {
 }
 # What `perform` may use of the worker: none of these modules imports the database.
 PERFORMERS = (
-    "dunning/collect.py",
-    "dunning/dossier.py",
-    "stripe_calls.py",
-    "invoices.py",
+    "dunning_retry/collect.py",
+    "dossier/dossier.py",
+    "outside/stripe_calls.py",
+    "outside/invoices.py",
     "catch_up/listing.py",
     "catch_up/plan.py",
-    "email.py",
+    "outside/email.py",
     "messages/brand.py",
     "messages/campaign.py",
     "messages/cards.py",
@@ -46,10 +46,9 @@ PERFORMERS = (
     "messages/language.py",
     "messages/letters.py",
     "messages/sending.py",
-    "messages/silence.py",
-    "amounts.py",
-    "remote.py",
-    "lease.py",
+    "messages/amounts.py",
+    "outside/lease.py",
+    "outside/remote.py",
 )
 WORKER = Path(services.worker.__path__[0])
 
@@ -124,8 +123,10 @@ def test_what_perform_calls_imports_no_way_to_the_database(file: str) -> None:
         "asyncpg",
         "shared.database",
         "shared.queue.tasks",
-        "services.worker.store",
-        "services.worker.dunning.store",
+        "services.worker.merchants",
+        "services.worker.dossier.store",
+        "services.worker.engine.store",
+        "services.worker.outside.store",
     }
     assert forbidden & imported == set()
 

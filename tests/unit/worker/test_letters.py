@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.worker.amounts import readable
 from services.worker.handlers.notify_action_required import BECAUSE, DECLINED, because
+from services.worker.messages.amounts import readable
 from services.worker.messages.brand import Brand, brand_of
 from services.worker.messages.campaign import STEPS, Link, Message
 from services.worker.messages.language import LANGUAGE_OF_COUNTRY, LANGUAGES, Language, choose

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from services.worker.lease import Lease
-from services.worker.quarantine import Quarantine
-from services.worker.run import Kind, Run
+from services.worker.engine.quarantine import Quarantine
+from services.worker.engine.run import Kind, Run
+from services.worker.outside.lease import Lease
 from shared.queue.tasks import Task
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

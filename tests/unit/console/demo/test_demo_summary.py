@@ -9,7 +9,7 @@ from uuid import UUID
 from rich.console import Console
 
 from console.demo.figures import Figures, Webhooks
-from console.demo.ladder import Outcome, Way, as_it_went
+from console.demo.ladder import LadderOutcome, Way, as_it_went
 from console.demo.summary import _by_cause
 from console.recovery import in_brief
 from services.ledger.schemas import RecoveryStory, TimelineEntry
@@ -79,7 +79,7 @@ def test_what_really_happened_is_read_from_the_attempt_log() -> None:
         {"invoice": "in_1", "source": "api_pay", "outcome": "declined", "payment_method": "pm_dead", "at": 2_000},
         {"invoice": "in_1", "source": "api_pay", "outcome": "succeeded", "payment_method": "pm_new", "at": 87_400},
     ]
-    assert as_it_went([FATE], tries, {"in_1"}) == {"in_1": Outcome(87_400, attempts=2, after_hard=1)}
+    assert as_it_went([FATE], tries, {"in_1"}) == {"in_1": LadderOutcome(87_400, attempts=2, after_hard=1)}
     assert as_it_went([FATE], tries, set())["in_1"].paid_at is None  # paid, yet not by our doing
     way = Way.of("ours", as_it_went([FATE], tries, {"in_1"}), [FATE], {"in_1": "lost_or_stolen"})
     assert way == Way("ours", Counter({"lost_or_stolen": 1}), 2, 1, 1.0)

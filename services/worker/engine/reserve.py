@@ -7,7 +7,7 @@ so the reserve follows the speed at which tasks are begun.
 _LONGEST_WAIT_SECONDS = 0.1
 
 
-class Ahead:
+class Reserve:
     """Doubles the reserve when a claim was full and begun at once, halves it when tasks waited for long."""
 
     __slots__ = ("_least", "_most", "_slow", "_target")

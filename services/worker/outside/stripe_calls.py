@@ -18,8 +18,8 @@ import stripe
 from stripe.params import EventListParamsCreated
 
 from services.worker.errors import MerchantUnreachable, Refused, RetryLater
-from services.worker.invoices import Charge, Invoice, Reading, SeenCharge, card_of, read, seen
-from services.worker.lease import Lease
+from services.worker.outside.invoices import Charge, Invoice, Reading, SeenCharge, card_of, read, seen
+from services.worker.outside.lease import Lease
 from services.worker.recovery import AttemptResult, Card, Decline
 from shared.logging import get_logger
 from shared.stripe_clients import ask, part

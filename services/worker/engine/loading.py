@@ -7,9 +7,9 @@ from typing import Any
 
 import asyncpg
 
-from services.worker import store
+from services.worker.batching import Batcher
+from services.worker.engine import store
 from services.worker.errors import LeaseLost
-from services.worker.gather import Gatherer
 from services.worker.handler import AnyHandler, Job
 from shared.database import Connection, Database, DatabaseAway
 from shared.queue import tasks
@@ -31,16 +31,16 @@ class Loader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._gatherer = Gatherer(self._together, most=TOGETHER, parallel=AT_ONCE)
+        self._batcher = Batcher(self._together, most=TOGETHER, parallel=AT_ONCE)
 
     async def run(self) -> None:
         """Load until cancelled."""
-        await self._gatherer.run()
+        await self._batcher.run()
 
     async def load(self, handler: AnyHandler, job: Job[Any]) -> Any:
         """The plan that the handler makes of the task, committed. Raises what `load` raises, and DatabaseAway."""
         plan: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._gatherer.add(_Load(handler, job, plan))
+        self._batcher.add(_Load(handler, job, plan))
         return await plan
 
     async def _together(self, loads: list[_Load]) -> None:

@@ -11,7 +11,8 @@ from datetime import timedelta
 
 import asyncpg
 
-from services.worker import metrics, store
+from services.worker import metrics
+from services.worker.engine import store
 from shared.database import Connection, Database, DatabaseAway
 from shared.logging import get_logger
 

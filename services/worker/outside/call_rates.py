@@ -14,9 +14,10 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.worker import metrics, store
+from services.worker import metrics
+from services.worker.batching import Batcher
 from services.worker.errors import RetryLater
-from services.worker.gather import Gatherer
+from services.worker.outside import store
 from shared.database import Database, DatabaseAway
 
 ALL = ""
@@ -39,14 +40,14 @@ class CallRates:
         self._database = database
         self._remote = remote
         self._rates = {"account": per_account, ALL: in_all}
-        self._gatherer = Gatherer(self._grant, most=500)
+        self._batcher = Batcher(self._grant, most=500)
         self._waiting: dict[str, int] = {}
         self._calendar: dict[str, float] = {}
         self._draw = random.Random()  # noqa: S311 - jitter, not a secret
 
     async def run(self) -> None:
         """Answer until cancelled."""
-        await self._gatherer.run()
+        await self._batcher.run()
 
     async def turn(self, account: str) -> None:
         """Come back when a call to the account may go out. Raises RetryLater when that is not soon, DatabaseAway."""
@@ -74,7 +75,7 @@ class CallRates:
         self._waiting[key] = self._waiting.get(key, 0) + 1
         try:
             asked = _Asked(key, asyncio.get_running_loop().create_future())
-            self._gatherer.add(asked)
+            self._batcher.add(asked)
             moment = await asked.moment
             if moment is None:
                 raise self._put_off(key, rate)

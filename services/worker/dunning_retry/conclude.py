@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from services.worker import metrics
-from services.worker.dunning import ending, messages, store
-from services.worker.dunning.collect import Collected, Outcome, Settled, Unreachable
-from services.worker.dunning.dossier import Dossier, KnownAttempt, cards_of
+from services.worker.dossier import ending, next_message, store
+from services.worker.dossier.dossier import Dossier, KnownAttempt, cards_of
+from services.worker.dunning_retry.collect import Collected, Outcome, Settled, Unreachable
 from services.worker.handler import Job
-from services.worker.invoices import Reading, SeenCharge
+from services.worker.outside.invoices import Reading, SeenCharge
 from services.worker.recovery import (
     AskNewMethod,
     AttemptNow,
@@ -202,17 +202,17 @@ async def _step(db: Connection, dossier: Dossier, reading: Reading, decision: De
             entry = _decided(reading, reason, "attempt" if planned else "look again", until)
             await _go_on(db, dossier, RecoveryState.WAITING, entry, next_attempt_at=until if planned else None)
             await _evaluate_at(db, dossier, until)
-            await messages.plan(db, dossier, decision, MessageKind.PAYMENT_FAILED)
+            await next_message.plan(db, dossier, decision, MessageKind.PAYMENT_FAILED)
         case RequireAction(reason, deadline):
             entry = _decided(reading, reason, "wait for the customer to authenticate", deadline)
             await _go_on(db, dossier, RecoveryState.ACTION_REQUIRED, entry)
             await _evaluate_at(db, dossier, deadline)
-            await messages.plan(db, dossier, decision, MessageKind.ACTION_REQUIRED)
+            await next_message.plan(db, dossier, decision, MessageKind.ACTION_REQUIRED)
         case AskNewMethod(reason, deadline):
             entry = _decided(reading, reason, "wait for another payment method", deadline)
             await _go_on(db, dossier, RecoveryState.NEEDS_NEW_METHOD, entry)
             await _evaluate_at(db, dossier, deadline)
-            await messages.plan(db, dossier, decision, MessageKind.NEW_METHOD_NEEDED)
+            await next_message.plan(db, dossier, decision, MessageKind.NEW_METHOD_NEEDED)
         case _:
             assert_never(decision)
 

@@ -20,10 +20,10 @@ import orjson
 from pydantic import SecretStr
 
 from services.worker import metrics
-from services.worker.circuits import Circuits
 from services.worker.errors import Refused, RetryLater
+from services.worker.outside.circuits import Circuits
 from shared.logging import get_logger
-from shared.unsubscribe import Reader, UnsubscribePages
+from shared.unsubscribe import Recipient, UnsubscribePages
 
 log = get_logger(__name__)
 
@@ -35,7 +35,7 @@ class Email:
     """One email. `key` and `entity_ref` are made of ids; `kind` names its texts; `tags` are ids and codes.
 
     `sender_name` is who it is from, by the platform's own address; `reply_to` who reads an answer. `unsubscribe` is the
-    page that its reader ends such emails on: it becomes the headers of RFC 8058.
+    page that its recipient ends such emails on: it becomes the headers of RFC 8058.
     """
 
     kind: str
@@ -66,8 +66,8 @@ class EmailSender(Protocol):
         """Send it, once however often it is repeated with the same key within a day."""
         ...
 
-    def unsubscribe_page(self, reader: Reader) -> str | None:
-        """The page on which this reader ends all messages; None where none is set up."""
+    def unsubscribe_page(self, recipient: Recipient) -> str | None:
+        """The page on which this recipient ends all messages; None where none is set up."""
         ...
 
 
@@ -84,7 +84,7 @@ class PrintingSender:
         metrics.EMAILS.labels(email.kind, "printed").inc()
         return Sent(printed=True)
 
-    def unsubscribe_page(self, reader: Reader) -> str | None:  # noqa: ARG002 - the protocol's; nobody reads it
+    def unsubscribe_page(self, recipient: Recipient) -> str | None:  # noqa: ARG002 - the protocol's; nobody reads it
         """None: nothing is sent."""
         return None
 
@@ -110,9 +110,9 @@ class ResendSender:
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._pages = pages
 
-    def unsubscribe_page(self, reader: Reader) -> str | None:
-        """The reader's page at our ingress."""
-        return self._pages.address(reader) if self._pages is not None else None
+    def unsubscribe_page(self, recipient: Recipient) -> str | None:
+        """The recipient's page at our ingress."""
+        return self._pages.address(recipient) if self._pages is not None else None
 
     async def send(self, email: Email) -> Sent:
         """Send it. What Resend answers to an error is not kept: it may quote the address."""

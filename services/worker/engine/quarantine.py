@@ -8,7 +8,7 @@ all other suspects.
 import random
 from datetime import timedelta
 
-from services.worker.run import Run
+from services.worker.engine.run import Run
 
 # By how often they were rescued: how many suspects may be in hand at a time. Afterwards one.
 _AT_ONCE = {1: 32, 2: 4}

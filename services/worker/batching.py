@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Gatherer(Generic[T]):
+class Batcher(Generic[T]):
     """Hands what was added on to `work`, at most `most` at a time, in `parallel` batches at once.
 
     `work` answers for its own errors: what it raises ends the gatherer.

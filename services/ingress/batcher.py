@@ -57,7 +57,7 @@ class _Waiting(Generic[E, A]):
     answer: "asyncio.Future[A]"
 
 
-class Committer(Generic[E, A]):
+class EventBatcher(Generic[E, A]):
     """Commits events in batches. `run` must be running; it ends by `close`, after the last event was answered.
 
     `together` takes a batch in one transaction and gives an answer for each, None for those that want one of their

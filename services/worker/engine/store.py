@@ -1,8 +1,8 @@
-"""The worker's own SQL about the upkeep of the queue; that of a task's life is in `shared.queue.tasks`."""
+"""The engine's own SQL: locks, idle workers, periodic work, retention. A task's life is in `shared.queue.tasks`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from shared.database import Connection
@@ -21,28 +21,6 @@ ON CONFLICT (name) DO UPDATE SET until = excluded.until
 """
 
 WITHDRAW_IDLE = "DELETE FROM idle_workers WHERE name = $1 OR until < clock_timestamp() - interval '1 hour'"
-
-# --- The spacing of calls ---------------------------------------------------------------------------------------------
-
-# One row per account: the earliest moment that is free moves on by what is taken. Beyond the horizon nothing is given.
-# In the order of accounts, or two workers wait for each other.
-TAKE_CALLS = """
-INSERT INTO call_rates AS r (remote, account, next_call_at)
-SELECT $1, asked.account, statement_timestamp() + asked.calls * asked.gap * interval '1 second'
-FROM unnest($2::text[], $3::integer[], $4::float8[]) AS asked (account, calls, gap)
-ORDER BY asked.account
-ON CONFLICT (remote, account) DO UPDATE
-SET next_call_at = greatest(r.next_call_at, statement_timestamp()) + (excluded.next_call_at - statement_timestamp())
-WHERE r.next_call_at <= statement_timestamp() + $5::float8 * interval '1 second'
-RETURNING account, EXTRACT(epoch FROM next_call_at - statement_timestamp())::float8 AS last
-"""
-
-HOLD_CALLS = """
-INSERT INTO call_rates AS r (remote, account, next_call_at)
-VALUES ($1, $2, clock_timestamp() + $3::float8 * interval '1 second')
-ON CONFLICT (remote, account) DO UPDATE
-SET next_call_at = greatest(r.next_call_at, excluded.next_call_at)
-"""
 
 # --- Periodic work ----------------------------------------------------------------------------------------------------
 
@@ -158,46 +136,6 @@ WHERE NOT EXISTS (
 LIMIT $1
 """
 
-# --- Merchants and their numbers --------------------------------------------------------------------------------------
-
-FIND_MERCHANT = "SELECT stripe_connect_id, status = 'active' AS active FROM merchants WHERE id = $1"
-
-WEEK_OF_MERCHANT = """
-SELECT
-    currency,
-    sum(recovered_cents)::bigint AS recovered_cents,
-    sum(recovered_count)::bigint AS recovered_count,
-    sum(failed_cents)::bigint AS failed_cents,
-    sum(failed_count)::bigint AS failed_count,
-    sum(attempt_count)::bigint AS attempt_count,
-    sum(message_count)::bigint AS message_count
-FROM daily_metrics
-WHERE merchant_id = $1 AND metric_date >= $2 AND metric_date < $3 AND currency <> 'xxx'
-GROUP BY currency
-ORDER BY currency
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Merchant:
-    """A connected account. `account` is `acct_…`."""
-
-    account: str
-    active: bool
-
-
-@dataclass(frozen=True, slots=True)
-class WeekInCurrency:
-    """A merchant's week in one currency; amounts in minor units."""
-
-    currency: str
-    recovered_cents: int
-    recovered_count: int
-    failed_cents: int
-    failed_count: int
-    attempt_count: int
-    message_count: int
-
 
 @dataclass(frozen=True, slots=True)
 class LostRecovery:
@@ -227,23 +165,6 @@ async def declare_idle(db: Connection, name: str, how_long: timedelta) -> None:
 async def withdraw_idle(db: Connection, name: str) -> None:
     """This worker waits no more; what dead ones left goes with it."""
     await db.execute(WITHDRAW_IDLE, name)
-
-
-async def take_calls(
-    db: Connection, remote: str, accounts: Sequence[str], calls: Sequence[int], gaps: Sequence[float], horizon: float
-) -> dict[str, float]:
-    """Take so many calls of each account, `gap` seconds apart; the seconds until the first of each.
-
-    An account that is missing has none within `horizon` seconds: nothing was taken.
-    """
-    rows = await db.fetch(TAKE_CALLS, remote, accounts, calls, gaps, horizon)
-    taken = dict(zip(accounts, zip(calls, gaps, strict=True), strict=True))
-    return {row["account"]: row["last"] - taken[row["account"]][0] * taken[row["account"]][1] for row in rows}
-
-
-async def hold_calls(db: Connection, remote: str, account: str, seconds: float) -> None:
-    """Give no call of the account away for so long."""
-    await db.execute(HOLD_CALLS, remote, account, seconds)
 
 
 async def declare_periodic(db: Connection, rhythms: Sequence[tuple[str, timedelta]]) -> None:
@@ -277,25 +198,3 @@ async def lost_recoveries(db: Connection, limit: int) -> list[LostRecovery]:
 async def lost_digests(db: Connection, limit: int) -> list[str]:
     """The ids of active merchants without a weekly digest ahead."""
     return [row["merchant_id"] for row in await db.fetch(LOST_DIGESTS, limit)]
-
-
-def merchant_key(merchant_id: str) -> UUID | None:
-    """The key in `merchants`; None for what is none: the queue's API takes any text."""
-    try:
-        return UUID(merchant_id)
-    except ValueError:
-        return None
-
-
-async def find_merchant(db: Connection, merchant_id: str) -> Merchant | None:
-    """The merchant with this id; None when there is none."""
-    row = await db.fetchrow(FIND_MERCHANT, merchant_key(merchant_id))
-    return None if row is None else Merchant(row["stripe_connect_id"], row["active"])
-
-
-async def week_of(db: Connection, merchant_id: str, ends: datetime) -> tuple[date, date, list[WeekInCurrency]]:
-    """The seven whole days (UTC) before `ends`: the first day, the day after the last, and the sums by currency."""
-    last = ends.date()
-    first = last - timedelta(days=7)
-    rows = await db.fetch(WEEK_OF_MERCHANT, merchant_id, first, last)
-    return first, last, [WeekInCurrency(**row) for row in rows]

@@ -10,9 +10,10 @@ from functools import partial
 
 import asyncpg
 
-from services.worker import metrics, store
+from services.worker import metrics
+from services.worker.engine import store
+from services.worker.engine.periodic import Periodic
 from services.worker.handler import Handlers
-from services.worker.periodic import Periodic
 from shared import recovery_tasks
 from shared.clock import business_now
 from shared.database import Connection, Database, DatabaseAway

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from services.worker import metrics
 from services.worker.handler import AnyHandler, Handlers
-from services.worker.lease import Lease
+from services.worker.outside.lease import Lease
 from shared.queue.tasks import Task
 
 

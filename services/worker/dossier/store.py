@@ -7,8 +7,9 @@ from uuid import UUID
 
 import orjson
 
-from services.worker.dunning.dossier import Dossier, KnownAttempt, Story, Told
-from services.worker.invoices import SeenCharge
+from services.worker.dossier.dossier import Dossier, KnownAttempt, Story, Told
+from services.worker.merchants import merchant_key
+from services.worker.outside.invoices import SeenCharge
 from services.worker.recovery import (
     BY_THE_RULES,
     AttemptResult,
@@ -22,7 +23,6 @@ from services.worker.recovery import (
 )
 from services.worker.recovery.estimator import Estimator, Observed
 from services.worker.recovery.timezones import zone_of
-from services.worker.store import merchant_key
 from shared.database import Connection
 from shared.money import Money
 from shared.recoveries import RecoveryState

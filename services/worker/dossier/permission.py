@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from uuid import UUID
 
-from services.worker.dunning import store
+from services.worker.dossier import store
 from services.worker.errors import RetryLater
 from shared import silences
 from shared.database import Connection, Database, DatabaseAway
 from shared.silences import SilenceReason
-from shared.unsubscribe import Reader
+from shared.unsubscribe import Recipient
 
 T = TypeVar("T")
 
@@ -30,9 +30,9 @@ class PermissionFromDatabase:
         """The reason of a stop, of an end, or that the merchant is gone; None when there is none. Raises RetryLater."""
         return await self._ask(lambda db: store.refusal(db, recovery_id))
 
-    async def silence(self, reader: Reader) -> SilenceReason | None:
+    async def silence(self, recipient: Recipient) -> SilenceReason | None:
         """Why the customer is not written to: opted out, complained, bounced. Raises RetryLater."""
-        return await self._ask(lambda db: silences.find(db, reader.merchant_id, reader.customer_id))
+        return await self._ask(lambda db: silences.find(db, recipient.merchant_id, recipient.customer_id))
 
     async def _ask(self, question: Callable[[Connection], Awaitable[T]]) -> T:
         try:

@@ -16,13 +16,14 @@ from typing import assert_never
 
 import stripe
 
-from services.worker import stripe_calls
-from services.worker.dunning.dossier import KEYS_ARE_KEPT, Dossier, KnownAttempt, cards_of
+from services.worker.dossier.dossier import KEYS_ARE_KEPT, Dossier, KnownAttempt, cards_of
 from services.worker.errors import MerchantUnreachable, Refused, RetryLater
-from services.worker.invoices import Reading, SeenCharge, with_backups
+from services.worker.handler import Nothing
+from services.worker.outside import stripe_calls
+from services.worker.outside.invoices import Reading, SeenCharge, with_backups
+from services.worker.outside.remote import Remote
+from services.worker.outside.stripe_calls import Declined, Inconclusive, NotPayable, Paid, PayOutcome, RequiresAction
 from services.worker.recovery import AttemptNow, AttemptResult, Card, Decision, Decline, EndReason, Reason
-from services.worker.remote import Remote
-from services.worker.stripe_calls import Declined, Inconclusive, NotPayable, Paid, PayOutcome, RequiresAction
 
 INVOICE_MISSING = "invoice_missing"
 # An event is there within seconds; a charge whose event is still missing after this long is nobody's we can name.
@@ -30,14 +31,7 @@ EVENTS_ARE_LATE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
-    """There is nothing to do; `why` is for the log."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
+class Evaluation:
     """What to do. `attempt` is ours without an outcome; `fresh`: its row was committed just now, nothing was sent."""
 
     dossier: Dossier
@@ -45,7 +39,7 @@ class Work:
     fresh: bool = False
 
 
-Plan = Nothing | Work
+Plan = Nothing | Evaluation
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,31 +81,31 @@ class Unreachable:
 Outcome = Nothing | Collected | Unreachable
 
 
-async def collect(remote: Remote, work: Work) -> Outcome:
+async def collect(remote: Remote, evaluation: Evaluation) -> Outcome:
     """Do what the plan asks. Raises RetryLater when Stripe does not say; the attempt's row stays as it is."""
-    dossier = work.dossier
+    dossier = evaluation.dossier
     # An attempt without an outcome is worth a try to read it, whatever our own row says of the merchant.
-    if dossier.account is None or (not dossier.merchant_active and work.attempt is None):
-        return _gone(work)
+    if dossier.account is None or (not dossier.merchant_active and evaluation.attempt is None):
+        return _gone(evaluation)
     client = remote.stripe.for_merchant(dossier.account)
     try:
-        return await _collect(client, remote, work)
+        return await _collect(client, remote, evaluation)
     except MerchantUnreachable:
-        return _gone(work)
+        return _gone(evaluation)
     except Refused as refused:
         if refused.status == 404:
             text = "Stripe does not know the invoice."
-            return Unreachable(INVOICE_MISSING, text, work.attempt, may_have_paid=not work.fresh)
+            return Unreachable(INVOICE_MISSING, text, evaluation.attempt, may_have_paid=not evaluation.fresh)
         raise
 
 
-def _gone(work: Work) -> Unreachable:
+def _gone(evaluation: Evaluation) -> Unreachable:
     text = "The merchant's account cannot be reached any more."
-    return Unreachable(EndReason.MERCHANT_GONE, text, work.attempt, may_have_paid=not work.fresh)
+    return Unreachable(EndReason.MERCHANT_GONE, text, evaluation.attempt, may_have_paid=not evaluation.fresh)
 
 
-async def _collect(client: stripe.StripeClient, remote: Remote, work: Work) -> Collected:
-    dossier, attempt = work.dossier, work.attempt
+async def _collect(client: stripe.StripeClient, remote: Remote, evaluation: Evaluation) -> Collected:
+    dossier, attempt = evaluation.dossier, evaluation.attempt
     reading = await _read(client, dossier)
     seen = await _unrecorded(client, dossier, reading)
     failures = tuple(each for each in seen if each.result is not AttemptResult.SUCCEEDED)
@@ -120,8 +114,8 @@ async def _collect(client: stripe.StripeClient, remote: Remote, work: Work) -> C
     decision = dossier.decide(reading, failures, without=attempt.id)
     against = await _against(remote, dossier, attempt, reading, decision)
     if isinstance(decision, AttemptNow) and against is None:
-        return await _pay(client, remote, work, attempt, reading, seen, decision.reason)
-    if work.fresh:
+        return await _pay(client, remote, evaluation, attempt, reading, seen, decision.reason)
+    if evaluation.fresh:
         settled = Settled(AttemptResult.ABANDONED, against or "the rules say otherwise now", called=False)
         return Collected(reading, seen, attempt, settled)
     return await _settle(client, remote, dossier, attempt, reading, seen)
@@ -182,19 +176,19 @@ async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Re
 async def _pay(
     client: stripe.StripeClient,
     remote: Remote,
-    work: Work,
+    evaluation: Evaluation,
     attempt: KnownAttempt,
     reading: Reading,
     seen: tuple[SeenCharge, ...],
     reason: Reason | None,
 ) -> Collected:
     """Send the request to pay, for the first time or once more, and understand the answer."""
-    dossier = work.dossier
-    if not work.fresh and dossier.now - attempt.past.at >= KEYS_ARE_KEPT:
+    dossier = evaluation.dossier
+    if not evaluation.fresh and dossier.now - attempt.past.at >= KEYS_ARE_KEPT:
         return await _by_reading(client, dossier, attempt, reading, seen, "its key is no longer kept", spent=False)
     key = _key(attempt)
     answer = await stripe_calls.pay(client, dossier.invoice_id, key, remote.lease, attempt.backup)
-    how = "Stripe's answer" if work.fresh else "Stripe's answer to the same key"
+    how = "Stripe's answer" if evaluation.fresh else "Stripe's answer to the same key"
     match answer:
         case Inconclusive(code):
             return await _by_reading(client, dossier, attempt, reading, seen, code, spent=True)
@@ -287,7 +281,7 @@ async def _settle(
         return await _by_reading(client, dossier, attempt, reading, seen, "its key is no longer kept", spent=False)
     if reading.truth.paid:
         # Nothing can be charged any more, so asking again is safe, and the answer says whose payment it was.
-        return await _pay(client, remote, Work(dossier, attempt), attempt, reading, seen, None)
+        return await _pay(client, remote, Evaluation(dossier, attempt), attempt, reading, seen, None)
     if await stripe_calls.spend_key(client, dossier.invoice_id, _key(attempt), remote.lease):
         settled = Settled(AttemptResult.ABANDONED, "its key was free: it never reached Stripe", called=False)
         return Collected(reading, seen, attempt, settled)

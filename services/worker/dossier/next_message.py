@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from services.worker.dunning.dossier import Dossier
+from services.worker.dossier.dossier import Dossier
 from services.worker.recovery import Decision, MessageKind, next_message
 from shared import recovery_tasks
 from shared.database import Connection

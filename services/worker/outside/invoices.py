@@ -157,7 +157,7 @@ class Invoice(_Part):
     hosted_invoice_url: str | None = None
 
 
-class Outcome(_Part):
+class ChargeOutcome(_Part):
     """What the network said to a charge."""
 
     type: str | None = None
@@ -179,7 +179,7 @@ class Charge(_Part):
     payment_method: str | None = None
     payment_method_details: PaymentMethod | None = None
     failure_code: str | None = None
-    outcome: Outcome | None = Field(None)
+    outcome: ChargeOutcome | None = Field(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +312,7 @@ def seen(charge: Charge) -> SeenCharge | None:
     if charge.status not in {"succeeded", "failed"}:
         return None
     failed = charge.status == "failed"
-    said = charge.outcome or Outcome()
+    said = charge.outcome or ChargeOutcome()
     decline = Decline(
         code=charge.failure_code,
         decline_code=said.reason if failed else None,

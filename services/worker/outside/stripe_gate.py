@@ -1,8 +1,8 @@
 """What every call to Stripe passes: its turn by the rates, and the circuit. See `call_rates` and `circuits`."""
 
-from services.worker.call_rates import CallRates
-from services.worker.circuits import Circuits
-from services.worker.lease import check_guarding
+from services.worker.outside.call_rates import CallRates
+from services.worker.outside.circuits import Circuits
+from services.worker.outside.lease import check_guarding
 
 REMOTE = "stripe"
 _TOO_MANY = 429

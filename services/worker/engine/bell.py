@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import asyncpg
 
-from services.worker import store
+from services.worker.engine import store
 from shared.database import Database, DatabaseAway
 from shared.logging import get_logger
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from services.worker.invoices import Reading, SeenCharge
+from services.worker.outside.invoices import Reading, SeenCharge
 from services.worker.recovery import (
     BY_THE_RULES,
     AttemptResult,

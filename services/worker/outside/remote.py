@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
-from services.worker.circuits import Circuits
-from services.worker.email import EmailSender
-from services.worker.lease import Lease
+from services.worker.outside.circuits import Circuits
+from services.worker.outside.email import EmailSender
+from services.worker.outside.lease import Lease
 from shared.silences import SilenceReason
 from shared.stripe_clients import StripeClientFactory
-from shared.unsubscribe import Reader
+from shared.unsubscribe import Recipient
 
 
 class Permission(Protocol):
@@ -21,7 +21,7 @@ class Permission(Protocol):
     async def refusal(self, recovery_id: UUID) -> str | None:
         """Why nothing may be sent for the recovery any more; None when it may. Raises RetryLater."""
 
-    async def silence(self, reader: Reader) -> SilenceReason | None:
+    async def silence(self, recipient: Recipient) -> SilenceReason | None:
         """Why this customer is not written to; None for one who is. Raises RetryLater."""
 
 

@@ -27,16 +27,16 @@ from typing import Any
 import asyncpg
 
 from services.worker import metrics
-from services.worker.ahead import Ahead
-from services.worker.committer import Committer, Effects, release
+from services.worker.engine.bell import Bell
+from services.worker.engine.committing import Committer, Effects, release
+from services.worker.engine.loading import Loader
+from services.worker.engine.quarantine import Quarantine
+from services.worker.engine.reserve import Reserve
+from services.worker.engine.run import Kind, Run, kinds_of
 from services.worker.errors import LeaseLost, UnknownTaskType
 from services.worker.handler import AnyHandler, Handlers, Job
-from services.worker.hint import Bell
-from services.worker.lease import Lease
-from services.worker.loading import Loader
-from services.worker.quarantine import Quarantine
-from services.worker.remote import Outside
-from services.worker.run import Kind, Run, kinds_of
+from services.worker.outside.lease import Lease
+from services.worker.outside.remote import Outside
 from shared.database import Database, DatabaseAway
 from shared.logging import get_logger, speaking_of
 from shared.queue import tasks
@@ -78,7 +78,7 @@ class Engine:
         self._work_there = asyncio.Event()
         self._room = asyncio.Event()
         self._lanes = Lanes()
-        self._ahead = Ahead(pace.concurrency, max(pace.batch, pace.concurrency))
+        self._reserve = Reserve(pace.concurrency, max(pace.batch, pace.concurrency))
         self._quarantine = Quarantine()
         self._loader = Loader(database)
         self._committer = Committer(database, self._ended)
@@ -140,7 +140,7 @@ class Engine:
         away, wait, streak = AWAY_PAUSE_SECONDS[0], self._pace.poll[0], 0
         while not stop.is_set():
             self._last_turn = time.monotonic()
-            wanted = self._ahead.wanted(len(self._ready), len(self._runs))
+            wanted = self._reserve.wanted(len(self._ready), len(self._runs))
             if not wanted:
                 self._room.clear()
                 await _first_of(stop, self._room, seconds=1.0)
@@ -204,7 +204,7 @@ class Engine:
                 self._ready.append(run)
         for kind, count in kinds.items():
             kind.claimed.inc(count)
-        self._ahead.claimed(len(claimed), limit)
+        self._reserve.claimed(len(claimed), limit)
         metrics.RUNNING.set(len(self._runs))
         if self._ready:
             self._work_there.set()
@@ -225,8 +225,8 @@ class Engine:
             if run.lost:
                 self._committer.lose(run)
                 continue
-            self._ahead.started(run.age)
-            if not self._ready or len(self._ready) == self._ahead.low:
+            self._reserve.started(run.age)
+            if not self._ready or len(self._ready) == self._reserve.low:
                 self._room.set()
             run.worker = me
             speaking_of(run.ids)
@@ -272,7 +272,7 @@ class Engine:
         if run.task.rescues:
             self._quarantine.ended(run)
         run.kind.seconds.observe(run.age)
-        if len(self._runs) <= self._ahead.low:
+        if len(self._runs) <= self._reserve.low:
             self._room.set()
             metrics.RUNNING.set(len(self._runs))
 

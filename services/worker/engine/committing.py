@@ -18,11 +18,12 @@ from typing import Any
 
 import asyncpg
 
-from services.worker import metrics, store
+from services.worker import metrics
+from services.worker.batching import Batcher
+from services.worker.engine import store
+from services.worker.engine.run import Kind, Run
 from services.worker.errors import LeaseLost, Verdict, judge
-from services.worker.gather import Gatherer
 from services.worker.handler import AnyHandler, Job
-from services.worker.run import Kind, Run
 from shared.database import Connection, Database, DatabaseAway
 from shared.logging import get_logger
 from shared.queue import tasks
@@ -70,9 +71,9 @@ class Committer:
         self._database = database
         self._ended = ended
         self._draw = random.Random()  # noqa: S311 - jitter, not a secret
-        self._completions = Gatherer(self._complete, most=COMPLETED_TOGETHER)
-        self._effects = Gatherer(self._commit, most=EFFECTS_TOGETHER, parallel=EFFECTS_AT_ONCE)
-        self._failures = Gatherer(self._put_back, most=COMPLETED_TOGETHER)
+        self._completions = Batcher(self._complete, most=COMPLETED_TOGETHER)
+        self._effects = Batcher(self._commit, most=EFFECTS_TOGETHER, parallel=EFFECTS_AT_ONCE)
+        self._failures = Batcher(self._put_back, most=COMPLETED_TOGETHER)
 
     async def run(self) -> None:
         """Commit until cancelled."""

@@ -1,0 +1,67 @@
+"""Merchants and their week in numbers, as the worker reads them."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from shared.database import Connection
+
+FIND_MERCHANT = "SELECT stripe_connect_id, status = 'active' AS active FROM merchants WHERE id = $1"
+
+WEEK_OF_MERCHANT = """
+SELECT
+    currency,
+    sum(recovered_cents)::bigint AS recovered_cents,
+    sum(recovered_count)::bigint AS recovered_count,
+    sum(failed_cents)::bigint AS failed_cents,
+    sum(failed_count)::bigint AS failed_count,
+    sum(attempt_count)::bigint AS attempt_count,
+    sum(message_count)::bigint AS message_count
+FROM daily_metrics
+WHERE merchant_id = $1 AND metric_date >= $2 AND metric_date < $3 AND currency <> 'xxx'
+GROUP BY currency
+ORDER BY currency
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedAccount:
+    """A connected account. `account` is `acct_…`."""
+
+    account: str
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WeekInCurrency:
+    """A merchant's week in one currency; amounts in minor units."""
+
+    currency: str
+    recovered_cents: int
+    recovered_count: int
+    failed_cents: int
+    failed_count: int
+    attempt_count: int
+    message_count: int
+
+
+def merchant_key(merchant_id: str) -> UUID | None:
+    """The key in `merchants`; None for what is none: the queue's API takes any text."""
+    try:
+        return UUID(merchant_id)
+    except ValueError:
+        return None
+
+
+async def find_merchant(db: Connection, merchant_id: str) -> ConnectedAccount | None:
+    """The merchant with this id; None when there is none."""
+    row = await db.fetchrow(FIND_MERCHANT, merchant_key(merchant_id))
+    return None if row is None else ConnectedAccount(row["stripe_connect_id"], row["active"])
+
+
+async def week_of(db: Connection, merchant_id: str, ends: datetime) -> tuple[date, date, list[WeekInCurrency]]:
+    """The seven whole days (UTC) before `ends`: the first day, the day after the last, and the sums by currency."""
+    last = ends.date()
+    first = last - timedelta(days=7)
+    rows = await db.fetch(WEEK_OF_MERCHANT, merchant_id, first, last)
+    return first, last, [WeekInCurrency(**row) for row in rows]

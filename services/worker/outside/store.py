@@ -1,0 +1,42 @@
+"""The SQL of the spacing of calls."""
+
+from collections.abc import Sequence
+
+from shared.database import Connection
+
+# One row per account: the earliest moment that is free moves on by what is taken. Beyond the horizon nothing is given.
+# In the order of accounts, or two workers wait for each other.
+TAKE_CALLS = """
+INSERT INTO call_rates AS r (remote, account, next_call_at)
+SELECT $1, asked.account, statement_timestamp() + asked.calls * asked.gap * interval '1 second'
+FROM unnest($2::text[], $3::integer[], $4::float8[]) AS asked (account, calls, gap)
+ORDER BY asked.account
+ON CONFLICT (remote, account) DO UPDATE
+SET next_call_at = greatest(r.next_call_at, statement_timestamp()) + (excluded.next_call_at - statement_timestamp())
+WHERE r.next_call_at <= statement_timestamp() + $5::float8 * interval '1 second'
+RETURNING account, EXTRACT(epoch FROM next_call_at - statement_timestamp())::float8 AS last
+"""
+
+HOLD_CALLS = """
+INSERT INTO call_rates AS r (remote, account, next_call_at)
+VALUES ($1, $2, clock_timestamp() + $3::float8 * interval '1 second')
+ON CONFLICT (remote, account) DO UPDATE
+SET next_call_at = greatest(r.next_call_at, excluded.next_call_at)
+"""
+
+
+async def take_calls(
+    db: Connection, remote: str, accounts: Sequence[str], calls: Sequence[int], gaps: Sequence[float], horizon: float
+) -> dict[str, float]:
+    """Take so many calls of each account, `gap` seconds apart; the seconds until the first of each.
+
+    An account that is missing has none within `horizon` seconds: nothing was taken.
+    """
+    rows = await db.fetch(TAKE_CALLS, remote, accounts, calls, gaps, horizon)
+    taken = dict(zip(accounts, zip(calls, gaps, strict=True), strict=True))
+    return {row["account"]: row["last"] - taken[row["account"]][0] * taken[row["account"]][1] for row in rows}
+
+
+async def hold_calls(db: Connection, remote: str, account: str, seconds: float) -> None:
+    """Give no call of the account away for so long."""
+    await db.execute(HOLD_CALLS, remote, account, seconds)
