@@ -10,7 +10,7 @@ from console.local.databases import embedded_url
 from console.local.interruption import run
 from console.local.preflight import SettingsMissing, given_database_url
 from console.terminal import WRONG_USAGE, refuse
-from services.ledger.store import merchant_named
+from services.ledger.api.select import merchant_named
 from shared.database import Connection, Database, Role
 
 T = TypeVar("T")

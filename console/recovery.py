@@ -13,8 +13,9 @@ from rich.markup import escape
 
 from console.database import DATA, DataDir, in_transaction
 from console.terminal import print_json, refuse, terminal
-from services.ledger import store
-from services.ledger.schemas import RecoveryStory
+from services.ledger.api.select import fetch
+from services.ledger.recoveries.schemas import RecoveryStory
+from services.ledger.recoveries.store import select_recoveries, whole_story
 from shared.database import Connection, Role
 
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00")
@@ -48,8 +49,8 @@ def show(
 def _stories(data_dir: Path, invoice: str, merchant: str | None) -> list[RecoveryStory]:
     async def read(db: Connection) -> list[RecoveryStory]:
         given = {"merchant_id": merchant, "invoice_id": invoice}
-        rows = await store.fetch(db, store.select_recoveries(2, None, given))
-        return [RecoveryStory.model_validate(await store.whole_story(db, row)) for row in rows]
+        rows = await fetch(db, select_recoveries(2, None, given))
+        return [RecoveryStory.model_validate(await whole_story(db, row)) for row in rows]
 
     return in_transaction(data_dir, Role.LEDGER, read)
 

@@ -12,10 +12,11 @@ from rich.table import Table
 
 from console.database import DATA, DataDir, in_transaction, merchant_id_of
 from console.terminal import print_json, refuse, terminal
-from services.ledger.csv_export import lines
-from services.ledger.lift import ENOUGH, Verdict
-from services.ledger.reports import file_of, flat, report
-from services.ledger.schemas import Lift, RecoveryReport, Sum
+from services.ledger.api.csv_export import lines
+from services.ledger.reports.endpoints import file_of, flat, report
+from services.ledger.reports.lift import ENOUGH, Verdict
+from services.ledger.reports.schemas import Lift, RecoveryReport
+from services.ledger.stats.schemas import Sum
 from shared.database import Connection, Role
 from shared.http import Problem
 

@@ -12,9 +12,11 @@ from rich.table import Table
 
 from console.database import DATA, DataDir, in_transaction, merchant_id_of
 from console.terminal import refuse, terminal
-from services.ledger import silences, store
-from services.ledger.pagination import ById
-from services.ledger.schemas import Silence
+from services.ledger.api.pagination import ById
+from services.ledger.api.select import Row, fetch
+from services.ledger.silences import endpoints
+from services.ledger.silences.schemas import Silence
+from services.ledger.silences.store import select_silences
 from shared.database import Connection, Role
 from shared.silences import SilenceReason
 
@@ -50,11 +52,11 @@ def list_silences(
     """List all silences of a merchant, newest first."""
 
     async def work(db: Connection, merchant_id: str) -> list[Silence]:
-        found: list[store.Row] = []
+        found: list[Row] = []
         before = None
         while True:
             given = {"merchant_id": merchant_id, "before": before}
-            rows = await store.fetch(db, store.select_silences(PAGE, given))
+            rows = await fetch(db, select_silences(PAGE, given))
             found += rows
             if len(rows) < PAGE:
                 return [Silence.model_validate(dict(row)) for row in found]
@@ -80,7 +82,7 @@ def add(
 ) -> None:
     """Write to a customer no more. Payments are not touched."""
     customer = _customer(customer)
-    new = _with_merchant(data_dir, merchant, lambda db, owner: silences.start(db, owner, customer, reason))
+    new = _with_merchant(data_dir, merchant, lambda db, owner: endpoints.start(db, owner, customer, reason))
     print(f"{customer} is not written to: {reason}" if new else f"it was so already: {customer}, {reason}")
 
 
@@ -95,7 +97,7 @@ def lift(
 ) -> None:
     """Write to a customer again, who asked for it or whose mailbox works again."""
     customer = _customer(customer)
-    count = _with_merchant(data_dir, merchant, lambda db, owner: silences.end(db, owner, customer, reason))
+    count = _with_merchant(data_dir, merchant, lambda db, owner: endpoints.end(db, owner, customer, reason))
     if not count:
         refuse(f"{customer} has no such silence; `citadel silences list` shows them", 1)
     print(f"lifted {count} of {customer}")

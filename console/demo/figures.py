@@ -12,7 +12,7 @@ from console.demo.checks import MoneyLine, Verdict, check_privacy, check_twice, 
 from console.demo.crash import Crash
 from console.demo.ladder import Way, side_by_side
 from console.demo.target import Target, browsing
-from services.ledger.schemas import RecoveryStory
+from services.ledger.recoveries.schemas import RecoveryStory
 from shared.database import Database
 from simulator.client import SimulatorClient
 

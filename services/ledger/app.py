@@ -3,9 +3,9 @@
 import orjson
 from aiohttp import web
 
-from services.ledger.csv_export import EXPORTS, Exports
-from services.ledger.endpoint import serve_endpoint
-from services.ledger.openapi import document
+from services.ledger.api.csv_export import EXPORTS, Exports
+from services.ledger.api.endpoint import serve_endpoint
+from services.ledger.api.openapi import document
 from services.ledger.routes import ENDPOINTS
 from services.ledger.settings import LedgerSettings
 from shared.database import Database, Role

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from console.__main__ import app
-from services.ledger.reports import REPORT_COLUMNS
+from services.ledger.reports.endpoints import REPORT_COLUMNS
 from services.worker.recovery import in_holdout
 from shared.database import Connection, Database
 from shared.policy import Policy

@@ -11,11 +11,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from services.ledger.api.csv_export import CsvFile
+from services.ledger.api.openapi import document
+from services.ledger.api.schemas import ProblemDetails
 from services.ledger.app import make_ledger_app
-from services.ledger.csv_export import CsvFile
-from services.ledger.openapi import document
 from services.ledger.routes import ENDPOINTS
-from services.ledger.schemas import ProblemDetails
 from shared import recoveries
 from shared.api_keys import Scope, hash_secret, new_secret
 from shared.database import Database, Role

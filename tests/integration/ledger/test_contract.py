@@ -23,8 +23,8 @@ from schemathesis.config import (
     SchemathesisConfig,
 )
 
-from services.ledger.openapi import document
-from services.ledger.pagination import ById, ByTime, write_by_id, write_by_time
+from services.ledger.api.openapi import document
+from services.ledger.api.pagination import ById, ByTime, write_by_id, write_by_time
 from services.ledger.routes import ENDPOINTS
 from shared.api_keys import Scope, hash_secret, new_secret
 from tests.integration.ledger.service import running_ledger

@@ -6,10 +6,20 @@ from uuid import UUID
 
 import pytest
 
-from services.ledger import store, task_store
-from services.ledger.pagination import ById, ByTime
-from services.ledger.report_store import select_export, select_report
-from services.ledger.store import Select
+from services.ledger.api.pagination import ById, ByTime
+from services.ledger.api.select import Select
+from services.ledger.merchants.store import select_merchants
+from services.ledger.recoveries.store import (
+    ATTEMPTS_OF_RECOVERY,
+    TIMELINE_OF_RECOVERY,
+    WARNINGS_OF_RECOVERY,
+    select_activity,
+    select_recoveries,
+)
+from services.ledger.reports.store import select_export, select_report
+from services.ledger.silences.store import select_card_warnings, select_silences
+from services.ledger.stats.store import MERCHANT_TOTALS, PLATFORM_TOTALS, select_daily
+from services.ledger.tasks import store as task_store
 from shared.database import Database
 from shared.queue.tasks import TaskStatus
 from shared.recoveries import RecoveryState
@@ -68,34 +78,34 @@ SET session_replication_role = DEFAULT;
 """
 
 LISTS: dict[str, Select] = {
-    "merchants": store.select_merchants(51),
-    "merchants, next page": store.select_merchants(51, before=SOON),
-    "one merchant": store.select_merchants(1, SOME_ID),
-    "recoveries": store.select_recoveries(51, None, {}),
-    "recoveries, next page": store.select_recoveries(51, None, {"before": SOON}),
-    "recoveries of a merchant": store.select_recoveries(51, None, {"merchant_id": MERCHANT, "before": SOON}),
-    "waiting recoveries of a merchant": store.select_recoveries(
+    "merchants": select_merchants(51),
+    "merchants, next page": select_merchants(51, before=SOON),
+    "one merchant": select_merchants(1, SOME_ID),
+    "recoveries": select_recoveries(51, None, {}),
+    "recoveries, next page": select_recoveries(51, None, {"before": SOON}),
+    "recoveries of a merchant": select_recoveries(51, None, {"merchant_id": MERCHANT, "before": SOON}),
+    "waiting recoveries of a merchant": select_recoveries(
         51, RecoveryState.WAITING, {"merchant_id": MERCHANT, "before": SOON}
     ),
-    "stopped recoveries of a merchant": store.select_recoveries(51, RecoveryState.STOPPED, {"merchant_id": MERCHANT}),
-    "recoveries of a customer": store.select_recoveries(51, None, {"merchant_id": MERCHANT, "customer_id": "cus_9"}),
-    "recoveries of a subscription": store.select_recoveries(51, None, {"subscription_id": "sub_9"}),
-    "recoveries of an invoice": store.select_recoveries(51, None, {"invoice_id": "in_9"}),
-    "one recovery": store.select_recoveries(1, None, {"id": SOME_ID, "merchant_id": MERCHANT}),
-    "card warnings of a recovery": Select(store.WARNINGS_OF_RECOVERY, [SOME_ID, MERCHANT]),
-    "silences": store.select_silences(51, {"before": ById(9_000)}),
-    "silences of a merchant": store.select_silences(51, {"merchant_id": MERCHANT, "before": ById(9_000)}),
-    "silences of a customer": store.select_silences(51, {"merchant_id": MERCHANT, "customer_id": "cus_9"}),
-    "card warnings": store.select_card_warnings(51, {"before": ById(9_000)}),
-    "card warnings of a merchant": store.select_card_warnings(51, {"merchant_id": MERCHANT, "before": ById(9_000)}),
+    "stopped recoveries of a merchant": select_recoveries(51, RecoveryState.STOPPED, {"merchant_id": MERCHANT}),
+    "recoveries of a customer": select_recoveries(51, None, {"merchant_id": MERCHANT, "customer_id": "cus_9"}),
+    "recoveries of a subscription": select_recoveries(51, None, {"subscription_id": "sub_9"}),
+    "recoveries of an invoice": select_recoveries(51, None, {"invoice_id": "in_9"}),
+    "one recovery": select_recoveries(1, None, {"id": SOME_ID, "merchant_id": MERCHANT}),
+    "card warnings of a recovery": Select(WARNINGS_OF_RECOVERY, [SOME_ID, MERCHANT]),
+    "silences": select_silences(51, {"before": ById(9_000)}),
+    "silences of a merchant": select_silences(51, {"merchant_id": MERCHANT, "before": ById(9_000)}),
+    "silences of a customer": select_silences(51, {"merchant_id": MERCHANT, "customer_id": "cus_9"}),
+    "card warnings": select_card_warnings(51, {"before": ById(9_000)}),
+    "card warnings of a merchant": select_card_warnings(51, {"merchant_id": MERCHANT, "before": ById(9_000)}),
     "report of a day": select_report(DAY, DAY + timedelta(days=1), MERCHANT, "cause"),
     "report of a small merchant": select_report(DAY, DAY + timedelta(days=30), SMALL, "policy_version"),
     "export of a customer": select_export(None, {"merchant_id": MERCHANT, "customer_id": "cus_9"}),
     "export of a small merchant": select_export(None, {"merchant_id": SMALL}),
-    "activity": store.select_activity(51, None, ById(30_000)),
-    "activity of a merchant": store.select_activity(51, MERCHANT, ById(30_000)),
-    "timeline": Select(store.TIMELINE_OF_RECOVERY, [SOME_ID, MERCHANT]),
-    "attempts": Select(store.ATTEMPTS_OF_RECOVERY, [SOME_ID, MERCHANT]),
+    "activity": select_activity(51, None, ById(30_000)),
+    "activity of a merchant": select_activity(51, MERCHANT, ById(30_000)),
+    "timeline": Select(TIMELINE_OF_RECOVERY, [SOME_ID, MERCHANT]),
+    "attempts": Select(ATTEMPTS_OF_RECOVERY, [SOME_ID, MERCHANT]),
     "tasks": task_store.select_tasks(51, None, {"before": ById(30_000)}),
     "tasks of a merchant": task_store.select_tasks(51, None, {"merchant_id": MERCHANT, "before": ById(30_000)}),
     "dead tasks": task_store.select_tasks(51, TaskStatus.DEAD, {}),
@@ -104,9 +114,9 @@ LISTS: dict[str, Select] = {
     "running tasks": task_store.select_tasks(51, TaskStatus.RUNNING, {}),
     "tasks of a recovery": task_store.select_tasks(51, None, {"recovery_id": SOME_ID}),
     "one task": task_store.select_task(SOME_ID, MERCHANT),
-    "days of a merchant": store.select_daily(date(2025, 3, 1), date(2025, 3, 30), MERCHANT, None),
-    "days of all merchants": store.select_daily(date(2025, 3, 1), date(2025, 3, 30), None, None),
-    "totals of a merchant": Select(store.MERCHANT_TOTALS, [MERCHANT]),
+    "days of a merchant": select_daily(date(2025, 3, 1), date(2025, 3, 30), MERCHANT, None),
+    "days of all merchants": select_daily(date(2025, 3, 1), date(2025, 3, 30), None, None),
+    "totals of a merchant": Select(MERCHANT_TOTALS, [MERCHANT]),
     "queue": Select(task_store.PLATFORM_QUEUE, []),
     "queue of a merchant": Select(task_store.MERCHANT_QUEUE, [MERCHANT]),
 }
@@ -170,8 +180,8 @@ async def test_a_report_reads_the_recoveries_of_its_merchant_and_range_only(full
 
 async def test_the_numbers_of_the_first_screen_never_touch_the_book(full: Database) -> None:
     for select in (
-        Select(store.MERCHANT_TOTALS, [MERCHANT]),
-        Select(store.PLATFORM_TOTALS, []),
+        Select(MERCHANT_TOTALS, [MERCHANT]),
+        Select(PLATFORM_TOTALS, []),
         Select(task_store.PLATFORM_QUEUE, []),
         Select(task_store.MERCHANT_QUEUE, [MERCHANT]),
         LISTS["days of a merchant"],

@@ -12,11 +12,11 @@ from uuid import UUID, uuid4
 import aiohttp
 import pytest
 
-from services.ledger import csv_export
-from services.ledger.csv_export import BATCH, CsvFile, cell, parts
-from services.ledger.lift import Group, Stratum, lift_of
-from services.ledger.report_store import EXPORT_COLUMNS, select_export
-from services.ledger.reports import REPORT_COLUMNS
+from services.ledger.api import csv_export
+from services.ledger.api.csv_export import BATCH, CsvFile, cell, parts
+from services.ledger.reports.endpoints import REPORT_COLUMNS
+from services.ledger.reports.lift import Group, Stratum, lift_of
+from services.ledger.reports.store import EXPORT_COLUMNS, select_export
 from services.worker.recovery import in_holdout
 from shared import recoveries
 from shared.api_keys import Scope

@@ -2,10 +2,10 @@
 
 import orjson
 
-from services.ledger import store
-from services.ledger.report_store import GroupBy, select_export
-from services.ledger.reports import report
-from services.ledger.schemas import RecoveryReport
+from services.ledger.api.select import fetch
+from services.ledger.reports.endpoints import report
+from services.ledger.reports.schemas import RecoveryReport
+from services.ledger.reports.store import GroupBy, select_export
 from services.worker.recovery import in_holdout
 from shared import recoveries
 from shared.database import Role
@@ -25,7 +25,7 @@ async def _report(world: World, open_database: OpenDatabase, by: GroupBy | None 
 async def _exported(world: World, open_database: OpenDatabase) -> dict[str, dict[str, object]]:
     """The export's rows by invoice."""
     async with open_database(Role.LEDGER) as database, database.transaction() as db:
-        rows = await store.fetch(db, select_export(None, {"merchant_id": world.merchant_id}))
+        rows = await fetch(db, select_export(None, {"merchant_id": world.merchant_id}))
     return {row["invoice_id"]: dict(row) for row in rows}
 
 

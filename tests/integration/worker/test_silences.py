@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.ledger import silences
+from services.ledger.silences import endpoints
 from shared.database import Role
 from shared.silences import SilenceReason
 from tests.conftest import OpenDatabase
@@ -23,11 +23,11 @@ class Ledger:
 
     async def start(self, failed: Failed, reason: SilenceReason = SilenceReason.OPTED_OUT) -> bool:
         async with self._open(Role.LEDGER) as database, database.transaction() as db:
-            return await silences.start(db, self._world.merchant_id, failed.customer, reason)
+            return await endpoints.start(db, self._world.merchant_id, failed.customer, reason)
 
     async def end(self, failed: Failed, reason: SilenceReason | None = None) -> int:
         async with self._open(Role.LEDGER) as database, database.transaction() as db:
-            return await silences.end(db, self._world.merchant_id, failed.customer, reason)
+            return await endpoints.end(db, self._world.merchant_id, failed.customer, reason)
 
 
 async def sent(failed: Failed) -> int:

@@ -11,7 +11,7 @@ from asyncpg import Record
 
 from console.recovery import told
 from services.ledger.app import make_ledger_app
-from services.ledger.schemas import RecoveryStory
+from services.ledger.recoveries.schemas import RecoveryStory
 from shared import recoveries
 from shared.api_keys import Scope, hash_secret, new_secret
 from shared.database import Role

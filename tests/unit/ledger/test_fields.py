@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from services.ledger.fields import Day, Instant, Limit, MetricType, RowId, unstorable
+from services.ledger.api.fields import Day, Instant, Limit, MetricType, RowId, unstorable
 
 instants: TypeAdapter[datetime] = TypeAdapter(Instant)
 days: TypeAdapter[date] = TypeAdapter(Day)

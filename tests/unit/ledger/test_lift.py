@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from console.report import told
-from services.ledger.lift import ENOUGH, Group, Lift, Stratum, Verdict, _mean, lift_of, wilson
-from services.ledger.reports import shown
+from services.ledger.reports.endpoints import shown
+from services.ledger.reports.lift import ENOUGH, Group, Lift, Stratum, Verdict, _mean, lift_of, wilson
 
 RECOVERY = Path(__file__).parents[3] / "docs" / "recovery.md"
 

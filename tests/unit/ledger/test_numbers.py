@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.ledger.metrics import capped, totals_of
-from services.ledger.tasks import has_version
-from services.ledger.usage import within_window
+from services.ledger.stats.endpoints import capped, totals_of
+from services.ledger.tasks.endpoints import has_version
+from services.ledger.usage.endpoints import within_window
 
 ROW = {
     "currency": "usd",

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from openapi_pydantic import OpenAPI
 
-from services.ledger.endpoint import KeyUse
-from services.ledger.openapi import document
+from services.ledger.api.endpoint import KeyUse
+from services.ledger.api.openapi import document
 from services.ledger.routes import ENDPOINTS
 
 DOCUMENT = document(ENDPOINTS)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ledger.fields import INT64_MAX
-from services.ledger.pagination import (
+from services.ledger.api.fields import INT64_MAX
+from services.ledger.api.pagination import (
     BadCursor,
     ById,
     ByTime,

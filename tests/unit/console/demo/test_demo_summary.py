@@ -12,7 +12,7 @@ from console.demo.figures import Figures, Webhooks
 from console.demo.ladder import LadderOutcome, Way, as_it_went
 from console.demo.summary import _by_cause
 from console.recovery import in_brief
-from services.ledger.schemas import RecoveryStory, TimelineEntry
+from services.ledger.recoveries.schemas import RecoveryStory, TimelineEntry
 
 NOON = datetime(2026, 11, 5, 12, tzinfo=UTC)
 WHOSE = UUID("00000000-0000-4000-8000-000000000001")

@@ -1,0 +1,73 @@
+"""Statements that are put together from constants, and the two questions that every subject asks about merchants.
+
+Every statement about a tenant's rows names the merchant; only a platform's key leaves it open. A list is a statement,
+and one condition for each filter that is given. A filter that is not given leaves no trace, because `$1 IS NULL OR …`
+would keep the planner from its indexes; a status stands in the text as a literal, because a bound one would defeat the
+partial indexes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from shared.database import Connection
+
+Row = asyncpg.Record
+
+MERCHANT_STATUS = "SELECT status FROM merchants WHERE id = $1"
+
+# By Stripe's id of the account, or by ours.
+MERCHANT_NAMED = """
+SELECT id::text
+FROM merchants
+WHERE CASE WHEN $1 LIKE 'acct\\_%' THEN stripe_connect_id = $1 ELSE id::text = lower($1) END
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """A statement that is ready to run."""
+
+    sql: str
+    arguments: list[Any]
+
+
+def narrowed(
+    statement: str,
+    arguments: Sequence[Any],
+    conditions: Mapping[str, str],
+    given: Mapping[str, Any],
+    literal: str | None = None,
+) -> Select:
+    """`statement` with the condition of each filter in `given` that is not None, numbered after `arguments`."""
+    values = list(arguments)
+    texts = [literal] if literal else []
+    for name, value in given.items():
+        if value is None:
+            continue
+        text = conditions[name]
+        for part in value if isinstance(value, tuple) else (value,):
+            values.append(part)
+            text = text.replace("?", f"${len(values)}", 1)
+        texts.append(text)
+    return Select(statement.replace("{conditions}", " AND ".join(texts) or "true"), values)
+
+
+async def fetch(db: Connection, select: Select) -> list[Row]:
+    """Run a statement that `narrowed` made."""
+    return await db.fetch(select.sql, *select.arguments)
+
+
+async def merchant_status(db: Connection, merchant_id: UUID) -> str | None:
+    """The status of a merchant; None when there is none."""
+    status: str | None = await db.fetchval(MERCHANT_STATUS, merchant_id)
+    return status
+
+
+async def merchant_named(db: Connection, name: str) -> str | None:
+    """The id of the merchant with this id, Stripe's (`acct_…`) or ours; None when there is none."""
+    found: str | None = await db.fetchval(MERCHANT_NAMED, name)
+    return found

@@ -1,0 +1,1 @@
+"""The versions of policies: write, check, compare, put in force, roll back."""

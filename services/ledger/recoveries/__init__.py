@@ -1,0 +1,1 @@
+"""Recoveries, their whole stories, and what happened to all of them lately."""

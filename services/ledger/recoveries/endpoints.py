@@ -1,0 +1,99 @@
+"""Recoveries: the list, and one with its whole story."""
+
+from typing import Any
+from uuid import UUID
+
+from services.ledger.api.endpoint import Call, Endpoint
+from services.ledger.api.pagination import ByTime, cut, read_by_time, write_by_time
+from services.ledger.api.schemas import NoBody, Page, Paged
+from services.ledger.api.select import Row, fetch
+from services.ledger.api.tenancy import NO_MERCHANT, visible_merchant
+from services.ledger.recoveries import store
+from services.ledger.recoveries.activity import list_activity
+from services.ledger.recoveries.schemas import (
+    Activity,
+    OneRecovery,
+    Recovery,
+    RecoveryFilter,
+    RecoveryStory,
+)
+from shared.api_keys import Scope
+from shared.http import Problem
+
+LIST = "recoveries"
+
+
+def _cursor(row: Row) -> str:
+    return write_by_time(LIST, ByTime(row["opened_at"], row["id"]))
+
+
+async def list_recoveries(call: Call[RecoveryFilter, NoBody]) -> Page[Recovery]:
+    """One page, newest first."""
+    wanted = call.parameters
+    before = read_by_time(LIST, wanted.cursor)
+    given = {
+        "merchant_id": await visible_merchant(call.db, call.key, wanted.merchant_id),
+        "invoice_id": wanted.invoice_id,
+        "subscription_id": wanted.subscription_id,
+        "customer_id": wanted.customer_id,
+        "currency": wanted.currency,
+        "opened_from": wanted.opened_from,
+        "opened_to": wanted.opened_to,
+        "before": before,
+    }
+    rows = await fetch(call.db, store.select_recoveries(wanted.limit + 1, wanted.state, given))
+    page, next_cursor = cut(rows, wanted.limit, _cursor)
+    return Page[Recovery](data=[Recovery.model_validate(dict(row)) for row in page], next_cursor=next_cursor)
+
+
+async def get_recovery(call: Call[OneRecovery, NoBody]) -> RecoveryStory:
+    """One recovery with its attempts and its timeline. Raises Problem 404."""
+    recovery_id: UUID = call.parameters.recovery_id
+    given = {"id": recovery_id, "merchant_id": call.key.merchant_id}
+    rows = await fetch(call.db, store.select_recoveries(1, None, given))
+    if not rows:
+        raise Problem(404, "not-found", "There is no such recovery.")
+    return RecoveryStory.model_validate(await store.whole_story(call.db, rows[0]))
+
+
+ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
+    Endpoint(
+        name="listRecoveries",
+        method="GET",
+        path="/v1/recoveries",
+        scope=Scope.RECOVERIES_READ,
+        summary="Recoveries, newest first",
+        description="`opened_from` is included, `opened_to` is not.",
+        handler=list_recoveries,
+        parameters=RecoveryFilter,
+        body=NoBody,
+        answer=Page[Recovery],
+        refusals={404: NO_MERCHANT},
+    ),
+    Endpoint(
+        name="getRecovery",
+        method="GET",
+        path="/v1/recoveries/{recovery_id}",
+        scope=Scope.RECOVERIES_READ,
+        summary="A recovery with its attempts and its whole timeline",
+        description="Both oldest first.",
+        handler=get_recovery,
+        parameters=OneRecovery,
+        body=NoBody,
+        answer=RecoveryStory,
+        refusals={404: "There is no such recovery, or it is another tenant's."},
+    ),
+    Endpoint(
+        name="listActivity",
+        method="GET",
+        path="/v1/activity",
+        scope=Scope.RECOVERIES_READ,
+        summary="What has happened to all recoveries, newest first",
+        description="The timelines of all recoveries in one list.",
+        handler=list_activity,
+        parameters=Paged,
+        body=NoBody,
+        answer=Page[Activity],
+        refusals={404: NO_MERCHANT},
+    ),
+)

@@ -1,0 +1,128 @@
+"""Recoveries, their attempts and their timelines as the API shows them."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from services.ledger.api.fields import (
+    Currency,
+    CustomerId,
+    Instant,
+    InvoiceId,
+    RowId,
+    SubscriptionId,
+)
+from services.ledger.api.schemas import Incoming, OfMerchant, Outgoing, Paged
+from shared.recoveries import RecoveryState
+
+
+class RecoveryMatch(OfMerchant):
+    """`opened_from` is included, `opened_to` is not."""
+
+    state: RecoveryState | None = None
+    invoice_id: InvoiceId | None = None
+    subscription_id: SubscriptionId | None = None
+    customer_id: CustomerId | None = None
+    currency: Currency | None = None
+    opened_from: Instant | None = None
+    opened_to: Instant | None = None
+
+
+class RecoveryFilter(RecoveryMatch, Paged):
+    """One page of the recoveries that match, newest first."""
+
+
+class OneRecovery(Incoming):
+    """Which recovery."""
+
+    recovery_id: RowId
+
+
+class Recovery(Outgoing):
+    """A failed invoice, and where its recovery is."""
+
+    id: UUID
+    merchant_id: str
+    invoice_id: str
+    subscription_id: str | None
+    customer_id: str | None
+    state: RecoveryState
+    end_reason: str | None
+    stop_requested: str | None
+    amount_due: int
+    currency: str
+    amount_recovered: int
+    recovered_by: Literal["retry", "message"] | None
+    decline_cause: str | None
+    policy_id: UUID
+    opened_at: datetime
+    next_attempt_at: datetime | None
+    closed_at: datetime | None
+    updated_at: datetime
+
+
+class Attempt(Outgoing):
+    """One try to collect, by The Citadel or by Stripe."""
+
+    id: UUID
+    origin: Literal["citadel", "stripe"]
+    number: int
+    result: Literal["started", "succeeded", "declined", "requires_action", "failed", "abandoned", "unknown"]
+    amount: int
+    currency: str
+    payment_method_id: str | None
+    card_network: str | None
+    card_country: str | None
+    payment_intent_id: str | None
+    charge_id: str | None
+    error_code: str | None
+    decline_code: str | None
+    advice_code: str | None
+    network_decline_code: str | None
+    network_advice_code: str | None
+    started_at: datetime
+    finished_at: datetime | None
+
+
+class TimelineEntry(Outgoing):
+    """What happened to a recovery, by which rule, and what comes next."""
+
+    at: datetime
+    kind: str
+    from_state: RecoveryState | None
+    to_state: RecoveryState | None
+    rule: str
+    explanation: str
+    detail: dict[str, Any]
+    next_step: str | None
+    next_at: datetime | None
+
+
+class CardWarning(Outgoing):
+    """A customer was told ahead of a renewal that a card will have expired; once per card and its last month."""
+
+    merchant_id: str
+    customer_id: str
+    payment_method_id: str
+    exp_month: int
+    exp_year: int
+    warned_at: datetime
+
+
+class RecoveryStory(Recovery):
+    """A recovery with everything that was tried and everything that happened, oldest first.
+
+    `card_warnings` are those that its customer had before it ended.
+    """
+
+    attempts: list[Attempt]
+    timeline: list[TimelineEntry]
+    card_warnings: list[CardWarning]
+
+
+class Activity(TimelineEntry):
+    """A line of a timeline, and whose it is."""
+
+    id: int
+    recovery_id: UUID
+    merchant_id: str

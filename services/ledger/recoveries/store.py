@@ -1,0 +1,104 @@
+"""The SQL of recoveries, as the API reads them."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from services.ledger.api.pagination import ById
+from services.ledger.api.select import Row, Select, narrowed
+from shared.database import Connection
+from shared.recoveries import ENDS, RecoveryState
+
+LIST_RECOVERIES = """
+SELECT id, merchant_id, invoice_id, subscription_id, customer_id, state, end_reason, stop_requested, amount_due,
+    currency, amount_recovered, recovered_by, decline_cause, policy_id, opened_at, next_attempt_at, closed_at,
+    updated_at
+FROM recoveries
+WHERE {conditions}
+ORDER BY opened_at DESC, id DESC
+LIMIT $1
+"""
+
+ATTEMPTS_OF_RECOVERY = """
+SELECT id, origin, number, result, amount, currency, payment_method_id, card_network, card_country,
+    payment_intent_id, charge_id, error_code, decline_code, advice_code, network_decline_code,
+    network_advice_code, started_at, finished_at
+FROM attempts
+WHERE recovery_id = $1 AND merchant_id = $2
+ORDER BY started_at, number
+"""
+
+TIMELINE_OF_RECOVERY = """
+SELECT at, kind, from_state, to_state, rule, explanation, detail, next_step, next_at
+FROM recovery_timeline
+WHERE recovery_id = $1 AND merchant_id = $2
+ORDER BY id
+"""
+
+LIST_ACTIVITY = """
+SELECT id, recovery_id, merchant_id, at, kind, from_state, to_state, rule, explanation, detail, next_step, next_at
+FROM recovery_timeline
+WHERE {conditions}
+ORDER BY id DESC
+LIMIT $1
+"""
+
+# Of the recovery's customer, up to its end.
+WARNINGS_OF_RECOVERY = """
+SELECT w.merchant_id, w.customer_id, w.payment_method_id, w.exp_month, w.exp_year, w.warned_at
+FROM recoveries AS r
+JOIN card_warnings AS w ON w.merchant_id = r.merchant_id AND w.customer_id = r.customer_id
+WHERE r.id = $1 AND r.merchant_id = $2 AND w.warned_at <= COALESCE(r.closed_at, w.warned_at)
+ORDER BY w.id
+"""
+
+# A `?` is the place of a bound value.
+RECOVERY_CONDITIONS: Mapping[str, str] = {
+    "merchant_id": "merchant_id = ?",
+    "id": "id = ?",
+    "invoice_id": "invoice_id = ?",
+    "subscription_id": "subscription_id = ?",
+    "customer_id": "customer_id = ?",
+    "currency": "currency = ?",
+    "opened_from": "opened_at >= ?",
+    "opened_to": "opened_at < ?",
+    "before": "(opened_at, id) < (?, ?)",
+}
+
+ACTIVITY_CONDITIONS: Mapping[str, str] = {"merchant_id": "merchant_id = ?", "before": "id < ?"}
+
+# The states that go on are few rows with an index of their own; the ends are most of the table.
+RECOVERY_STATE: Mapping[RecoveryState, str] = {
+    state: f"state = '{state}'" + ("" if state in ENDS else " AND closed_at IS NULL") for state in RecoveryState
+}
+
+
+def select_recoveries(limit: int, state: RecoveryState | None, given: Mapping[str, Any]) -> Select:
+    """Recoveries, newest first; `given` holds values for RECOVERY_CONDITIONS."""
+    return narrowed(LIST_RECOVERIES, [limit], RECOVERY_CONDITIONS, given, RECOVERY_STATE[state] if state else None)
+
+
+async def attempts_of(db: Connection, recovery_id: UUID, merchant_id: str) -> list[Row]:
+    """The attempts of a recovery, oldest first."""
+    return await db.fetch(ATTEMPTS_OF_RECOVERY, recovery_id, merchant_id)
+
+
+async def timeline_of(db: Connection, recovery_id: UUID, merchant_id: str) -> list[Row]:
+    """The whole timeline of a recovery, oldest first."""
+    return await db.fetch(TIMELINE_OF_RECOVERY, recovery_id, merchant_id)
+
+
+async def whole_story(db: Connection, row: Row) -> dict[str, Any]:
+    """A recovery's row with its attempts, its timeline and its customer's card warnings."""
+    recovery_id, merchant_id = row["id"], row["merchant_id"]
+    return {
+        **row,
+        "attempts": [dict(each) for each in await attempts_of(db, recovery_id, merchant_id)],
+        "timeline": [dict(each) for each in await timeline_of(db, recovery_id, merchant_id)],
+        "card_warnings": [dict(each) for each in await db.fetch(WARNINGS_OF_RECOVERY, recovery_id, merchant_id)],
+    }
+
+
+def select_activity(limit: int, merchant_id: str | None, before: ById | None) -> Select:
+    """Timeline entries of all recoveries, newest first."""
+    return narrowed(LIST_ACTIVITY, [limit], ACTIVITY_CONDITIONS, {"merchant_id": merchant_id, "before": before})

@@ -1,0 +1,1 @@
+"""The report on recoveries, with the lift over the holdout, and the exports."""

@@ -1,0 +1,296 @@
+"""The report on recoveries: what failed, what came of it and whose doing that was, and what would have come anyway.
+
+Only recoveries whose window is over are counted, whether they ended early or not. To count those that have ended, and
+leave out those that go on, would count every quick success and no slow failure; of a young week nearly all that has
+ended was paid. A recovery counts where it was drawn into, whatever was done about it later (intention to treat).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from services.ledger.api.csv_export import CsvFile
+from services.ledger.api.endpoint import Call, Endpoint, invalid
+from services.ledger.api.schemas import NoBody
+from services.ledger.api.select import fetch
+from services.ledger.api.tenancy import NO_MERCHANT, visible_merchant
+from services.ledger.recoveries.schemas import (
+    RecoveryMatch,
+)
+from services.ledger.reports.lift import CONFIDENCE, Group, Stratum, Verdict, lift_of
+from services.ledger.reports.lift import Lift as Measured
+from services.ledger.reports.schemas import (
+    Elsewhere,
+    Lift,
+    LiftGroup,
+    Ours,
+    RecoveryReport,
+    ReportGroup,
+    ReportMoney,
+    ReportRange,
+)
+from services.ledger.reports.store import EXPORT_COLUMNS, GroupBy, select_export, select_report
+from services.ledger.stats.schemas import Sum
+from shared.api_keys import Scope
+from shared.clock import business_now
+from shared.database import Connection
+
+MAX_DAYS = 366
+DEFAULT_DAYS = 90
+
+OURS = ("retry", "message")
+ELSEWHERE = ("stripe", "customer")
+PAID = frozenset((*OURS, *ELSEWHERE))
+
+Cell = Mapping[str, Any]
+"""How many recoveries are alike in all that the report sorts by, and their amounts: a row of `select_report`."""
+
+_SUMS = ("failed", "young", "counted", "recovered", *OURS, *ELSEWHERE, "unpaid")
+REPORT_COLUMNS = (
+    "group",
+    "label",
+    "currency",
+    *(f"{name}_{part}" for name in ("failed", "young", "counted", "recovered") for part in ("count", "amount")),
+    "recovered_share",
+    "recovered_amount_share",
+    *(f"{name}_{part}" for name in (*OURS, *ELSEWHERE, "unpaid") for part in ("count", "amount")),
+    "group_treatment_assigned",
+    "group_treatment_paid",
+    "group_holdout_assigned",
+    "group_holdout_paid",
+    "group_lift",
+    "group_lift_low",
+    "group_lift_high",
+    "group_verdict",
+)
+
+
+def days_of(first: date | None, last: date | None, today: date) -> tuple[date, date]:
+    """The days of a report, both included. Raises Problem 400."""
+    last = last or today
+    try:
+        first = first or last - timedelta(days=DEFAULT_DAYS - 1)
+        last + timedelta(days=1)
+    except OverflowError:
+        raise invalid(400, "malformed-request", [("to", f"leaves no {DEFAULT_DAYS} days around it")]) from None
+    if not 0 <= (last - first).days < MAX_DAYS:
+        raise invalid(400, "malformed-request", [("from", f"expected at most {MAX_DAYS} days, from ≤ to")])
+    return first, last
+
+
+def _sum(cells: Iterable[Cell], amount: str) -> Sum:
+    rows = list(cells)
+    return Sum(amount=sum(each[amount] for each in rows), count=sum(each["count"] for each in rows))
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 6) if whole else None
+
+
+def money_of(currency: str, cells: Sequence[Cell]) -> ReportMoney:
+    """One currency's numbers. Of what is ours the amount that came in, of everything else the amount that was due."""
+    counted = [each for each in cells if not each["young"]]
+
+    def of(attribution: str) -> Sum:
+        amount = "recovered" if attribution in OURS else "due"
+        return _sum((each for each in counted if each["attribution"] == attribution), amount)
+
+    every, recovered = (
+        _sum(counted, "due"),
+        _sum((each for each in counted if each["attribution"] in OURS), "recovered"),
+    )
+    return ReportMoney(
+        currency=currency,
+        failed=_sum(cells, "due"),
+        young=_sum((each for each in cells if each["young"]), "due"),
+        counted=every,
+        recovered=recovered,
+        recovered_share=_share(recovered.count, every.count),
+        recovered_amount_share=_share(recovered.amount, every.amount),
+        ours=Ours(retry=of("retry"), message=of("message")),
+        elsewhere=Elsewhere(stripe=of("stripe"), customer=of("customer")),
+        unpaid=_sum((each for each in counted if each["attribution"] not in PAID), "due"),
+    )
+
+
+def measure(cells: Iterable[Cell]) -> Measured:
+    """The lift among what was counted and drawn: a stratum per holdout share, all currencies together."""
+    groups: dict[float, dict[bool, Group]] = defaultdict(lambda: {True: Group(), False: Group()})
+    for each in cells:
+        if each["share"] > 0:
+            count = 0 if each["young"] else each["count"]
+            groups[each["share"]][each["holdout"]] += Group(count, count if each["attribution"] in PAID else 0)
+    return lift_of(Stratum(both[False], both[True]) for both in groups.values())
+
+
+def _lift(cells: Sequence[Cell], group_by: GroupBy | None) -> Lift:
+    if group_by == "attribution":  # who paid is an outcome: a group of those who were paid has no chance to be unpaid
+        return shown(Measured(Verdict.NOT_APPLICABLE, Group(), Group()))
+    return shown(measure(cells))
+
+
+def shown(found: Measured) -> Lift:
+    """A lift as it is answered: shares and differences to six places."""
+
+    def group(each: Group) -> LiftGroup:
+        return LiftGroup(assigned=each.assigned, paid=each.paid, paid_share=_share(each.paid, each.assigned))
+
+    def points(value: float | None) -> float | None:
+        return None if value is None else round(value, 6)
+
+    return Lift(
+        verdict=found.verdict,
+        treatment=group(found.treatment),
+        holdout=group(found.holdout),
+        difference=points(found.difference),
+        low=points(found.low),
+        high=points(found.high),
+        confidence=CONFIDENCE,
+    )
+
+
+def _label(name: str | None, cells: Sequence[Cell]) -> str:
+    version = cells[0]["version"]
+    if version is not None:
+        return f"version {version}, {'the platform' if cells[0]['of_platform'] else 'the merchant'}'s"
+    return name or "no decline was read"
+
+
+def groups_of(cells: Iterable[Cell], group_by: GroupBy | None) -> list[ReportGroup]:
+    """The report's groups: weeks in their order, everything else by size."""
+    named: dict[str | None, list[Cell]] = defaultdict(list)
+    for each in cells:
+        named[each["group"]].append(each)
+    shown = []
+    for name, own in named.items():
+        currencies: dict[str, list[Cell]] = defaultdict(list)
+        for each in own:
+            currencies[each["currency"]].append(each)
+        money = [money_of(currency, currencies[currency]) for currency in sorted(currencies)]
+        shown.append(ReportGroup(group=name, label=_label(name, own), money=money, lift=_lift(own, group_by)))
+
+    def order(each: ReportGroup) -> tuple[int, str]:
+        size = 0 if group_by == "cohort_week" else sum(money.failed.count for money in each.money)
+        return -size, each.group or ""
+
+    return sorted(shown, key=order)
+
+
+async def report(
+    db: Connection, merchant_id: str | None, first: date | None, last: date | None, group_by: GroupBy | None
+) -> RecoveryReport:
+    """The report on the recoveries that were opened on these days (UTC), both included. Raises Problem 400."""
+    now = await business_now(db)
+    first, last = days_of(first, last, now.date())
+    start, until = (datetime.combine(day, time(), UTC) for day in (first, last + timedelta(days=1)))
+    rows = await fetch(db, select_report(start, until, merchant_id, group_by))
+    return RecoveryReport.model_validate(
+        {
+            "merchant_id": merchant_id,
+            "from": first,
+            "to": last,
+            "as_of": now,
+            "group_by": group_by,
+            "data": groups_of([dict(row) for row in rows], group_by),
+        }
+    )
+
+
+def flat(found: RecoveryReport) -> list[dict[str, Any]]:
+    """The report as rows of REPORT_COLUMNS, one per group and currency; what is of the whole group is repeated."""
+    rows = []
+    for group in found.data:
+        lift = group.lift
+        of_group = {
+            "group": group.group,
+            "label": group.label,
+            "group_treatment_assigned": lift.treatment.assigned,
+            "group_treatment_paid": lift.treatment.paid,
+            "group_holdout_assigned": lift.holdout.assigned,
+            "group_holdout_paid": lift.holdout.paid,
+            "group_lift": lift.difference,
+            "group_lift_low": lift.low,
+            "group_lift_high": lift.high,
+            "group_verdict": lift.verdict,
+        }
+        for money in group.money:
+            sums = {**dict(money), **dict(money.ours), **dict(money.elsewhere)}
+            row = {**of_group, "currency": money.currency}
+            row["recovered_share"] = money.recovered_share
+            row["recovered_amount_share"] = money.recovered_amount_share
+            for name in _SUMS:
+                row |= {f"{name}_count": sums[name].count, f"{name}_amount": sums[name].amount}
+            rows.append(row)
+    return rows
+
+
+def file_of(found: RecoveryReport) -> CsvFile:
+    """The report as a file."""
+    return CsvFile(f"recoveries-{found.from_}-{found.to}.csv", REPORT_COLUMNS, flat(found))
+
+
+async def recovery_report(call: Call[ReportRange, NoBody]) -> RecoveryReport:
+    """The report as JSON."""
+    asked = call.parameters
+    merchant_id = await visible_merchant(call.db, call.key, asked.merchant_id)
+    return await report(call.db, merchant_id, asked.from_, asked.to, asked.group_by)
+
+
+async def recovery_report_csv(call: Call[ReportRange, NoBody]) -> CsvFile:
+    """The report as CSV."""
+    return file_of(await recovery_report(call))
+
+
+async def export_recoveries(call: Call[RecoveryMatch, NoBody]) -> CsvFile:
+    """A row per recovery."""
+    wanted = call.parameters
+    given = wanted.model_dump(exclude={"state"})
+    given["merchant_id"] = await visible_merchant(call.db, call.key, wanted.merchant_id)
+    return CsvFile("recoveries.csv", EXPORT_COLUMNS, select_export(wanted.state, given))
+
+
+ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
+    Endpoint(
+        name="exportRecoveries",
+        method="GET",
+        path="/v1/recoveries.csv",
+        scope=Scope.RECOVERIES_READ,
+        summary="Recoveries as CSV, newest first: all that match, of one moment",
+        description="Filters as in the list. Ids, codes, amounts and times; `attribution` says whose payment it was "
+        "(`retry`, `message`, `stripe`, `customer`), or `open`, or `unpaid`; `assigned_to` whether it was drawn into "
+        "the treatment or the holdout, empty where the policy held nothing out. At most two at once (503).",
+        handler=export_recoveries,
+        parameters=RecoveryMatch,
+        body=NoBody,
+        answer=CsvFile,
+        refusals={404: NO_MERCHANT},
+    ),
+    Endpoint(
+        name="reportRecoveries",
+        method="GET",
+        path="/v1/reports/recoveries",
+        scope=Scope.RECOVERIES_READ,
+        summary="What failed, what was recovered and by whom, and what the holdout says would have come anyway",
+        description="Of the recoveries that were opened from `from` to `to`. Only those whose window is over are "
+        "counted, ended or not: `young` ones would be counted as soon as they are paid and not while they are not.",
+        handler=recovery_report,
+        parameters=ReportRange,
+        body=NoBody,
+        answer=RecoveryReport,
+        refusals={404: NO_MERCHANT},
+    ),
+    Endpoint(
+        name="exportReport",
+        method="GET",
+        path="/v1/reports/recoveries.csv",
+        scope=Scope.RECOVERIES_READ,
+        summary="The report as CSV",
+        description="A row per group and currency; the columns `group_…` are of the whole group, and repeated.",
+        handler=recovery_report_csv,
+        parameters=ReportRange,
+        body=NoBody,
+        answer=CsvFile,
+        refusals={404: NO_MERCHANT},
+    ),
+)

@@ -1,0 +1,197 @@
+"""The ledger's SQL about tasks: the queue in numbers, lists, and what the API changes."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from services.ledger.api.select import Row, Select, narrowed
+from shared.database import Connection
+from shared.queue.tasks import TaskStatus
+from shared.queue.tries import tries_of
+
+# Every count stops at 10,001 rows of a partial index, so a queue of millions costs no more than one of thousands.
+# The orders say which index: without them the planner may hope to find 10,001 rows soon and scan the table.
+MERCHANT_QUEUE = """
+SELECT
+    citadel_now() AS as_of,
+    (SELECT count(*) FROM (
+        SELECT FROM scheduled_tasks
+        WHERE status = 'pending' AND run_at <= citadel_now() AND merchant_id = $1
+        ORDER BY run_at LIMIT 10001
+    ) AS counted) AS due,
+    (SELECT count(*) FROM (
+        SELECT FROM scheduled_tasks WHERE status = 'pending' AND merchant_id = $1 ORDER BY run_at LIMIT 10001
+    ) AS counted) AS pending,
+    (SELECT count(*) FROM (
+        SELECT FROM scheduled_tasks WHERE status = 'running' AND merchant_id = $1 ORDER BY locked_by LIMIT 10001
+    ) AS counted) AS running,
+    (SELECT count(*) FROM (
+        SELECT FROM scheduled_tasks WHERE status = 'dead' AND merchant_id = $1 ORDER BY merchant_id, id LIMIT 10001
+    ) AS counted) AS dead,
+    (SELECT EXTRACT(epoch FROM citadel_now() - run_at)::float8
+     FROM scheduled_tasks
+     WHERE status = 'pending' AND run_at <= citadel_now() AND merchant_id = $1
+     ORDER BY run_at
+     LIMIT 1) AS oldest_due_seconds
+"""
+
+# Of all merchants together, what is due and the oldest of it are read lane by lane: without what is paused.
+PLATFORM_QUEUE = """
+SELECT
+    citadel_now() AS as_of,
+    (SELECT count(*) FROM (
+        SELECT FROM generate_series(0, 255) AS lane (number)
+        CROSS JOIN LATERAL (
+            SELECT FROM scheduled_tasks
+            WHERE status = 'pending' AND NOT parked AND run_at <= citadel_now()
+                AND (hashtextextended(merchant_id, 0) & 255) = lane.number
+            ORDER BY run_at LIMIT 10001
+        ) AS due
+        LIMIT 10001
+    ) AS counted) AS due,
+    (SELECT count(*) FROM (
+        SELECT FROM scheduled_tasks WHERE status = 'pending' ORDER BY merchant_id, run_at, id LIMIT 10001
+    ) AS counted) AS pending,
+    (SELECT count(*) FROM (
+        SELECT FROM scheduled_tasks WHERE status = 'running' ORDER BY locked_by LIMIT 10001
+    ) AS counted) AS running,
+    (SELECT count(*) FROM (
+        SELECT FROM scheduled_tasks WHERE status = 'dead' ORDER BY merchant_id, id LIMIT 10001
+    ) AS counted) AS dead,
+    (SELECT max(EXTRACT(epoch FROM citadel_now() - first.run_at))::float8
+     FROM generate_series(0, 255) AS lane (number)
+     CROSS JOIN LATERAL (
+        SELECT run_at FROM scheduled_tasks
+        WHERE status = 'pending' AND NOT parked AND run_at <= citadel_now()
+            AND (hashtextextended(merchant_id, 0) & 255) = lane.number
+        ORDER BY run_at LIMIT 1
+     ) AS first) AS oldest_due_seconds
+"""
+
+# `id` is the public one here: an ORDER BY that means the row's number must name the table.
+# xmin is the transaction that wrote the row last: it changes with every change, whoever makes it.
+_TASK = """id AS row_id, public_id AS id, merchant_id, task_type, payload, status, run_at, created_at, recovery_id,
+    unique_key, attempts, max_attempts, started_at, finished_at, last_error, xmin::text AS version"""
+
+LIST_TASKS = """
+SELECT <task>
+FROM scheduled_tasks
+WHERE {conditions}
+ORDER BY scheduled_tasks.id DESC
+LIMIT $1
+""".replace("<task>", _TASK)
+
+# No index holds running tasks together with the others: a claim would have to write into it.
+LIST_TASKS_OF_ANY_STATUS = """
+SELECT *
+FROM (
+    (SELECT <task> FROM scheduled_tasks
+     WHERE status <> 'running' AND {conditions} ORDER BY scheduled_tasks.id DESC LIMIT $1)
+    UNION ALL
+    (SELECT <task> FROM scheduled_tasks
+     WHERE status = 'running' AND {conditions} ORDER BY scheduled_tasks.id DESC LIMIT $1)
+) AS both_kinds
+ORDER BY row_id DESC
+LIMIT $1
+""".replace("<task>", _TASK)
+
+# A worker's claim skips the row while it is locked here.
+LOCK_TASK = """
+SELECT <task>
+FROM scheduled_tasks
+WHERE {conditions}
+LIMIT $1
+FOR UPDATE
+""".replace("<task>", _TASK)
+
+# No recovery_id: this role may not tie a task to a recovery. A time that has passed does not jump the line.
+INSERT_TASK = """
+INSERT INTO scheduled_tasks (merchant_id, task_type, payload, run_at, unique_key, max_attempts)
+VALUES ($1, $2, $3, greatest($4, citadel_now()), $5, $6)
+ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND status IN ('pending', 'running') DO NOTHING
+RETURNING <task>
+""".replace("<task>", _TASK)
+
+REVIVE_TASK = """
+UPDATE scheduled_tasks
+SET status = 'pending', parked = false, run_at = citadel_now(), attempts = 0, rescues = 0, finished_at = NULL
+WHERE id = $1 AND merchant_id = $2
+RETURNING <task>
+""".replace("<task>", _TASK)
+
+CANCEL_TASK = """
+UPDATE scheduled_tasks
+SET status = 'canceled', finished_at = citadel_now()
+WHERE id = $1 AND merchant_id = $2
+RETURNING <task>
+""".replace("<task>", _TASK)
+
+# A `?` is the place of a bound value.
+TASK_CONDITIONS: Mapping[str, str] = {
+    "merchant_id": "merchant_id = ?",
+    "id": "(id, public_id) = (citadel_task_number(?), ?)",
+    "task_type": "task_type = ?",
+    "recovery_id": "recovery_id = ?",
+    "before": "id < ?",
+}
+TASK_STATUS: Mapping[TaskStatus, str] = {status: f"status = '{status}'" for status in TaskStatus}
+
+
+async def queue_health(db: Connection, merchant_id: str | None) -> Row:
+    """The capped counts of the queue (at most 10,001), the age of its oldest due task, and the business's now."""
+    row = await db.fetchrow(PLATFORM_QUEUE) if merchant_id is None else await db.fetchrow(MERCHANT_QUEUE, merchant_id)
+    if row is None:
+        raise LookupError("a SELECT without FROM gives one row")
+    return row
+
+
+def select_tasks(limit: int, status: TaskStatus | None, given: Mapping[str, Any]) -> Select:
+    """Tasks, newest first; `given` holds values for TASK_CONDITIONS."""
+    if status is None:
+        return narrowed(LIST_TASKS_OF_ANY_STATUS, [limit], TASK_CONDITIONS, given)
+    return narrowed(LIST_TASKS, [limit], TASK_CONDITIONS, given, TASK_STATUS[status])
+
+
+def select_task(public_id: UUID, merchant_id: str | None) -> Select:
+    """One task."""
+    given = {"id": (public_id, public_id), "merchant_id": merchant_id}
+    return narrowed(LIST_TASKS, [1], TASK_CONDITIONS, given)
+
+
+async def lock_task(db: Connection, public_id: UUID, merchant_id: str | None) -> Row | None:
+    """One task, locked until the transaction ends; None when the merchant has none of this id."""
+    given = {"id": (public_id, public_id), "merchant_id": merchant_id}
+    select = narrowed(LOCK_TASK, [1], TASK_CONDITIONS, given)
+    return await db.fetchrow(select.sql, *select.arguments)
+
+
+async def insert_task(
+    db: Connection,
+    merchant_id: str,
+    task_type: str,
+    payload: dict[str, Any],
+    *,
+    run_at: datetime | None = None,
+    unique_key: str | None = None,
+) -> Row | None:
+    """Queue a task; None when another with its unique key is pending or running."""
+    return await db.fetchrow(INSERT_TASK, merchant_id, task_type, payload, run_at, unique_key, tries_of(task_type))
+
+
+async def revive_task(db: Connection, row_id: int, merchant_id: str) -> Row | None:
+    """Make a locked task pending, due now, with all its attempts; None when its unique key is queued again already."""
+    try:
+        return await db.fetchrow(REVIVE_TASK, row_id, merchant_id)
+    except asyncpg.UniqueViolationError:
+        return None
+
+
+async def cancel_task(db: Connection, row_id: int, merchant_id: str) -> Row:
+    """Make a locked task canceled."""
+    row = await db.fetchrow(CANCEL_TASK, row_id, merchant_id)
+    if row is None:
+        raise LookupError(f"no task {row_id} of merchant {merchant_id}: it was to be locked")
+    return row

@@ -1,0 +1,1 @@
+"""Usage: logged in the ledger and reported to a meter of Stripe."""
