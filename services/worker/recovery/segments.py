@@ -1,4 +1,4 @@
-"""Which of a policy's segments an invoice belongs to, and whether it is of the holdout."""
+"""Which of a policy's segments an invoice belongs to, and whether it is in the holdout."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ def segment_of(policy: Policy, invoice: InvoiceTruth, cause: DeclineCause, now: 
 
 
 def in_holdout(policy: Policy, invoice_id: str) -> bool:
-    """Whether the invoice is watched only: always the same for an invoice, whatever else is known of it.
+    """Whether the invoice is in the holdout: always the same for an invoice, whatever else is known of it.
 
     A larger share holds all invoices that a smaller one held.
     """
@@ -24,7 +24,7 @@ def in_holdout(policy: Policy, invoice_id: str) -> bool:
 
 
 def _conditions(when: Conditions, invoice: InvoiceTruth, cause: DeclineCause, now: datetime) -> Iterator[bool]:
-    """Of each condition that is given whether it holds; what is not known holds for none."""
+    """Whether each given condition holds; unknown facts satisfy none."""
     amount, currency = invoice.amount_remaining.amount, invoice.amount_remaining.currency
     country = invoice.card.country.upper() if invoice.card and invoice.card.country else None
     tenure = None if invoice.subscribed_at is None else (now - invoice.subscribed_at) // timedelta(days=1)
