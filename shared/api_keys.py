@@ -1,4 +1,4 @@
-"""API keys: who calls the API, and what they may do.
+"""API keys: who calls the API, and what the caller may do.
 
 A key is `ctdl_` and 43 characters of 256 random bits; the database holds its SHA-256 only. A key belongs to one
 merchant or, without one, to the platform. Keys are made by `citadel keys`.
@@ -36,14 +36,14 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A valid key. `merchant_id=None`: the platform's own, which may see every merchant."""
+    """A valid key. `merchant_id=None`: a key of the platform, which may see every merchant."""
 
     id: UUID
     merchant_id: str | None
     scopes: frozenset[str]
 
     def may_see(self, merchant_id: str) -> bool:
-        """Whether rows of this merchant exist for the key's owner."""
+        """Whether the key's owner may see this merchant's rows."""
         return self.merchant_id is None or self.merchant_id == merchant_id
 
 
@@ -53,7 +53,7 @@ FROM api_keys
 WHERE key_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())
 """
 
-# At most once a minute: reading with a key must not become a write per request.
+# At most once a minute, so that not every request that reads also writes.
 TOUCH = """
 UPDATE api_keys
 SET last_used_at = clock_timestamp()
@@ -62,7 +62,7 @@ WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - in
 
 
 def new_secret() -> str:
-    """A new key in the form that its owner sees once."""
+    """A new key, as its owner sees it once."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
