@@ -1,23 +1,21 @@
-"""How likely another attempt would have gone through, learned from the merchant's own attempts.
+"""How likely another attempt would have succeeded, learned from the merchant's own attempts.
 
-Between two attempts with the same payment method something may happen that makes the bank say yes: money comes in, a
-limit begins anew. Such events are taken to come by chance (a Poisson process) at a rate that depends on the cause of
-the decline and on how long ago the renewal failed; for missing funds, some more come on the morning of a likely payday
-and are worth something for two days. An attempt goes through exactly when an event has come since the last one that
-failed, at u':
+Between two attempts with the same payment method an event may happen that makes the bank say yes: money comes in, a
+limit is reset. Such events are modelled as a Poisson process, at a rate that depends on the cause of the decline and on
+the time since the renewal failed; for missing funds there is one more rate for the morning of a likely payday, which
+counts for two days. An attempt succeeds exactly when an event has come since the last failed attempt, at u':
 
     P(yes at u | no at u') = 1 - exp(-(sum over spans of days between u' and u in the span, times its rate))
 
-with a payday between the two adding its own rate to the sum. So attempts in quick succession gain nothing, and what a
-later attempt gains depends on how long one has waited. History says of each pair of attempts only whether an event came
-between them, not when, nor what would have come after the last one (interval and right censoring); both are what the
-formula takes into account. The rates are found by expectation and maximization, which is exact here: the expected
-number of events in each span, given what was seen, over the days watched (Dempster, Laird and Rubin 1977). Each rate
-has a Gamma prior worth half an event, at the rate of all causes together: so little data changes little, and never
-gives a rate of nothing or of certainty. In spans in which the merchant never retried, past the end of the ladder of the
-past, the rate is a guess: half of the one before, since what clears at all mostly clears early.
+where a payday between the two adds its own rate to the sum. So attempts in quick succession gain nothing, and the gain
+of a later attempt depends on the time waited. For each pair of attempts history says only whether an event came between
+them, not when, and nothing after the last one (interval and right censoring); the formula takes both into account. The
+rates are found by expectation and maximization, which is exact here: the expected number of events in each span, given
+the data, over the days watched (Dempster, Laird and Rubin 1977). Each rate has a Gamma prior worth half an event, at
+the rate of all causes together: so little data changes little, and no rate becomes zero or infinite. In spans in which
+the merchant never retried the rate is a guess: half of the one before, because most clearing happens early.
 
-Customers who pay by themselves are a second, independent process, of which the times are known.
+Customers who pay by themselves are a second, independent process, whose times are known.
 """
 
 from collections import Counter
@@ -41,17 +39,17 @@ SPANS: Final = (6, 24, 72, 168, 336, 504, 1440)
 PAYDAY: Final = len(SPANS)
 WEEK_HOURS: Final = 168
 RATES: Final = len(SPANS) + 2
-# Times are rounded to this grid (hours), which makes equal what hardly differs.
+# Times are rounded to this grid (hours), so that nearly equal times are equal.
 GRID: Final = (0, 1, 2, 4, 6, 9, 12, 16, 20, *range(24, 72, 6), *range(72, 168, 12), *range(168, 1441, 24))
 
 MORNING_HOUR: Final = 5
 FRESH: Final = timedelta(days=2)
 
 PRIOR_EVENTS: Final = 0.5
-# Before anything is seen: one in fifty clears in a day, one in ten on a payday.
+# Before any data: one in fifty clears per day, one in ten on a payday.
 FIRST_RATES: Final = (*(0.02,) * len(SPANS), 0.1, 0.1)
 FIRST_CUSTOMER_RATE: Final = 0.01
-# With fewer days watched in a span there is nothing to learn from; its rate is this part of the span before.
+# With fewer days watched, a span has too little data; its rate is derived from the span before.
 UNSEEN_DAYS: Final = 1.0
 FADES: Final = 0.5
 MOST_ROUNDS: Final = 60
@@ -65,7 +63,7 @@ Rates = Mapping[DeclineCause, tuple[float, ...]]
 
 
 def grid_place(hours: float) -> int:
-    """The place in GRID that is nearest to so many hours; the last one for more than it has."""
+    """The index in GRID nearest to so many hours; the last one beyond its end."""
     return _PLACES[min(int(hours), len(_PLACES) - 1)]
 
 
