@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from simulator.access import Asked
 from simulator.endpoints import ENDPOINTS, Call
 from simulator.errors import ApiError, account_invalid, not_imitated, unauthorized
 from simulator.expand import check_levels, expand
@@ -57,6 +58,7 @@ class StripeApi:
         params: Json = {}
         try:
             account = self._account(request)
+            simulator.access.at_the_door(_asked(request), simulator.world.clock.now)
             if fault:
                 await _before(fault)
             operation, ids = self._document.find(request.method, path)
@@ -76,7 +78,7 @@ class StripeApi:
     # -- who asks --------------------------------------------------------------------------------
 
     def _account(self, request: Request) -> Account:
-        key = (request.authorization or "").removeprefix("Bearer ").strip() or None
+        key = _key(request)
         simulator = self._simulator
         accounts = simulator.world.accounts
         owner = simulator.oauth.tokens.get(key or "")
@@ -146,9 +148,12 @@ class StripeApi:
         endpoint = ENDPOINTS.get((operation.method, operation.template))
         if endpoint is None:
             raise not_imitated(f"{operation.method} {operation.template}")
+        world = self._simulator.world
+        nothing = self._simulator.access.inside(_asked(request, operation, ids, params), world.clock.now)
+        if nothing is not None:
+            return Answer(200, orjson.dumps(nothing))
         paths, levels = params.get("expand", []), self._simulator.settings.expand_levels
         _check_expand(account, ids, paths, levels)
-        world = self._simulator.world
         world.origin = Origin(request_id, request.key)
         try:
             body = endpoint(Call(self._simulator, account, ids, params, request.path))
@@ -181,6 +186,26 @@ class StripeApi:
                 fault=fault.kind if fault else None,
             )
         )
+
+
+def _key(request: Request) -> str | None:
+    return (request.authorization or "").removeprefix("Bearer ").strip() or None
+
+
+def _asked(
+    request: Request, operation: Operation | None = None, ids: dict[str, str] | None = None, params: Json | None = None
+) -> Asked:
+    """A request as barriers see it: at the door, and once its address and parameters are understood."""
+    kind = operation.template.split("/")[2].removesuffix("s") if operation else ""
+    return Asked(
+        method=request.method,
+        path=request.path,
+        account=request.account or PLATFORM,
+        key=_key(request) or "",
+        object=kind,
+        ids=tuple((ids or {}).values()),
+        params=params or {},
+    )
 
 
 def _check_expand(account: Account, ids: dict[str, str], paths: list[str], levels: int) -> None:

@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 
 from simulator.api import Answer, Request, StripeApi
-from simulator.control import CONTROL, Ask
+from simulator.controls import CONTROL, Ask
 from simulator.errors import ApiError
 from simulator.faults import Fault
 from simulator.oauth import OAuthError

@@ -3,6 +3,8 @@
 Money moves in one place, `_capture`, and nothing reaches it without an entry in the attempt log.
 """
 
+from collections.abc import Callable
+
 from simulator import resources
 from simulator.errors import ApiError, bad_request
 from simulator.events import EventLog
@@ -18,6 +20,8 @@ NO_METHOD = (
     "This customer has no attached payment source or default payment method. Please consider "
     "adding a default payment method."
 )
+# An account that Stripe has restricted: the code and status are not documented, this is assumed.
+RESTRICTED = "Your account cannot currently make charges."
 ACTION = (
     "This payment requires additional user action before it can be completed successfully. Payment "
     "can be completed using the PaymentIntent associated with the invoice."
@@ -31,10 +35,14 @@ class Collecting:
         self._world = world
         self._events = events
         self._invoices = invoices
+        # Told of an invoice whose last attempt by Stripe has failed.
+        self.out_of_retries: Callable[[Account, Json], None] = lambda _account, _invoice: None
 
     def pay(self, account: Account, invoice: Json, method_id: str | None) -> None:
         """`POST /v1/invoices/:id/pay`: one attempt now; a decline is raised as Stripe's 402."""
         self._payable(account, invoice)
+        if not account.resource["charges_enabled"]:
+            raise bad_request(RESTRICTED)
         method = self._method(account, invoice, method_id)
         problem = self.collect(account, invoice, method, "api_pay")
         if problem:
@@ -51,7 +59,11 @@ class Collecting:
         """An attempt that Stripe makes by itself, at a renewal or by its retry schedule, if it still may."""
         if invoice["status"] != "open" or not invoice["auto_advance"]:
             return
+        if invoice["collection_method"] == "send_invoice":
+            return
         try:
+            if not account.resource["charges_enabled"]:
+                raise bad_request(RESTRICTED)
             method = self._method(account, invoice, None)
         except ApiError:
             self._count_failure(account, invoice, source)
@@ -202,6 +214,8 @@ class Collecting:
         if subscription and subscription["status"] == "active":
             subscription["status"] = "past_due"
             self._events.emit(account, "customer.subscription.updated", subscription, {"status": "active"})
+        if source in AUTOMATIC and invoice["next_payment_attempt"] is None:
+            self.out_of_retries(account, invoice)
 
     def _schedule_retry(self, account: Account, invoice: Json) -> None:
         done = invoice["attempt_count"] - 1
@@ -210,7 +224,16 @@ class Collecting:
             return
         when = self._world.clock.now + account.retries[done] * DAY
         invoice["next_payment_attempt"] = when
-        self._world.clock.at(when, lambda: self.attempt(account, invoice, "stripe_retry"))
+        self.retry_at(account, invoice, when)
+
+    def retry_at(self, account: Account, invoice: Json, when: int) -> None:
+        """Sets the timer of Stripe's next attempt; one that was planned anew since does nothing."""
+
+        def due() -> None:
+            if invoice["next_payment_attempt"] == when:
+                self.attempt(account, invoice, "stripe_retry")
+
+        self._world.clock.at(when, due)
 
     def _payable(self, account: Account, invoice: Json) -> None:
         match invoice["status"]:
@@ -231,8 +254,11 @@ class Collecting:
         subscription = subscription_of(account, invoice)
         candidates = (
             invoice["default_payment_method"],
+            invoice["default_source"],
             subscription["default_payment_method"] if subscription else None,
+            subscription["default_source"] if subscription else None,
             customer["invoice_settings"]["default_payment_method"],
+            customer["default_source"],
         )
         for ident in candidates:
             if ident is not None:

@@ -12,7 +12,6 @@ from simulator.faults import Fault
 from simulator.invoicing import payment_of
 from simulator.people import SCRIPT_FIELDS
 from simulator.population import Plan
-from simulator.resend_webhooks import ResendWebhookPlan
 from simulator.shapes import HOUR, Json
 from simulator.simulation import Simulator
 from simulator.summary import summarize
@@ -91,13 +90,17 @@ async def list_accounts(ask: Ask) -> list[Json]:
 
 @CONTROL.route("PATCH", "/accounts/{account}")
 async def change_account(ask: Ask) -> Json:
-    account = _at(ask.sim, ask.path["account"])
+    account = at(ask.sim, ask.path["account"])
     if "stripe_retries" in ask.given:
         account.retries = tuple(ask.given["stripe_retries"])
     if "upcoming_days" in ask.given:
         account.upcoming_days = int(ask.given["upcoming_days"])
     if "portal" in ask.given:
         account.portal = bool(ask.given["portal"])
+    if "after_retries" in ask.given:
+        account.after_retries = _one_of(ask.given["after_retries"], ("past_due", "unpaid", "cancel"))
+    if "write_off_after_retries" in ask.given:
+        account.write_off_after_retries = bool(ask.given["write_off_after_retries"])
     if "connected" in ask.given:
         account.connected = bool(ask.given["connected"])
     return _account(account)
@@ -105,7 +108,7 @@ async def change_account(ask: Ask) -> Json:
 
 @CONTROL.route("POST", "/accounts/{account}/deauthorize")
 async def deauthorize(ask: Ask) -> Json:
-    account = _at(ask.sim, ask.path["account"])
+    account = at(ask.sim, ask.path["account"])
     ask.sim.oauth.disconnect(account)
     return _account(account)
 
@@ -113,12 +116,12 @@ async def deauthorize(ask: Ask) -> Json:
 @CONTROL.route("POST", "/customers")
 async def add_customer(ask: Ask) -> Json:
     """`account`, and of the person what is not to be made up; `card` and `reaction` may follow."""
-    account = _at(ask.sim, ask.given["account"])
+    account = at(ask.sim, ask.given["account"])
     rng = ask.sim.world.rng(f"person:{len(ask.sim.world.pii)}")
     person = {**ask.sim.population.person(rng, account.currency), **ask.given.get("person", {})}
     customer = ask.sim.people.add_customer(account, person, currency=account.currency)
     method = None
-    if "card" in ask.given:
+    if ask.given.get("card") is not None:
         method = ask.sim.people.add_card(account, customer, ask.given["card"], default=True, announce=False)
     if "reaction" in ask.given:
         ask.sim.people.set_reaction(account, customer["id"], ask.given["reaction"])
@@ -128,7 +131,7 @@ async def add_customer(ask: Ask) -> Json:
 @CONTROL.route("POST", "/subscriptions")
 async def add_subscription(ask: Ask) -> Json:
     """`account`, `customer`; `amount`, `currency`, `interval`, `renews_at` or `renews_in` seconds."""
-    account = _at(ask.sim, ask.given["account"])
+    account = at(ask.sim, ask.given["account"])
     customer = account.get("customer", ask.given["customer"])
     renews_at = ask.given.get("renews_at", ask.sim.world.clock.now + ask.given.get("renews_in", 24 * HOUR))
     return ask.sim.population.subscribe(
@@ -155,8 +158,9 @@ async def renew(ask: Ask) -> Json:
     invoice = ask.sim.billing.renew(account, subscription)
     if invoice is None:
         return {"invoice": None}
-    ask.sim.invoices.finalize(account, invoice)
-    ask.sim.collecting.attempt(account, invoice, "renewal")
+    if invoice["auto_advance"]:
+        ask.sim.invoices.finalize(account, invoice)
+        ask.sim.collecting.attempt(account, invoice, "renewal")
     return {"invoice": invoice}
 
 
@@ -165,15 +169,21 @@ async def add_renewal(ask: Ask) -> Json:
     """A customer with a card and a subscription that has just renewed: the smallest whole story.
 
     `account`, `card` (its script decides how it went), `amount`, `currency`, `interval`, `person`,
-    `reaction`, `own_method` (the card is the subscription's own default). The ids and the objects.
+    `reaction`, `own_method` (the card is the subscription's own default). The ids and the objects. `card` null: none at
+    all; `source` instead of it: a legacy card (`card_…`), which is the customer's `default_source`.
     """
     made = await add_customer(ask)
+    if ask.given.get("source") is not None:
+        account = at(ask.sim, ask.given["account"])
+        made["payment_method"] = ask.sim.cards.add_source(
+            account, made["customer"], ask.given["source"], prefix="card", default=True, announce=False
+        )
     own = made["payment_method"]["id"] if ask.given.get("own_method") else None
     wanted: Json = {name: ask.given[name] for name in ("amount", "currency", "interval") if name in ask.given}
     base = {"account": ask.given["account"], "customer": made["customer"]["id"]}
     subscription = await add_subscription(ask.about({}, {**base, **wanted, "default_payment_method": own}))
     renewed = await renew(ask.about({"subscription": subscription["id"]}, {}))
-    account = _at(ask.sim, ask.given["account"])
+    account = at(ask.sim, ask.given["account"])
     invoice = renewed["invoice"]
     _, intent = payment_of(account, invoice)
     return {**made, "subscription": subscription, "invoice": invoice, "payment_intent": intent}
@@ -354,28 +364,6 @@ async def list_events(ask: Ask) -> list[Json]:
     ]
 
 
-@CONTROL.route("GET", "/outbox")
-async def outbox(ask: Ask) -> list[Json]:
-    return [asdict(found) for found in ask.sim.resend.outbox.values()]
-
-
-@CONTROL.route("POST", "/resend_webhooks")
-async def configure_resend_webhooks(ask: Ask) -> Json:
-    """Where events about emails go; what is not given stays as it is."""
-    ask.sim.resend_webhooks.plan = ResendWebhookPlan(**{**asdict(ask.sim.resend_webhooks.plan), **ask.given})
-    return asdict(ask.sim.resend_webhooks.plan)
-
-
-@CONTROL.route("POST", "/outbox/{email}/events")
-async def email_event(ask: Ask) -> Json:
-    """Tells the receiver what became of an email: `kind`; `id` to repeat an event; `type` of a bounce."""
-    if ask.path["email"] not in ask.sim.resend.outbox:
-        raise missing("email", ask.path["email"])
-    kind, message_id = ask.given.pop("kind"), ask.given.pop("id", None)
-    email = ask.sim.resend.outbox[ask.path["email"]]
-    return await ask.sim.resend_webhooks.post(email, kind, message_id=message_id, **ask.given)
-
-
 @CONTROL.route("GET", "/meter_events")
 async def meter_events(ask: Ask) -> list[Json]:
     return [asdict(found) for found in ask.sim.meter_events]
@@ -415,7 +403,13 @@ async def any_object(ask: Ask) -> Json:
     return found
 
 
-def _at(sim: Simulator, ident: str) -> Account:
+def _one_of(value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise ValueError(f"{value!r} is none of {known}")
+    return value
+
+
+def at(sim: Simulator, ident: str) -> Account:
     if ident not in sim.world.accounts:
         raise missing("account", ident)
     return sim.world.accounts[ident]

@@ -39,8 +39,10 @@ class People:
         self._world.give_out(person.get("name"), person.get("email"), person.get("phone"))
         self._world.give_out(address.get("line1"))
 
-    def add_card(self, account: Account, customer: Json, card: Json, *, default: bool, announce: bool) -> Json:
-        """A card with its script, attached to the customer; announced by events if asked."""
+    def add_card(
+        self, account: Account, customer: Json, card: Json, *, default: bool, announce: bool, prefix: str = "pm"
+    ) -> Json:
+        """A card with its script, attached to the customer; announced by events if asked. `prefix` is of its id."""
         unknown = set(card) - SCRIPT_FIELDS - CARD_FIELDS
         if unknown:
             raise bad_request(f"A card has no {sorted(unknown)}; it has {CARD_FIELDS | SCRIPT_FIELDS}.")
@@ -51,7 +53,7 @@ class People:
             "address": customer["address"],
         }
         shown = self._shown(account, {key: card[key] for key in CARD_FIELDS & set(card)}, card)
-        ident = self._world.ids.new("pm", account.id)
+        ident = self._world.ids.new(prefix, account.id)
         method = resources.payment_method(ident, shown, person, now=self._world.clock.now)
         method["customer"] = customer["id"]
         account.scripts[ident] = self.script(card)

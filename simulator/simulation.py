@@ -5,8 +5,11 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
+from simulator.access import Access
 from simulator.billing import Billing
+from simulator.cards import Cards
 from simulator.collecting import Collecting
+from simulator.collection import Collection
 from simulator.events import EventLog
 from simulator.expand import LEVELS
 from simulator.faults import Faults
@@ -99,14 +102,17 @@ class Simulator:
         self.invoices = Invoices(self.world, self.events)
         self.collecting = Collecting(self.world, self.events, self.invoices)
         self.billing = Billing(self.world, self.events, self.invoices, self.collecting)
+        self.collection = Collection(self.world, self.events, self.billing, self.invoices, self.collecting)
         self.money_back = MoneyBack(self.world, self.events)
         self.people = People(self.world, self.events, self.collecting)
+        self.cards = Cards(self.world, self.events, self.people)
         self.population = Population(self.world, self.billing, self.people)
         self.webhooks = Webhooks(self.world, self.events, self.world.rng("webhooks"))
         self.oauth = OAuth(self.world, self.events, client_id, secret_key)
         self.resend = Resend(self.world, resend_key)
         self.resend_webhooks = ResendWebhooks(self.world)
         self.faults = Faults(self.world.rng("faults"))
+        self.access = Access()
         self.keys = Keys()
         self.requests: deque[LoggedRequest] = deque(maxlen=REQUESTS_KEPT)
         self.request_count = 0

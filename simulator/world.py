@@ -54,7 +54,9 @@ class Account:
     `objects` holds resources by kind and id, oldest first; `payments` the invoice payments of an
     invoice; `methods` the payment methods of a customer; `retries` the days between Stripe's own
     attempts, none by default; `portal` whether the merchant has switched the billing portal on;
-    `upcoming_days` how long ahead of a renewal `invoice.upcoming` is sent, 0 for never.
+    `upcoming_days` how long ahead of a renewal `invoice.upcoming` is sent, 0 for never; `after_retries` what
+    becomes of a subscription after Stripe's last attempt (`past_due`, `unpaid`, `cancel`), and
+    `write_off_after_retries` whether its invoice is then marked uncollectible.
     """
 
     id: str
@@ -64,6 +66,8 @@ class Account:
     retries: tuple[int, ...] = ()
     portal: bool = True
     upcoming_days: int = 0
+    after_retries: str = "past_due"
+    write_off_after_retries: bool = False
     objects: defaultdict[str, dict[str, Json]] = field(default_factory=lambda: defaultdict(dict))
     payments: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     methods: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
