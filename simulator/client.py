@@ -59,7 +59,7 @@ class SimulatorClient(Conditions):
         return await self._post("/renewals", {"account": account, "card": {}, **fields})
 
     async def set_script(self, payment_method: str, **script: Any) -> Json:
-        """`decline`, `clears_at`, `clears_in`, `clears_after`, `needs_3ds`; nothing: a good card."""
+        """`decline`, `clears_at`, `clears_in`, `clears_after`, `needs_3ds`, `without_charge`; nothing: a good card."""
         return await self._post(f"/payment_methods/{payment_method}/script", script)
 
     async def set_reaction(self, customer: str, **reaction: Any) -> Json:

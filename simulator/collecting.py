@@ -83,9 +83,10 @@ class Collecting:
                 self._log(account, invoice, intent, method, source, "requires_action", None, None)
                 return self._require_action(account, invoice, intent, source)
             case Declined(why):
-                charge = self._charge(account, intent, method, verdict)
-                charge["failure_code"] = why.code
-                charge["failure_message"] = why.message
+                charge = self._charge(account, intent, method, verdict) if why.charged else None
+                if charge is not None:
+                    charge["failure_code"] = why.code
+                    charge["failure_message"] = why.message
                 self._log(account, invoice, intent, method, source, "declined", charge, why)
                 return self._decline(account, invoice, intent, method, charge, why, source)
             case Approved():
@@ -150,19 +151,19 @@ class Collecting:
         invoice: Json,
         intent: Json,
         method: Json,
-        charge: Json,
+        charge: Json | None,
         why: Decline,
         source: str,
     ) -> ApiError:
         codes = {
+            "charge": charge["id"] if charge else None,
+            "decline_code": why.decline_code,
             "advice_code": why.advice_code,
             "network_advice_code": why.network_advice_code,
             "network_decline_code": why.network_decline_code,
         }
-        details = {
-            "charge": charge["id"],
+        details: Json = {
             "code": why.code,
-            "decline_code": why.decline_code,
             "doc_url": f"https://stripe.com/docs/error-codes/{why.code.replace('_', '-')}",
             **{name: value for name, value in codes.items() if value is not None},
         }
@@ -173,7 +174,8 @@ class Collecting:
             "payment_method": dict(method),
             "type": "card_error",
         }
-        self._events.emit(account, "charge.failed", charge)
+        if charge is not None:
+            self._events.emit(account, "charge.failed", charge)
         self._count_failure(account, invoice, source)
         return ApiError(
             402,

@@ -11,7 +11,7 @@ from simulator.payment import DECLINES, Script
 from simulator.shapes import Json
 from simulator.world import Account, Reaction, World
 
-SCRIPT_FIELDS = {"decline", "clears_at", "clears_in", "clears_after", "needs_3ds", "authenticated"}
+SCRIPT_FIELDS = {"decline", "clears_at", "clears_in", "clears_after", "needs_3ds", "authenticated", "without_charge"}
 CARD_FIELDS = {"brand", "country", "exp_month", "exp_year", "funding", "last4", "fingerprint"}
 # Stripe says "short-lived" and no more (docs.stripe.com/api/customer_portal/sessions).
 PORTAL_LIVES = 300
@@ -78,6 +78,7 @@ class People:
             clears_after=card.get("clears_after"),
             needs_3ds=bool(card.get("needs_3ds")),
             authenticated=bool(card.get("authenticated")),
+            without_charge=bool(card.get("without_charge")),
         )
 
     def _shown(self, account: Account, given: Json, script: Json) -> Json:
