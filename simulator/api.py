@@ -7,11 +7,12 @@ import orjson
 
 from simulator.access import Asked
 from simulator.endpoints import ENDPOINTS, Call
-from simulator.errors import ApiError, account_invalid, not_imitated, unauthorized
+from simulator.errors import ApiError, account_invalid, missing_param, not_imitated, unauthorized
 from simulator.expand import check_levels, expand
 from simulator.faults import Fault
 from simulator.idempotency import Saved
 from simulator.shapes import Json
+from simulator.showing import shown
 from simulator.simulation import PLATFORM, LoggedRequest, Simulator
 from simulator.stripe_document import api_version
 from simulator.validation import Operation, stripe_api
@@ -156,15 +157,33 @@ class StripeApi:
         _check_expand(account, ids, paths, levels)
         world.origin = Origin(request_id, request.key)
         try:
-            body = endpoint(Call(self._simulator, account, ids, params, request.path))
+            body = endpoint(Call(self._simulator, account, ids, _of_customers(account, params), request.path))
+        except ApiError as problem:
+            problem.body = shown(account, problem.body)
+            raise
         finally:
             world.origin = BY_ITSELF
         if broken:
             raise _server_error()
         if self._simulator.settings.validate_responses:
-            self._document.check_answer(operation, body)
-        body = expand(account, body, paths, levels)
+            self._document.check_answer(operation, shown(account, body))
+        body = shown(account, expand(account, body, paths, levels))
         return Answer(200, orjson.dumps(body))
+
+    def thin_event(self, request: Request, ident: str) -> Answer:
+        """`GET /v2/core/events/:id`; the account is the `Stripe-Context`."""
+        simulator = self._simulator
+        simulator.request_count += 1
+        request_id = f"req_{simulator.request_count:014d}"
+        try:
+            account = self._account(request)
+            simulator.access.at_the_door(_asked(request), simulator.world.clock.now)
+            answer = Answer(200, orjson.dumps(simulator.meters.full(account, ident)))
+        except ApiError as problem:
+            answer = _failure(problem)
+        answer.headers["Request-Id"] = request_id
+        self._log(request, request_id, {}, answer)
+        return answer
 
     def _log(self, request: Request, request_id: str, params: Json, answer: Answer) -> None:
         simulator = self._simulator
@@ -186,6 +205,20 @@ class StripeApi:
                 fault=fault.kind if fault else None,
             )
         )
+
+
+def _of_customers(account: Account, params: Json) -> Json:
+    """The parameters with a `customer_account` as the customer that it is."""
+    asked = params.get("customer_account")
+    if asked is None:
+        return params
+    for customer, known in account.as_accounts.items():
+        if known == asked:
+            return {
+                **{name: value for name, value in params.items() if name != "customer_account"},
+                "customer": customer,
+            }
+    raise missing_param("account", asked, "customer_account")
 
 
 def _key(request: Request) -> str | None:

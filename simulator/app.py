@@ -28,6 +28,7 @@ def make_app(simulator: Simulator) -> web.Application:
     app[SIMULATOR] = simulator
     app[STRIPE] = StripeApi(simulator)
     app.router.add_route("*", "/v1/{rest:.*}", _stripe)
+    app.router.add_get("/v2/core/events/{event}", _thin_event)
     app.router.add_get("/oauth/authorize", _authorize)
     app.router.add_post("/oauth/token", _token)
     app.router.add_post("/oauth/deauthorize", _deauthorize)
@@ -80,6 +81,19 @@ async def _stripe(request: web.Request) -> web.StreamResponse:
         )
     )
     return await _sent(request, answer)
+
+
+async def _thin_event(request: web.Request) -> web.StreamResponse:
+    headers = request.headers
+    asked = Request(
+        method=request.method,
+        path=request.path,
+        text=request.query_string,
+        authorization=headers.get("Authorization"),
+        account=headers.get("Stripe-Context", headers.get("Stripe-Account")),
+        version=headers.get("Stripe-Version"),
+    )
+    return await _sent(request, request.app[STRIPE].thin_event(asked, request.match_info["event"]))
 
 
 async def _sent(request: web.Request, answer: Answer) -> web.StreamResponse:

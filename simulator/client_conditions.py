@@ -100,3 +100,41 @@ class Conditions(Wire):
     async def add_invoice(self, subscription: str, reason: str, amount: int | None = None) -> Json:
         """An invoice between the renewals, tried at once; `reason` is its billing reason."""
         return await self._post(f"/subscriptions/{subscription}/invoices", {"reason": reason, "amount": amount})
+
+    # -- shapes ----------------------------------------------------------------------------------
+
+    async def emit(
+        self,
+        type: str,  # noqa: A002 - Stripe's own name
+        ident: str,
+        *,
+        changes: Json | None = None,
+        without: list[str] | None = None,
+        previous: Json | None = None,
+    ) -> str:
+        """An event about an object as it is, or with `changes` and `without` fields in the event only; its id."""
+        body = {"type": type, "object": ident, "changes": changes or {}, "without": without or [], "previous": previous}
+        return str((await self._post("/events", body))["event"])
+
+    async def change_person(self, customer: str, **fields: Any) -> Json:
+        """An `email` (`name`, `phone`, `address`, `preferred_locales`) that the merchant adds or corrects."""
+        return await self._post(f"/customers/{customer}/person", fields)
+
+    async def make_customer_account(self, customer: str) -> str:
+        """From now on the customer's objects say `customer_account` (Accounts v2) and no `customer`; its id."""
+        return str((await self._post(f"/customers/{customer}/as_account"))["customer_account"])
+
+    async def set_test_clock(self, customer: str, ahead: int) -> Json:
+        """The customer's objects say times that are `ahead` seconds of the simulation's (negative: behind)."""
+        return await self._post(f"/customers/{customer}/test_clock", {"ahead": ahead})
+
+    async def meter_error(
+        self, account: str, code: str, identifiers: list[str] | None = None, meter: str | None = None
+    ) -> Json:
+        """Stripe tells, by a thin event, that accepted meter events were of no use; the event with its data."""
+        body = {"account": account, "code": code, "identifiers": identifiers or [], "meter": meter}
+        return await self._post("/meter_errors", body)
+
+    async def meter_duplicates(self, **error: Any) -> Json:
+        """How a repeated identifier is answered: `status` (200: taken, not counted), `code`, `param`, `type`, …"""
+        return await self._post("/meter_duplicates", error)

@@ -366,7 +366,7 @@ async def list_events(ask: Ask) -> list[Json]:
 
 @CONTROL.route("GET", "/meter_events")
 async def meter_events(ask: Ask) -> list[Json]:
-    return [asdict(found) for found in ask.sim.meter_events]
+    return [asdict(found) for found in ask.sim.meters.accepted]
 
 
 @CONTROL.route("GET", "/pii")

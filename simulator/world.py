@@ -56,7 +56,8 @@ class Account:
     attempts, none by default; `portal` whether the merchant has switched the billing portal on;
     `upcoming_days` how long ahead of a renewal `invoice.upcoming` is sent, 0 for never; `after_retries` what
     becomes of a subscription after Stripe's last attempt (`past_due`, `unpaid`, `cancel`), and
-    `write_off_after_retries` whether its invoice is then marked uncollectible.
+    `write_off_after_retries` whether its invoice is then marked uncollectible; `clocks` the test clock of a
+    customer and `ahead` by how many seconds a clock is; `as_accounts` the account that a customer is (Accounts v2).
     """
 
     id: str
@@ -68,6 +69,9 @@ class Account:
     upcoming_days: int = 0
     after_retries: str = "past_due"
     write_off_after_retries: bool = False
+    clocks: dict[str, str] = field(default_factory=dict)
+    ahead: dict[str, int] = field(default_factory=dict)
+    as_accounts: dict[str, str] = field(default_factory=dict)
     objects: defaultdict[str, dict[str, Json]] = field(default_factory=lambda: defaultdict(dict))
     payments: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     methods: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
