@@ -13,7 +13,7 @@ from simulator.controls import CONTROL, Ask
 from simulator.errors import ApiError
 from simulator.faults import Fault
 from simulator.oauth import OAuthError
-from simulator.resend import ResendError
+from simulator.resend_limits import ResendError, too_many
 from simulator.shapes import Json
 from simulator.simulation import PLATFORM, Simulator
 
@@ -173,8 +173,10 @@ async def _email(request: web.Request) -> web.StreamResponse:
     simulator = request.app[SIMULATOR]
     body = await request.read()
     fault = simulator.faults.strike("POST", request.path, PLATFORM)
+    headers: dict[str, str] = {}
     try:
         simulator.resend.check_key(request.headers.get("Authorization"))
+        headers = simulator.resend.gate.request()
         if fault:
             if fault.latency_ms:
                 await asyncio.sleep(fault.latency_ms / 1000)
@@ -183,12 +185,12 @@ async def _email(request: web.Request) -> web.StreamResponse:
                 return await _lost(request, fault)
         answer, email = simulator.resend.accept(body, request.headers.get("Idempotency-Key"))
     except ResendError as problem:
-        return _json(problem.status, problem.body)
+        return _json(problem.status, problem.body, {**headers, **problem.headers})
     if email is not None:
         simulator.people.email_arrived(email.text)
     if fault and fault.kind == "server_error":
         return _json(500, _EMAIL_BROKEN)
-    return await _sent(request, Answer(200, orjson.dumps(answer), fault=fault))
+    return await _sent(request, Answer(200, orjson.dumps(answer), headers, fault))
 
 
 _BROKEN = "An unexpected error occurred."
@@ -201,8 +203,9 @@ _EMAIL_BROKEN = {
 
 def _refuse_email(fault: Fault) -> None:
     if fault.kind == "rate_limited":
-        text = "Too many requests. You can only make 2 requests per second."
-        raise ResendError(429, "rate_limit_exceeded", text)
+        raise too_many(
+            2, {"ratelimit-limit": "2", "ratelimit-remaining": "0", "ratelimit-reset": "1", "retry-after": "1"}
+        )
     if fault.kind == "server_error" and not fault.after_effect:
         raise ResendError(500, "application_error", _BROKEN)
 
@@ -226,5 +229,6 @@ async def _control(request: web.Request) -> web.StreamResponse:
         return _json(400, {"error": {"message": f"{type(problem).__name__}: {problem}"}})
 
 
-def _json(status: int, body: object) -> web.Response:
-    return web.Response(body=orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS), status=status, content_type=JSON)
+def _json(status: int, body: object, headers: dict[str, str] | None = None) -> web.Response:
+    text = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
+    return web.Response(body=text, status=status, headers=headers, content_type=JSON)

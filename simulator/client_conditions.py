@@ -138,3 +138,18 @@ class Conditions(Wire):
     async def meter_duplicates(self, **error: Any) -> Json:
         """How a repeated identifier is answered: `status` (200: taken, not counted), `code`, `param`, `type`, …"""
         return await self._post("/meter_duplicates", error)
+
+    # -- emails ----------------------------------------------------------------------------------
+
+    async def set_resend_limits(self, *, rate: int | None = None, daily_quota: int | None = None) -> Json:
+        """Requests a second of real time, and emails a simulated day, that Resend takes; None: without limit."""
+        return await self._post("/resend_limits", {"rate": rate, "daily_quota": daily_quota})
+
+    async def set_mailbox(self, address: str, outcome: str) -> Json:
+        """Emails to `address` from now on: `delivers`, `bounces`, `complains` or `delays`."""
+        return await self._post("/mailboxes", {"address": address, "outcome": outcome})
+
+    async def deliver_emails(self) -> list[Json]:
+        """Tells by Resend's webhooks what became of the emails since the last time: `email`, `type`, `status`, `id`."""
+        told: list[Json] = await self._any("POST", "/outbox/deliver")
+        return told
