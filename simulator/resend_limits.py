@@ -1,9 +1,10 @@
 """What Resend allows: so many requests a second, so many emails a day, and senders in its format.
 
 Sources: resend.com/docs/api-reference/rate-limit (headers; by default 5 requests a second and team, 2 in older copies
-of the page, 10 in the changelog; read 2026-11), …/errors (names), https://github.com/resend/resend-python/issues/65 (what
-the refusal of a format says). Amazon SES takes 320 bytes of a sender (https://github.com/zulip/zulip/pull/17799,
-2021-03): that Resend refuses longer ones, and names with unquoted specials, is assumed.
+of the page, 10 in the changelog; read 2026-11), …/errors (names), and for what the refusal of a format says
+https://github.com/resend/resend-python/issues/65. Amazon SES takes 320 bytes of a sender
+(https://github.com/zulip/zulip/pull/17799, 2021-03): that Resend refuses longer ones, and names with unquoted specials,
+is assumed.
 """
 
 import math
