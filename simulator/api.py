@@ -59,7 +59,8 @@ class StripeApi:
         params: Json = {}
         try:
             account = self._account(request)
-            simulator.access.at_the_door(_asked(request), simulator.world.clock.now)
+            if simulator.access.barriers:
+                simulator.access.at_the_door(_asked(request), simulator.world.clock.now)
             if fault:
                 await _before(fault)
             operation, ids = self._document.find(request.method, path)
@@ -150,9 +151,10 @@ class StripeApi:
         if endpoint is None:
             raise not_imitated(f"{operation.method} {operation.template}")
         world = self._simulator.world
-        nothing = self._simulator.access.inside(_asked(request, operation, ids, params), world.clock.now)
-        if nothing is not None:
-            return Answer(200, orjson.dumps(nothing))
+        if self._simulator.access.barriers:
+            nothing = self._simulator.access.inside(_asked(request, operation, ids, params), world.clock.now)
+            if nothing is not None:
+                return Answer(200, orjson.dumps(nothing))
         paths, levels = params.get("expand", []), self._simulator.settings.expand_levels
         _check_expand(account, ids, paths, levels)
         world.origin = Origin(request_id, request.key)

@@ -120,6 +120,10 @@ class Conditions(Wire):
         """An `email` (`name`, `phone`, `address`, `preferred_locales`) that the merchant adds or corrects."""
         return await self._post(f"/customers/{customer}/person", fields)
 
+    async def delete_customer(self, customer: str) -> Json:
+        """The merchant deletes the customer, whose subscriptions end and whose open invoices stay."""
+        return await self._post(f"/customers/{customer}/delete")
+
     async def make_customer_account(self, customer: str) -> str:
         """From now on the customer's objects say `customer_account` (Accounts v2) and no `customer`; its id."""
         return str((await self._post(f"/customers/{customer}/as_account"))["customer_account"])

@@ -41,8 +41,6 @@ class Collecting:
     def pay(self, account: Account, invoice: Json, method_id: str | None) -> None:
         """`POST /v1/invoices/:id/pay`: one attempt now; a decline is raised as Stripe's 402."""
         self._payable(account, invoice)
-        if not account.resource["charges_enabled"]:
-            raise bad_request(RESTRICTED)
         method = self._method(account, invoice, method_id)
         problem = self.collect(account, invoice, method, "api_pay")
         if problem:
@@ -62,8 +60,6 @@ class Collecting:
         if invoice["collection_method"] == "send_invoice":
             return
         try:
-            if not account.resource["charges_enabled"]:
-                raise bad_request(RESTRICTED)
             method = self._method(account, invoice, None)
         except ApiError:
             self._count_failure(account, invoice, source)
@@ -72,6 +68,10 @@ class Collecting:
 
     def collect(self, account: Account, invoice: Json, method: Json, source: str) -> ApiError | None:
         """One attempt with one payment method; None when it was paid, else the error to answer with."""
+        if not account.resource["charges_enabled"]:
+            if source in AUTOMATIC:
+                self._count_failure(account, invoice, source)
+            return bad_request(RESTRICTED)
         payment, intent = payment_of(account, invoice)
         intent["payment_method"] = method["id"]
         intent["next_action"] = None

@@ -48,6 +48,24 @@ async def change_person(ask: Ask) -> Json:
     return customer
 
 
+@CONTROL.route("POST", "/customers/{customer}/delete")
+async def delete_customer(ask: Ask) -> Json:
+    """The merchant deletes the customer: subscriptions end, cards go, open invoices stay
+    (docs.stripe.com/api/customers/delete); what names the customer then is a 404."""
+    account = ask.sim.world.account_of(ask.path["customer"])
+    customer = account.get("customer", ask.path["customer"])
+    ident = customer["id"]
+    for subscription in account.objects["subscription"].values():
+        if subscription["customer"] == ident and subscription["status"] != "canceled":
+            ask.sim.billing.cancel(account, subscription, "cancellation_requested")
+    for method in account.methods.pop(ident, []):
+        account.get("payment_method", method)["customer"] = None
+    ask.sim.events.emit(account, "customer.deleted", customer)
+    del account.objects["customer"][ident]
+    account.objects["deleted"][ident] = {"id": ident, "object": "customer", "deleted": True}
+    return account.objects["deleted"][ident]
+
+
 @CONTROL.route("POST", "/customers/{customer}/as_account")
 async def as_account(ask: Ask) -> Json:
     """From now on the customer's objects say `customer_account` and no `customer`; its id."""

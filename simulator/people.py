@@ -176,6 +176,8 @@ class People:
         self._world.clock.after(reaction.delay, lambda: self._react(account, reaction, target))
 
     def _react(self, account: Account, reaction: Reaction, target: Json) -> None:
+        if (target["id"] if target["object"] == "customer" else target["customer"]) in account.objects["deleted"]:
+            return
         if target["object"] != "invoice":
             if reaction.kind in {"pay", "new_card"} and self._opens(target):
                 customer = target if target["object"] == "customer" else account.get("customer", target["customer"])

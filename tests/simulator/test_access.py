@@ -178,6 +178,7 @@ async def test_a_restricted_account_charges_nothing_until_it_is_lifted(
     assert restricted["requirements"]["disabled_reason"] == "requirements.past_due"
     with pytest.raises(stripe.InvalidRequestError, match="cannot currently make charges"):
         await client.v1.invoices.pay_async(invoice)
+    assert (await control.pay_hosted(invoice))["error"]["message"] == "Your account cannot currently make charges."
     await control.advance(3 * 24 * HOUR)
     assert (await client.v1.invoices.retrieve_async(invoice)).attempt_count == 2
     assert await control.charges() == []

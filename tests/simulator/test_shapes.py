@@ -124,6 +124,32 @@ async def test_an_address_that_is_added_or_corrected_is_told(
         await control.change_person(made["customer"]["id"], shoe_size=43)
 
 
+async def test_a_deleted_customer_leaves_open_invoices_and_is_a_404(
+    control: SimulatorClient, client: stripe.StripeClient, account: str
+) -> None:
+    made = await control.add_renewal(account, card={"decline": "lost_card"}, reaction={"kind": "pay", "delay": 60})
+    customer, invoice = made["customer"]["id"], made["invoice"]["id"]
+    await control.change_account(account, stripe_retries=[1])
+    await control.delete_customer(customer)
+    assert (await client.v1.customers.retrieve_async(customer)).to_dict() == {
+        "id": customer,
+        "object": "customer",
+        "deleted": True,
+    }
+    shown = (await client.v1.invoices.retrieve_async(invoice, {"expand": ["customer"]})).to_dict()
+    assert (shown["status"], shown["customer"]["deleted"]) == ("open", True)
+    with pytest.raises(stripe.InvalidRequestError, match="No such customer") as caught:
+        await client.v1.invoices.pay_async(invoice)
+    assert (caught.value.http_status, caught.value.code) == (404, "resource_missing")
+    with pytest.raises(stripe.InvalidRequestError, match="No such customer"):
+        await client.v1.customers.payment_methods.list_async(customer)
+    subscription = await client.v1.subscriptions.retrieve_async(made["subscription"]["id"])
+    assert subscription.status == "canceled"
+    assert (await client.v1.payment_methods.retrieve_async(made["payment_method"]["id"])).customer is None
+    kinds = [event["type"] for event in await control.events()][-2:]
+    assert kinds == ["customer.subscription.deleted", "customer.deleted"]
+
+
 # -- events --------------------------------------------------------------------------------------
 
 
