@@ -58,6 +58,14 @@ class Conditions(Wire):
         """The subscription's own default payment method; None: it has none any more."""
         return await self._post(f"/subscriptions/{subscription}/pin", {"payment_method": payment_method})
 
+    async def add_bare_renewal(self, account: str, **fields: Any) -> Json:
+        """As `add_renewal`, of a customer who has no payment method at all."""
+        return await self._post("/renewals", {"account": account, **fields})
+
+    async def add_source_renewal(self, account: str, source: Json, **fields: Any) -> Json:
+        """As `add_renewal`, of a customer who has a legacy card and nothing else (`prefix`: card or src)."""
+        return await self._post("/source_renewals", {"account": account, "source": source, **fields})
+
     async def add_source(self, customer: str, *, prefix: str = "card", default: bool = True, **card: Any) -> Json:
         """A legacy card (`card_…`) or source (`src_…`), the customer's `default_source` if `default`."""
         return await self._post(f"/customers/{customer}/sources", {"prefix": prefix, "default": default, "card": card})

@@ -90,7 +90,7 @@ async def list_accounts(ask: Ask) -> list[Json]:
 
 @CONTROL.route("PATCH", "/accounts/{account}")
 async def change_account(ask: Ask) -> Json:
-    account = at(ask.sim, ask.path["account"])
+    account = _at(ask.sim, ask.path["account"])
     if "stripe_retries" in ask.given:
         account.retries = tuple(ask.given["stripe_retries"])
     if "upcoming_days" in ask.given:
@@ -108,7 +108,7 @@ async def change_account(ask: Ask) -> Json:
 
 @CONTROL.route("POST", "/accounts/{account}/deauthorize")
 async def deauthorize(ask: Ask) -> Json:
-    account = at(ask.sim, ask.path["account"])
+    account = _at(ask.sim, ask.path["account"])
     ask.sim.oauth.disconnect(account)
     return _account(account)
 
@@ -116,12 +116,12 @@ async def deauthorize(ask: Ask) -> Json:
 @CONTROL.route("POST", "/customers")
 async def add_customer(ask: Ask) -> Json:
     """`account`, and of the person what is not to be made up; `card` and `reaction` may follow."""
-    account = at(ask.sim, ask.given["account"])
+    account = _at(ask.sim, ask.given["account"])
     rng = ask.sim.world.rng(f"person:{len(ask.sim.world.pii)}")
     person = {**ask.sim.population.person(rng, account.currency), **ask.given.get("person", {})}
     customer = ask.sim.people.add_customer(account, person, currency=account.currency)
     method = None
-    if ask.given.get("card") is not None:
+    if "card" in ask.given:
         method = ask.sim.people.add_card(account, customer, ask.given["card"], default=True, announce=False)
     if "reaction" in ask.given:
         ask.sim.people.set_reaction(account, customer["id"], ask.given["reaction"])
@@ -131,7 +131,7 @@ async def add_customer(ask: Ask) -> Json:
 @CONTROL.route("POST", "/subscriptions")
 async def add_subscription(ask: Ask) -> Json:
     """`account`, `customer`; `amount`, `currency`, `interval`, `renews_at` or `renews_in` seconds."""
-    account = at(ask.sim, ask.given["account"])
+    account = _at(ask.sim, ask.given["account"])
     customer = account.get("customer", ask.given["customer"])
     renews_at = ask.given.get("renews_at", ask.sim.world.clock.now + ask.given.get("renews_in", 24 * HOUR))
     return ask.sim.population.subscribe(
@@ -156,11 +156,10 @@ async def renew(ask: Ask) -> Json:
     ended = {**item, "current_period_end": ask.sim.world.clock.now}
     subscription["items"] = {**subscription["items"], "data": [ended]}
     invoice = ask.sim.billing.renew(account, subscription)
-    if invoice is None:
-        return {"invoice": None}
-    if invoice["auto_advance"]:
-        ask.sim.invoices.finalize(account, invoice)
-        ask.sim.collecting.attempt(account, invoice, "renewal")
+    if invoice is None or not invoice["auto_advance"]:
+        return {"invoice": invoice}
+    ask.sim.invoices.finalize(account, invoice)
+    ask.sim.collecting.attempt(account, invoice, "renewal")
     return {"invoice": invoice}
 
 
@@ -169,21 +168,15 @@ async def add_renewal(ask: Ask) -> Json:
     """A customer with a card and a subscription that has just renewed: the smallest whole story.
 
     `account`, `card` (its script decides how it went), `amount`, `currency`, `interval`, `person`,
-    `reaction`, `own_method` (the card is the subscription's own default). The ids and the objects. `card` null: none at
-    all; `source` instead of it: a legacy card (`card_…`), which is the customer's `default_source`.
+    `reaction`, `own_method` (the card is the subscription's own default). The ids and the objects.
     """
     made = await add_customer(ask)
-    if ask.given.get("source") is not None:
-        account = at(ask.sim, ask.given["account"])
-        made["payment_method"] = ask.sim.cards.add_source(
-            account, made["customer"], ask.given["source"], prefix="card", default=True, announce=False
-        )
     own = made["payment_method"]["id"] if ask.given.get("own_method") else None
     wanted: Json = {name: ask.given[name] for name in ("amount", "currency", "interval") if name in ask.given}
     base = {"account": ask.given["account"], "customer": made["customer"]["id"]}
     subscription = await add_subscription(ask.about({}, {**base, **wanted, "default_payment_method": own}))
     renewed = await renew(ask.about({"subscription": subscription["id"]}, {}))
-    account = at(ask.sim, ask.given["account"])
+    account = _at(ask.sim, ask.given["account"])
     invoice = renewed["invoice"]
     _, intent = payment_of(account, invoice)
     return {**made, "subscription": subscription, "invoice": invoice, "payment_intent": intent}
@@ -409,7 +402,7 @@ def _one_of(value: str, known: tuple[str, ...]) -> str:
     return value
 
 
-def at(sim: Simulator, ident: str) -> Account:
+def _at(sim: Simulator, ident: str) -> Account:
     if ident not in sim.world.accounts:
         raise missing("account", ident)
     return sim.world.accounts[ident]

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from simulator.access import Barrier
-from simulator.control import CONTROL, Ask, at
+from simulator.control import CONTROL, Ask
 from simulator.shapes import Json
 
 
@@ -30,13 +30,13 @@ async def clear_barriers(ask: Ask) -> Json:
 @CONTROL.route("POST", "/accounts/{account}/reconnect")
 async def reconnect(ask: Ask) -> Json:
     """The merchant connects again; the grant of a token request, for whoever wants its tokens."""
-    return ask.sim.oauth.reconnect(at(ask.sim, ask.path["account"]), ask.given.get("scope", "read_write"))
+    return ask.sim.oauth.reconnect(ask.sim.world.account(ask.path["account"]), ask.given.get("scope", "read_write"))
 
 
 @CONTROL.route("POST", "/accounts/{account}/restrict")
 async def restrict(ask: Ask) -> Json:
     """`charges` false: the account may not charge, as one whose requirements are past due; true: it may again."""
-    account = at(ask.sim, ask.path["account"])
+    account = ask.sim.world.account(ask.path["account"])
     able = bool(ask.given.get("charges", False))
     before = {"charges_enabled": account.resource["charges_enabled"]}
     requirements = {**account.resource["requirements"], "disabled_reason": None if able else "requirements.past_due"}

@@ -1,7 +1,8 @@
 """The control API of cards: renewed in place, pinned, changed in a merchant's own form, legacy sources."""
 
 from simulator.cards import AUTOMATIC
-from simulator.control import CONTROL, Ask
+from simulator.control import CONTROL, Ask, add_customer, add_subscription, renew
+from simulator.invoicing import payment_of
 from simulator.shapes import Json
 from simulator.world import Account
 
@@ -64,6 +65,23 @@ async def add_source(ask: Ask) -> Json:
         prefix=ask.given.get("prefix", "card"),
         default=ask.given.get("default", True),
     )
+
+
+@CONTROL.route("POST", "/source_renewals")
+async def add_source_renewal(ask: Ask) -> Json:
+    """As `/renewals`, of a customer who has a legacy card (`source`, of `prefix`) and no other payment method."""
+    given = ask.given
+    account = ask.sim.world.account(given["account"])
+    made = await add_customer(ask)
+    source = ask.sim.cards.add_source(
+        account, made["customer"], given["source"], prefix=given.get("prefix", "card"), default=True, announce=False
+    )
+    wanted: Json = {name: given[name] for name in ("amount", "currency", "interval") if name in given}
+    base = {"account": account.id, "customer": made["customer"]["id"]}
+    subscription = await add_subscription(ask.about({}, {**base, **wanted}))
+    invoice = (await renew(ask.about({"subscription": subscription["id"]}, {})))["invoice"]
+    story = {"subscription": subscription, "invoice": invoice, "payment_intent": payment_of(account, invoice)[1]}
+    return {**made, "payment_method": source, **story}
 
 
 def _customer(ask: Ask) -> tuple[Account, Json]:

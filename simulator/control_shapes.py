@@ -2,7 +2,7 @@
 
 import orjson
 
-from simulator.control import CONTROL, Ask, at
+from simulator.control import CONTROL, Ask
 from simulator.errors import missing
 from simulator.shapes import Json
 
@@ -89,7 +89,7 @@ async def on_a_test_clock(ask: Ask) -> Json:
 @CONTROL.route("POST", "/meter_errors")
 async def meter_error(ask: Ask) -> Json:
     """`account`, `code` (of `meters.ERRORS`), `identifiers` of meter events, `meter`; the event with its data."""
-    account = at(ask.sim, ask.given["account"])
+    account = ask.sim.world.account(ask.given["account"])
     return ask.sim.meters.report(account, ask.given["code"], ask.given.get("identifiers", []), ask.given.get("meter"))
 
 

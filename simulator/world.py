@@ -148,6 +148,12 @@ class World:
         self.owners[resource["id"]] = account.id
         return account.put(resource)
 
+    def account(self, ident: str) -> Account:
+        """The account with this id, or a 404."""
+        if ident not in self.accounts:
+            raise missing("account", ident)
+        return self.accounts[ident]
+
     def account_of(self, ident: str) -> Account:
         """The account that owns an object; 404 when nobody does."""
         try:

@@ -131,7 +131,7 @@ async def test_a_legacy_card_is_the_default_source_and_is_charged(
 async def test_a_renewal_can_be_of_a_legacy_card_at_once(
     control: SimulatorClient, client: stripe.StripeClient, account: str
 ) -> None:
-    made = await control.add_renewal(account, card=None, source={"decline": "insufficient_funds"})
+    made = await control.add_source_renewal(account, {"decline": "insufficient_funds"}, prefix="src")
     customer = await client.v1.customers.retrieve_async(made["customer"]["id"])
     assert customer.default_source == made["payment_method"]["id"]
     assert made["invoice"]["status"] == "open"
@@ -162,7 +162,7 @@ def test_legacy_cards_hold_against_stripes_schemas(simulation: Simulator) -> Non
 async def test_a_customer_without_any_payment_method_fails_without_a_charge(
     control: SimulatorClient, client: stripe.StripeClient, account: str
 ) -> None:
-    made = await control.add_renewal(account, card=None)
+    made = await control.add_bare_renewal(account)
     assert made["payment_method"] is None
     assert (made["invoice"]["status"], made["invoice"]["attempt_count"]) == ("open", 1)
     assert made["payment_intent"]["last_payment_error"] is None
