@@ -1,45 +1,19 @@
 """A small client of the control API, for tests and the demo."""
 
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import aiohttp
-import orjson
-
+from simulator.client_conditions import Conditions
 from simulator.shapes import Json
+from simulator.wire import SimulatorError
+
+__all__ = ["SimulatorClient", "SimulatorError"]
 
 
-class SimulatorError(Exception):
-    """The control API refused something; the message is its reason."""
+class SimulatorClient(Conditions):
+    """`async with SimulatorClient(url) as control: …`; every method is one request to `/_sim`.
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"{status}: {message}")
-        self.status = status
-
-
-class SimulatorClient:
-    """`async with SimulatorClient(url) as control: …`; every method is one request to `/_sim`."""
-
-    def __init__(self, url: str, session: aiohttp.ClientSession | None = None) -> None:
-        self.url = url.rstrip("/")
-        self._session = session
-        self._own = session is None
-
-    async def __aenter__(self) -> Self:
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=600)
-            self._session = aiohttp.ClientSession(timeout=timeout)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._own and self._session is not None:
-            await self._session.close()
-            self._session = None
+    Keys, cards, settings and shapes are in `Conditions`.
+    """
 
     # -- making a world --------------------------------------------------------------------------
 
@@ -57,7 +31,8 @@ class SimulatorClient:
         return await self._list("/accounts")
 
     async def change_account(self, account: str, **fields: Any) -> Json:
-        """`stripe_retries`, `upcoming_days`, `portal` (switched on), `connected` (without OAuth, without an event)."""
+        """`stripe_retries`, `upcoming_days`, `portal` (switched on), `connected` (without OAuth, without an event),
+        `after_retries` (past_due, unpaid, cancel), `write_off_after_retries`."""
         return await self._request("PATCH", f"/accounts/{account}", fields)
 
     async def deauthorize(self, account: str) -> Json:
@@ -84,7 +59,7 @@ class SimulatorClient:
         return await self._post("/renewals", {"account": account, "card": {}, **fields})
 
     async def set_script(self, payment_method: str, **script: Any) -> Json:
-        """`decline`, `clears_at`, `clears_in`, `clears_after`, `needs_3ds`; nothing: a good card."""
+        """`decline`, `clears_at`, `clears_in`, `clears_after`, `needs_3ds`, `without_charge`; nothing: a good card."""
         return await self._post(f"/payment_methods/{payment_method}/script", script)
 
     async def set_reaction(self, customer: str, **reaction: Any) -> Json:
@@ -217,35 +192,3 @@ class SimulatorClient:
     async def object(self, ident: str) -> Json:
         """Any resource of any account."""
         return await self._request("GET", f"/objects/{ident}")
-
-    # -- the wire --------------------------------------------------------------------------------
-
-    async def _post(self, path: str, body: Json | None = None) -> Json:
-        return await self._request("POST", path, body)
-
-    async def _request(self, method: str, path: str, body: Json | None = None) -> Json:
-        answer: Json = await self._any(method, path, body)
-        return answer
-
-    async def _list(self, path: str, query: dict[str, str] | None = None) -> list[Json]:
-        answer: list[Json] = await self._any("GET", path, query=query)
-        return answer
-
-    async def _any(
-        self,
-        method: str,
-        path: str,
-        body: Json | None = None,
-        query: dict[str, str] | None = None,
-    ) -> Any:
-        if self._session is None:
-            raise RuntimeError("use `async with SimulatorClient(url)`")
-        data = orjson.dumps(body) if body is not None else None
-        address = f"{self.url}/_sim{path}"
-        async with self._session.request(method, address, data=data, params=query) as response:
-            answer = orjson.loads(await response.read())
-        if response.status != 200:
-            error = answer.get("error")
-            text = error.get("message", error) if isinstance(error, dict) else error
-            raise SimulatorError(response.status, str(text))
-        return answer

@@ -3,6 +3,8 @@
 Money moves in one place, `_capture`, and nothing reaches it without an entry in the attempt log.
 """
 
+from collections.abc import Callable
+
 from simulator import resources
 from simulator.errors import ApiError, bad_request
 from simulator.events import EventLog
@@ -18,6 +20,8 @@ NO_METHOD = (
     "This customer has no attached payment source or default payment method. Please consider "
     "adding a default payment method."
 )
+# An account that Stripe has restricted: the code and status are not documented, this is assumed.
+RESTRICTED = "Your account cannot currently make charges."
 ACTION = (
     "This payment requires additional user action before it can be completed successfully. Payment "
     "can be completed using the PaymentIntent associated with the invoice."
@@ -31,6 +35,8 @@ class Collecting:
         self._world = world
         self._events = events
         self._invoices = invoices
+        # Told of an invoice whose last attempt by Stripe has failed.
+        self.out_of_retries: Callable[[Account, Json], None] = lambda _account, _invoice: None
 
     def pay(self, account: Account, invoice: Json, method_id: str | None) -> None:
         """`POST /v1/invoices/:id/pay`: one attempt now; a decline is raised as Stripe's 402."""
@@ -51,6 +57,8 @@ class Collecting:
         """An attempt that Stripe makes by itself, at a renewal or by its retry schedule, if it still may."""
         if invoice["status"] != "open" or not invoice["auto_advance"]:
             return
+        if invoice["collection_method"] == "send_invoice":
+            return
         try:
             method = self._method(account, invoice, None)
         except ApiError:
@@ -60,6 +68,10 @@ class Collecting:
 
     def collect(self, account: Account, invoice: Json, method: Json, source: str) -> ApiError | None:
         """One attempt with one payment method; None when it was paid, else the error to answer with."""
+        if not account.resource["charges_enabled"]:
+            if source in AUTOMATIC:
+                self._count_failure(account, invoice, source)
+            return bad_request(RESTRICTED)
         payment, intent = payment_of(account, invoice)
         intent["payment_method"] = method["id"]
         intent["next_action"] = None
@@ -71,9 +83,10 @@ class Collecting:
                 self._log(account, invoice, intent, method, source, "requires_action", None, None)
                 return self._require_action(account, invoice, intent, source)
             case Declined(why):
-                charge = self._charge(account, intent, method, verdict)
-                charge["failure_code"] = why.code
-                charge["failure_message"] = why.message
+                charge = self._charge(account, intent, method, verdict) if why.charged else None
+                if charge is not None:
+                    charge["failure_code"] = why.code
+                    charge["failure_message"] = why.message
                 self._log(account, invoice, intent, method, source, "declined", charge, why)
                 return self._decline(account, invoice, intent, method, charge, why, source)
             case Approved():
@@ -138,19 +151,19 @@ class Collecting:
         invoice: Json,
         intent: Json,
         method: Json,
-        charge: Json,
+        charge: Json | None,
         why: Decline,
         source: str,
     ) -> ApiError:
         codes = {
+            "charge": charge["id"] if charge else None,
+            "decline_code": why.decline_code,
             "advice_code": why.advice_code,
             "network_advice_code": why.network_advice_code,
             "network_decline_code": why.network_decline_code,
         }
-        details = {
-            "charge": charge["id"],
+        details: Json = {
             "code": why.code,
-            "decline_code": why.decline_code,
             "doc_url": f"https://stripe.com/docs/error-codes/{why.code.replace('_', '-')}",
             **{name: value for name, value in codes.items() if value is not None},
         }
@@ -161,7 +174,8 @@ class Collecting:
             "payment_method": dict(method),
             "type": "card_error",
         }
-        self._events.emit(account, "charge.failed", charge)
+        if charge is not None:
+            self._events.emit(account, "charge.failed", charge)
         self._count_failure(account, invoice, source)
         return ApiError(
             402,
@@ -202,6 +216,8 @@ class Collecting:
         if subscription and subscription["status"] == "active":
             subscription["status"] = "past_due"
             self._events.emit(account, "customer.subscription.updated", subscription, {"status": "active"})
+        if source in AUTOMATIC and invoice["next_payment_attempt"] is None:
+            self.out_of_retries(account, invoice)
 
     def _schedule_retry(self, account: Account, invoice: Json) -> None:
         done = invoice["attempt_count"] - 1
@@ -210,7 +226,16 @@ class Collecting:
             return
         when = self._world.clock.now + account.retries[done] * DAY
         invoice["next_payment_attempt"] = when
-        self._world.clock.at(when, lambda: self.attempt(account, invoice, "stripe_retry"))
+        self.retry_at(account, invoice, when)
+
+    def retry_at(self, account: Account, invoice: Json, when: int) -> None:
+        """Sets the timer of Stripe's next attempt; one that was planned anew since does nothing."""
+
+        def due() -> None:
+            if invoice["next_payment_attempt"] == when:
+                self.attempt(account, invoice, "stripe_retry")
+
+        self._world.clock.at(when, due)
 
     def _payable(self, account: Account, invoice: Json) -> None:
         match invoice["status"]:
@@ -231,8 +256,11 @@ class Collecting:
         subscription = subscription_of(account, invoice)
         candidates = (
             invoice["default_payment_method"],
+            invoice["default_source"],
             subscription["default_payment_method"] if subscription else None,
+            subscription["default_source"] if subscription else None,
             customer["invoice_settings"]["default_payment_method"],
+            customer["default_source"],
         )
         for ident in candidates:
             if ident is not None:

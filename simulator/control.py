@@ -12,7 +12,6 @@ from simulator.faults import Fault
 from simulator.invoicing import payment_of
 from simulator.people import SCRIPT_FIELDS
 from simulator.population import Plan
-from simulator.resend_webhooks import ResendWebhookPlan
 from simulator.shapes import HOUR, Json
 from simulator.simulation import Simulator
 from simulator.summary import summarize
@@ -98,6 +97,10 @@ async def change_account(ask: Ask) -> Json:
         account.upcoming_days = int(ask.given["upcoming_days"])
     if "portal" in ask.given:
         account.portal = bool(ask.given["portal"])
+    if "after_retries" in ask.given:
+        account.after_retries = _one_of(ask.given["after_retries"], ("past_due", "unpaid", "cancel"))
+    if "write_off_after_retries" in ask.given:
+        account.write_off_after_retries = bool(ask.given["write_off_after_retries"])
     if "connected" in ask.given:
         account.connected = bool(ask.given["connected"])
     return _account(account)
@@ -153,8 +156,8 @@ async def renew(ask: Ask) -> Json:
     ended = {**item, "current_period_end": ask.sim.world.clock.now}
     subscription["items"] = {**subscription["items"], "data": [ended]}
     invoice = ask.sim.billing.renew(account, subscription)
-    if invoice is None:
-        return {"invoice": None}
+    if invoice is None or not invoice["auto_advance"]:
+        return {"invoice": invoice}
     ask.sim.invoices.finalize(account, invoice)
     ask.sim.collecting.attempt(account, invoice, "renewal")
     return {"invoice": invoice}
@@ -354,31 +357,9 @@ async def list_events(ask: Ask) -> list[Json]:
     ]
 
 
-@CONTROL.route("GET", "/outbox")
-async def outbox(ask: Ask) -> list[Json]:
-    return [asdict(found) for found in ask.sim.resend.outbox.values()]
-
-
-@CONTROL.route("POST", "/resend_webhooks")
-async def configure_resend_webhooks(ask: Ask) -> Json:
-    """Where events about emails go; what is not given stays as it is."""
-    ask.sim.resend_webhooks.plan = ResendWebhookPlan(**{**asdict(ask.sim.resend_webhooks.plan), **ask.given})
-    return asdict(ask.sim.resend_webhooks.plan)
-
-
-@CONTROL.route("POST", "/outbox/{email}/events")
-async def email_event(ask: Ask) -> Json:
-    """Tells the receiver what became of an email: `kind`; `id` to repeat an event; `type` of a bounce."""
-    if ask.path["email"] not in ask.sim.resend.outbox:
-        raise missing("email", ask.path["email"])
-    kind, message_id = ask.given.pop("kind"), ask.given.pop("id", None)
-    email = ask.sim.resend.outbox[ask.path["email"]]
-    return await ask.sim.resend_webhooks.post(email, kind, message_id=message_id, **ask.given)
-
-
 @CONTROL.route("GET", "/meter_events")
 async def meter_events(ask: Ask) -> list[Json]:
-    return [asdict(found) for found in ask.sim.meter_events]
+    return [asdict(found) for found in ask.sim.meters.accepted]
 
 
 @CONTROL.route("GET", "/pii")
@@ -413,6 +394,12 @@ async def any_object(ask: Ask) -> Json:
     if found is None:
         raise missing("object", ask.path["ident"])
     return found
+
+
+def _one_of(value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise ValueError(f"{value!r} is none of {known}")
+    return value
 
 
 def _at(sim: Simulator, ident: str) -> Account:

@@ -11,7 +11,7 @@ from simulator.payment import DECLINES, Script
 from simulator.shapes import Json
 from simulator.world import Account, Reaction, World
 
-SCRIPT_FIELDS = {"decline", "clears_at", "clears_in", "clears_after", "needs_3ds", "authenticated"}
+SCRIPT_FIELDS = {"decline", "clears_at", "clears_in", "clears_after", "needs_3ds", "authenticated", "without_charge"}
 CARD_FIELDS = {"brand", "country", "exp_month", "exp_year", "funding", "last4", "fingerprint"}
 # Stripe says "short-lived" and no more (docs.stripe.com/api/customer_portal/sessions).
 PORTAL_LIVES = 300
@@ -39,8 +39,10 @@ class People:
         self._world.give_out(person.get("name"), person.get("email"), person.get("phone"))
         self._world.give_out(address.get("line1"))
 
-    def add_card(self, account: Account, customer: Json, card: Json, *, default: bool, announce: bool) -> Json:
-        """A card with its script, attached to the customer; announced by events if asked."""
+    def add_card(
+        self, account: Account, customer: Json, card: Json, *, default: bool, announce: bool, prefix: str = "pm"
+    ) -> Json:
+        """A card with its script, attached to the customer; announced by events if asked. `prefix` is of its id."""
         unknown = set(card) - SCRIPT_FIELDS - CARD_FIELDS
         if unknown:
             raise bad_request(f"A card has no {sorted(unknown)}; it has {CARD_FIELDS | SCRIPT_FIELDS}.")
@@ -51,7 +53,7 @@ class People:
             "address": customer["address"],
         }
         shown = self._shown(account, {key: card[key] for key in CARD_FIELDS & set(card)}, card)
-        ident = self._world.ids.new("pm", account.id)
+        ident = self._world.ids.new(prefix, account.id)
         method = resources.payment_method(ident, shown, person, now=self._world.clock.now)
         method["customer"] = customer["id"]
         account.scripts[ident] = self.script(card)
@@ -76,6 +78,7 @@ class People:
             clears_after=card.get("clears_after"),
             needs_3ds=bool(card.get("needs_3ds")),
             authenticated=bool(card.get("authenticated")),
+            without_charge=bool(card.get("without_charge")),
         )
 
     def _shown(self, account: Account, given: Json, script: Json) -> Json:
@@ -173,6 +176,8 @@ class People:
         self._world.clock.after(reaction.delay, lambda: self._react(account, reaction, target))
 
     def _react(self, account: Account, reaction: Reaction, target: Json) -> None:
+        if (target["id"] if target["object"] == "customer" else target["customer"]) in account.objects["deleted"]:
+            return
         if target["object"] != "invoice":
             if reaction.kind in {"pay", "new_card"} and self._opens(target):
                 customer = target if target["object"] == "customer" else account.get("customer", target["customer"])

@@ -29,6 +29,9 @@ _AFTER_EXPIRATION: Json = {
     },
 }
 
+# Objects whose `customer` is not nullable in the document, although they have a `customer_account` in its stead.
+_CUSTOMER_OR_ACCOUNT = ("invoice", "subscription")
+
 # Words of JSON Schema that hold further schemas, by how they hold them.
 _SCHEMA_MAPS = {"properties"}
 _SCHEMA_LISTS = {"anyOf", "oneOf", "allOf"}
@@ -41,6 +44,8 @@ def document() -> Json:
     raw: Json = orjson.loads(DOCUMENT.read_bytes())
     schemas = raw["components"]["schemas"]
     schemas["billing_portal.session"]["properties"]["after_expiration"] = {**_AFTER_EXPIRATION, "nullable": True}
+    for name in _CUSTOMER_OR_ACCOUNT:
+        schemas[name]["properties"]["customer"]["nullable"] = True
     portal = raw["paths"]["/v1/billing_portal/sessions"]["post"]["requestBody"]["content"]
     form = portal["application/x-www-form-urlencoded"]["schema"]
     form["properties"]["after_expiration"] = _AFTER_EXPIRATION

@@ -54,7 +54,10 @@ class Account:
     `objects` holds resources by kind and id, oldest first; `payments` the invoice payments of an
     invoice; `methods` the payment methods of a customer; `retries` the days between Stripe's own
     attempts, none by default; `portal` whether the merchant has switched the billing portal on;
-    `upcoming_days` how long ahead of a renewal `invoice.upcoming` is sent, 0 for never.
+    `upcoming_days` how long ahead of a renewal `invoice.upcoming` is sent, 0 for never; `after_retries` what
+    becomes of a subscription after Stripe's last attempt (`past_due`, `unpaid`, `cancel`), and
+    `write_off_after_retries` whether its invoice is then marked uncollectible; `clocks` the test clock of a
+    customer and `ahead` by how many seconds a clock is; `as_accounts` the account that a customer is (Accounts v2).
     """
 
     id: str
@@ -64,6 +67,11 @@ class Account:
     retries: tuple[int, ...] = ()
     portal: bool = True
     upcoming_days: int = 0
+    after_retries: str = "past_due"
+    write_off_after_retries: bool = False
+    clocks: dict[str, str] = field(default_factory=dict)
+    ahead: dict[str, int] = field(default_factory=dict)
+    as_accounts: dict[str, str] = field(default_factory=dict)
     objects: defaultdict[str, dict[str, Json]] = field(default_factory=lambda: defaultdict(dict))
     payments: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     methods: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -139,6 +147,12 @@ class World:
         """Stores a new resource and remembers whose it is."""
         self.owners[resource["id"]] = account.id
         return account.put(resource)
+
+    def account(self, ident: str) -> Account:
+        """The account with this id, or a 404."""
+        if ident not in self.accounts:
+            raise missing("account", ident)
+        return self.accounts[ident]
 
     def account_of(self, ident: str) -> Account:
         """The account that owns an object; 404 when nobody does."""

@@ -48,7 +48,8 @@ async def test_every_decline_of_the_table_is_a_402_with_its_codes(
     assert caught.value.http_status == 402
     assert error["type"] == "card_error"
     assert error["code"] == why.code
-    assert error["decline_code"] == why.decline_code
+    assert error.get("decline_code") == why.decline_code
+    assert ("charge" in error) is why.charged
     assert error.get("advice_code") == why.advice_code
     assert error.get("network_decline_code") == why.network_decline_code
     assert error.get("network_advice_code") == why.network_advice_code
