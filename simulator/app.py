@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 import orjson
 from aiohttp import web
 
+from simulator import control_money as _money  # noqa: F401 - registers its routes
 from simulator.api import Answer, Request, StripeApi
 from simulator.control import CONTROL, Ask
 from simulator.errors import ApiError
