@@ -1,8 +1,8 @@
 """What Stripe knows of a currency: how its amounts are written, and the least that it charges.
 
 Amounts are integers of the currency's minor unit. Source: https://docs.stripe.com/currencies, as stored in
-October 2026. ISK and UGX have no minor unit of their own but are written with two zeros; HUF and TWD have one that
-only payouts ignore.
+October 2026. ISK and UGX have no minor unit any more but are still written with two digits, both 0 (which is why UGX is
+not among those without decimals here, as it is in Stripe's list); HUF and TWD have one that only payouts ignore.
 """
 
 ZERO_DECIMAL = frozenset(
