@@ -189,7 +189,7 @@ class Debits:
         self._book.write(account, "fee", charge, -FAILURE_FEE * 10 ** decimals(charge["currency"]), "stripe")
         self._events.emit(account, "charge.failed", charge)
         self._events.emit(account, "payment_intent.payment_failed", intent)
-        if begun.payment["is_default"] and begun.invoice["status"] in {"open", "uncollectible"}:
+        if begun.payment["is_default"]:
             self._steps.failed(account, begun.invoice, begun.source, counted=True)
 
     def _log(self, account: Account, charge: Json, begun: Begun, outcome: str, code: str | None = None) -> None:

@@ -142,9 +142,9 @@ class Invoices:
             self._events.emit(account, "invoice.updated", invoice, before)
 
     def follow(self, account: Account, invoice: Json) -> None:
-        """Sets the default payment to what remains of the invoice, unless it is under way or ended."""
+        """Sets the default payment to what remains of the invoice, unless it has ended."""
         found = default_payment(account, invoice)
-        if found is None or found[0]["status"] != "open" or found[1]["status"] == "processing":
+        if found is None or found[0]["status"] != "open":
             return
         payment, intent = found
         payment["amount_requested"] = intent["amount"] = invoice["amount_remaining"]
@@ -183,16 +183,18 @@ def payment_of(account: Account, invoice: Json) -> tuple[Json, Json]:
 
 def default_payment(account: Account, invoice: Json) -> tuple[Json, Json] | None:
     """The same, or None when nothing was due."""
-    for payment, intent in payments_of(account, invoice):
+    for ident in account.payments.get(invoice["id"], ()):
+        payment = account.objects["invoice_payment"][ident]
         if payment["is_default"]:
-            return payment, intent
+            return payment, account.objects["payment_intent"][payment["payment"]["payment_intent"]]
     return None
 
 
 def payments_of(account: Account, invoice: Json) -> list[tuple[Json, Json]]:
     """All payments of an invoice with their PaymentIntents, oldest first."""
-    payments = [account.get("invoice_payment", ident) for ident in account.payments.get(invoice["id"], ())]
-    return [(payment, account.get("payment_intent", payment["payment"]["payment_intent"])) for payment in payments]
+    payments, intents = account.objects["invoice_payment"], account.objects["payment_intent"]
+    found = [payments[ident] for ident in account.payments.get(invoice["id"], ())]
+    return [(payment, intents[payment["payment"]["payment_intent"]]) for payment in found]
 
 
 def under_way(account: Account, invoice: Json) -> bool:

@@ -177,6 +177,16 @@ async def test_a_customer_pays_by_debit_on_the_hosted_page(control: SimulatorCli
     assert [row["source"] for row in await control.book()] == ["hosted_page"]
 
 
+@pytest.mark.parametrize("reaction", ["pay", "authenticate"])
+async def test_a_customer_who_opens_the_page_while_a_debit_is_under_way_can_do_nothing(
+    reaction: str, simulation: Simulator, control: SimulatorClient, account: str
+) -> None:
+    made = await control.add_renewal(account, debit=dict(ACH), reaction={"kind": reaction, "delay": DAY})
+    simulation.people.email_arrived(made["invoice"]["hosted_invoice_url"])
+    await control.advance(2 * DAY)
+    assert len(await control.attempts()) == 1
+
+
 @pytest.mark.parametrize(
     ("reason", "dispute"),
     [

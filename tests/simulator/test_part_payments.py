@@ -96,12 +96,22 @@ async def test_a_part_by_debit_is_under_way_too(fails: str | None, control: Simu
     made = await control.add_renewal(account, card=DECLINED)
     invoice = made["invoice"]["id"]
     await control.attach_payment(invoice, 500, debit={"type": "us_bank_account", "fails": fails})
-    with pytest.raises(SimulatorError, match="processing"):
-        await control.attach_payment(invoice, 500)
+    for refused in (control.attach_payment(invoice, 500), control.credit_note(invoice, 100)):
+        with pytest.raises(SimulatorError, match="processing"):
+            await refused
     failures = (await _kinds(control)).count("invoice.payment_failed")
     await control.advance(4 * DAY)
     assert (await control.object(invoice))["amount_remaining"] == (1_500 if fails is None else 2_000)
     assert (await _kinds(control)).count("invoice.payment_failed") == failures
+
+
+async def test_stripes_own_retry_waits_for_a_part_that_is_under_way(control: SimulatorClient, account: str) -> None:
+    await control.change_account(account, stripe_retries=[3])
+    made = await control.add_renewal(account, card=DECLINED)
+    await control.attach_payment(made["invoice"]["id"], 500, debit={"type": "us_bank_account"})
+    await control.advance(4 * DAY)
+    sources = [entry["source"] for entry in await control.attempts(made["invoice"]["id"])]
+    assert sources == ["renewal", "merchant", "merchant"]
 
 
 async def test_paid_out_of_band_counts_the_rest_as_paid_off_stripe(
