@@ -159,6 +159,8 @@ class Billing:
         if pause and pause["behavior"] == "keep_as_draft":
             return
         self._invoices.finalize(account, invoice)
+        if invoice["status"] == "paid":
+            return  # Nothing was due.
         if pause and pause["behavior"] == "void":
             self._invoices.void(account, invoice)
         elif pause:

@@ -30,11 +30,11 @@ def in_acacia(account: Account, resource: Json) -> Json:
 
 def _invoice(account: Account, invoice: Json) -> Json:
     details = (invoice["parent"] or {}).get("subscription_details") or {}
-    idents = account.payments.get(invoice["id"])
     intent: Json | None = None
-    if idents:
-        payment = account.get("invoice_payment", idents[-1])
-        intent = account.get("payment_intent", payment["payment"]["payment_intent"])
+    for ident in account.payments.get(invoice["id"], ()):
+        payment = account.get("invoice_payment", ident)
+        if payment["is_default"]:
+            intent = account.get("payment_intent", payment["payment"]["payment_intent"])
     old = {name: value for name, value in invoice.items() if name not in {"parent", "payments"}}
     return {
         **old,

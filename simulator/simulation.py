@@ -6,10 +6,15 @@ from collections import deque
 from dataclasses import dataclass
 
 from simulator.access import Access
+from simulator.balances import Balances
+from simulator.bank_accounts import TAKES_DAYS
 from simulator.billing import Billing
+from simulator.book import Book
 from simulator.cards import Cards
 from simulator.collecting import Collecting
 from simulator.collection import Collection
+from simulator.credit_notes import CreditNotes
+from simulator.debits import Debits
 from simulator.events import EventLog
 from simulator.expand import LEVELS
 from simulator.faults import Faults
@@ -18,6 +23,7 @@ from simulator.invoicing import Invoices
 from simulator.meters import Meters
 from simulator.money_back import MoneyBack
 from simulator.oauth import OAuth
+from simulator.part_payments import PartPayments
 from simulator.people import People
 from simulator.population import Population
 from simulator.resend import Resend
@@ -89,12 +95,19 @@ class Simulator:
         self.events = EventLog(self.world)
         if validate_responses:
             self.events.check = stripe_api().check_resource
-        self.invoices = Invoices(self.world, self.events)
-        self.collecting = Collecting(self.world, self.events, self.invoices)
+        self.book = Book(self.world)
+        self.book.check = self.events.check
+        self.balances = Balances(self.world, self.events)
+        self.invoices = Invoices(self.world, self.events, self.balances)
+        self.money_back = MoneyBack(self.world, self.events, self.book)
+        self.collecting = Collecting(self.world, self.events, self.invoices, self.book)
+        self.debits = Debits(self.world, self.events, self.book, self.money_back, self.collecting.steps())
+        self.collecting.ways.update(dict.fromkeys(TAKES_DAYS, self.debits.begin))
         self.billing = Billing(self.world, self.events, self.invoices, self.collecting)
         self.collection = Collection(self.world, self.events, self.billing, self.invoices, self.collecting)
-        self.money_back = MoneyBack(self.world, self.events)
+        self.credit_notes = CreditNotes(self.world, self.events, self.invoices, self.balances, self.money_back)
         self.people = People(self.world, self.events, self.collecting)
+        self.part_payments = PartPayments(self.world, self.events, self.invoices, self.collecting)
         self.cards = Cards(self.world, self.events, self.people)
         self.population = Population(self.world, self.billing, self.people)
         self.webhooks = Webhooks(self.world, self.events, self.world.rng("webhooks"))

@@ -250,4 +250,9 @@ async def test_refunds_and_disputes_are_objects_and_events(
     (dispute,) = (await client.v1.disputes.list_async({"charge": entry["charge"]})).data
     assert dispute.status == "needs_response"
     kinds = [event["type"] for event in await control.events()]
-    assert kinds[-2:] == ["charge.refunded", "charge.dispute.created"]
+    assert kinds[-4:] == [
+        "refund.created",
+        "charge.refunded",
+        "charge.dispute.created",
+        "charge.dispute.funds_withdrawn",
+    ]
