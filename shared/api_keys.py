@@ -1,4 +1,4 @@
-"""API keys: who calls the API, and what they may do.
+"""API keys: who calls the API, and what the caller may do.
 
 A key is `ctdl_` and 43 characters of 256 random bits; the database holds its SHA-256 only. A key belongs to one
 merchant or, without one, to the platform. Keys are made by `citadel keys`.
@@ -41,7 +41,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A valid key. `merchant_id=None`: the platform's own, which may see every merchant."""
+    """A valid key. `merchant_id=None`: a key of the platform, which may see every merchant."""
 
     id: UUID
     merchant_id: str | None
@@ -54,7 +54,7 @@ FROM api_keys
 WHERE key_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())
 """
 
-# At most once a minute: reading with a key must not become a write per request.
+# At most once a minute, so that not every request that reads also writes.
 TOUCH = """
 UPDATE api_keys
 SET last_used_at = clock_timestamp()
@@ -63,7 +63,7 @@ WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - in
 
 
 def new_secret() -> str:
-    """A new key in the form that its owner sees once."""
+    """A new key, as its owner sees it once."""
     return PREFIX + secrets.token_urlsafe(32)
 
 

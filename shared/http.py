@@ -1,7 +1,7 @@
-"""What every service's HTTP side has in common: errors, health, metrics, and a graceful end.
+"""What all services share over HTTP: errors, health, metrics, and a graceful end.
 
 Errors are RFC 9457 problem details: `raise Problem(…)` anywhere in a handler. A database that is away is a 503 with
-`Retry-After`, an unexpected error a 500 that tells nothing and is logged with its request id.
+`Retry-After`; an unexpected error is a 500 without details, which is logged with its request id.
 
 `/healthz` says that the process lives, `/readyz` that its database answers with the expected schema, `/metrics` is
 for Prometheus.
@@ -147,7 +147,7 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
 
 @web.middleware
 async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give every request an id, every error a problem, every answer its numbers and a log line."""
+    """Give every request an id, turn every error into a problem, and count and log every answer."""
     started = time.perf_counter()
     request_id = str(uuid.uuid4())
     request[REQUEST_ID] = request_id
@@ -170,7 +170,7 @@ async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
-# Stripe's events have a line of their own each, taken or refused; at thousands a second the second one is felt.
+# Each of Stripe's events has a log line of its own; at thousands a second, a second line would cost too much.
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/webhooks/stripe"})
 
 

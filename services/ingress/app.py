@@ -75,7 +75,7 @@ def _refuse(status: int, type_: str, detail: str, fields: Sequence[tuple[str, st
 
 
 async def _read(request: web.Request, limit: int) -> bytes:
-    """The raw body. One that says that it is too long is not read, one that turns out to be is not read on."""
+    """The raw body. Refused unread when declared too long; cut off when it grows too long."""
     try:
         if request.content_length is not None and request.content_length > limit:
             raise web.HTTPRequestEntityTooLarge(limit)
@@ -87,7 +87,7 @@ async def _read(request: web.Request, limit: int) -> bytes:
 
 
 def _verify(body: bytes, header: str | None, settings: IngressSettings) -> None:
-    """Refuse a body that none of the secrets has signed within the tolerance. By the real clock: Stripe signs by it."""
+    """Refuse a body that none of the secrets has signed within the tolerance, in real time, by which Stripe signs."""
     if verified(body, header, settings.signing_secrets, time.time(), settings.webhook_tolerance_seconds):
         return
     detail = (

@@ -1,10 +1,10 @@
-"""`/unsubscribe/{token}`: a customer ends all messages of a merchant, with one click.
+"""`/unsubscribe/{token}`: a customer unsubscribes from all messages of a merchant, with one click.
 
-    GET   asks, and changes nothing: mail programs and scanners fetch every link of an email
-    POST  ends them. From a mail program (`List-Unsubscribe=One-Click`, RFC 8058, section 3.2) or from the page's button
+    GET   shows a button, and changes nothing: mail programs and scanners fetch every link of an email
+    POST  ends the messages; from a mail program (`List-Unsubscribe=One-Click`, RFC 8058, section 3.2) or by the button
 
-The token says whose messages, and was signed by us; there is nothing to log in to. What is stored is the customer's
-id. A POST has no other parameter, so its body is not read.
+The token names the merchant and the customer, and is signed by us; no login is needed. Only the customer's id is
+stored. A POST has no other parameter, so its body is not read.
 """
 
 from aiohttp import web
@@ -27,7 +27,7 @@ _UNSUBSCRIBED = Counter("citadel_unsubscribed_total", "Customers who ended their
 
 
 def add_unsubscribe_routes(app: web.Application, settings: IngressSettings) -> None:
-    """Serve the page, if there is a secret to know its addresses by."""
+    """Serve the page, if there is a secret to check its addresses with."""
     if settings.unsubscribe_secrets is not None:
         app[PAGES] = UnsubscribePages.of(settings.unsubscribe_secrets)
         app.router.add_get(PATH + "{token}", _ask)

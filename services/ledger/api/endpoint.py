@@ -1,12 +1,12 @@
-"""One endpoint: what it takes, gives and needs, declared once; and the road from an HTTP request to its function.
+"""An endpoint: its input, output and rights, declared once; and how an HTTP request gets to its function.
 
-The road: read the body (no connection held meanwhile) → one transaction: key and scope (401, 403) → parameters and
-headers (400) → body (415, 400, 422) → Idempotency-Key (the answer from before) → the endpoint's function → commit →
-answer. A refusal anywhere rolls the transaction back. A file (`CsvFile`) is sent after that commit, from a
+The steps: read the body (without a database connection) → one transaction: key and scope (401, 403) → parameters and
+headers (400) → body (415, 400, 422) → Idempotency-Key (replay a saved answer) → the endpoint's function → commit →
+answer. A refusal at any step rolls the transaction back. A file (`CsvFile`) is sent after that commit, from a
 transaction of its own.
 
-The rule for bad input: what cannot be read at all, or is wrong in path, query or headers, is a 400; a body that is
-JSON but not what the endpoint takes is a 422 that names each field.
+Bad input: a body that cannot be read, and errors in path, query or headers, are a 400; a body that is JSON but not what
+the endpoint expects is a 422 that names each field.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -42,7 +42,7 @@ class KeyUse(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[P, B]):
-    """A checked request, inside its transaction. `if_match` is the header as it came (RFC 9110), None without it."""
+    """A checked request, inside its transaction. `if_match` is the unparsed header (RFC 9110), None without it."""
 
     db: Connection
     key: ApiKey
@@ -53,9 +53,9 @@ class Call(Generic[P, B]):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint(Generic[P, B, A]):
-    """A line of the route table. `refusals` says what the statuses beyond the common ones mean here.
+    """A line of the route table. `refusals` says what this endpoint's special statuses mean.
 
-    A field of `parameters` that stands in the path's braces comes from the path, every other from the query.
+    A field of `parameters` that is named in the path's braces comes from the path, every other from the query.
     """
 
     name: str
@@ -100,7 +100,7 @@ def read_parameters(endpoint: Endpoint[P, B, A], request: web.Request) -> P:
 
 
 def read_json(request: web.Request, raw: bytes) -> Any:
-    """The body as parsed JSON. Raises Problem 415 for another type, 400 for what is not JSON (RFC 8259, UTF-8)."""
+    """The body as parsed JSON. Raises Problem 415 for another content type, 400 if it is not JSON (RFC 8259, UTF-8)."""
     if request.content_type != "application/json" or "Content-Type" not in request.headers:
         raise Problem(415, "unsupported-media-type", "Expected a body of type application/json.")
     try:
@@ -110,7 +110,7 @@ def read_json(request: web.Request, raw: bytes) -> Any:
 
 
 def check_body(model: type[B], parsed: Any) -> B:
-    """The body as the endpoint takes it. Raises Problem 422 that names each wrong field."""
+    """The body as the endpoint's model. Raises Problem 422 that names each wrong field."""
     if problem := unstorable(parsed):
         raise invalid(422, "invalid-body", [problem])
     try:

@@ -1,7 +1,7 @@
 """Which merchant a call is about.
 
-A merchant's key sees its own merchant and nothing else: to it, every other merchant does not exist (404, not 403). A
-platform's key sees all, and may name one. Whoever names a merchant that is not theirs is logged and counted.
+A merchant's key sees its own merchant only: other merchants do not exist for it (404, not 403). A platform's key sees
+all, and may name one. A call that names another tenant's merchant is logged and counted.
 """
 
 from uuid import UUID
@@ -16,7 +16,7 @@ NO_MERCHANT = "There is no such merchant, or it is another tenant's."
 
 
 async def visible_merchant(db: Connection, key: ApiKey, asked: UUID | None) -> str | None:
-    """The one merchant that a reading is about; None for all of them (a platform's key that names none).
+    """The one merchant whose rows are read; None for all merchants (a platform's key that names none).
 
     Raises Problem 404 when `asked` is unknown or another tenant's.
     """
@@ -28,10 +28,10 @@ async def visible_merchant(db: Connection, key: ApiKey, asked: UUID | None) -> s
 
 
 async def merchant_to_write(db: Connection, key: ApiKey, asked: UUID | None) -> str:
-    """The merchant that a writing is for: the one named in the body, else the key's own.
+    """The merchant that is written for: the one named in the body, else the key's own.
 
-    Raises Problem 422 when none is named with a platform's key, or an unknown one or another tenant's is; 409 when
-    the merchant is not connected any more: all its work has ended.
+    Raises Problem 422 when a platform's key names none, or when the named one is unknown or another tenant's; 409 when
+    the merchant is no longer connected.
     """
     named = asked or (UUID(key.merchant_id) if key.merchant_id else None)
     if named is None:

@@ -1,4 +1,4 @@
-"""Whether a subscription's card will have expired when it renews, by the subscription as Stripe writes it."""
+"""Whether a subscription's card will have expired when it renews, from Stripe's own JSON of the subscription."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -75,7 +75,7 @@ class CardDate:
 
 @dataclass(frozen=True, slots=True)
 class Expiring:
-    """A card that will have expired at the renewal, and whom to tell; `name` and `address` go with the email."""
+    """A card that will have expired at the renewal, and its customer; `name` and `address` are for the email only."""
 
     card: CardDate
     name: str | None
@@ -85,7 +85,7 @@ class Expiring:
 
 
 def expiring(subscription: dict[str, Any]) -> Expiring | str:
-    """The card that the next renewal will find expired; else a word on why there is nothing to tell."""
+    """The card that will have expired at the next renewal; else a code for why there is no warning."""
     read = _Subscription.model_validate(subscription)
     customer = read.customer
     if isinstance(customer, str) or customer.deleted:
@@ -94,7 +94,7 @@ def expiring(subscription: dict[str, Any]) -> Expiring | str:
         return "the subscription does not renew"
     if read.collection_method != "charge_automatically" or not read.items.data:
         return "the renewal is not charged by itself"
-    # Stripe charges the subscription's own method, where it has one, before the customer's.
+    # Stripe charges the subscription's own payment method before the customer's.
     method = read.default_payment_method or customer.invoice_settings.default_payment_method
     if not isinstance(method, _Method) or method.card is None:
         return "it is not a card that is charged"

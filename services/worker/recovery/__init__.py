@@ -1,6 +1,6 @@
 """The recovery brain: what to do next about a failed invoice, as a pure function of what is known.
 
-No I/O, no clock, no chance. `decide` is the rulebook; the rest are its tables and its words.
+No I/O, no clock, no randomness. `decide` is the rulebook; the other modules are its tables and its types.
 """
 
 from services.worker.recovery.attribution import RecoveredBy, attribute_payment
