@@ -11,11 +11,16 @@ from enum import StrEnum
 from uuid import UUID
 
 from aiohttp import web
+from prometheus_client import Counter
 
 from shared.database import Connection
 from shared.http import Problem
+from shared.logging import get_logger
+
+log = get_logger(__name__)
 
 PREFIX = "ctdl_"
+_REFUSED = Counter("citadel_cross_tenant_refused_total", "Calls that named a merchant of another tenant")
 
 
 class Scope(StrEnum):
@@ -42,10 +47,6 @@ class ApiKey:
     merchant_id: str | None
     scopes: frozenset[str]
 
-    def may_see(self, merchant_id: str) -> bool:
-        """Whether the key's owner may see this merchant's rows."""
-        return self.merchant_id is None or self.merchant_id == merchant_id
-
 
 FIND = """
 SELECT id, merchant_id, scopes
@@ -69,6 +70,16 @@ def new_secret() -> str:
 def hash_secret(secret: str) -> bytes:
     """What the database keeps of a key."""
     return hashlib.sha256(secret.encode()).digest()
+
+
+def sees(key: ApiKey, merchant_id: UUID | str) -> bool:
+    """Whether rows of this merchant exist for the key's owner. Who names another tenant's is logged and counted."""
+    if key.merchant_id is None or key.merchant_id == str(merchant_id):
+        return True
+    _REFUSED.inc()
+    asked = str(merchant_id)
+    log.warning("cross_tenant_refused", key_id=str(key.id), key_merchant_id=key.merchant_id, asked=asked)
+    return False
 
 
 async def authenticate(db: Connection, request: web.Request, scope: Scope) -> ApiKey:

@@ -1,23 +1,29 @@
 """Connections to PostgreSQL: one pool per process, under the service's own role.
 
     DatabaseAway   the server cannot be reached or went away: answer 503, try again, nothing is lost
+    DatabaseBusy   others hold the rows: the same
 
 The pool connects when it is first used and reconnects by itself. So a process starts without its database, and goes on
 when the database is back.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 import orjson
+from prometheus_client import Counter
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 else:
     Connection = asyncpg.Connection
+
+T = TypeVar("T")
+
+_DEADLOCKS = Counter("citadel_deadlocks_total", "Transactions that lost a deadlock and were run once more")
 
 
 class Role(StrEnum):
@@ -45,6 +51,10 @@ class DatabaseAway(Exception):
 
     Whether a COMMIT in flight took effect is unknown: repeat only what is safe to repeat.
     """
+
+
+class DatabaseBusy(Exception):
+    """Others hold the rows for longer than one waits, or deadlocked with us twice; nothing was written."""
 
 
 # What asyncpg raises when the server is away; not what it raises when the server refuses a statement.
@@ -128,6 +138,27 @@ class Database:
         """
         async with self._connected() as connection, connection.transaction():
             yield connection
+
+    async def committed(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """What `work` gives, in a transaction of its own; who loses a deadlock is rolled back whole and run once more.
+
+        Raises DatabaseAway and DatabaseBusy.
+        """
+        try:
+            return await self._committed(work)
+        except asyncpg.DeadlockDetectedError:
+            _DEADLOCKS.inc()
+        try:
+            return await self._committed(work)
+        except asyncpg.DeadlockDetectedError as error:
+            raise DatabaseBusy("deadlocked twice") from error
+
+    async def _committed(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        try:
+            async with self.transaction() as db:
+                return await work(db)
+        except asyncpg.LockNotAvailableError as error:
+            raise DatabaseBusy("a lock was not given in time") from error
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[Connection]:

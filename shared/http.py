@@ -12,16 +12,18 @@ import contextlib
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
+import asyncpg
 import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from pydantic import ValidationError
 
 from shared import migrations
-from shared.database import Database, DatabaseAway
+from shared.database import Database, DatabaseAway, DatabaseBusy
 from shared.logging import bound, get_logger
 
 log = get_logger(__name__)
@@ -79,6 +81,24 @@ class Problem(Exception):
         )
 
 
+def fields_of(error: ValidationError) -> list[tuple[str, str]]:
+    """Each field that pydantic found wrong, and what is wrong with it; never the value, which may be a secret."""
+    return [
+        (
+            ".".join(str(part) for part in item["loc"]),
+            item["msg"].removeprefix("Value error, ").removesuffix("."),
+        )
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+
+
+def invalid(status: int, type_: str, fields: Sequence[tuple[str, str]], detail: str | None = None) -> Problem:
+    """A Problem that names the fields that are wrong; `detail` is made of them unless it is given."""
+    named = [{"field": name, "message": message} for name, message in fields]
+    told = "; ".join(f"{name}: {message}" if name else message for name, message in fields) + "."
+    return Problem(status, type_, (detail or told)[:1000], errors=named)
+
+
 def json_response(data: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """`data` (anything that orjson writes; else its str) as application/json."""
     return web.Response(
@@ -106,6 +126,11 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
             "database-away",
             "The database cannot be reached. Try again.",
             headers={"Retry-After": "2"},
+        ).response(request_id)
+    except (DatabaseBusy, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+        log.warning("database_busy", route=_route(request), reason=type(error).__name__)
+        return Problem(
+            503, "busy", "Others hold what this needs; nothing was changed. Try again.", headers={"Retry-After": "2"}
         ).response(request_id)
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:

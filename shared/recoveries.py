@@ -382,7 +382,7 @@ async def request_stop(db: Connection, recovery_id: UUID, end_reason: str, entry
         await db.execute(REQUEST_STOP, recovery_id, end_reason)
         entry = replace(entry, kind="stop_requested")
         entry = _with_reason(entry, "find out how the attempt in flight ends", "attempt_now", "message", "end_at_once")
-        await recovery_tasks.evaluate_now(db, locked.merchant_id, recovery_id, locked.invoice_id)
+        await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
         await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
         return True
     return await close(db, recovery_id, RecoveryState.STOPPED, end_reason, entry)
@@ -426,7 +426,7 @@ async def move(db: Connection, recovery_id: UUID, policy_id: UUID, entry: Entry)
     await db.execute(MOVE, recovery_id, policy_id)
     await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
     await tasks.cancel_of_recovery(db, recovery_id, "moved to another version of the policy")
-    await recovery_tasks.evaluate_now(db, locked.merchant_id, recovery_id, locked.invoice_id)
+    await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
     return True
 
 

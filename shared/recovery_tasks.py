@@ -42,16 +42,18 @@ def _task(task_type: str, merchant_id: str, recovery_id: UUID, invoice_id: str, 
 # --- Evaluations ------------------------------------------------------------------------------------------------------
 
 
-async def evaluate_at(db: Connection, merchant_id: str, recovery_id: UUID, invoice_id: str, at: datetime) -> bool:
-    """Queue an evaluation for a time. False: one is queued or running already."""
+async def evaluate(
+    db: Connection, merchant_id: str, recovery_id: UUID, invoice_id: str, at: datetime | None = None
+) -> bool:
+    """Queue an evaluation, for a time or for now. False: one is queued, for whatever time, or runs."""
     return await tasks.enqueue(db, _task(EVALUATE, merchant_id, recovery_id, invoice_id, at)) is not None
 
 
 async def evaluate_now(db: Connection, merchant_id: str, recovery_id: UUID, invoice_id: str) -> bool:
-    """Queue an evaluation for now, or bring the queued one forward. False: one is due or running already."""
+    """Have the recovery evaluated at once, also where that is queued for later. False: it is about to be, or runs."""
     if await tasks.bring_forward(db, key_of(EVALUATE, recovery_id)):
         return True
-    return await tasks.enqueue(db, _task(EVALUATE, merchant_id, recovery_id, invoice_id)) is not None
+    return await evaluate(db, merchant_id, recovery_id, invoice_id)
 
 
 async def evaluate_sooner(db: Connection, recovery_id: UUID) -> None:

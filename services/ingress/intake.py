@@ -10,15 +10,10 @@ import contextlib
 from asyncio import TaskGroup
 from collections.abc import AsyncIterator
 
-import asyncpg
-from prometheus_client import Counter
-
 from services.ingress.batcher import EventBatcher, IntakeBusy, Limits
-from shared.database import Database
+from shared.database import Database, DatabaseBusy
 from shared.events.incoming import Incoming
 from shared.events.taking import Accepted, take, take_together
-
-_DEADLOCKS = Counter("citadel_ingress_deadlocks_total", "Deadlocks with another service; the event was run again")
 
 
 class Intake:
@@ -47,19 +42,8 @@ class Intake:
         return await self._batcher.accept(event)
 
     async def _alone(self, event: Incoming) -> Accepted:
-        # The order of locks excludes deadlocks within the ingress, but not with other services. The transaction that
-        # is chosen as the victim is rolled back completely, so that it can be run again, once.
+        # The order of locks excludes deadlocks within the ingress, but not with other services.
         try:
-            return await self._commit(event)
-        except asyncpg.DeadlockDetectedError:
-            _DEADLOCKS.inc()
-        except asyncpg.LockNotAvailableError as error:
-            raise IntakeBusy(f"{event.event_id}: a lock was not given in time") from error
-        try:
-            return await self._commit(event)
-        except (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError) as error:
-            raise IntakeBusy(f"{event.event_id}: deadlocked twice") from error
-
-    async def _commit(self, event: Incoming) -> Accepted:
-        async with self._database.transaction() as db:
-            return await take(db, event)
+            return await self._database.committed(lambda db: take(db, event))
+        except DatabaseBusy as error:
+            raise IntakeBusy(f"{event.event_id}: {error}") from error

@@ -6,13 +6,16 @@ until they are moved: `moves_to` says what a move would change, and `move` makes
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from shared import recoveries
 from shared.database import Connection
+from shared.money import Money
+from shared.policy.causes import DeclineCause
 from shared.policy.document import Policy
+from shared.policy.segments import Budget, SegmentFacts, budget_of, segment_of
 from shared.recoveries import Entry
 
 # One writer of a merchant's versions at a time, because the next number and the active version are read, then written.
@@ -51,6 +54,7 @@ ACTIVATE = "UPDATE policies SET active = true, activated_at = clock_timestamp() 
 # the platform's other versions.
 READ_MOVES = """
 SELECT r.id, r.invoice_id, r.state, r.opened_at, r.next_attempt_at, p.id AS policy_id, p.version, p.document,
+    r.amount_due, r.currency, r.decline_cause, r.segment_facts,
     (SELECT count(*) FROM attempts AS a
      WHERE a.recovery_id = r.id AND a.origin = 'citadel' AND a.result <> 'abandoned') AS used,
     citadel_now() AS now
@@ -183,18 +187,32 @@ def _version(row: Any) -> Version:
 
 
 def _move(row: Any, after: Policy) -> Move:
-    before = Policy.model_validate(row["document"])
-    ends = row["opened_at"] + timedelta(days=after.window_days)
-    left = after.max_attempts - row["used"]
+    before = _budget(row, Policy.model_validate(row["document"]))
+    then = _budget(row, after)
     return Move(
         recovery_id=row["id"],
         invoice_id=row["invoice_id"],
         state=row["state"],
         from_policy=row["policy_id"],
         from_version=row["version"],
-        window_ends_before=row["opened_at"] + timedelta(days=before.window_days),
-        window_ends_after=ends,
-        attempts_left_before=max(0, before.max_attempts - row["used"]),
-        attempts_left_after=max(0, left),
-        ends_at_once=ends <= row["now"] or left <= 0,
+        window_ends_before=before.ends_at,
+        window_ends_after=then.ends_at,
+        attempts_left_before=before.attempts_left,
+        attempts_left_after=then.attempts_left,
+        ends_at_once=then.over(row["now"]),
     )
+
+
+def _budget(row: Any, policy: Policy) -> Budget:
+    """What a policy leaves of a recovery, in the segment that the brain would find by what was read last."""
+    known = row["segment_facts"] or {}
+    since = known.get("subscribed_at")
+    facts = SegmentFacts(
+        amount=Money(row["amount_due"], row["currency"]),
+        cause=DeclineCause(row["decline_cause"] or DeclineCause.UNKNOWN),
+        country=known.get("country"),
+        products=frozenset(known.get("products", ())),
+        prices=frozenset(known.get("prices", ())),
+        subscribed_at=datetime.fromisoformat(since) if since else None,
+    )
+    return budget_of(policy.segment(segment_of(policy, facts, row["now"])), row["opened_at"], row["used"])

@@ -5,21 +5,15 @@ recovery locked, and again right before the email is handed over. Payments are n
 owes.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
-
-import asyncpg
 
 from services.ingress.mail import store
 from shared import recoveries, recovery_tasks, silences
-from shared.database import Connection, Database
+from shared.database import Connection
 from shared.events import store as events_store
-from shared.http import Problem
 from shared.recoveries import Entry
 from shared.silences import TEXTS, SilenceReason
-
-T = TypeVar("T")
 
 
 async def silence(
@@ -41,17 +35,3 @@ async def tell_undelivered(db: Connection, merchant_id: str, recovery_id: UUID, 
     if await store.lock_open_recovery(db, merchant_id, recovery_id):
         text = "A message was not delivered; the mailbox exists, and the next one may arrive."
         await recoveries.record(db, recovery_id, Entry("undelivered", "bounced_for_now", text, origin))
-
-
-async def committed(database: Database, work: Callable[[Connection], Awaitable[T]]) -> T:
-    """Run `work` in a transaction, again after a deadlock; a Problem (503) when the rows cannot be locked."""
-    for last in (False, True):
-        try:
-            async with database.transaction() as db:
-                return await work(db)
-        except asyncpg.DeadlockDetectedError as error:
-            if last:
-                raise Problem(503, "busy", "It could not be committed in time. Try again.") from error
-        except asyncpg.LockNotAvailableError as error:
-            raise Problem(503, "busy", "It could not be committed in time. Try again.") from error
-    raise AssertionError("the second try returns or raises")

@@ -11,7 +11,7 @@ from aiohttp import web
 from prometheus_client import Counter
 
 from services.ingress.mail.pages import Page, render
-from services.ingress.mail.silencing import committed, silence
+from services.ingress.mail.silencing import silence
 from services.ingress.settings import IngressSettings
 from shared.crypto import BadSignature
 from shared.database import Connection
@@ -57,7 +57,7 @@ async def _end(request: web.Request) -> web.Response:
         origin = {"source": "unsubscribe"}
         return await silence(db, recipient.merchant_id, recipient.customer_id, SilenceReason.OPTED_OUT, origin)
 
-    new = await committed(request.app[DATABASE], work)
+    new = await request.app[DATABASE].committed(work)
     _UNSUBSCRIBED.labels("new" if new else "again").inc()
     log.info("unsubscribed", merchant_id=recipient.merchant_id, again=not new)
     return render(Page.DONE, accepted)

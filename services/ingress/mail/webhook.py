@@ -17,7 +17,7 @@ from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from services.ingress.mail import store, svix
-from services.ingress.mail.silencing import committed, silence, tell_undelivered
+from services.ingress.mail.silencing import silence, tell_undelivered
 from services.ingress.settings import IngressSettings
 from shared.database import Connection
 from shared.http import DATABASE, Problem, json_response
@@ -175,4 +175,4 @@ async def _take(request: web.Request, message_id: str, event: Event) -> str:
             case _:
                 assert_never(follows)
 
-    return await committed(request.app[DATABASE], work)
+    return await request.app[DATABASE].committed(work)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Generic, Literal, TypeVar
 
-import asyncpg
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
@@ -26,7 +25,7 @@ from services.ledger.api.idempotency import Keyed
 from services.ledger.api.schemas import NoBody
 from shared.api_keys import ApiKey, Scope, authenticate
 from shared.database import Connection
-from shared.http import DATABASE, Handler, Problem, json_response
+from shared.http import DATABASE, Handler, Problem, fields_of, invalid, json_response
 
 P = TypeVar("P", bound=BaseModel)
 B = TypeVar("B", bound=BaseModel)
@@ -82,23 +81,6 @@ class Endpoint(Generic[P, B, A]):
         return self.body is not NoBody
 
 
-def invalid(status: int, type_: str, errors: list[tuple[str, str]]) -> Problem:
-    """A Problem that names the fields that are wrong."""
-    named = [{"field": name, "message": message} for name, message in errors]
-    detail = "; ".join(f"{name}: {message}" if name else message for name, message in errors)
-    return Problem(status, type_, f"{detail}."[:1000], errors=named)
-
-
-def _problems(error: ValidationError) -> list[tuple[str, str]]:
-    return [
-        (
-            ".".join(str(part) for part in item["loc"]),
-            item["msg"].removeprefix("Value error, ").removesuffix("."),
-        )
-        for item in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-
-
 def read_parameters(endpoint: Endpoint[P, B, A], request: web.Request) -> P:
     """The path's and the query's parameters. Raises Problem 400: malformed, unknown, or given twice."""
     values: dict[str, str] = {}
@@ -114,7 +96,7 @@ def read_parameters(endpoint: Endpoint[P, B, A], request: web.Request) -> P:
     try:
         return endpoint.parameters.model_validate(values | dict(request.match_info))
     except ValidationError as error:
-        raise invalid(400, "malformed-request", _problems(error)) from None
+        raise invalid(400, "malformed-request", fields_of(error)) from None
 
 
 def read_json(request: web.Request, raw: bytes) -> Any:
@@ -134,7 +116,7 @@ def check_body(model: type[B], parsed: Any) -> B:
     try:
         return model.model_validate(parsed)
     except ValidationError as error:
-        raise invalid(422, "invalid-body", _problems(error)) from None
+        raise invalid(422, "invalid-body", fields_of(error)) from None
 
 
 def read_keyed(endpoint: Endpoint[P, B, A], request: web.Request, key: ApiKey, parsed: Any) -> Keyed | None:
@@ -187,13 +169,8 @@ def serve_endpoint(endpoint: Endpoint[Any, Any, Any]) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         raw = await request.read() if endpoint.takes_body else b""
-        try:
-            async with request.app[DATABASE].transaction() as db:
-                answer = await _answer(endpoint, request, db, raw)
-        except asyncpg.LockNotAvailableError:
-            raise Problem(
-                503, "busy", "Another call holds what this one needs. Try again.", headers={"Retry-After": "2"}
-            ) from None
+        async with request.app[DATABASE].transaction() as db:
+            answer = await _answer(endpoint, request, db, raw)
         return await send(request, answer) if isinstance(answer, CsvFile) else answer
 
     return handle

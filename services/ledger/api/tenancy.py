@@ -6,28 +6,13 @@ all, and may name one. A call that names another tenant's merchant is logged and
 
 from uuid import UUID
 
-from prometheus_client import Counter
-
 from services.ledger.api.select import merchant_status
-from shared.api_keys import ApiKey
+from shared.api_keys import ApiKey, sees
 from shared.database import Connection
-from shared.http import Problem
-from shared.logging import get_logger
-
-log = get_logger(__name__)
+from shared.http import Problem, invalid
 
 NO_MERCHANT = "There is no such merchant, or it is another tenant's."
 """What a 404 about a merchant means, for the OpenAPI document."""
-
-_REFUSED = Counter("citadel_ledger_cross_tenant_refused_total", "Calls that named a merchant of another tenant")
-
-
-def _owns(key: ApiKey, merchant_id: UUID) -> bool:
-    if key.may_see(str(merchant_id)):
-        return True
-    _REFUSED.inc()
-    log.warning("cross_tenant_refused", key_id=str(key.id), key_merchant_id=key.merchant_id, asked=str(merchant_id))
-    return False
 
 
 async def visible_merchant(db: Connection, key: ApiKey, asked: UUID | None) -> str | None:
@@ -37,7 +22,7 @@ async def visible_merchant(db: Connection, key: ApiKey, asked: UUID | None) -> s
     """
     if asked is None:
         return key.merchant_id
-    if not _owns(key, asked) or await merchant_status(db, asked) is None:
+    if not sees(key, asked) or await merchant_status(db, asked) is None:
         raise Problem(404, "not-found", "There is no such merchant.")
     return str(asked)
 
@@ -50,10 +35,10 @@ async def merchant_to_write(db: Connection, key: ApiKey, asked: UUID | None) -> 
     """
     named = asked or (UUID(key.merchant_id) if key.merchant_id else None)
     if named is None:
-        raise _invalid("required with a key of the platform")
-    status = await merchant_status(db, named) if _owns(key, named) else None
+        raise invalid(422, "invalid-body", [("merchant_id", "required with a key of the platform")])
+    status = await merchant_status(db, named) if sees(key, named) else None
     if status is None:
-        raise _invalid("there is no such merchant")
+        raise invalid(422, "invalid-body", [("merchant_id", "there is no such merchant")])
     require_active(status)
     return str(named)
 
@@ -62,8 +47,3 @@ def require_active(status: str | None) -> None:
     """Raises Problem 409 unless this is the status of a connected merchant."""
     if status != "active":
         raise Problem(409, "merchant-not-active", f"The merchant is {status or 'gone'}: no work is queued for it.")
-
-
-def _invalid(message: str) -> Problem:
-    errors = [{"field": "merchant_id", "message": message}]
-    return Problem(422, "invalid-body", f"merchant_id: {message}.", errors=errors)

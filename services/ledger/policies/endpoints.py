@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from services.ledger.api.endpoint import Call, Endpoint, KeyUse, invalid
+from services.ledger.api.endpoint import Call, Endpoint, KeyUse
 from services.ledger.api.schemas import NoBody, NoParameters, OfMerchant
 from services.ledger.api.tenancy import NO_MERCHANT, merchant_to_write, visible_merchant
 from services.ledger.policies.schemas import (
@@ -26,9 +26,9 @@ from services.ledger.policies.schemas import (
     PolicyVersions,
     TwoPolicies,
 )
-from shared.api_keys import ApiKey, Scope
+from shared.api_keys import ApiKey, Scope, sees
 from shared.database import Connection
-from shared.http import Problem
+from shared.http import Problem, invalid
 from shared.policy import PolicyRefused, differences, json_schema, problems_of, read_policy, store
 from shared.policy.store import Version
 
@@ -55,7 +55,7 @@ async def _visible(db: Connection, key: ApiKey, policy_id: UUID) -> Version:
         version = await store.find(db, policy_id)
     except LookupError:
         raise _not_found() from None
-    if version.merchant_id is not None and not key.may_see(version.merchant_id):
+    if version.merchant_id is not None and not sees(key, version.merchant_id):
         raise _not_found()
     return version
 

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from services.ledger.api.csv_export import CsvFile
-from services.ledger.api.endpoint import Call, Endpoint, invalid
+from services.ledger.api.endpoint import Call, Endpoint
 from services.ledger.api.schemas import NoBody
 from services.ledger.api.select import fetch
 from services.ledger.api.tenancy import NO_MERCHANT, visible_merchant
@@ -35,6 +35,7 @@ from services.ledger.stats.schemas import Sum
 from shared.api_keys import Scope
 from shared.clock import business_now
 from shared.database import Connection
+from shared.http import invalid
 
 MAX_DAYS = 366
 DEFAULT_DAYS = 90

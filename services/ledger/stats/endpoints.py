@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from services.ledger.api.endpoint import Call, Endpoint, invalid
+from services.ledger.api.endpoint import Call, Endpoint
 from services.ledger.api.schemas import NoBody, OfMerchant
 from services.ledger.api.select import Row, fetch
 from services.ledger.api.tenancy import NO_MERCHANT, visible_merchant
@@ -16,6 +16,7 @@ from services.ledger.stats.schemas import Capped, Daily, DailyMoney, DailyRange,
 from services.ledger.tasks import store as task_store
 from shared.api_keys import Scope
 from shared.clock import business_now
+from shared.http import invalid
 
 MAX_DAYS = 366
 DEFAULT_DAYS = 30

@@ -8,7 +8,7 @@ which it happened.
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.ledger.api.endpoint import Call, Endpoint, KeyUse, invalid
+from services.ledger.api.endpoint import Call, Endpoint, KeyUse
 from services.ledger.api.schemas import NoParameters
 from services.ledger.api.tenancy import merchant_to_write
 from services.ledger.tasks import store as task_store
@@ -16,6 +16,7 @@ from services.ledger.usage import store
 from services.ledger.usage.schemas import Usage, UsageCreate
 from shared.api_keys import Scope
 from shared.clock import business_now
+from shared.http import invalid
 
 # https://docs.stripe.com/api/billing/meter-event/create: "within the past 35 calendar days or up to 5 minutes in
 # the future". A timestamp that Stripe would refuse is refused here, where the caller can still correct it.

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import orjson
 
-from services.worker.dossier.dossier import Dossier, KnownAttempt, Story, Told
+from services.worker.dossier.dossier import Dossier, KnownAttempt, Story, Told, cards_of
 from services.worker.merchants import merchant_key
-from services.worker.outside.invoices import SeenCharge
+from services.worker.outside.invoices import Reading, SeenCharge
 from services.worker.recovery import (
     BY_THE_RULES,
     AttemptResult,
@@ -88,8 +88,8 @@ LOCK_CARD = "SELECT pg_advisory_xact_lock(hashtextextended('card/' || $1 || '/' 
 
 REMEMBER = """
 UPDATE recoveries
-SET cards = $2, next_backup = $3, holdout = $4
-WHERE id = $1 AND (cards, next_backup, holdout) IS DISTINCT FROM ($2, $3, $4)
+SET cards = $2, next_backup = $3, holdout = $4, segment_facts = $5
+WHERE id = $1 AND (cards, next_backup, holdout, segment_facts) IS DISTINCT FROM ($2, $3, $4, $5)
 """
 
 # The merchant's own retries, for learned timing: how each ended, and after which decline. Newest first, limited.
@@ -224,11 +224,17 @@ async def lock_card(db: Connection, dossier: Dossier) -> None:
         await db.execute(LOCK_CARD, dossier.merchant_id, dossier.cards[0])
 
 
-async def remember(
-    db: Connection, dossier: Dossier, cards: Sequence[str], *, next_backup: str | None, holdout: bool
-) -> None:
-    """Save for the next run which cards may be charged, and which payment method if not the first in Stripe's order."""
-    await db.execute(REMEMBER, dossier.recovery_id, list(cards), next_backup, holdout)
+async def remember(db: Connection, dossier: Dossier, reading: Reading, *, next_backup: str | None) -> None:
+    """Keep which cards may be charged next, by which name if not by Stripe's order, and what segments ask."""
+    truth = reading.truth
+    facts = {
+        "products": sorted(truth.products),
+        "prices": sorted(truth.prices),
+        "country": truth.card.country.upper() if truth.card and truth.card.country else None,
+        "subscribed_at": truth.subscribed_at.isoformat() if truth.subscribed_at else None,
+    }
+    cards = cards_of(reading, next_backup)
+    await db.execute(REMEMBER, dossier.recovery_id, list(cards), next_backup, dossier.in_holdout, facts)
 
 
 async def start_attempt(db: Connection, dossier: Dossier) -> KnownAttempt:

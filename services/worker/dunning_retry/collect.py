@@ -170,6 +170,12 @@ async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Re
     return tuple(found)
 
 
+async def _read_again(client: stripe.StripeClient, dossier: Dossier) -> tuple[Reading, tuple[SeenCharge, ...]]:
+    """The invoice and what was tried, after a request that may have changed both."""
+    reading = await _read(client, dossier)
+    return reading, await _unrecorded(client, dossier, reading)
+
+
 # --- The attempt ------------------------------------------------------------------------------------------------------
 
 
@@ -185,20 +191,19 @@ async def _pay(
     """Send the request to pay, for the first time or again, and interpret the answer."""
     dossier = evaluation.dossier
     if not evaluation.fresh and dossier.now - attempt.past.at >= KEYS_ARE_KEPT:
-        return await _by_reading(client, dossier, attempt, reading, seen, "its key is no longer kept", spent=False)
+        return await _by_reading(client, dossier, attempt, (reading, seen), "its key is no longer kept", spent=False)
     key = _key(attempt)
     answer = await stripe_calls.pay(client, dossier.invoice_id, key, remote.lease, attempt.backup)
     how = "Stripe's answer" if evaluation.fresh else "Stripe's answer to the same key"
     match answer:
         case Inconclusive(code):
-            return await _by_reading(client, dossier, attempt, reading, seen, code, spent=True)
+            return await _by_reading(client, dossier, attempt, await _read_again(client, dossier), code, spent=True)
         case Paid():
             reading = answer.reading
             seen = await _unrecorded(client, dossier, reading)
         case NotPayable():
-            # The invoice has changed since the reading: read it again.
-            reading = await _read(client, dossier)
-            seen = await _unrecorded(client, dossier, reading)
+            # Something has changed since the reading; what exactly, only another one tells.
+            reading, seen = await _read_again(client, dossier)
         case Declined() | RequiresAction():
             pass
         case _:
@@ -278,32 +283,33 @@ async def _settle(
 ) -> Collected:
     """Find out how an attempt ended that must not be made again."""
     if dossier.now - attempt.past.at >= KEYS_ARE_KEPT:
-        return await _by_reading(client, dossier, attempt, reading, seen, "its key is no longer kept", spent=False)
+        return await _by_reading(client, dossier, attempt, (reading, seen), "its key is no longer kept", spent=False)
     if reading.truth.paid:
         # The invoice cannot be charged any more, so sending again is safe, and the answer says whose payment it was.
         return await _pay(client, remote, Evaluation(dossier, attempt), attempt, reading, seen, None)
     if await stripe_calls.spend_key(client, dossier.invoice_id, _key(attempt), remote.lease):
         settled = Settled(AttemptResult.ABANDONED, "its key was free: it never reached Stripe", called=False)
         return Collected(reading, seen, attempt, settled)
-    # The request has ended by now, but the reading may be older than that.
-    reading = await _read(client, dossier)
-    seen = await _unrecorded(client, dossier, reading)
-    return await _by_reading(client, dossier, attempt, reading, seen, "its key was used", spent=True)
+    # The request has ended; the reading may be from before it did.
+    return await _by_reading(
+        client, dossier, attempt, await _read_again(client, dossier), "its key was used", spent=True
+    )
 
 
 async def _by_reading(
     client: stripe.StripeClient,
     dossier: Dossier,
     attempt: KnownAttempt,
-    reading: Reading,
-    seen: tuple[SeenCharge, ...],
+    read: tuple[Reading, tuple[SeenCharge, ...]],
     why: str,
     *,
     spent: bool,
 ) -> Collected:
-    """Settle the attempt by the invoice's charges. `spent`: the key was used, so the request was executed."""
-    reading = await _read(client, dossier)
-    seen = await _unrecorded(client, dossier, reading)
+    """Settle the attempt by the invoice's charges, as they were `read` after the request had ended.
+
+    `spent`: its key was used, so its request was executed.
+    """
+    reading, seen = read
     for charge in seen:
         if charge.charge_id is None:
             continue

@@ -204,11 +204,13 @@ async def _step(db: Connection, dossier: Dossier, reading: Reading, decision: De
             await _evaluate_at(db, dossier, until)
             await next_message.plan(db, dossier, decision, MessageKind.PAYMENT_FAILED)
         case RequireAction(reason, deadline):
+            await _remember(db, dossier, reading, decision)
             entry = _decided(reading, reason, "wait for the customer to authenticate", deadline)
             await _go_on(db, dossier, RecoveryState.ACTION_REQUIRED, entry)
             await _evaluate_at(db, dossier, deadline)
             await next_message.plan(db, dossier, decision, MessageKind.ACTION_REQUIRED)
         case AskNewMethod(reason, deadline):
+            await _remember(db, dossier, reading, decision)
             entry = _decided(reading, reason, "wait for another payment method", deadline)
             await _go_on(db, dossier, RecoveryState.NEEDS_NEW_METHOD, entry)
             await _evaluate_at(db, dossier, deadline)
@@ -220,8 +222,7 @@ async def _step(db: Connection, dossier: Dossier, reading: Reading, decision: De
 async def _remember(db: Connection, dossier: Dossier, reading: Reading, planned: Decision) -> None:
     """Save which cards may be charged next, and which payment method is named, for the run that makes the attempt."""
     backup = planned.backup if isinstance(planned, AttemptNow) else None
-    cards = cards_of(reading, backup)
-    await store.remember(db, dossier, cards, next_backup=backup, holdout=dossier.in_holdout)
+    await store.remember(db, dossier, reading, next_backup=backup)
 
 
 def _decided(reading: Reading, reason: Reason, next_step: str, next_at: datetime | None) -> Entry:
@@ -255,7 +256,7 @@ def _gist(rule: str, next_at: datetime | None, detail: Mapping[str, Any]) -> tup
 
 async def _evaluate_at(db: Connection, dossier: Dossier, at: datetime) -> None:
     """Queue the next run. This transaction has completed the present one, so its unique key is free."""
-    await recovery_tasks.evaluate_at(db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id, at)
+    await recovery_tasks.evaluate(db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id, at)
 
 
 async def _close(db: Connection, dossier: Dossier, reading: Reading, decision: Close) -> None:

@@ -1,6 +1,5 @@
 """Whether a subscription's card will have expired when it renews, from Stripe's own JSON of the subscription."""
 
-import calendar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from services.worker.messages.sending import card_name
+from services.worker.recovery import end_of_card
 
 RENEWS = frozenset({"active", "trialing"})
 
@@ -69,9 +69,8 @@ class CardDate:
 
     @property
     def ends(self) -> datetime:
-        """The last second in which the card is valid, in no particular time zone."""
-        last = calendar.monthrange(self.year, self.month)[1]
-        return datetime(self.year, self.month, last, 23, 59, 59, tzinfo=UTC)
+        """The first moment at which it is good nowhere any more."""
+        return end_of_card(self.year, self.month)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ def expiring(subscription: dict[str, Any]) -> Expiring | str:
         return "it is not a card that is charged"
     card = CardDate(method.id, method.card.exp_year, method.card.exp_month)
     renews_at = datetime.fromtimestamp(min(item.current_period_end for item in read.items.data), UTC)
-    if card.ends >= renews_at:
+    if card.ends > renews_at:
         return "the card is good for the renewal"
     return Expiring(card, _name(subscription), customer.email, customer.preferred_locales or (), renews_at)
 

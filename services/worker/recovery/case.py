@@ -2,21 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from services.worker.recovery.attempt_times import next_open
 from services.worker.recovery.declines import CURED_BY_ENTERING_AGAIN, Classified, classify
-from services.worker.recovery.model import AttemptResult, Card, InvoiceTruth, OnFile, Origin, PastAttempt, RecoveryFacts
+from services.worker.recovery.model import (
+    AttemptResult,
+    Card,
+    InvoiceTruth,
+    OnFile,
+    Origin,
+    PastAttempt,
+    RecoveryFacts,
+    end_of_card,
+)
 from services.worker.recovery.networks import NetworkRules
 from services.worker.recovery.schedule import next_retry, span
 from services.worker.recovery.timezones import zone_of
 from services.worker.recovery.timing import BY_THE_RULES, Timing
 from shared.policy import DeclineCause, Policy
+from shared.policy.segments import Budget, budget_of
 
 LONGEST_BACKOFF = timedelta(days=1)
 ONE_HOUR = timedelta(hours=1)
-# A card is valid to the end of its last month in its bank's time zone, at the latest 12 hours behind UTC.
-LAST_TIME_ZONE = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +49,12 @@ class Case:
     on_method: list[PastAttempt] = field(init=False)
     # Why the payment method must not be charged off-session again; empty when it may be charged.
     hard_declines: list[Classified] = field(init=False)
+    # What is left of the policy's window and attempts.
+    budget: Budget = field(init=False)
 
     def __post_init__(self) -> None:
+        used = sum(attempt.counts and attempt.origin is Origin.CITADEL for attempt in self.attempts)
+        object.__setattr__(self, "budget", budget_of(self.policy, self.recovery.opened_at, used))
         on_method = [a for a in self.attempts if a.counts and _same_method(a, self.invoice)]
         hard = [verdict for attempt in on_method if (verdict := _understood(attempt)) and verdict.hard]
         object.__setattr__(self, "on_method", on_method)
@@ -50,13 +62,8 @@ class Case:
 
     @property
     def deadline(self) -> datetime:
-        """The end of the window: no attempt from then on."""
-        return self.recovery.opened_at + timedelta(days=self.policy.window_days)
-
-    @property
-    def used(self) -> int:
-        """How many attempts of the budget are used up: ours that reached Stripe, or may have."""
-        return sum(attempt.counts and attempt.origin is Origin.CITADEL for attempt in self.attempts)
+        """The end of the window: from here on nothing is tried."""
+        return self.budget.ends_at
 
     @property
     def method_is_new(self) -> bool:
@@ -177,5 +184,4 @@ def expired(case: Case) -> bool:
     card = case.invoice.card or Card()
     if card.exp_month is None or card.exp_year is None:
         return any(_cause(attempt) is DeclineCause.EXPIRED_CARD for attempt in case.on_method)
-    years, month = divmod(card.exp_month, 12)
-    return case.now >= datetime(card.exp_year + years, month + 1, 1, tzinfo=UTC) + LAST_TIME_ZONE
+    return case.now >= end_of_card(card.exp_year, card.exp_month)

@@ -30,9 +30,10 @@ from services.worker.recovery.model import (
 )
 from services.worker.recovery.networks import CURRENT_RULES, NetworkRules
 from services.worker.recovery.reasons import collected, exhaust, stop, wait
-from services.worker.recovery.segments import in_holdout, segment_of
+from services.worker.recovery.segments import in_holdout, segment_facts
 from services.worker.recovery.timing import BY_THE_RULES, Timing
 from shared.policy import Policy
+from shared.policy.segments import segment_of
 
 # When to look again for an outcome or a finalization: long enough for a call to time out and its result to be readable.
 LOOK_AGAIN = timedelta(minutes=30)
@@ -58,7 +59,7 @@ def decide(
     """
     now = as_utc("now", now)
     in_order = tuple(sorted(attempts, key=lambda a: (a.at, a.number)))
-    segment = segment_of(policy, invoice, last_cause(in_order), now) if policy.segments else None
+    segment = segment_of(policy, segment_facts(invoice, last_cause(in_order)), now) if policy.segments else None
     case = Case(
         policy.segment(segment), recovery, invoice, in_order, now, tuple(same_card_elsewhere), rules, timing, segment
     )
@@ -132,7 +133,7 @@ def _below_minimum(case: Case) -> Close | None:
 
 
 def _window_over(case: Case) -> Close | None:
-    if case.now < case.deadline:
+    if case.now < case.budget.ends_at:
         return None
     return exhaust(case, EndReason.WINDOW_OVER, f"{case.policy.window_days} days have passed.")
 

@@ -94,7 +94,7 @@ def _no_usable_method(case: Case) -> AskNewMethod | None:
 
 
 def _attempts_used_up(case: Case) -> Close | None:
-    if case.used < case.policy.max_attempts:
+    if case.budget.attempts_left > 0:
         return None
     return exhaust(case, EndReason.ATTEMPTS_USED_UP, f"All {case.policy.max_attempts} attempts are used up.")
 

@@ -6,7 +6,7 @@ amounts and times.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
@@ -112,6 +112,16 @@ class PastAttempt:
     def unresolved(self) -> bool:
         """Whether its outcome is unknown: money may have moved, so it has to be settled."""
         return self.result in (AttemptResult.STARTED, AttemptResult.UNKNOWN)
+
+
+# A card is good through its last month wherever its bank is: the last place on Earth is 12 hours behind UTC.
+LAST_TIME_ZONE = timedelta(hours=12)
+
+
+def end_of_card(exp_year: int, exp_month: int) -> datetime:
+    """The first moment at which a card that names this month is good nowhere any more."""
+    years, month = divmod(exp_month, 12)
+    return datetime(exp_year + years, month + 1, 1, tzinfo=UTC) + LAST_TIME_ZONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from services.worker.recovery.segments import in_holdout
 def reason(case: Case, rule: str, text: str, *considered: Considered, **inputs: JsonScalar) -> Reason:
     """A reason with the inputs that every decision has."""
     facts: dict[str, JsonScalar] = {
-        "attempts_used": case.used,
+        "attempts_used": case.budget.used,
         "max_attempts": case.policy.max_attempts,
         "window_ends": iso(case.deadline),
     }
