@@ -73,7 +73,7 @@ _PLACES: Final = tuple(min(range(len(GRID)), key=lambda place: abs(GRID[place] -
 
 @cache
 def exposure(from_: int, to: int, payday: bool) -> Exposure:
-    """What an attempt at the grid's place `to` was exposed to since the one at `from_`, in days (and paydays)."""
+    """The exposure of an attempt at the grid's index `to` since the one at `from_`, in days (and paydays)."""
     begins, ends = GRID[from_], max(GRID[to], GRID[from_] + 0.25)
     found: list[tuple[int, float]] = []
     lower = 0.0
@@ -88,13 +88,13 @@ def exposure(from_: int, to: int, payday: bool) -> Exposure:
 
 
 def payday_between(after: int, at: int, country: str | None) -> bool:
-    """Whether the morning of a likely payday came after `after`, and not longer than two days before `at` (unix)."""
+    """Whether the morning of a likely payday came after `after`, and at most two days before `at` (unix seconds)."""
     return _payday_mornings(at // HOUR, country, max(after, at - int(FRESH.total_seconds())) // HOUR)
 
 
 @cache
 def _payday_morning(day: int, country: str | None) -> int | None:
-    """The hour (since the epoch) of the payday's morning on this day of UTC's calendar, None when it is none."""
+    """The hour (since the epoch) of a payday's morning on this UTC day; None when the day is not a payday."""
     date = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).date()
     if not is_payday(date, country=country):
         return None
@@ -112,10 +112,10 @@ def _payday_mornings(at_hour: int, country: str | None, after_hour: int) -> bool
 
 @dataclass(slots=True)
 class Seen:
-    """Counts of what history saw; they can be added up and weighted.
+    """Counts from history, which can be added up and weighted.
 
-    `yes`, `no`: attempts that went through or did not, by cell. `paid`, `watched`: customers who paid by themselves,
-    and days in which they could have, by cause and span.
+    `yes`, `no`: attempts that succeeded or failed, by cell. `paid`, `watched`: customers who paid by themselves, and
+    days in which they could have, by cause and span.
     """
 
     yes: Counter[Cell] = field(default_factory=Counter)
@@ -124,7 +124,7 @@ class Seen:
     watched: dict[tuple[DeclineCause, int], float] = field(default_factory=dict)
 
     def add(self, other: "Seen", times: int = 1) -> None:
-        """Add what another one saw, so many times."""
+        """Add the counts of another one, so many times."""
         for mine, theirs in ((self.yes, other.yes), (self.no, other.no)):
             for cell, count in theirs.items():
                 mine[cell] += count * times
@@ -134,7 +134,7 @@ class Seen:
             self.watched[key] = self.watched.get(key, 0.0) + days * times
 
     def watch(self, cause: DeclineCause, hours: float, *, paid: bool) -> None:
-        """A customer could have paid for so many hours from the failure on, and did at their end or did not."""
+        """Count a customer who could have paid for so many hours from the failure on; `paid`: and did at their end."""
         lower = 0
         last = 0
         for index, upper in enumerate(SPANS):
@@ -155,16 +155,16 @@ class Model:
     customer: Rates
 
     def chance(self, cause: DeclineCause, seen: Exposure) -> float:
-        """How likely an attempt with this exposure goes through."""
+        """The chance that an attempt with this exposure succeeds."""
         return -expm1(-self.events(cause, seen))
 
     def events(self, cause: DeclineCause, seen: Exposure) -> float:
-        """How many events are expected."""
+        """The expected number of events."""
         rates = self.bank[cause]
         return sum(rates[index] * much for index, much in seen)
 
     def nobody_paid(self, cause: DeclineCause, from_hours: float, to_hours: float) -> float:
-        """How likely a customer does not pay between two times after the failure."""
+        """The chance that a customer does not pay between two times after the failure."""
         total, lower = 0.0, 0.0
         for rate, upper in zip(self.customer[cause], SPANS, strict=True):
             total += rate * max(0.0, min(to_hours, upper) - max(from_hours, lower))
@@ -173,10 +173,10 @@ class Model:
 
 
 def fit(seen: Seen, start: Model | None = None, prior_factor: Mapping[int, float] | None = None) -> Model:
-    """The model that history makes most likely, given the prior; `start` is where the search begins.
+    """The most likely model, given the history and the prior; `start` is where the search begins.
 
-    `prior_factor` multiplies the prior's rates, by their index: what the prior says is a guess, and a bootstrap guesses
-    anew each time.
+    `prior_factor` multiplies the prior's rates, by their index: the prior is a guess, and a bootstrap varies it in each
+    draw.
     """
     cells = _by_cause(seen)
     everything: dict[Exposure, tuple[float, float]] = {}
@@ -223,7 +223,7 @@ def _rates(
         events = [PRIOR_EVENTS] * RATES
         for vector, yes in through:
             expected = sum(rates[index] * much for index, much in vector)
-            # At least one event came: of a Poisson count that is not 0, each span has its share.
+            # At least one event came: each span has its share of a Poisson count that is not 0.
             for_each = yes / -expm1(-expected)
             for index, much in vector:
                 events[index] += for_each * rates[index] * much
