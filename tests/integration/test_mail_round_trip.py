@@ -26,7 +26,7 @@ from shared import recoveries
 from shared.clock import travel_to
 from shared.database import Database, Role
 from shared.queue import tasks
-from shared.recoveries import Entry
+from shared.recovery_model import EndReason, Entry, EntryKind
 from shared.silences import SilenceReason
 from simulator import Simulator, SimulatorClient, serve
 from tests.conftest import OpenDatabase
@@ -171,7 +171,9 @@ async def test_a_recovery_that_is_stopped_while_its_message_is_being_written_sen
     await world.pass_time(days=3, minutes=1)
     handler, plan = await _decide(world)
     async with world.database.transaction() as db:
-        await recoveries.request_stop(db, failed.recovery_id, "voided", Entry("closed", "voided", "Voided."))
+        await recoveries.request_stop(
+            db, failed.recovery_id, EndReason.VOIDED, Entry(EntryKind.CLOSED, "voided", "Voided.")
+        )
     outcome = await handler.perform(world.outside.remote(Lease(timedelta(seconds=30))), plan)
     assert outcome == NotSent("stopped")
     assert len(await street.emails()) == 1

@@ -20,7 +20,7 @@ from services.ingress.app import create_app
 from services.ingress.settings import IngressSettings
 from shared import recoveries
 from shared.database import Database
-from shared.recoveries import Entry, RecoveryState
+from shared.recovery_model import Entry, EntryKind, RecoveryState
 from tests.unit.events.examples import event_of, invoice
 
 Client = TestClient[web.Request, web.Application]
@@ -33,7 +33,7 @@ RESEND_SECRETS = (
     "whsec_bmV3IHNlY3JldCBvZiByZXNlbmQ=",
 )
 UNSUBSCRIBE_SECRET = "a secret of at least thirty-two bytes for tests"
-WHY = Entry("changed", "test", "A test changed it.")
+WHY = Entry(EntryKind.CHANGED, "test", "A test changed it.")
 
 WAITING_FOR_A_LOCK = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
@@ -139,7 +139,7 @@ class World:
     async def message(self, recovery_id: UUID) -> None:
         """The customer was sent a message."""
         async with self.database.transaction() as db:
-            await recoveries.record(db, recovery_id, Entry("messaged", "test", "A message was sent."))
+            await recoveries.record(db, recovery_id, Entry(EntryKind.MESSAGED, "test", "A message was sent."))
 
     async def execute(self, statement: str, *arguments: Any) -> None:
         async with self.database.transaction() as db:

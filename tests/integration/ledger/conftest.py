@@ -20,7 +20,7 @@ from shared import recoveries
 from shared.api_keys import Scope, hash_secret, new_secret
 from shared.database import Database, Role
 from shared.money import Money
-from shared.recoveries import Entry, FailedInvoice, RecoveredBy, RecoveryState
+from shared.recovery_model import EndReason, Entry, EntryKind, FailedInvoice, RecoveredBy, RecoveryState
 from tests.conftest import OpenDatabase
 
 _numbers = itertools.count(1)
@@ -60,7 +60,9 @@ class World:
         number = next(_numbers)
         failed = FailedInvoice(merchant_id, f"in_{number}", f"sub_{number}", f"cus_{number}", Money(amount, currency))
         async with self.database.transaction() as db:
-            made = await recoveries.open_recovery(db, failed, Entry("opened", "renewal_failed", "A renewal failed."))
+            made = await recoveries.open_recovery(
+                db, failed, Entry(EntryKind.OPENED, "renewal_failed", "A renewal failed.")
+            )
         assert made is not None
         return made
 
@@ -71,8 +73,8 @@ class World:
                 db,
                 recovery_id,
                 RecoveryState.RECOVERED,
-                "retry_succeeded",
-                Entry("closed", "retry_succeeded", "The retry succeeded."),
+                EndReason.PAID_BY_RETRY,
+                Entry(EntryKind.CLOSED, EndReason.PAID_BY_RETRY, "The retry succeeded."),
                 recovered=Money(amount, currency),
                 recovered_by=RecoveredBy.RETRY,
             )
@@ -80,7 +82,9 @@ class World:
     async def ended(self, recovery_id: UUID, state: RecoveryState) -> None:
         """End a recovery without money."""
         async with self.database.transaction() as db:
-            await recoveries.close(db, recovery_id, state, "test", Entry("closed", "test", "It ended."))
+            await recoveries.close(
+                db, recovery_id, state, EndReason.VOIDED, Entry(EntryKind.CLOSED, "test", "It ended.")
+            )
 
     async def task(
         self, merchant_id: str, status: str = "pending", task_type: str = "job", unique_key: str | None = None

@@ -21,7 +21,7 @@ from shared.clock import travel_to
 from shared.database import Database, Role
 from shared.money import Money
 from shared.policy import Policy
-from shared.recoveries import Entry, FailedInvoice
+from shared.recovery_model import Entry, EntryKind, FailedInvoice
 from simulator import SECRET_KEY, Simulator, SimulatorClient, serve
 from simulator.simulation import RESEND_KEY
 from tests.conftest import OpenDatabase
@@ -81,7 +81,7 @@ class World:
                     made["customer"]["id"],
                     Money(invoice["amount_due"], invoice["currency"]),
                 ),
-                Entry("opened", "renewal_failed", "The renewal failed."),
+                Entry(EntryKind.OPENED, "renewal_failed", "The renewal failed."),
             )
         assert recovery_id is not None
         ids = (made["customer"]["id"], made["subscription"]["id"], made["payment_method"]["id"])
