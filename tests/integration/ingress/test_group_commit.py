@@ -19,7 +19,7 @@ from shared.events.routing import route
 from shared.migrations import upgrade
 from tests.conftest import OpenDatabase
 from tests.integration.ingress.world import ACCOUNT, SECRETS, World, client_for, new_id, until
-from tests.unit.events.examples import event_of, invoice
+from tests.unit.shared.events.examples import event_of, invoice
 
 BATCHES = "citadel_ingress_batch_events_count"
 

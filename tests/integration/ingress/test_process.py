@@ -16,7 +16,7 @@ from console.local.postgres import EmbeddedPostgres
 from shared.database import Database
 from shared.migrations import upgrade
 from tests.integration.ingress.world import ACCOUNT, signed
-from tests.unit.events.examples import event_of, invoice
+from tests.unit.shared.events.examples import event_of, invoice
 
 
 @contextlib.asynccontextmanager

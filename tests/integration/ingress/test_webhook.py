@@ -14,7 +14,7 @@ from shared.http import serving
 from shared.migrations import upgrade
 from tests.conftest import OpenDatabase
 from tests.integration.ingress.world import ACCOUNT, LIMIT, SECRETS, World, app_for, client_for, new_id, signed, until
-from tests.unit.events.examples import event_of, invoice
+from tests.unit.shared.events.examples import event_of, invoice
 
 
 def failed(event_id: str | None = None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from services.ingress.settings import IngressSettings
 from shared import recoveries
 from shared.database import Database
 from shared.recoveries import Entry, RecoveryState
-from tests.unit.events.examples import event_of, invoice
+from tests.unit.shared.events.examples import event_of, invoice
 
 Client = TestClient[web.Request, web.Application]
 

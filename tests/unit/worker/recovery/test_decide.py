@@ -29,7 +29,7 @@ from services.worker.recovery import (
 )
 from services.worker.recovery.declines import ROWS, DeclineRow, Hardness
 from shared.money import Money
-from tests.unit.recovery.builders import (
+from tests.unit.worker.recovery.builders import (
     DEADLINE,
     DEFAULT,
     DUE,

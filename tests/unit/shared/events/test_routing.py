@@ -29,7 +29,7 @@ from shared.events.routing import (
     route_open_invoice,
 )
 from shared.money import Money
-from tests.unit.events.examples import NAMES, event_of, example, invoice, invoice_of_2014, invoice_of_2019
+from tests.unit.shared.events.examples import NAMES, event_of, example, invoice, invoice_of_2014, invoice_of_2019
 
 INVOICE = "in_1Pgc6tB7WZ01zgkWu9fdqL6I"
 SUBSCRIPTION = "sub_1Pgc6rB7WZ01zgkWNy0Cn5nw"

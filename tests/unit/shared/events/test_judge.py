@@ -9,7 +9,7 @@ from shared.events.incoming import Incoming
 from shared.events.routing import route
 from shared.events.store import MerchantOfEvent
 from shared.events.taking import EventOutcome, judge
-from tests.unit.events.examples import event_of, invoice
+from tests.unit.shared.events.examples import event_of, invoice
 
 CREATED = datetime.fromtimestamp(1_790_000_000, UTC)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-FOLDER = Path(__file__).parents[2] / "data" / "stripe_events"
+FOLDER = Path(__file__).parents[3] / "data" / "stripe_events"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
 

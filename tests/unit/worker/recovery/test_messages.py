@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.worker.recovery import MessageKind, Policy, SentMessage, next_message
-from tests.unit.recovery.builders import DEADLINE, DEFAULT, OPENED
+from tests.unit.worker.recovery.builders import DEADLINE, DEFAULT, OPENED
 
 FAILED, ACTION, METHOD = MessageKind.PAYMENT_FAILED, MessageKind.ACTION_REQUIRED, MessageKind.NEW_METHOD_NEEDED
 DAY = timedelta(days=1)

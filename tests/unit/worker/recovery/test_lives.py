@@ -31,7 +31,7 @@ from services.worker.recovery import (
     decide,
 )
 from shared.policy import Delays, Schedules
-from tests.unit.recovery.builders import DUE, OPENED, VISA, invoice, recovery
+from tests.unit.worker.recovery.builders import DUE, OPENED, VISA, invoice, recovery
 
 # Until every attempt is settled the brain looks again each half hour; nothing asks more often than that for long.
 MOST_STEPS = 60 * 48 + 100

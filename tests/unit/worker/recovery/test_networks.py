@@ -20,7 +20,7 @@ from services.worker.recovery import (
 )
 from services.worker.recovery.networks import Counted, Limit, NetworkRule, Per
 from shared.money import Money
-from tests.unit.recovery.builders import DUE, OPENED, VISA, attempt
+from tests.unit.worker.recovery.builders import DUE, OPENED, VISA, attempt
 
 LIMITS = [(row, limit) for row in CURRENT_RULES.rows for limit in row.limits]
 WINDOWED = [(row, limit, limit.within) for row, limit in LIMITS if limit.within is not None]

@@ -29,7 +29,7 @@ from services.worker.recovery import (
 )
 from services.worker.recovery.networks import VISA_CATEGORY_1
 from shared.money import Money
-from tests.unit.recovery.builders import OPENED, invoice
+from tests.unit.worker.recovery.builders import OPENED, invoice
 
 NETWORKS = ("mastercard", "visa", "amex", "discover", "us_bank_account", "unheard_of")
 SOFT = ("insufficient_funds", "do_not_honor", "try_again_later", "card_velocity_exceeded", "a_code_of_tomorrow", None)

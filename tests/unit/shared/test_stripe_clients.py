@@ -20,7 +20,7 @@ from shared.settings import StripeSettings
 from shared.stripe_clients import API_VERSION, StripeClientFactory
 from simulator import PLATFORM, SECRET_KEY, Simulator, SimulatorClient, serve
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SOURCES = sorted(path for folder in ("services", "shared") for path in (ROOT / folder).rglob("*.py"))
 
 # Every name of the module that configures it; what is read from them depends on who wrote them last.

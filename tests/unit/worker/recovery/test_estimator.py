@@ -20,7 +20,7 @@ from services.worker.recovery import (
 )
 from services.worker.recovery.estimator import Estimator, Observed
 from services.worker.recovery.schedule import span
-from tests.unit.recovery.builders import OPENED, first_failure, invoice, recovery
+from tests.unit.worker.recovery.builders import OPENED, first_failure, invoice, recovery
 
 CAUSE = DeclineCause.DO_NOT_HONOR
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -21,7 +21,7 @@ from tests.integration.worker.conftest import World
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 LEASE_S = 1.0
 WITHIN_S = 5.0
 BUSY_MACHINE_S = 15.0

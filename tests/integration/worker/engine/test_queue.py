@@ -21,7 +21,7 @@ from shared.queue.lanes import LANES, Lanes
 from shared.queue.limits import NO_LIMITS, TaskLimits, claim_within
 from shared.queue.tasks import NewTask, Task
 from tests.conftest import OpenDatabase
-from tests.integration.worker.test_engine import PACE, Bench, Probe, bench
+from tests.integration.worker.engine.test_engine import PACE, Bench, Probe, bench
 
 __all__ = ["bench"]
 

@@ -14,7 +14,7 @@ from services.worker.outside.circuits import CircuitOpen, Circuits
 from services.worker.outside.email import Email, EmailSender
 from services.worker.outside.remote import Outside
 from tests.integration.worker.conftest import PACE, World, worker_settings
-from tests.unit.worker.test_circuits import Clock
+from tests.unit.worker.outside.test_circuits import Clock
 
 EMAIL = Email("payment_failed", "someone@customer.example", "S", "T", "<p>H</p>", "email:1", "1")
 OUTAGES: tuple[dict[str, Any], ...] = ({"kind": "server_error"}, {"kind": "drop"}, {"kind": "truncate"})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.worker.recovery import Delays, Paydays, Schedule, next_retry
 from services.worker.recovery.schedule import DELAY_SPREAD, is_payday
 from services.worker.recovery.timezones import MOST_POPULOUS_ZONE, zone_of
-from tests.unit.recovery.builders import OPENED
+from tests.unit.worker.recovery.builders import OPENED
 
 COUNTRIES = sorted(code for code in get_global("territory_zones") if len(code) == 2 and code.isalpha())
 A_MINUTE = Paydays(over_minutes=1)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from shared.logging import drop_personal_data
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def cleaned(**fields: Any) -> dict[str, Any]:
