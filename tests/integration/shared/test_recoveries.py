@@ -20,7 +20,7 @@ WHY = Entry("changed", "test", "A test changed it.")
 
 
 @dataclass(frozen=True)
-class World:
+class Opened:
     """A database with one open recovery in it."""
 
     database: Database
@@ -55,17 +55,17 @@ async def open_one(db: Connection, invoice: str = "in_1") -> UUID | None:
 
 
 @pytest.fixture
-async def world(open_database: OpenDatabase) -> AsyncIterator[World]:
+async def opened(open_database: OpenDatabase) -> AsyncIterator[Opened]:
     async with open_database(Role.INGRESS) as ingress, ingress.transaction() as db:
         recovery_id = await open_one(db)
     assert recovery_id is not None
     async with open_database(Role.WORKER) as worker:
-        yield World(worker, recovery_id)
+        yield Opened(worker, recovery_id)
 
 
-async def test_opening_queues_one_evaluation_and_books_what_is_due(world: World) -> None:
-    assert await world.statuses() == ["pending"]
-    totals = await world.totals()
+async def test_opening_queues_one_evaluation_and_books_what_is_due(opened: Opened) -> None:
+    assert await opened.statuses() == ["pending"]
+    totals = await opened.totals()
     assert (totals["currency"], totals["failed_cents"], totals["failed_count"]) == ("eur", 4200, 1)
 
 
@@ -88,12 +88,12 @@ async def test_without_any_policy_nothing_is_opened(database: Database) -> None:
 
 
 @pytest.mark.parametrize("end", sorted(recoveries.ENDS))
-async def test_an_end_is_final(world: World, end: RecoveryState) -> None:
+async def test_an_end_is_final(opened: Opened, end: RecoveryState) -> None:
     recovered = end is RecoveryState.RECOVERED
-    async with world.database.transaction() as db:
+    async with opened.database.transaction() as db:
         assert await recoveries.close(
             db,
-            world.recovery_id,
+            opened.recovery_id,
             end,
             "for_a_test",
             WHY,
@@ -101,78 +101,78 @@ async def test_an_end_is_final(world: World, end: RecoveryState) -> None:
             recovered_by=RecoveredBy.RETRY if recovered else None,
         )
     with pytest.raises(asyncpg.CheckViolationError, match="no way from"):
-        await world.change(RecoveryState.WAITING)
-    async with world.database.transaction() as db:
-        assert not await recoveries.close(db, world.recovery_id, RecoveryState.STOPPED, "again", WHY)
-        assert not await recoveries.request_stop(db, world.recovery_id, "again", WHY)
-    totals = await world.totals()
+        await opened.change(RecoveryState.WAITING)
+    async with opened.database.transaction() as db:
+        assert not await recoveries.close(db, opened.recovery_id, RecoveryState.STOPPED, "again", WHY)
+        assert not await recoveries.request_stop(db, opened.recovery_id, "again", WHY)
+    totals = await opened.totals()
     assert totals["recovered_count"] + totals["exhausted_count"] + totals["stopped_count"] == 1
     assert totals[f"{end}_cents"] == 4200
-    assert await world.statuses() == ["canceled"]
+    assert await opened.statuses() == ["canceled"]
 
 
-async def test_two_closes_at_once_book_once(world: World) -> None:
+async def test_two_closes_at_once_book_once(opened: Opened) -> None:
     async def close() -> bool:
-        async with world.database.transaction() as db:
-            return await recoveries.close(db, world.recovery_id, RecoveryState.EXHAUSTED, "attempts_used_up", WHY)
+        async with opened.database.transaction() as db:
+            return await recoveries.close(db, opened.recovery_id, RecoveryState.EXHAUSTED, "attempts_used_up", WHY)
 
     assert sorted(await asyncio.gather(*(close() for _ in range(5)))) == [False] * 4 + [True]
-    assert (await world.totals())["exhausted_cents"] == 4200
+    assert (await opened.totals())["exhausted_cents"] == 4200
 
 
-async def test_the_database_refuses_to_book_an_end_twice(world: World) -> None:
-    async with world.database.transaction() as db:
-        await recoveries.book(db, "m1", "recovery_recovered", DUE, world.recovery_id)
+async def test_the_database_refuses_to_book_an_end_twice(opened: Opened) -> None:
+    async with opened.database.transaction() as db:
+        await recoveries.book(db, "m1", "recovery_recovered", DUE, opened.recovery_id)
     with pytest.raises(asyncpg.UniqueViolationError):
-        async with world.database.transaction() as db:
-            await recoveries.book(db, "m1", "recovery_stopped", DUE, world.recovery_id)
+        async with opened.database.transaction() as db:
+            await recoveries.book(db, "m1", "recovery_stopped", DUE, opened.recovery_id)
 
 
-async def test_a_stop_ends_a_waiting_recovery_and_cancels_its_tasks(world: World) -> None:
-    await world.change(RecoveryState.WAITING)
-    async with world.database.transaction() as db:
-        assert await recoveries.request_stop(db, world.recovery_id, "invoice_voided", WHY)
-    row = await world.recovery()
+async def test_a_stop_ends_a_waiting_recovery_and_cancels_its_tasks(opened: Opened) -> None:
+    await opened.change(RecoveryState.WAITING)
+    async with opened.database.transaction() as db:
+        assert await recoveries.request_stop(db, opened.recovery_id, "invoice_voided", WHY)
+    row = await opened.recovery()
     assert (row["state"], row["end_reason"]) == ("stopped", "invoice_voided")
-    assert await world.statuses() == ["canceled"]
+    assert await opened.statuses() == ["canceled"]
 
 
-async def test_a_stop_during_an_attempt_is_noted_and_the_first_one_counts(world: World) -> None:
-    await world.change(RecoveryState.ATTEMPTING)
-    async with world.database.transaction() as db:
-        await recoveries.request_stop(db, world.recovery_id, "subscription_canceled", WHY)
-        await recoveries.request_stop(db, world.recovery_id, "invoice_voided", WHY)
-    row = await world.recovery()
+async def test_a_stop_during_an_attempt_is_noted_and_the_first_one_counts(opened: Opened) -> None:
+    await opened.change(RecoveryState.ATTEMPTING)
+    async with opened.database.transaction() as db:
+        await recoveries.request_stop(db, opened.recovery_id, "subscription_canceled", WHY)
+        await recoveries.request_stop(db, opened.recovery_id, "invoice_voided", WHY)
+    row = await opened.recovery()
     assert (row["state"], row["stop_requested"]) == ("attempting", "subscription_canceled")
     # Somebody has to learn the outcome of the attempt: one task to do so is left, or made.
-    assert [status for status in await world.statuses() if status != "canceled"] == ["pending"]
+    assert [status for status in await opened.statuses() if status != "canceled"] == ["pending"]
 
 
-async def test_paid_after_a_message_is_ours(world: World) -> None:
-    async with world.database.transaction() as db:
-        await recoveries.record(db, world.recovery_id, Entry("messaged", "day_0", "The customer got a message."))
-        await recoveries.settle_paid(db, world.recovery_id, DUE, out_of_band=False, source="invoice.paid")
-    row = await world.recovery()
+async def test_paid_after_a_message_is_ours(opened: Opened) -> None:
+    async with opened.database.transaction() as db:
+        await recoveries.record(db, opened.recovery_id, Entry("messaged", "day_0", "The customer got a message."))
+        await recoveries.settle_paid(db, opened.recovery_id, DUE, out_of_band=False, source="invoice.paid")
+    row = await opened.recovery()
     assert (row["state"], row["recovered_by"], row["amount_recovered"]) == ("recovered", "message", 4200)
 
 
 @pytest.mark.parametrize(("messaged", "out_of_band"), [(False, False), (True, True)])
-async def test_paid_elsewhere_is_not_counted_as_ours(world: World, messaged: bool, out_of_band: bool) -> None:
-    async with world.database.transaction() as db:
+async def test_paid_elsewhere_is_not_counted_as_ours(opened: Opened, messaged: bool, out_of_band: bool) -> None:
+    async with opened.database.transaction() as db:
         if messaged:
-            await recoveries.record(db, world.recovery_id, Entry("messaged", "day_0", "A message."))
-        await recoveries.settle_paid(db, world.recovery_id, DUE, out_of_band=out_of_band, source="invoice.paid")
-    assert (await world.recovery())["end_reason"] == "paid_elsewhere"
-    totals = await world.totals()
+            await recoveries.record(db, opened.recovery_id, Entry("messaged", "day_0", "A message."))
+        await recoveries.settle_paid(db, opened.recovery_id, DUE, out_of_band=out_of_band, source="invoice.paid")
+    assert (await opened.recovery())["end_reason"] == "paid_elsewhere"
+    totals = await opened.totals()
     assert (totals["recovered_cents"], totals["stopped_cents"]) == (0, 4200)
 
 
-async def test_every_change_is_told_with_where_it_came_from_and_why(world: World) -> None:
-    await world.change(RecoveryState.WAITING, RecoveryState.ATTEMPTING, RecoveryState.NEEDS_NEW_METHOD)
-    async with world.database.transaction() as db:
+async def test_every_change_is_told_with_where_it_came_from_and_why(opened: Opened) -> None:
+    await opened.change(RecoveryState.WAITING, RecoveryState.ATTEMPTING, RecoveryState.NEEDS_NEW_METHOD)
+    async with opened.database.transaction() as db:
         rows = await db.fetch(
             "SELECT from_state, to_state, rule FROM recovery_timeline WHERE recovery_id = $1 ORDER BY id",
-            world.recovery_id,
+            opened.recovery_id,
         )
     assert [tuple(row) for row in rows] == [
         (None, "open", "payment_failed"),
@@ -182,15 +182,15 @@ async def test_every_change_is_told_with_where_it_came_from_and_why(world: World
     ]
 
 
-async def test_an_end_that_does_not_say_how_it_recovered_is_refused(world: World) -> None:
-    async with world.database.transaction() as db:
+async def test_an_end_that_does_not_say_how_it_recovered_is_refused(opened: Opened) -> None:
+    async with opened.database.transaction() as db:
         with pytest.raises(ValueError, match="how much and by what"):
-            await recoveries.close(db, world.recovery_id, RecoveryState.RECOVERED, "paid", WHY)
+            await recoveries.close(db, opened.recovery_id, RecoveryState.RECOVERED, "paid", WHY)
 
 
-async def test_a_second_task_of_one_unique_key_is_not_queued_while_the_first_lives(world: World) -> None:
-    task = tasks.NewTask("m1", "dunning_retry", unique_key=f"dunning_retry:{world.recovery_id}")
-    async with world.database.transaction() as db:
+async def test_a_second_task_of_one_unique_key_is_not_queued_while_the_first_lives(opened: Opened) -> None:
+    task = tasks.NewTask("m1", "dunning_retry", unique_key=f"dunning_retry:{opened.recovery_id}")
+    async with opened.database.transaction() as db:
         assert await tasks.enqueue(db, task) is None
-        await tasks.cancel_of_recovery(db, world.recovery_id, "test")
+        await tasks.cancel_of_recovery(db, opened.recovery_id, "test")
         assert await tasks.enqueue(db, task) is not None

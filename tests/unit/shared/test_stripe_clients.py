@@ -18,7 +18,8 @@ from stripe._api_version import _ApiVersion  # nothing public says which version
 
 from shared.settings import StripeSettings
 from shared.stripe_clients import API_VERSION, StripeClientFactory
-from simulator import PLATFORM, SECRET_KEY, Simulator, SimulatorClient, serve
+from simulator import PLATFORM, SECRET_KEY, SimulatorClient
+from tests.simulated import Simulated, simulated
 
 ROOT = Path(__file__).parents[3]
 SOURCES = sorted(path for folder in ("services", "shared") for path in (ROOT / folder).rglob("*.py"))
@@ -152,15 +153,19 @@ def test_clients_are_made_in_one_place() -> None:
 
 
 @pytest.fixture
-async def url() -> AsyncIterator[str]:
-    async with serve(Simulator(seed=3)) as address:
-        yield address
+async def served() -> AsyncIterator[Simulated]:
+    async with simulated(seed=3) as made:
+        yield made
 
 
 @pytest.fixture
-async def control(url: str) -> AsyncIterator[SimulatorClient]:
-    async with SimulatorClient(url) as client:
-        yield client
+def url(served: Simulated) -> str:
+    return served.url
+
+
+@pytest.fixture
+def control(served: Simulated) -> SimulatorClient:
+    return served.control
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from shared import recoveries
 from shared.recoveries import Entry
 from simulator import SECRET_KEY
-from tests.integration.worker.conftest import World
+from tests.integration.worker.world import World
 
 
 async def test_the_first_evaluation_plans_an_attempt_and_makes_none(world: World) -> None:
@@ -158,12 +158,10 @@ async def test_a_canceled_subscription_is_left_alone(world: World) -> None:
 async def test_an_invoice_voided_between_the_reading_and_the_payment_is_read_again(world: World) -> None:
     failed = await world.fail(decline="do_not_honor")
     await failed.attempt_due()
-    await world.control.add_fault("slow", method="POST", path="*/pay", latency_ms=300, times=1)
-    run = asyncio.create_task(world.work())
-    async with asyncio.timeout(10):
-        while not [each for each in await world.control.faults() if each["hits"]]:
-            await asyncio.sleep(0.005)
-    await world.outside.stripe.for_merchant(world.account).v1.invoices.void_invoice_async(failed.invoice)
+    with world.stripe.door.holding("POST", "*/pay") as payment:
+        run = asyncio.create_task(world.work())
+        await payment.has_arrived()
+        await world.outside.stripe.for_merchant(world.account).v1.invoices.void_invoice_async(failed.invoice)
     await run
     assert [each["result"] for each in await failed.ours()] == ["failed"]
     assert (await failed.recovery())["end_reason"] == "voided"
@@ -204,7 +202,7 @@ async def test_a_new_card_is_tried_at_once(world: World) -> None:
     await world.work()
     assert (await failed.recovery())["state"] == "needs_new_method"
     await world.control.add_card(failed.customer)
-    await world.do("UPDATE scheduled_tasks SET run_at = citadel_now() WHERE task_type = 'dunning_retry'")
+    await world.execute("UPDATE scheduled_tasks SET run_at = citadel_now() WHERE task_type = 'dunning_retry'")
     await world.work()
     row = await failed.recovery()
     assert (row["state"], row["recovered_by"]) == ("recovered", "retry")
@@ -234,13 +232,12 @@ async def test_an_exhausted_recovery_is_over(world: World) -> None:
 async def test_a_stop_during_an_attempt_waits_for_its_outcome(world: World, clears_after: int) -> None:
     failed = await world.fail(decline="do_not_honor", clears_after=clears_after)
     await failed.attempt_due()
-    await world.control.add_fault("slow", method="POST", path="*/pay", latency_ms=300, times=1)
-    run = asyncio.create_task(world.work())
-    async with asyncio.timeout(10):
-        while not [each for each in await world.control.faults() if each["hits"]]:
-            await asyncio.sleep(0.005)
-    async with world.database.transaction() as db:
-        assert await recoveries.request_stop(db, failed.recovery_id, "opted_out", Entry("stop_requested", "t", "t"))
+    with world.stripe.door.holding("POST", "*/pay") as payment:
+        run = asyncio.create_task(world.work())
+        await payment.has_arrived()
+        async with world.worker.transaction() as db:
+            entry = Entry("stop_requested", "t", "t")
+            assert await recoveries.request_stop(db, failed.recovery_id, "opted_out", entry)
     await run
     row = await failed.recovery()
     if clears_after == 1:
@@ -263,7 +260,7 @@ async def test_a_merchant_that_stripe_does_not_let_us_reach_ends_its_recoveries(
 
 async def test_a_disconnected_merchant_s_recovery_ends_without_a_call(world: World) -> None:
     failed = await world.fail(decline="do_not_honor")
-    await world.do("UPDATE merchants SET status = 'disconnected'")
+    await world.execute("UPDATE merchants SET status = 'disconnected'")
     await world.work()
     assert (await failed.recovery())["end_reason"] == "merchant_gone"
     assert await world.control.requests(path="/v1/") == []
@@ -311,7 +308,7 @@ async def test_looking_again_without_news_says_nothing_twice(world: World) -> No
     await world.work()
     before = len(await failed.story())
     for _ in range(3):
-        await world.do("UPDATE scheduled_tasks SET run_at = citadel_now() WHERE task_type = 'dunning_retry'")
+        await world.execute("UPDATE scheduled_tasks SET run_at = citadel_now() WHERE task_type = 'dunning_retry'")
         await world.work()
     assert len(await failed.story()) == before
     assert len(await failed.tasks()) == 1

@@ -10,7 +10,7 @@ from services.worker.outside.lease import Lease
 from shared import recoveries
 from shared.queue import tasks
 from shared.recoveries import Entry
-from tests.integration.worker.conftest import PACE, Failed, World
+from tests.integration.worker.world import PACE, Failed, World
 
 
 async def _second_card(failed: Failed, **card: Any) -> str:
@@ -59,16 +59,16 @@ async def test_an_end_action_can_be_taken_back_until_it_is_done(world: World) ->
     await world.to(pending["run_at"])
     world_engine = world.another_engine()
     handler = discover()["dunning_retry"]
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         [task] = [each for each in await tasks.claim(db, "w", 5, PACE.lease) if each.task_type == "dunning_retry"]
         job = handler.understand(task)
         plan = await handler.load(db, job)
     outcome = await handler.perform(world.outside.remote(Lease(PACE.lease)), plan)
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         await tasks.complete(db, task)
         await handler.commit(db, job, outcome)
     assert (await failed.recovery())["state"] == "exhausted"
-    await world.do("UPDATE scheduled_tasks SET status = 'canceled' WHERE task_type = 'end_dunning'")
+    await world.execute("UPDATE scheduled_tasks SET status = 'canceled' WHERE task_type = 'end_dunning'")
     await world_engine.run_due()
     sub = await world.control.object(failed.subscription)
     assert sub["status"] != "canceled"
@@ -80,11 +80,11 @@ async def test_an_end_action_is_left_out_when_the_invoice_was_paid_meanwhile(wor
     await world.work()
     (pending,) = await failed.tasks()
     await world.to(pending["run_at"])
-    await world.do(
+    await world.execute(
         "UPDATE scheduled_tasks SET run_at = citadel_now() + interval '1 day' "
         "WHERE task_type = 'notify_action_required' AND status = 'pending'"
     )
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         entry = Entry("closed", "window_over", "The end.")
         await recoveries.close(db, failed.recovery_id, recoveries.RecoveryState.EXHAUSTED, "window_over", entry)
         payload = {"invoice_id": failed.invoice, "action": "cancel"}
@@ -155,17 +155,17 @@ async def test_a_stop_between_the_claim_and_the_call_is_seen_right_before_the_ca
     """The truth at Stripe would allow the charge; only our own rows know of the stop."""
     failed = await world.fail(decline="do_not_honor", clears_after=1)
     await failed.attempt_due()
-    await world.do("UPDATE scheduled_tasks SET status = 'canceled' WHERE task_type = 'notify_action_required'")
+    await world.execute("UPDATE scheduled_tasks SET status = 'canceled' WHERE task_type = 'notify_action_required'")
     handler = discover()["dunning_retry"]
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         (task,) = await tasks.claim(db, "w", 1, PACE.lease)
         job = handler.understand(task)
         plan = await handler.load(db, job)
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         await recoveries.request_stop(db, failed.recovery_id, "refunded", Entry("stop_requested", "t", "t"))
     outcome = await handler.perform(world.outside.remote(Lease(PACE.lease)), plan)
     assert await failed.charges() == []
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         await tasks.complete(db, task)
         await handler.commit(db, job, outcome)
     row = await failed.recovery()

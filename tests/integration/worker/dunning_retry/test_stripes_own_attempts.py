@@ -10,7 +10,7 @@ from shared.database import Role
 from shared.events.incoming import read_event
 from shared.events.taking import Accepted, take
 from tests.conftest import OpenDatabase
-from tests.integration.worker.conftest import Failed, World
+from tests.integration.worker.world import Failed, World
 
 QUIET = timedelta(hours=24)
 
@@ -93,7 +93,7 @@ async def test_news_that_come_while_the_invoice_is_read_are_not_forgotten(
 
     await world.work()
     monkeypatch.setattr(stripe_calls, "read_invoice", then_stripe_plans)
-    await world.do("UPDATE scheduled_tasks SET run_at = citadel_now() WHERE task_type = 'dunning_retry'")
+    await world.execute("UPDATE scheduled_tasks SET run_at = citadel_now() WHERE task_type = 'dunning_retry'")
     await world.work()
     _, due = await _plan(failed)
     assert len(due) == 1

@@ -10,7 +10,7 @@ from services.worker.outside.lease import Lease
 from shared import recoveries
 from shared.queue import tasks
 from shared.recoveries import Entry
-from tests.integration.worker.conftest import PACE, Failed, World
+from tests.integration.worker.world import PACE, Failed, World
 
 PAY: dict[str, Any] = {"method": "POST", "path": "*/pay"}
 FAULTS: dict[str, dict[str, Any]] = {
@@ -77,14 +77,14 @@ class Crashed(BaseException):
 async def _run_until(world: World, failed: Failed, step: str) -> None:
     """Claim the task and run it up to and with `step`; then the worker is never heard of again."""
     handlers: Handlers = discover()
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         (task,) = await tasks.claim(db, "doomed", 1, PACE.lease)
     assert task.task_type == "dunning_retry"
     if step == "claim":
         return
     handler = handlers[task.task_type]
     job = handler.understand(task)
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         plan = await handler.load(db, job)
     if step == "load":
         return
@@ -93,15 +93,15 @@ async def _run_until(world: World, failed: Failed, step: str) -> None:
     if step == "perform":
         return
     with pytest.raises(Crashed):
-        async with world.database.transaction() as db:
+        async with world.worker.transaction() as db:
             assert await tasks.complete(db, task)
             await handler.commit(db, job, outcome)
             raise Crashed
 
 
 async def _rescue(world: World) -> None:
-    await world.do("UPDATE scheduled_tasks SET lease_expires_at = now() - interval '1 s' WHERE status = 'running'")
-    async with world.database.transaction() as db:
+    await world.execute("UPDATE scheduled_tasks SET lease_expires_at = now() - interval '1 s' WHERE status = 'running'")
+    async with world.worker.transaction() as db:
         assert len(await tasks.rescue(db)) == 1
     await world.pass_time(seconds=10)
 
@@ -156,7 +156,7 @@ async def test_a_stop_after_a_crash_is_kept_whatever_became_of_the_charge(world:
     await _settle_messages(world)
     await _run_until(world, failed, step)
     entry = Entry("stop_requested", "opted_out", "A test stopped it.")
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         await recoveries.request_stop(db, failed.recovery_id, "opted_out", entry)
     await _rescue(world)
     await world.pass_time(minutes=5)
@@ -176,7 +176,7 @@ async def test_a_worker_that_slept_through_its_lease_sends_nothing(world: World)
     await failed.attempt_due()
     await _settle_messages(world)
     handler = discover()["dunning_retry"]
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         (task,) = await tasks.claim(db, "sleeper", 1, PACE.lease)
         plan = await handler.load(db, handler.understand(task))
     asleep = world.outside.remote(Lease(PACE.lease, taken_at=0.0))
@@ -191,7 +191,7 @@ async def test_the_key_of_a_stopped_attempt_cannot_pay_any_more(world: World) ->
     await failed.attempt_due()
     await _settle_messages(world)
     await _run_until(world, failed, "load")
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         await recoveries.request_stop(db, failed.recovery_id, "opted_out", Entry("stop_requested", "t", "t"))
     await _rescue(world)
     await world.pass_time(minutes=5)
@@ -206,4 +206,4 @@ async def test_the_key_of_a_stopped_attempt_cannot_pay_any_more(world: World) ->
 
 async def _settle_messages(world: World) -> None:
     """No message is due beside the attempt, so that the next task to be claimed is the attempt's."""
-    await world.do("UPDATE scheduled_tasks SET status = 'canceled' WHERE task_type = 'notify_action_required'")
+    await world.execute("UPDATE scheduled_tasks SET status = 'canceled' WHERE task_type = 'notify_action_required'")

@@ -8,6 +8,8 @@ from services.worker.engine import bell as bell_module
 from services.worker.engine.bell import Bell
 from shared.database import Database, Role
 from tests.conftest import OpenDatabase
+from tests.waiting import until
+from tests.world import World
 
 PROBED = """
 SELECT EXISTS (
@@ -24,10 +26,11 @@ async def test_the_bell_goes_on_listening_after_it_has_asked_whether_its_connect
     async with open_database(Role.WORKER) as worker:
         bell = Bell(worker, "worker")
         running = asyncio.create_task(bell.run())
-        probed = False
-        while not (probed or running.done()):
-            async with database.transaction() as db:
-                probed = await db.fetchval(PROBED)
+
+        async def probed_or_ended() -> bool:
+            return await World(database).value(PROBED) or running.done()
+
+        await until(probed_or_ended, "the connection is asked")
         assert (running.done(), bell.heard) == (False, True)
         running.cancel()
         await asyncio.wait({running})

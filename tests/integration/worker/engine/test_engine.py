@@ -1,8 +1,7 @@
 """The loop: every task once, no effect without its lease, and no task that holds up another."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import time
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -10,129 +9,13 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from services.worker import metrics
-from services.worker.app import going_outside
-from services.worker.backoff import RetryPolicy
 from services.worker.engine import loop
 from services.worker.engine.janitor import Rescuer
-from services.worker.engine.loop import Engine, Pace
-from services.worker.errors import Permanent, RetryLater
-from services.worker.handler import Handler, Handlers, Job, Payload
-from services.worker.outside.remote import Outside, Remote
+from services.worker.engine.loop import Pace
+from services.worker.handler import Job
 from shared.database import Connection, Database, Role
-from shared.queue import tasks
-from shared.queue.tasks import NewTask
-from tests.conftest import OpenDatabase
-from tests.integration.worker.conftest import worker_settings
-
-PACE = Pace(concurrency=8, batch=4, lease=timedelta(seconds=5), poll=(0.005, 0.02), grace_seconds=5)
-SECRET = "jane.doe@example.com, 4242 4242 4242 4242"
-
-
-class ProbePayload(Payload):
-    """`does` says how it behaves, `n` which one it is."""
-
-    n: int = 0
-    does: str = "succeed"
-
-
-class Probe(Handler[ProbePayload, ProbePayload, ProbePayload]):
-    """Writes a row of usage as its effect, and behaves as it is told."""
-
-    payload = ProbePayload
-    retry = RetryPolicy(base=timedelta(milliseconds=1), longest=timedelta(milliseconds=2))
-
-    __slots__ = ("gate", "performed", "started")
-
-    def __init__(self) -> None:
-        self.performed: list[int] = []
-        self.started = asyncio.Event()
-        self.gate = asyncio.Event()
-
-    async def load(self, db: Connection, task: Job[ProbePayload]) -> ProbePayload:
-        assert await db.fetchval("SELECT 1") == 1
-        return task.payload
-
-    async def perform(self, remote: Remote, plan: ProbePayload) -> ProbePayload:
-        self.performed.append(plan.n)
-        match plan.does:
-            case "explode":
-                raise KeyError(SECRET)
-            case "give up":
-                raise Permanent("it is of no use")
-            case "limited":
-                raise RetryLater("429", delay=timedelta(milliseconds=1), counts=False)
-            case "wait":
-                self.started.set()
-                await self.gate.wait()
-        return plan
-
-    async def commit(self, db: Connection, task: Job[ProbePayload], outcome: ProbePayload) -> None:
-        await db.execute(
-            "INSERT INTO usage_logs (merchant_id, metric_type, amount) VALUES ('m', 'probe', $1)", outcome.n
-        )
-        if outcome.does == "break the commit":
-            raise RuntimeError(SECRET)
-
-
-class Bench:
-    """A queue, and engines on it."""
-
-    def __init__(self, owner: Database, open_worker: Callable[[], Any], outside: Outside) -> None:
-        self.owner = owner
-        self.probe = Probe()
-        self.handlers: Handlers = {"probe": self.probe}
-        self._open_worker = open_worker
-        self._outside = outside
-
-    async def queue(self, *payloads: dict[str, Any], task_type: str = "probe", max_tries: int = 3) -> None:
-        async with self.owner.transaction() as db:
-            for payload in payloads:
-                await tasks.enqueue(db, NewTask("m", task_type, payload, max_tries=max_tries))
-
-    def engine(self, name: str, database: Database, pace: Pace = PACE, probe: Probe | None = None) -> Engine:
-        handlers = {"probe": probe} if probe else self.handlers
-        return Engine(name, database, handlers, self._outside, pace)
-
-    @asynccontextmanager
-    async def running(self, name: str = "w", pace: Pace = PACE, probe: Probe | None = None) -> AsyncIterator[Engine]:
-        """An engine at work during the block, stopped gracefully at its end."""
-        stop = asyncio.Event()
-        async with self._open_worker() as database:
-            engine = self.engine(name, database, pace, probe)
-            loop = asyncio.create_task(engine.run(stop))
-            try:
-                yield engine
-            finally:
-                stop.set()
-                await loop
-
-    async def rows(self, sql: str) -> list[Any]:
-        async with self.owner.transaction() as db:
-            return list(await db.fetch(sql))
-
-    async def effects(self) -> list[int]:
-        return [row["amount"] for row in await self.rows("SELECT amount FROM usage_logs ORDER BY amount")]
-
-    async def statuses(self) -> list[str]:
-        return [row["status"] for row in await self.rows("SELECT status FROM scheduled_tasks ORDER BY id")]
-
-    async def settled(self) -> None:
-        """Wait until no task is pending or running."""
-        async with asyncio.timeout(20):
-            while {"pending", "running"} & set(await self.statuses()):
-                await asyncio.sleep(0.005)
-
-    async def expire_leases(self) -> None:
-        async with self.owner.transaction() as db:
-            await db.execute(
-                "UPDATE scheduled_tasks SET lease_expires_at = now() - interval '1 s' WHERE status = 'running'"
-            )
-
-
-@pytest.fixture
-async def bench(open_database: OpenDatabase, database: Database) -> AsyncIterator[Bench]:
-    async with going_outside(worker_settings("http://127.0.0.1:9"), database) as outside:
-        yield Bench(database, lambda: open_database(Role.WORKER), outside)
+from tests.integration.worker.engine.bench import PACE, SECRET, Bench, Probe, ProbePayload
+from tests.waiting import until
 
 
 async def test_many_workers_run_every_task_once(bench: Bench) -> None:
@@ -150,15 +33,13 @@ async def test_a_lost_lease_changes_nothing_and_the_next_run_does(bench: Bench) 
     async with bench.running("slow", never_again, slow) as slow_engine:
         await slow.started.wait()
         await bench.expire_leases()
-        async with bench._open_worker() as database:
+        async with bench.open_worker() as database:
             assert await Rescuer(database, bench.handlers, 1).rescue() == 1
         bench.probe.gate.set()
         async with bench.running("quick"):
             await bench.settled()
             slow.gate.set()
-            async with asyncio.timeout(10):
-                while slow_engine.running:
-                    await asyncio.sleep(0.005)
+            await bench.idle(slow_engine)
     assert (slow.performed, bench.probe.performed) == ([1], [1])
     assert await bench.effects() == [1]
 
@@ -168,27 +49,29 @@ async def test_a_worker_that_is_handed_its_own_lost_task_drops_the_old_run(bench
     async with bench.running():
         await bench.probe.started.wait()
         await bench.expire_leases()
-        async with bench._open_worker() as database:
+        async with bench.open_worker() as database:
             await Rescuer(database, bench.handlers, 1).rescue()
-        async with asyncio.timeout(10):
-            while len(bench.probe.performed) < 2:
-                await asyncio.sleep(0.005)
+        await until(lambda: bench.probe.performed, "the task is run again", lambda runs: len(runs) >= 2)
         bench.probe.gate.set()
         await bench.settled()
     assert await bench.effects() == [1]
 
 
 async def test_the_heartbeat_keeps_the_task_of_a_slow_run(bench: Bench) -> None:
+    async def leases() -> list[Any]:
+        return await bench.rows("SELECT lease_expires_at FROM scheduled_tasks")
+
+    async def a_renewal() -> None:
+        before = await leases()
+        await until(leases, "the heartbeat has renewed the lease", lambda now: now != before)
+
     await bench.queue({"n": 1, "does": "wait"})
-    pace = Pace(lease=timedelta(seconds=0.3), poll=(0.005, 0.02), grace_seconds=5)
+    pace = Pace(lease=timedelta(seconds=2), poll=(0.005, 0.02), grace_seconds=5)
     async with bench.running("slow", pace):
         await bench.probe.started.wait()
-        for _ in range(10):
-            (before,) = await bench.rows("SELECT lease_expires_at FROM scheduled_tasks")
-            async with asyncio.timeout(5):
-                while (await bench.rows("SELECT lease_expires_at FROM scheduled_tasks"))[0] == before:
-                    await asyncio.sleep(0.005)
-            async with bench._open_worker() as database:
+        for _ in range(7):  # longer than two leases
+            await a_renewal()
+            async with bench.open_worker() as database:
                 assert await Rescuer(database, bench.handlers, 1).rescue() == 0
         bench.probe.gate.set()
         await bench.settled()
@@ -201,9 +84,7 @@ async def test_the_heartbeat_ends_a_run_that_was_rescued(bench: Bench) -> None:
     async with bench.running("slow", pace) as engine:
         await bench.probe.started.wait()
         await bench.rows("UPDATE scheduled_tasks SET fence = fence + 1 RETURNING id")
-        async with asyncio.timeout(5):
-            while engine.running:
-                await asyncio.sleep(0.005)
+        await bench.idle(engine)
     assert await bench.effects() == []
 
 
@@ -214,7 +95,7 @@ async def test_a_poisoned_task_dies_and_blocks_nothing(bench: Bench) -> None:
     assert await bench.effects() == list(range(2, 12))
     (dead,) = await bench.rows("SELECT attempts, last_error FROM scheduled_tasks WHERE status = 'dead'")
     assert dead["attempts"] == 3
-    assert dead["last_error"].startswith("unexpected KeyError at test_engine.py:")
+    assert dead["last_error"].startswith("unexpected KeyError at bench.py:")
     assert "jane" not in dead["last_error"]
 
 
@@ -257,9 +138,7 @@ async def test_a_wrong_payload_is_buried_and_its_values_are_not_told(bench: Benc
 async def test_a_rate_limit_uses_up_no_attempt(bench: Bench) -> None:
     await bench.queue({"n": 1, "does": "limited"}, max_tries=1)
     async with bench.running():
-        async with asyncio.timeout(10):
-            while len(bench.probe.performed) < 4:
-                await asyncio.sleep(0.005)
+        await until(lambda: bench.probe.performed, "it was limited four times", lambda runs: len(runs) >= 4)
         await bench.rows("UPDATE scheduled_tasks SET payload = '{\"n\": 1}' RETURNING id")
         await bench.settled()
     (row,) = await bench.rows("SELECT status, attempts FROM scheduled_tasks")
@@ -269,7 +148,7 @@ async def test_a_rate_limit_uses_up_no_attempt(bench: Bench) -> None:
 async def test_a_graceful_end_finishes_what_runs_and_claims_no_more(bench: Bench) -> None:
     await bench.queue({"n": 1, "does": "wait"})
     stop = asyncio.Event()
-    async with bench._open_worker() as database:
+    async with bench.open_worker() as database:
         loop = asyncio.create_task(bench.engine("w", database).run(stop))
         await bench.probe.started.wait()
         stop.set()
@@ -342,11 +221,10 @@ async def test_a_database_that_goes_away_is_waited_for(bench: Bench, database_ur
         await bench.settled()
         for n in (2, 3):
             await relay.cut()
-            turns = metrics.DATABASE_AWAY._value.get()
-            async with asyncio.timeout(20):
-                while metrics.DATABASE_AWAY._value.get() < turns + 2:
-                    await asyncio.sleep(0.01)
-            assert engine.seconds_since_turn < 10
+            cut_at = time.monotonic()
+            enough = metrics.DATABASE_AWAY._value.get() + 2
+            await until(metrics.DATABASE_AWAY._value.get, "the worker has missed the database twice", enough.__le__)
+            assert engine.seconds_since_turn < time.monotonic() - cut_at, "it goes round while it waits"
             await bench.queue({"n": n})
             await relay.open()
             await bench.settled()
@@ -380,7 +258,7 @@ async def test_a_commit_in_the_way_of_a_database_that_goes_away_is_made_once_it_
     await bench.queue({"n": 1, "does": "wait"})
     async with bench.running():
         await bench.probe.started.wait()
-        async with bench.owner.transaction() as db:
+        async with bench.database.transaction() as db:
             await db.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -409,7 +287,7 @@ class CutOff(Probe):
 
 
 async def test_a_commit_that_was_cut_off_is_made_again_and_what_it_is_about_is_not(bench: Bench) -> None:
-    probe = CutOff(bench.owner)
+    probe = CutOff(bench.database)
     await bench.queue({"n": 1})
     async with bench.running(probe=probe):
         await bench.settled()

@@ -14,16 +14,16 @@ import pytest
 from services.worker import metrics
 from services.worker.engine.janitor import Rescuer
 from services.worker.engine.loop import Engine, Pace
-from shared.database import Connection, Database, Role
+from shared.database import Database, Role
 from shared.queue import control, tasks
 from shared.queue.control import Which
 from shared.queue.lanes import LANES, Lanes
 from shared.queue.limits import NO_LIMITS, TaskLimits, claim_within
 from shared.queue.tasks import NewTask, Task
 from tests.conftest import OpenDatabase
-from tests.integration.worker.engine.test_engine import PACE, Bench, Probe, bench
-
-__all__ = ["bench"]
+from tests.integration.worker.engine.bench import PACE, Bench, Probe
+from tests.waiting import until
+from tests.world import World
 
 LEASE = timedelta(seconds=30)
 
@@ -175,9 +175,7 @@ async def test_a_completion_that_comes_too_late_is_counted_and_without_effect(be
         await bench.probe.started.wait()
         await bench.rows("UPDATE scheduled_tasks SET fence = fence + 1 WHERE payload->>'n' = '1' RETURNING id")
         bench.probe.gate.set()
-        async with asyncio.timeout(10):
-            while engine.running:
-                await asyncio.sleep(0.005)
+        await bench.idle(engine)
     assert metrics.LOST_LEASES.labels("probe")._value.get() == before + 1
     assert await bench.effects() == [2]
 
@@ -219,13 +217,6 @@ async def test_two_tasks_of_one_recovery_cannot_run_even_if_a_claim_errs(databas
             await db.execute("UPDATE scheduled_tasks SET status = 'running', locked_by = 'w', lease_expires_at = now()")
 
 
-async def _until_somebody_waits(db: Connection) -> None:
-    """Until another session waits for a lock that is held here."""
-    async with asyncio.timeout(20):
-        while not await db.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            await asyncio.sleep(0.01)
-
-
 @pytest.mark.parametrize("limits", [NO_LIMITS, TaskLimits(in_all=100)])
 async def test_a_worker_that_comes_second_to_a_recovery_takes_nothing_and_goes_on(
     database: Database, open_database: OpenDatabase, limits: TaskLimits
@@ -239,7 +230,7 @@ async def test_a_worker_that_comes_second_to_a_recovery_takes_nothing_and_goes_o
     async with open_database(None) as elsewhere, elsewhere.transaction() as db:
         assert len(await tasks.claim(db, "first", 1, LEASE)) == 1
         late = asyncio.create_task(claim())
-        await _until_somebody_waits(db)
+        await World(database).until_someone_waits_for_a_lock()
     with pytest.raises(asyncpg.UniqueViolationError):
         await late
     assert await claim() == []
@@ -247,14 +238,14 @@ async def test_a_worker_that_comes_second_to_a_recovery_takes_nothing_and_goes_o
 
 async def test_a_worker_that_comes_second_goes_on_with_what_else_is_due(bench: Bench) -> None:
     recovery = uuid4()
-    async with bench.owner.transaction() as db:
+    async with bench.database.transaction() as db:
         for _ in range(2):
             await tasks.enqueue(db, NewTask("m", "probe", {"n": 1}, recovery_id=recovery))
         await tasks.enqueue(db, NewTask("another", "probe", {"n": 2}))
     probe = Probe()
     pace = replace(PACE, limits=TaskLimits(in_all=100))
-    async with bench._open_worker() as database, bench._open_worker() as elsewhere:
-        engine = Engine("second", database, {"probe": probe}, bench._outside, pace)
+    async with bench.open_worker() as database, bench.open_worker() as elsewhere:
+        engine = Engine("second", database, {"probe": probe}, bench.outside, pace)
         async with elsewhere.transaction() as db:
             # The first of the recovery is taken, and not committed yet.
             await db.execute(
@@ -264,7 +255,7 @@ async def test_a_worker_that_comes_second_goes_on_with_what_else_is_due(bench: B
                 recovery,
             )
             running = asyncio.create_task(engine.run_due())
-            await _until_somebody_waits(db)
+            await bench.until_someone_waits_for_a_lock()
         await running
     (row,) = await bench.rows("SELECT status FROM scheduled_tasks WHERE merchant_id = 'another'")
     assert row["status"] == "succeeded"
@@ -292,7 +283,7 @@ async def test_the_same_unique_key_is_queued_once_while_its_task_is_pending_or_r
 async def test_a_task_that_kills_its_workers_dies_and_takes_no_neighbour_along(bench: Bench) -> None:
     """A worker that dies is played by one that claims and is never heard of again."""
     await bench.queue({"n": 0}, *({"n": n} for n in range(1, 21)), max_tries=4)
-    async with bench._open_worker() as database:
+    async with bench.open_worker() as database:
         rescuer = Rescuer(database, bench.handlers, 1)
         for _ in range(3):
             await bench.rows("UPDATE scheduled_tasks SET run_at = citadel_now() WHERE status = 'pending' RETURNING id")
@@ -304,10 +295,13 @@ async def test_a_task_that_kills_its_workers_dies_and_takes_no_neighbour_along(b
         stop = asyncio.Event()
         most = 0
         loop = asyncio.create_task(engine.run(stop))
-        async with asyncio.timeout(60):
-            while {"pending", "running"} & set(await bench.statuses()):
-                most = max(most, len(engine._quarantine._inside))
-                await asyncio.sleep(0.002)
+
+        async def statuses() -> set[str]:
+            nonlocal most
+            most = max(most, len(engine._quarantine._inside))
+            return set(await bench.statuses())
+
+        await until(statuses, "every task has ended", lambda found: not {"pending", "running"} & found, pause_s=0)
         stop.set()
         await loop
     assert await bench.effects() == list(range(21))
@@ -408,9 +402,7 @@ async def test_one_merchant_s_limit_leaves_its_tasks_waiting_and_no_other_s(data
 async def test_an_idle_worker_is_woken_by_the_hint(bench: Bench) -> None:
     pace = Pace(concurrency=2, batch=4, lease=timedelta(seconds=30), poll=(0.005, 3_600), grace_seconds=5)
     async with bench.running("idle", pace):
-        async with asyncio.timeout(20):
-            while not await bench.rows("SELECT FROM idle_workers"):
-                await asyncio.sleep(0.005)
+        await until(lambda: bench.rows("SELECT FROM idle_workers"), "the worker has said that it is idle")
         await bench.queue({"n": 1})
         await bench.settled()
     assert await bench.effects() == [1]
@@ -420,9 +412,7 @@ async def test_an_idle_worker_is_woken_by_the_hint(bench: Bench) -> None:
 async def test_with_every_hint_lost_work_starts_within_the_polling_interval(bench: Bench) -> None:
     await bench.rows("ALTER TABLE scheduled_tasks DISABLE TRIGGER scheduled_tasks_hint; ".rstrip("; "))
     async with bench.running("deaf"):
-        async with asyncio.timeout(20):
-            while not await bench.rows("SELECT FROM idle_workers"):
-                await asyncio.sleep(0.005)
+        await until(lambda: bench.rows("SELECT FROM idle_workers"), "the worker has said that it is idle")
         await bench.queue({"n": 1})
         await bench.settled()
     assert await bench.effects() == [1]
@@ -436,9 +426,7 @@ async def test_nobody_is_notified_while_no_worker_is_idle(database: Database, da
     async with database.transaction() as db:
         await db.execute("INSERT INTO idle_workers VALUES ('w', now() + interval '1 min')")
     await _fill(database, "m", 1)
-    async with asyncio.timeout(10):
-        while not heard:
-            await listener.execute("SELECT 1")
+    await until(lambda: heard, "the notification has come")
     assert heard == ["x"]
     await listener.close()
 
@@ -449,10 +437,10 @@ async def test_an_open_circuit_keeps_tasks_waiting_and_burns_no_attempt(bench: B
 
     caller = Caller()
     for _ in range(5):
-        bench._outside.circuits.left("stripe", failed=True)
+        bench.outside.circuits.left("stripe", failed=True)
     await bench.queue({"n": 1}, max_tries=1)
-    async with bench._open_worker() as database:
-        engine = Engine("w", database, {"probe": caller}, bench._outside, PACE)
+    async with bench.open_worker() as database:
+        engine = Engine("w", database, {"probe": caller}, bench.outside, PACE)
         assert await engine.run_due() == 1
     (row,) = await bench.rows(
         "SELECT status, attempts, run_at > citadel_now() AS later, last_error FROM scheduled_tasks"

@@ -11,11 +11,11 @@ from shared.database import Connection, Role
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
 from tests.conftest import OpenDatabase
-from tests.integration.worker.conftest import World
+from tests.integration.worker.world import World
 
 
 async def _all(world: World) -> None:
-    runner = PeriodicRunner(world.database, UPKEEP)
+    runner = PeriodicRunner(world.worker, UPKEEP)
     while await runner.run_one():
         pass
 
@@ -28,7 +28,7 @@ async def test_periodic_work_is_done_once_however_many_workers_look(world: World
         return False
 
     def runner() -> PeriodicRunner:
-        return PeriodicRunner(world.database, [Periodic("probe", timedelta(hours=1), work)])
+        return PeriodicRunner(world.worker, [Periodic("probe", timedelta(hours=1), work)])
 
     await asyncio.gather(*(runner().run_one() for _ in range(6)))
     assert done == [1]
@@ -46,7 +46,7 @@ async def test_periodic_work_that_fails_is_due_still(world: World) -> None:
             raise RuntimeError("the first time")
         return False
 
-    runner = PeriodicRunner(world.database, [Periodic("probe", timedelta(hours=1), work)])
+    runner = PeriodicRunner(world.worker, [Periodic("probe", timedelta(hours=1), work)])
     with pytest.raises(RuntimeError, match="the first time"):
         await runner.run_one()
     assert await runner.run_one()
@@ -54,19 +54,19 @@ async def test_periodic_work_that_fails_is_due_still(world: World) -> None:
 
 
 async def test_old_rows_are_pruned_and_young_ones_stay(world: World) -> None:
-    await world.do(
+    await world.execute(
         "INSERT INTO processed_events (event_id, processed_at) VALUES "
         "('evt_old', citadel_now() - interval '36 days'), ('evt_young', citadel_now() - interval '34 days')"
     )
-    await world.do(
+    await world.execute(
         "INSERT INTO scheduled_tasks (merchant_id, task_type, payload, status, finished_at) VALUES "
         "('m', 'old', '{}', 'succeeded', citadel_now() - interval '31 days'), "
         "('m', 'young', '{}', 'succeeded', citadel_now() - interval '29 days'), "
         "('m', 'pending', '{}', 'pending', NULL)"
     )
-    await world.do("INSERT INTO oauth_states VALUES ('\\x01', now(), now() - interval '2 hours')")
-    await world.do("INSERT INTO oauth_states VALUES ('\\x02', now(), now() + interval '10 minutes')")
-    await world.do(
+    await world.execute("INSERT INTO oauth_states VALUES ('\\x01', now(), now() - interval '2 hours')")
+    await world.execute("INSERT INTO oauth_states VALUES ('\\x02', now(), now() + interval '10 minutes')")
+    await world.execute(
         "INSERT INTO idempotency_keys VALUES "
         "(gen_random_uuid(), 'old', '\\x', 200, '{}', citadel_now() - interval '8 days'), "
         "(gen_random_uuid(), 'young', '\\x', 200, '{}', citadel_now() - interval '6 days')"
@@ -81,7 +81,7 @@ async def test_old_rows_are_pruned_and_young_ones_stay(world: World) -> None:
 
 async def test_a_recovery_without_a_task_gets_one(world: World) -> None:
     failed = await world.fail(decline="do_not_honor", clears_after=1)
-    await world.do("DELETE FROM scheduled_tasks WHERE recovery_id = $1", failed.recovery_id)
+    await world.execute("DELETE FROM scheduled_tasks WHERE recovery_id = $1", failed.recovery_id)
     await _all(world)
     assert len(await failed.tasks()) == 1
     assert (await failed.finish())["state"] == "recovered"
@@ -89,13 +89,13 @@ async def test_a_recovery_without_a_task_gets_one(world: World) -> None:
 
 async def test_a_recovery_whose_task_is_dead_waits_for_somebody_to_look(world: World) -> None:
     failed = await world.fail(decline="do_not_honor")
-    await world.do("UPDATE scheduled_tasks SET status = 'dead' WHERE recovery_id = $1", failed.recovery_id)
+    await world.execute("UPDATE scheduled_tasks SET status = 'dead' WHERE recovery_id = $1", failed.recovery_id)
     await _all(world)
     assert await failed.tasks() == []
 
 
 async def test_an_active_merchant_has_a_digest_ahead_and_a_gone_one_has_none(world: World) -> None:
-    await world.do("INSERT INTO merchants (stripe_connect_id, status) VALUES ('acct_gone', 'deauthorized')")
+    await world.execute("INSERT INTO merchants (stripe_connect_id, status) VALUES ('acct_gone', 'deauthorized')")
     await _all(world)
     await _all(world)
     digests = await world.rows("SELECT merchant_id FROM scheduled_tasks WHERE task_type = 'send_weekly_digest'")

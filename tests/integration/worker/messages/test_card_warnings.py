@@ -6,7 +6,7 @@ import pytest
 
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
-from tests.integration.worker.conftest import World
+from tests.integration.worker.world import World
 
 DAY = 86_400
 # START is in September 2026: the card is good until the month is over, and the renewal is after that.
@@ -34,7 +34,7 @@ class Subscriber:
 
     async def warn(self) -> None:
         """Have them told, as the ingress does that hears of a renewal; then work."""
-        async with self.world.database.transaction() as db:
+        async with self.world.worker.transaction() as db:
             payload = {"customer_id": self.customer, "subscription_id": self.subscription}
             await tasks.enqueue(db, NewTask(self.world.merchant_id, "warn_card_expiring", payload))
         await self.world.work()
@@ -50,7 +50,7 @@ class Subscriber:
 @pytest.fixture(autouse=True)
 async def told_well_ahead(world: World) -> None:
     """A policy that has customers told thirty days ahead."""
-    await world.do("UPDATE policies SET document = jsonb_set(document, '{card_expiring_days}', '30') WHERE active")
+    await world.execute("UPDATE policies SET document = jsonb_set(document, '{card_expiring_days}', '30') WHERE active")
 
 
 async def _texts(world: World) -> list[str]:
@@ -88,7 +88,7 @@ async def test_a_customer_is_told_once_per_card(world: World) -> None:
 
 async def test_a_customer_is_told_on_the_policy_s_day(world: World) -> None:
     subscriber = await Subscriber.make(world, renews_in=40 * DAY)
-    await world.do("UPDATE policies SET document = jsonb_set(document, '{card_expiring_days}', '5')")
+    await world.execute("UPDATE policies SET document = jsonb_set(document, '{card_expiring_days}', '5')")
     await subscriber.warn()
     assert await _texts(world) == []
     await world.pass_time(days=34)
@@ -100,7 +100,7 @@ async def test_a_customer_is_told_on_the_policy_s_day(world: World) -> None:
 
 
 async def test_a_merchant_s_own_policy_may_have_nobody_told(world: World) -> None:
-    await world.do(
+    await world.execute(
         """
         INSERT INTO policies (merchant_id, version, active, document)
         SELECT $1, 1, true, document || '{"card_expiring_days": 0}' FROM policies WHERE active
@@ -114,7 +114,7 @@ async def test_a_merchant_s_own_policy_may_have_nobody_told(world: World) -> Non
 async def test_two_subscriptions_of_one_card_tell_of_it_once(world: World) -> None:
     first = await Subscriber.make(world)
     other = await world.control.add_subscription(world.account, first.customer, renews_in=26 * DAY)
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         for subscription in (first.subscription, other["id"]):
             payload = {"customer_id": first.customer, "subscription_id": subscription}
             await tasks.enqueue(db, NewTask(world.merchant_id, "warn_card_expiring", payload))
@@ -158,7 +158,7 @@ async def test_a_subscription_that_is_not_charged_again_says_nothing(world: Worl
 
 async def test_a_customer_without_an_address_or_who_wants_no_messages_is_not_told(world: World) -> None:
     silent, nameless = await Subscriber.make(world), await Subscriber.make(world)
-    await world.do(
+    await world.execute(
         "INSERT INTO silenced_customers (merchant_id, customer_id, reason) VALUES ($1, $2, 'opted_out')",
         world.merchant_id,
         silent.customer,
@@ -200,7 +200,7 @@ async def test_a_merchant_that_is_gone_and_a_subscription_that_is_unknown_tell_n
     subscriber = await Subscriber.make(world)
     subscriber.subscription = "sub_unknown"
     await subscriber.warn()
-    await world.do("UPDATE merchants SET status = 'disconnected'")
+    await world.execute("UPDATE merchants SET status = 'disconnected'")
     await subscriber.warn()
     assert await _texts(world) == []
     assert {row["status"] for row in await world.rows("SELECT status FROM scheduled_tasks")} == {"succeeded"}

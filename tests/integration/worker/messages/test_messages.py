@@ -16,7 +16,7 @@ from shared.money import Money
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
 from shared.recoveries import Entry
-from tests.integration.worker.conftest import PACE, World, worker_settings
+from tests.integration.worker.world import PACE, World, worker_settings
 
 
 async def _kinds(world: World) -> list[str]:
@@ -75,7 +75,7 @@ async def test_a_request_to_authenticate_does_not_wait_a_day_after_another_messa
 
 
 async def test_an_invoice_of_the_holdout_is_not_written_about(world: World) -> None:
-    await world.do("UPDATE policies SET document = jsonb_set(document, '{holdout_share}', '0.5')")
+    await world.execute("UPDATE policies SET document = jsonb_set(document, '{holdout_share}', '0.5')")
     for _ in range(8):
         await world.fail(decline="lost_card")
     await world.work()
@@ -95,7 +95,7 @@ async def test_a_suspected_card_s_holder_is_only_told_declined(world: World, cod
 async def test_nobody_is_written_after_an_end(world: World) -> None:
     failed = await world.fail(decline="do_not_honor")
     await world.work()
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         await recoveries.request_stop(db, failed.recovery_id, "opted_out", Entry("closed", "opted_out", "Stopped."))
     await world.pass_time(days=25)
     await world.work()
@@ -219,7 +219,7 @@ async def test_who_was_written_to_and_pays_is_thanked_once_a_day_later(world: Wo
     await world.work()
     await world.pass_time(hours=2)
     await world.control.pay_hosted(failed.invoice)
-    async with world.owner.transaction() as db:
+    async with world.database.transaction() as db:
         await recoveries.settle_paid(db, failed.recovery_id, Money(4_200, "usd"), out_of_band=False, source="test")
     await world.work()
     assert await _kinds(world) == ["new_method_needed"]
@@ -236,7 +236,7 @@ async def test_who_was_written_to_and_pays_is_thanked_once_a_day_later(world: Wo
 
 
 async def test_nobody_is_thanked_who_never_heard_of_it(world: World) -> None:
-    await world.do("UPDATE policies SET document = jsonb_set(document, '{message_days}', '[]')")
+    await world.execute("UPDATE policies SET document = jsonb_set(document, '{message_days}', '[]')")
     failed = await world.fail(decline="do_not_honor", clears_after=1)
     assert (await failed.finish())["state"] == "recovered"
     await world.pass_time(days=3)
@@ -247,7 +247,7 @@ async def test_nobody_is_thanked_who_never_heard_of_it(world: World) -> None:
 async def test_nobody_is_thanked_who_wants_no_messages(world: World) -> None:
     failed = await world.fail(decline="do_not_honor", clears_after=1)
     await world.work()
-    await world.do(
+    await world.execute(
         "INSERT INTO silenced_customers (merchant_id, customer_id, reason) VALUES ($1, $2, 'complained')",
         world.merchant_id,
         failed.customer,
@@ -305,7 +305,7 @@ async def test_without_a_key_an_email_is_printed_without_its_address(
     sender = make_email_sender(worker_settings("http://127.0.0.1:9", resend_api_key=None), None, Circuits())  # type: ignore[arg-type]  # no session: it sends nothing
     outside = Outside(world.outside.stripe, sender, world.outside.permission)
     failed = await world.fail(decline="lost_card")
-    engine = Engine("printing", world.database, discover(), outside, PACE)
+    engine = Engine("printing", world.worker, discover(), outside, PACE)
     for _ in range(3):
         await engine.run_due()
         await world.pass_time(days=2)
@@ -331,7 +331,7 @@ async def test_a_customer_without_an_address_is_told_of_in_the_timeline(world: W
 
 
 async def _digest(world: World) -> None:
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         key = f"send_weekly_digest:{world.merchant_id}"
         await tasks.enqueue(db, NewTask(world.merchant_id, "send_weekly_digest", unique_key=key))
 
@@ -365,7 +365,7 @@ async def test_a_week_without_news_is_not_written_about_and_the_next_one_comes(w
 
 
 async def test_a_merchant_that_is_gone_gets_no_more_digests(world: World) -> None:
-    await world.do("UPDATE merchants SET status = 'disconnected'")
+    await world.execute("UPDATE merchants SET status = 'disconnected'")
     await _digest(world)
     await world.work()
     assert await _digests(world, "pending") == []
@@ -383,7 +383,7 @@ async def _usage(world: World, **changes: Any) -> None:
         "timestamp": world.simulation.world.clock.now,
         **changes,
     }
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         await tasks.enqueue(db, NewTask(world.merchant_id, "report_usage", payload, max_tries=5))
 
 

@@ -6,7 +6,7 @@ from services.ledger.silences import endpoints
 from shared.database import Role
 from shared.silences import SilenceReason
 from tests.conftest import OpenDatabase
-from tests.integration.worker.conftest import Failed, World
+from tests.integration.worker.world import Failed, World
 
 
 @pytest.fixture
@@ -57,9 +57,9 @@ async def test_a_silence_holds_before_the_worker_has_heard_of_it(world: World, l
     failed = await world.fail(decline="lost_card")
     await world.work()
     await world.pass_time(days=3)
-    await world.do("UPDATE scheduled_tasks SET status = 'canceled' WHERE task_type = 'follow_silence'")
+    await world.execute("UPDATE scheduled_tasks SET status = 'canceled' WHERE task_type = 'follow_silence'")
     await ledger.start(failed)
-    await world.do("UPDATE scheduled_tasks SET status = 'canceled' WHERE task_type = 'follow_silence'")
+    await world.execute("UPDATE scheduled_tasks SET status = 'canceled' WHERE task_type = 'follow_silence'")
     await world.work()
     assert await sent(failed) == 1
     assert [row["rule"] for row in await failed.story("not_messaged")] == ["opted_out"]

@@ -13,7 +13,7 @@ from services.worker.handlers import discover
 from services.worker.outside.circuits import CircuitOpen, Circuits
 from services.worker.outside.email import Email, EmailSender
 from services.worker.outside.remote import Outside
-from tests.integration.worker.conftest import PACE, World, worker_settings
+from tests.integration.worker.world import PACE, World, worker_settings
 from tests.unit.worker.outside.test_circuits import Clock
 
 EMAIL = Email("payment_failed", "someone@customer.example", "S", "T", "<p>H</p>", "email:1", "1")
@@ -118,11 +118,11 @@ async def test_while_it_is_open_what_writes_emails_waits_and_burns_no_attempt(
     for _ in range(5):
         outside.circuits.left("resend", failed=True)
     failed = await world.fail(decline="lost_card")
-    await world.do(
+    await world.execute(
         "INSERT INTO scheduled_tasks (merchant_id, task_type, payload) VALUES ($1, 'send_weekly_digest', '{}')",
         world.merchant_id,
     )
-    engine = Engine("w", world.database, discover(), outside, PACE)
+    engine = Engine("w", world.worker, discover(), outside, PACE)
     await engine.run_due()
     assert (await failed.recovery())["state"] == "needs_new_method"
     (row,) = await world.rows(WAITING, task_type)

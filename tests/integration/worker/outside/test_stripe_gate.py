@@ -1,6 +1,5 @@
 """Every call to Stripe passes the gate: outages open the circuit, and too many calls slow down that merchant alone."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -16,7 +15,8 @@ from services.worker.outside.lease import Lease
 from services.worker.outside.stripe_calls import pay, read_invoice
 from services.worker.outside.stripe_gate import calls_per_second
 from shared.database import Database
-from tests.integration.worker.conftest import worker_settings
+from tests.integration.worker.world import worker_settings
+from tests.waiting import until
 
 
 class Rates:
@@ -85,8 +85,7 @@ class LongTurn(Rates):
         self._lease = lease
 
     async def turn(self, account: str) -> None:
-        while self._lease.held:
-            await asyncio.sleep(0.01)
+        await until(lambda: self._lease.held, "the lease has run out", lambda held: not held)
 
 
 async def test_a_change_whose_turn_comes_after_its_lease_is_not_sent(

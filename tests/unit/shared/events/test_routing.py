@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, get_args
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.events.routing import (
@@ -437,7 +437,6 @@ EVENTS = st.fixed_dictionaries(
 
 
 # How long drawing takes depends on what else the machine does, and says nothing about the routing.
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(EVENTS)
 def test_any_json_object_is_routed_and_always_to_the_same_intent(event: dict[str, Any]) -> None:
     first = route(event)

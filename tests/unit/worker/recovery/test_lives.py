@@ -195,7 +195,7 @@ class Life:
                     assert self.now >= past.at + timedelta(hours=hours)
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data(), policies, networks, st.sampled_from([None, 0.5, 3, 10]))
 def test_every_life_keeps_every_promise_and_ends(
     draw: st.DataObject, policy: Policy, network: str | None, stripe_days: float | None
@@ -207,7 +207,7 @@ def test_every_life_keeps_every_promise_and_ends(
     assert (end.state, end.end_reason) in {("exhausted", "window_over"), ("exhausted", "attempts_used_up")}
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.data(), st.integers(1, 20), st.integers(1, 24))
 def test_a_life_of_soft_declines_makes_exactly_the_attempts_of_its_policy(
     draw: st.DataObject, most: int, hours: int
@@ -220,7 +220,7 @@ def test_a_life_of_soft_declines_makes_exactly_the_attempts_of_its_policy(
 
 
 @pytest.mark.parametrize("network", ["visa", "mastercard", "us_bank_account"])
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(draw=st.data())
 def test_after_a_stop_at_any_moment_nothing_follows(network: str, draw: st.DataObject) -> None:
     life = Life(draw, Policy.default(), outcomes, invoice(card=replace(VISA, network=network)))
@@ -239,7 +239,7 @@ def test_after_a_stop_at_any_moment_nothing_follows(network: str, draw: st.DataO
         assert decision.state == "stopped"
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(soft_outcomes, min_size=1, max_size=7), st.floats(0, 0.999))
 def test_asking_early_or_often_does_not_move_the_next_attempt(declines: list[Decline], part: float) -> None:
     """A wait that is asked for again while it lasts gives the same time: no wake-up pushes an attempt away."""

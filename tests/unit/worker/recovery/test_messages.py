@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.worker.recovery import MessageKind, Policy, SentMessage, next_message
@@ -72,7 +72,6 @@ def test_a_policy_without_message_days_sends_none() -> None:
     assert all(due([], 0, kind, Policy(message_days=())) is None for kind in MessageKind)
 
 
-@settings(deadline=None)
 @given(
     days=st.sets(st.integers(0, 21), max_size=20).map(lambda d: tuple(sorted(d))),
     kinds=st.lists(st.sampled_from(list(MessageKind)), min_size=60, max_size=60),

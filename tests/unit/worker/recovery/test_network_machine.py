@@ -218,7 +218,7 @@ class Months(RuleBasedStateMachine):
 
 
 TestMonths = Months.TestCase
-TestMonths.settings = settings(max_examples=120, stateful_step_count=25, deadline=None)
+TestMonths.settings = settings(max_examples=120, stateful_step_count=25)
 
 
 def test_the_second_reading_finds_what_is_broken() -> None:

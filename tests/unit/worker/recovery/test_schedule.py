@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from babel.core import get_global
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.worker.recovery import Delays, Paydays, Schedule, next_retry
@@ -93,7 +93,6 @@ schedules: st.SearchStrategy[Schedule] = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(
     schedules,
     st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.timezones()),  # noqa: DTZ001 bounds are naive
