@@ -11,7 +11,7 @@ from shared.clock import business_now
 from shared.queue import tasks
 from shared.recovery_model import Entry, EntryKind, RecoveryState
 from tests.integration.ingress.world import World
-from tests.unit.events.examples import invoice, invoice_of_2014, invoice_of_2019
+from tests.unit.shared.events.examples import invoice, invoice_of_2014, invoice_of_2019
 
 PAID = invoice(amount_paid=2000, amount_remaining=0, status="paid")
 

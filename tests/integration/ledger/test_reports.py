@@ -24,7 +24,8 @@ from shared.database import Role
 from shared.policy import Policy
 from shared.recovery_model import Entry, EntryKind, RecoveryState
 from tests.conftest import OpenDatabase
-from tests.integration.ledger.conftest import Api, World
+from tests.integration.ledger.api import Api
+from tests.integration.ledger.world import World
 
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=40)
@@ -134,7 +135,7 @@ class Past:
 @pytest.fixture
 async def past(world: World) -> Past:
     """A merchant with a past."""
-    return Past(world, await world.merchant())
+    return Past(world, await world.connect())
 
 
 def groups(body: Any) -> dict[Any, Any]:
@@ -315,7 +316,7 @@ async def test_the_days_are_both_included_and_bounded(api: Api, past: Past) -> N
 
 async def test_nobody_sees_another_merchants_recoveries(api: Api, world: World, past: Past) -> None:
     await past.recovery("retry", await past.policy())
-    stranger = api.as_(await world.key(await world.merchant()))
+    stranger = api.as_(await world.key(await world.connect()))
     for path in ("/v1/reports/recoveries", "/v1/reports/recoveries.csv", "/v1/recoveries.csv"):
         assert (await stranger.get(path, merchant_id=past.merchant)).status == 404
         assert past.merchant not in str((await stranger.get(path)).body)
