@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from console.local.postgres import EmbeddedPostgres
 from shared import migrations
@@ -23,6 +24,12 @@ from shared.database import Database, Role
 _MEMORY = Path("/dev/shm")
 _TEMPLATE = f"citadel_template_{os.getpid()}"
 _numbers = itertools.count(1)
+
+# How long an example takes says how busy the machine is, and nothing of what is tested.
+settings.register_profile("citadel", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("citadel")
+
+POOL_SIZE = 5
 
 OpenDatabase = Callable[[Role | None], AbstractAsyncContextManager[Database]]
 
@@ -78,7 +85,7 @@ async def database_url(postgres_url: str, template: str) -> AsyncIterator[str]:
 @pytest.fixture
 def open_database(database_url: str) -> OpenDatabase:
     """`async with open_database(Role.WORKER) as database`: the test's database under a service's role."""
-    return lambda role: Database.open(database_url, role, size=5, name="test")
+    return lambda role: Database.open(database_url, role, size=POOL_SIZE, name="test")
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ The images' bases come from CITADEL_PYTHON_IMAGE, CITADEL_POSTGRES_IMAGE and CIT
 engine every test here is skipped, and says so.
 """
 
-import asyncio
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from console.compose.stack import Stack, StackError
 from shared.database import Role
 
 PROJECT = "citadel-test"
-PATIENCE_S = 90.0
 OURS = tuple(role.service for role in Role)
 SERVICES = ("postgres", *OURS, "edge")
 
@@ -66,22 +64,6 @@ class Deployed:
     def secret(self, name: str) -> str:
         """The content of one of the stack's secrets."""
         return (self.stack.secrets / name).read_text().strip()
-
-
-def wait_until(condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
-    """Poll until the condition holds; the test fails with `what` when it does not."""
-    ends = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < ends, f"not within {patience_s:g} s: {what}"
-        time.sleep(0.3)
-
-
-async def until(condition: Callable[[], Awaitable[bool]], what: str, patience_s: float = PATIENCE_S) -> None:
-    """As `wait_until`, for what has to be awaited."""
-    ends = time.monotonic() + patience_s
-    while not await condition():
-        assert time.monotonic() < ends, f"not within {patience_s:g} s: {what}"
-        await asyncio.sleep(0.2)
 
 
 @pytest.fixture(scope="session")

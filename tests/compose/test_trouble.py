@@ -15,7 +15,8 @@ from console.demo.compose_target import WEBHOOKS, Edge
 from console.demo.connect import connect_all
 from shared.events.routing import ROUTES
 from simulator.client import SimulatorClient
-from tests.compose.conftest import OURS, Deployed, free_port, until, wait_until
+from tests.compose.conftest import OURS, Deployed, free_port
+from tests.waiting import until, wait_until
 
 KILL = "import os,signal,sys\nfor p in os.listdir('/proc'):\n  if p.isdigit() and int(p) not in (1, os.getpid()): "
 

@@ -16,9 +16,9 @@ from services.worker.outside.lease import Lease
 from shared import recoveries
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
-from shared.recoveries import Entry
+from shared.recovery_model import EndReason, Entry, EntryKind
 from shared.stripe_clients import API_VERSION
-from tests.integration.worker.conftest import World
+from tests.integration.worker.world import World
 
 BRAND, CARD_PAGE = "GET /v1/account", "POST /v1/billing_portal/sessions"
 READ = "GET /v1/invoices/:id"
@@ -45,13 +45,15 @@ async def _settles_by_reading(world: World) -> None:
 async def _spends_a_key(world: World) -> None:
     failed = await world.fail(decline="do_not_honor", clears_after=1)
     await failed.attempt_due()
-    await world.do("UPDATE scheduled_tasks SET status = 'canceled' WHERE task_type = 'notify_action_required'")
+    await world.execute("UPDATE scheduled_tasks SET status = 'canceled' WHERE task_type = 'notify_action_required'")
     handler = discover()["dunning_retry"]
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         (task,) = await tasks.claim(db, "doomed", 1, timedelta(0))
         await handler.load(db, handler.understand(task))
-    async with world.database.transaction() as db:
-        await recoveries.request_stop(db, failed.recovery_id, "opted_out", Entry("stop_requested", "t", "t"))
+    async with world.worker.transaction() as db:
+        await recoveries.request_stop(
+            db, failed.recovery_id, EndReason.DISPUTED, Entry(EntryKind.STOP_REQUESTED, "t", "t")
+        )
         await tasks.rescue(db)
     await world.pass_time(minutes=5)
     await world.work()
@@ -74,9 +76,9 @@ async def _warns(world: World) -> None:
     made = await world.control.add_customer(world.account, card={"exp_month": 9, "exp_year": 2026})
     customer = made["customer"]["id"]
     subscription = await world.control.add_subscription(world.account, customer, renews_in=25 * 86_400)
-    await world.do("UPDATE policies SET document = jsonb_set(document, '{card_expiring_days}', '30') WHERE active")
+    await world.execute("UPDATE policies SET document = jsonb_set(document, '{card_expiring_days}', '30') WHERE active")
     payload = {"customer_id": customer, "subscription_id": subscription["id"]}
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         await tasks.enqueue(db, NewTask(world.merchant_id, "warn_card_expiring", payload))
     await world.work()
 
@@ -86,7 +88,7 @@ async def _follows_a_silence(world: World) -> None:
     await world.work()
     await world.pass_time(days=4)
     payload = {"customer_id": failed.customer, "change": "lifted"}
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         await tasks.enqueue(db, NewTask(world.merchant_id, "follow_silence", payload))
     await world.work()
 
@@ -99,7 +101,7 @@ async def _reports(world: World) -> None:
         "value": 7,
         "timestamp": world.simulation.world.clock.now,
     }
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         await tasks.enqueue(db, NewTask(world.merchant_id, "report_usage", payload))
     await world.work()
 
@@ -108,7 +110,7 @@ async def _digests(world: World) -> None:
     failed = await world.fail(decline="do_not_honor", clears_after=1)
     await failed.finish()
     await world.pass_time(days=1)
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         await tasks.enqueue(db, NewTask(world.merchant_id, "send_weekly_digest"))
     await world.work()
 
@@ -134,11 +136,11 @@ async def _catches_up(world: World) -> None:
     await world.policy(message_days=[])
     await world.control.add_renewal(world.account, card={"decline": "do_not_honor"})
     await world.pass_time(hours=1)
-    await world.do(
+    await world.execute(
         "INSERT INTO catch_ups (merchant_id, events_until) VALUES ($1, citadel_now() - interval '1 hour')",
         world.merchant_id,
     )
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         await tasks.enqueue(db, NewTask(world.merchant_id, "catch_up"))
     await world.work()
 

@@ -1,12 +1,10 @@
 """The real processes: commands as a shell would run them, and a stack with a database that can be killed."""
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +16,7 @@ from console.local import LocalStack, SimulatorPlan, StackPlan, embedded
 from shared.crypto import KeyRing
 from shared.database import Role
 from simulator.client import SimulatorClient
-
-PATIENCE_S = 60.0
+from tests.waiting import PATIENCE_S
 
 SETTINGS = {
     "CITADEL_ENCRYPTION_KEYS": f"test:{KeyRing.generate()}",
@@ -32,14 +29,6 @@ SETTINGS = {
 """Everything that must be set, beside the database."""
 
 FREE_PORTS = {f"CITADEL_{role.service.upper()}_PORT": "0" for role in Role}
-
-
-async def until(condition: Callable[[], Awaitable[bool]], what: str, patience_s: float = PATIENCE_S) -> None:
-    """Poll until the condition holds; the test fails with `what` when it does not."""
-    ends = time.monotonic() + patience_s
-    while not await condition():
-        assert time.monotonic() < ends, f"not within {patience_s:g} s: {what}"
-        await asyncio.sleep(0.05)
 
 
 @dataclass(slots=True)

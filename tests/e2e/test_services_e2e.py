@@ -21,7 +21,8 @@ from shared.clock import business_now, travel_to
 from shared.database import Database, Role
 from simulator.client import SimulatorClient
 from simulator.webhooks import signature
-from tests.e2e.conftest import FREE_PORTS, SETTINGS, Run, until
+from tests.e2e.conftest import FREE_PORTS, SETTINGS, Run
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -54,10 +55,8 @@ def test_a_service_without_settings_lists_all_that_is_missing_and_ends_with_2(ci
 async def test_sigterm_ends_every_service_with_0_within_its_grace(stack: LocalStack) -> None:
     assert {service for service, _ in stack.numbered()} == set(Role)
     for service, index in stack.numbered():
-        began = time.monotonic()
-
+        # One that outlasts its grace is killed, and ends with -9.
         assert await stack.stop(service, index) == 0, stack.process(service, index).log_tail()
-        assert time.monotonic() - began < stack.plan.grace_s
 
 
 async def test_a_dead_database_is_a_503_and_costs_no_event_and_no_recovery(

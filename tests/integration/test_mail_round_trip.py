@@ -1,39 +1,28 @@
 """An email's whole way: written by the worker, read by a customer, answered to the ingress, obeyed by the worker."""
 
-import base64
 import re
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
-from services.ingress.app import create_app
-from services.ingress.settings import IngressSettings
-from services.worker.app import going_outside
-from services.worker.engine.loop import Engine
 from services.worker.handler import AnyHandler
 from services.worker.handlers import discover
 from services.worker.handlers.notify_action_required import Write
 from services.worker.messages.delivery import NotSent
 from services.worker.outside.lease import Lease
 from shared import recoveries
-from shared.clock import travel_to
 from shared.database import Database, Role
 from shared.queue import tasks
-from shared.recoveries import Entry
+from shared.recovery_model import EndReason, Entry, EntryKind
 from shared.silences import SilenceReason
-from simulator import Simulator, SimulatorClient, serve
 from tests.conftest import OpenDatabase
-from tests.integration.worker.conftest import PACE, START, World, worker_settings
-
-RESEND_SECRET = "whsec_" + base64.b64encode(b"the secret of resend's webhook").decode()
-UNSUBSCRIBE_SECRET = "a secret of at least thirty-two bytes for tests"
+from tests.integration.ingress.world import RESEND_SECRETS, SECRETS, UNSUBSCRIBE_SECRET, client_for
+from tests.integration.worker.world import World, worker_world
 
 
 @dataclass
@@ -53,34 +42,14 @@ class Street:
 
 @pytest.fixture
 async def street(open_database: OpenDatabase, database: Database) -> AsyncIterator[Street]:
-    simulation = Simulator(seed=7, start=START)
-    async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(serve(simulation))
-        control = await stack.enter_async_context(SimulatorClient(url))
-        opened = await stack.enter_async_context(open_database(Role.INGRESS))
-        ingress_settings = IngressSettings(
-            database_url=SecretStr("postgresql://unused"),
-            stripe_webhook_secrets=SecretStr("whsec_x"),
-            resend_webhook_secrets=SecretStr(RESEND_SECRET),
-            unsubscribe_secrets=SecretStr(UNSUBSCRIBE_SECRET),
-        )
-        server = await stack.enter_async_context(TestServer(create_app(ingress_settings, opened)))
-        ingress = str(server.make_url("")).rstrip("/")
-        await control.configure_resend_webhooks(url=f"{ingress}/webhooks/resend", secret=RESEND_SECRET)
-        settings = worker_settings(url, unsubscribe_url=ingress, unsubscribe_secrets=SecretStr(UNSUBSCRIBE_SECRET))
-        outside = await stack.enter_async_context(going_outside(settings, database))
-        worker = await stack.enter_async_context(open_database(Role.WORKER))
-        account = str(
-            (await control.add_account(connected=True, support_email="help@fjord.example", name="Fjord"))["id"]
-        )
-        async with database.transaction() as db:
-            await travel_to(db, datetime.fromtimestamp(START, UTC))
-            merchant_id = await db.fetchval(
-                "INSERT INTO merchants (stripe_connect_id, status) VALUES ($1, 'active') RETURNING id::text", account
-            )
-        engine = Engine("worker-0", worker, discover(), outside, PACE)
-        world = World(database, worker, simulation, control, outside, engine, account, merchant_id)
-        yield Street(world, ingress)
+    async with open_database(Role.INGRESS) as opened, client_for(opened) as client:
+        ingress = str(client.make_url("")).rstrip("/")
+        answered = {"unsubscribe_url": ingress, "unsubscribe_secrets": SecretStr(UNSUBSCRIBE_SECRET)}
+        shop = {"support_email": "help@fjord.example", "name": "Fjord"}
+        async with worker_world(database, open_database, shop, **answered) as world:
+            url = f"{ingress}/webhooks/resend"
+            await world.control.configure_resend_webhooks(url=url, secret=RESEND_SECRETS[0])
+            yield Street(world, ingress)
 
 
 async def test_one_click_in_a_mail_program_ends_the_messages(street: Street) -> None:
@@ -114,9 +83,9 @@ async def test_a_hard_bounce_ends_the_messages_of_every_recovery_of_the_customer
     told = await world.control.email_event(sent["id"], "email.bounced")
     again = await world.control.email_event(sent["id"], "email.bounced", id=told["id"])
     assert (told["status"], again["status"]) == (200, 200)
-    await world.do("UPDATE recoveries SET customer_id = $1", failed.customer)
+    await world.execute("UPDATE recoveries SET customer_id = $1", failed.customer)
     other = await world.fail(decline="lost_card")
-    await world.do("UPDATE recoveries SET customer_id = $1 WHERE id = $2", failed.customer, other.recovery_id)
+    await world.execute("UPDATE recoveries SET customer_id = $1 WHERE id = $2", failed.customer, other.recovery_id)
     await world.work()
     await world.pass_time(days=4)
     await world.work()
@@ -140,7 +109,7 @@ async def test_a_full_mailbox_gets_the_next_message(street: Street) -> None:
 async def _decide(world: World) -> tuple[AnyHandler, Any]:
     """Claim the message that is due and decide on it; nothing has been sent yet."""
     handler = discover()["notify_action_required"]
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         claimed = await tasks.claim(db, "slow", 10, timedelta(seconds=30))
         (task,) = [each for each in claimed if each.task_type == "notify_action_required"]
         return handler, await handler.load(db, handler.understand(task))
@@ -154,7 +123,7 @@ async def test_who_opts_out_while_the_message_is_being_written_does_not_get_it(s
     await world.pass_time(days=3, minutes=1)
     handler, plan = await _decide(world)
     assert isinstance(plan, Write)
-    await world.do(
+    await world.execute(
         "INSERT INTO silenced_customers (merchant_id, customer_id, reason) VALUES ($1, $2, 'opted_out')",
         world.merchant_id,
         failed.customer,
@@ -170,8 +139,10 @@ async def test_a_recovery_that_is_stopped_while_its_message_is_being_written_sen
     await world.work()
     await world.pass_time(days=3, minutes=1)
     handler, plan = await _decide(world)
-    async with world.database.transaction() as db:
-        await recoveries.request_stop(db, failed.recovery_id, "voided", Entry("closed", "voided", "Voided."))
+    async with world.worker.transaction() as db:
+        await recoveries.request_stop(
+            db, failed.recovery_id, EndReason.VOIDED, Entry(EntryKind.CLOSED, "voided", "Voided.")
+        )
     outcome = await handler.perform(world.outside.remote(Lease(timedelta(seconds=30))), plan)
     assert outcome == NotSent("stopped")
     assert len(await street.emails()) == 1
@@ -182,7 +153,7 @@ async def test_who_opts_out_after_the_message_was_queued_is_not_written_to(stree
     failed = await world.fail(decline="lost_card")
     await world.work()
     await world.pass_time(days=3, minutes=1)
-    await world.do(
+    await world.execute(
         "INSERT INTO silenced_customers (merchant_id, customer_id, reason) VALUES ($1, $2, 'opted_out')",
         world.merchant_id,
         failed.customer,
@@ -197,7 +168,7 @@ async def test_a_renewal_ahead_reaches_its_customer_through_stripe_s_event(stree
     """From Stripe's preview of the renewal to the email about the card, through both services."""
     world = street.world
     await world.control.change_account(world.account, upcoming_days=10)
-    await world.control.configure_webhooks(url=f"{street.ingress}/webhooks/stripe", secret="whsec_x")
+    await world.control.configure_webhooks(url=f"{street.ingress}/webhooks/stripe", secret=SECRETS[0])
     made = await world.control.add_customer(world.account, card={"exp_month": 9, "exp_year": 2026, "last4": "4242"})
     await world.control.add_subscription(world.account, made["customer"]["id"], renews_in=30 * 86_400)
     await world.pass_time(days=19, hours=23)

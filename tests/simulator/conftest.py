@@ -5,27 +5,32 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import stripe
 
-from simulator import SECRET_KEY, Simulator, SimulatorClient, serve
+from simulator import SECRET_KEY, Simulator, SimulatorClient
+from tests.simulated import Simulated, simulated
 
 START = 1_790_000_000
 MakeStripe = Callable[..., stripe.StripeClient]
 
 
 @pytest.fixture
-def simulation() -> Simulator:
-    return Simulator(seed=7, start=START, validate_responses=True)
+async def served() -> AsyncIterator[Simulated]:
+    async with simulated(seed=7, start=START, validate_responses=True) as made:
+        yield made
 
 
 @pytest.fixture
-async def url(simulation: Simulator) -> AsyncIterator[str]:
-    async with serve(simulation) as address:
-        yield address
+def simulation(served: Simulated) -> Simulator:
+    return served.simulation
 
 
 @pytest.fixture
-async def control(url: str) -> AsyncIterator[SimulatorClient]:
-    async with SimulatorClient(url) as client:
-        yield client
+def url(served: Simulated) -> str:
+    return served.url
+
+
+@pytest.fixture
+def control(served: Simulated) -> SimulatorClient:
+    return served.control
 
 
 @pytest.fixture

@@ -8,13 +8,14 @@ import stripe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator import SECRET_KEY, Simulator, SimulatorClient
+from simulator import SECRET_KEY, Simulator, SimulatorClient, api
 from simulator.api import Request, StripeApi
 from simulator.control import Ask, add_renewal
 from simulator.faults import KINDS, Fault
 from simulator.shapes import DAY
 from tests.simulator.answers import details, replayed
 from tests.simulator.conftest import START, MakeStripe
+from tests.waiting import until
 
 
 async def test_a_repeated_success_is_replayed_and_charges_once(
@@ -97,19 +98,26 @@ async def test_nothing_is_saved_for_a_validation_error(
 
 
 async def test_a_key_in_flight_is_a_409_and_not_a_second_charge(
-    control: SimulatorClient, client: stripe.StripeClient, account: str
+    control: SimulatorClient, client: stripe.StripeClient, account: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = await control.add_renewal(account, card={"decline": "do_not_honor", "clears_after": 1})
-    await control.add_fault("slow", path="*/pay", latency_ms=300, times=1)
+    answer = asyncio.Event()
+
+    async def slow(fault: Fault | None) -> None:
+        if fault is not None:
+            await answer.wait()
+
+    monkeypatch.setattr(api, "_slow", slow)
+    await control.add_fault("slow", path="*/pay", times=1)
     pay, invoice = client.v1.invoices.pay_async, made["invoice"]["id"]
-    results = await asyncio.gather(
-        pay(invoice, {}, {"idempotency_key": "k"}),
-        pay(invoice, {}, {"idempotency_key": "k"}),
-        return_exceptions=True,
-    )
-    (conflict,) = [result for result in results if isinstance(result, stripe.APIError)]
-    assert conflict.http_status == 409
-    assert details(conflict)["code"] == "idempotency_key_in_use"
+    first = asyncio.create_task(pay(invoice, {}, {"idempotency_key": "k"}))
+    await until(control.faults, "the first one is under way", lambda faults: faults[0]["hits"])
+    with pytest.raises(stripe.APIError) as conflict:
+        await pay(invoice, {}, {"idempotency_key": "k"})
+    answer.set()
+    assert (await first).status == "paid"
+    assert conflict.value.http_status == 409
+    assert details(conflict.value)["code"] == "idempotency_key_in_use"
     assert len(await control.charges()) == 1
 
 
@@ -132,7 +140,7 @@ FAULTS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     script=st.sampled_from(["do_not_honor", "needs_3ds", None]),
     faults=st.lists(st.none() | FAULTS, max_size=8),

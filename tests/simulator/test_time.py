@@ -234,7 +234,7 @@ def story(seed: int, accounts: int) -> list[object]:
     return [*world.attempts, *((event.id, event.body) for event in world.events.values()), *world.pii]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**32), accounts=st.integers(1, 3))
 def test_the_same_seed_tells_the_same_story(seed: int, accounts: int) -> None:
     assert story(seed, accounts) == story(seed, accounts)

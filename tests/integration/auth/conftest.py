@@ -19,8 +19,10 @@ from shared.api_keys import Scope
 from shared.crypto import KeyRing
 from shared.database import Database, Role
 from shared.stripe_clients import StripeClientFactory
-from simulator import CLIENT_ID, SECRET_KEY, Simulator, SimulatorClient, serve
+from simulator import CLIENT_ID, SECRET_KEY, SimulatorClient
 from tests.conftest import OpenDatabase
+from tests.simulated import Simulated, simulated
+from tests.world import World
 
 KEY = f"k1:{KeyRing.generate()}"
 STATE_SECRET = "a secret of tests that has more than 32 bytes"
@@ -112,15 +114,19 @@ def auth_settings(database_url: str, stripe_url: str, **more: Any) -> AuthSettin
 
 
 @pytest.fixture
-async def stripe_url() -> AsyncIterator[str]:
-    async with serve(Simulator(seed=11)) as url:
-        yield url
+async def stripe() -> AsyncIterator[Simulated]:
+    async with simulated(seed=11) as made:
+        yield made
 
 
 @pytest.fixture
-async def control(stripe_url: str) -> AsyncIterator[SimulatorClient]:
-    async with SimulatorClient(stripe_url) as client:
-        yield client
+def stripe_url(stripe: Simulated) -> str:
+    return stripe.url
+
+
+@pytest.fixture
+def control(stripe: Simulated) -> SimulatorClient:
+    return stripe.control
 
 
 @pytest.fixture
@@ -156,16 +162,13 @@ async def account(control: SimulatorClient) -> str:
 
 async def merchant_of(database: Database, account: str) -> asyncpg.Record:
     """The merchant's row."""
-    async with database.transaction() as db:
-        row = await db.fetchrow("SELECT * FROM merchants WHERE stripe_connect_id = $1", account)
-    assert row is not None
+    (row,) = await World(database).rows("SELECT * FROM merchants WHERE stripe_connect_id = $1", account)
     return row
 
 
 async def count(database: Database, table: str) -> int:
     """How many rows a table has."""
-    async with database.transaction() as db:
-        number: int = await db.fetchval(f"SELECT count(*) FROM {table}")  # noqa: S608 - a test's own constant
+    number: int = await World(database).value(f"SELECT count(*) FROM {table}")  # noqa: S608 - a test's own constant
     return number
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -33,6 +33,8 @@ from tests.integration.auth.conftest import (
     merchant_of,
     with_query,
 )
+from tests.simulated import Simulated
+from tests.world import World
 
 PAGE = "text/html,application/xhtml+xml,*/*;q=0.8"
 
@@ -86,12 +88,13 @@ async def test_behind_https_and_a_path_the_cookie_is_secure_and_has_the_whole_pa
 async def test_only_a_hash_of_the_nonce_is_kept_and_it_is_gone_once_used(
     browser: Browser, database: Database, account: str
 ) -> None:
+    scene, clock = World(database), "SELECT clock_timestamp()"
+    before = await scene.value(clock)
     back = await browser.agree(await browser.begin(), sim_account=account)
-    async with database.transaction() as db:
-        row = await db.fetchrow("SELECT * FROM oauth_states")
-    assert row is not None
+    after = await scene.value(clock)
+    (row,) = await scene.rows("SELECT * FROM oauth_states")
     assert len(row["nonce_hash"]) == 32
-    assert 599 < (row["expires_at"] - row["created_at"]).total_seconds() < 601
+    assert before <= row["expires_at"] - timedelta(minutes=10) <= after
     assert (await browser.get(back)).status == 200
     assert await count(database, "oauth_states") == 0
 
@@ -200,16 +203,16 @@ async def test_a_merchant_that_left_comes_back_under_its_id(
 
 
 async def test_the_connection_counts_from_before_the_exchange(
-    browser: Browser, database: Database, control: SimulatorClient, account: str
+    browser: Browser, database: Database, stripe: Simulated, account: str
 ) -> None:
     """A deauthorization while the exchange is under way must look newer than the connection, not older."""
     back = await browser.agree(await browser.begin(), sim_account=account)
-    await control.add_fault("slow", path="/oauth/token", latency_ms=300)
-    calling = asyncio.create_task(browser.get(back))
-    while await count(database, "oauth_states"):
-        assert not calling.done()
-    async with database.transaction() as db:
-        meanwhile = await db.fetchval("SELECT citadel_now()")
+    with stripe.door.holding("POST", "/oauth/token") as exchange:
+        calling = asyncio.create_task(browser.get(back))
+        await exchange.has_arrived()
+        assert await count(database, "oauth_states") == 0
+        async with database.transaction() as db:
+            meanwhile = await db.fetchval("SELECT citadel_now()")
     assert (await calling).status == 200
     assert (await merchant_of(database, account))["connected_at"] <= meanwhile
 
@@ -489,18 +492,18 @@ async def test_no_connection_is_held_while_stripe_is_asked(
 
 
 async def test_connections_that_break_while_stripe_is_asked_cost_the_merchant_nothing(
-    browser: Browser, database: Database, control: SimulatorClient, account: str
+    browser: Browser, database: Database, stripe: Simulated, account: str
 ) -> None:
     back = await browser.agree(await browser.begin(), sim_account=account)
-    await control.add_fault("slow", path="/oauth/token", latency_ms=300)
-    calling = asyncio.create_task(browser.get(back))
-    while await count(database, "oauth_states"):
-        assert not calling.done()
-    async with database.transaction() as db:
-        killed = await db.fetchval(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+    with stripe.door.holding("POST", "/oauth/token") as exchange:
+        calling = asyncio.create_task(browser.get(back))
+        await exchange.has_arrived()
+        assert await count(database, "oauth_states") == 0
+        async with database.transaction() as db:
+            killed = await db.fetchval(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
     assert killed > 0
     assert (await calling).status == 200
     assert (await merchant_of(database, account))["status"] == "active"

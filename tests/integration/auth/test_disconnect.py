@@ -14,11 +14,12 @@ from shared import recoveries
 from shared.api_keys import Scope
 from shared.database import Database
 from shared.money import Money
-from shared.recoveries import Entry, FailedInvoice, RecoveryState
+from shared.recovery_model import Entry, EntryKind, FailedInvoice, RecoveryState
 from simulator import SimulatorClient
 from tests.integration.auth.conftest import Auth, Browser, disconnect, merchant_of
+from tests.world import World
 
-WHY = Entry("changed", "test", "A test changed it.")
+WHY = Entry(EntryKind.CHANGED, "test", "A test changed it.")
 
 
 @dataclass(frozen=True)
@@ -207,10 +208,7 @@ async def test_a_wrong_client_id_is_not_taken_for_not_connected(
     """Stripe says invalid_client to both."""
     assert changed_settings
     account = str((await control.add_account(connected=True))["id"])
-    async with database.transaction() as db:
-        merchant_id = await db.fetchval(
-            "INSERT INTO merchants (stripe_connect_id) VALUES ($1) RETURNING id::text", account
-        )
+    merchant_id = await World(database).connect(account, tokens=False)
     answer = await disconnect(auth, platform_key, merchant_id)
     assert (answer.status, answer.problem) == (502, "stripe-refused")
     assert (await merchant_of(database, account))["status"] == "disconnected"

@@ -13,14 +13,7 @@ from shared.database import Database, Role
 from shared.http import Problem
 from tests.conftest import OpenDatabase
 from tests.integration.auth.conftest import count
-
-
-async def add_merchant(database: Database) -> str:
-    async with database.transaction() as db:
-        merchant_id: str = await db.fetchval(
-            "INSERT INTO merchants (stripe_connect_id) VALUES ('acct_1') RETURNING id::text"
-        )
-        return merchant_id
+from tests.world import World
 
 
 async def sign_in(database: Database, secret: str, scope: Scope = Scope.STATS_READ) -> ApiKey:
@@ -46,7 +39,7 @@ async def test_a_new_key_signs_in_with_its_scopes(open_database: OpenDatabase, d
 
 
 async def test_auth_needs_no_more_than_its_own_role(open_database: OpenDatabase, database: Database) -> None:
-    merchant_id = await add_merchant(database)
+    merchant_id = await World(database).connect()
     async with open_database(Role.AUTH) as opened:
         key_id, _ = await keys.create_key(opened, "own", [Scope.STATS_READ], merchant_id)
         (listed,) = await keys.list_keys(opened)
@@ -55,7 +48,7 @@ async def test_auth_needs_no_more_than_its_own_role(open_database: OpenDatabase,
 
 
 async def test_a_merchants_key_sees_that_merchant_alone(database: Database) -> None:
-    merchant_id = await add_merchant(database)
+    merchant_id = await World(database).connect()
     _, secret = await keys.create_key(database, "own", [Scope.STATS_READ], merchant_id.upper())
     key = await sign_in(database, secret)
     assert key.merchant_id == merchant_id, "in the spelling that every table uses"
@@ -94,7 +87,7 @@ async def test_a_key_ends_when_it_expires(database: Database) -> None:
 
 
 async def test_the_list_has_everything_but_the_secret(database: Database) -> None:
-    merchant_id = await add_merchant(database)
+    merchant_id = await World(database).connect()
     _, secret = await keys.create_key(database, " first ", [Scope.TASKS_READ, Scope.STATS_READ], merchant_id)
     await keys.create_key(database, "second", [Scope.USAGE_WRITE])
     await sign_in(database, secret)

@@ -6,7 +6,7 @@ import pytest
 
 from shared.database import Database, Role
 from tests.conftest import OpenDatabase
-from tests.integration.ingress.world import World, client_for
+from tests.integration.ingress.world import ACCOUNT, World, client_for
 
 
 @pytest.fixture
@@ -14,5 +14,5 @@ async def world(database: Database, open_database: OpenDatabase) -> AsyncIterato
     """A world in which `acct_1` is connected."""
     async with open_database(Role.INGRESS) as ingress, client_for(ingress) as client:
         made = World(database, client)
-        made.merchant_id = await made.connect()
+        made.merchant_id = await made.connect(ACCOUNT)
         yield made

@@ -7,10 +7,10 @@ import orjson
 import pytest
 
 from shared.database import Database, Role
-from shared.recoveries import RecoveryState
+from shared.recovery_model import RecoveryState
 from tests.conftest import OpenDatabase
 from tests.integration.ingress.world import ACCOUNT, World, new_id
-from tests.unit.events.examples import NAMES, event_of, example, invoice
+from tests.unit.shared.events.examples import NAMES, event_of, example, invoice
 
 DEADLOCKS = "citadel_deadlocks_total"
 

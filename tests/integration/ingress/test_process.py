@@ -16,7 +16,9 @@ from console.local.postgres import EmbeddedPostgres
 from shared.database import Database
 from shared.migrations import upgrade
 from tests.integration.ingress.world import ACCOUNT, signed
-from tests.unit.events.examples import event_of, invoice
+from tests.unit.shared.events.examples import event_of, invoice
+from tests.waiting import PATIENCE_S
+from tests.world import World
 
 
 @contextlib.asynccontextmanager
@@ -40,7 +42,7 @@ async def ingress(folder: Path, **settings: str) -> AsyncIterator[asyncio.subpro
 
 async def listening(process: asyncio.subprocess.Process) -> int:
     assert process.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         async for line in process.stdout:
             entry = orjson.loads(line)
             if entry["event"] == "listening":
@@ -52,8 +54,7 @@ async def listening(process: asyncio.subprocess.Process) -> int:
 async def test_the_process_takes_an_event_in_and_ends_gracefully(
     database: Database, database_url: str, tmp_path: Path
 ) -> None:
-    async with database.transaction() as db:
-        await db.execute("INSERT INTO merchants (stripe_connect_id) VALUES ($1)", ACCOUNT)
+    await World(database).connect(ACCOUNT)
     settings = {"DATABASE_URL": database_url, "INGRESS_PORT": "0", "STRIPE_WEBHOOK_SECRETS": "whsec_one,whsec_two"}
     async with ingress(tmp_path, **settings) as process, aiohttp.ClientSession() as session:
         base = f"http://127.0.0.1:{await listening(process)}"
@@ -64,7 +65,7 @@ async def test_the_process_takes_an_event_in_and_ends_gracefully(
         async with session.get(f"{base}/readyz") as response:
             assert response.status == 200, await response.text()
         process.send_signal(signal.SIGTERM)
-        out, err = await asyncio.wait_for(process.communicate(), 20)
+        out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert (process.returncode, err) == (0, b"")
     accepted = next(entry for entry in map(orjson.loads, out.splitlines()) if entry["event"] == "event_accepted")
     assert (accepted["event_id"], accepted["type"], accepted["outcome"]) == (
@@ -97,8 +98,8 @@ async def test_without_postgres_the_process_answers_503_and_200_again_within_2_s
     # A killed server keeps what it has written; `fast` would have it answer before it writes.
     async with EmbeddedPostgres.temporary(settings={"fsync": "off"}) as server:
         upgrade(server.url())
-        async with Database.open(server.url(), None, size=1) as owner, owner.transaction() as db:
-            await db.execute("INSERT INTO merchants (stripe_connect_id) VALUES ($1)", ACCOUNT)
+        async with Database.open(server.url(), None, size=1) as owner:
+            await World(owner).connect(ACCOUNT)
         settings = {"DATABASE_URL": server.url(), "INGRESS_PORT": "0", "STRIPE_WEBHOOK_SECRETS": "whsec_one"}
         async with ingress(tmp_path, **settings) as process, aiohttp.ClientSession() as session:
             base = f"http://127.0.0.1:{await listening(process)}"
@@ -126,7 +127,7 @@ async def test_without_postgres_the_process_answers_503_and_200_again_within_2_s
 async def test_the_process_does_not_start_with_a_secret_that_cannot_be_one(tmp_path: Path, secrets: str) -> None:
     settings = {"DATABASE_URL": "postgresql://u:p@127.0.0.1/none", "STRIPE_WEBHOOK_SECRETS": secrets}
     async with ingress(tmp_path, **settings) as process:
-        out, err = await asyncio.wait_for(process.communicate(), 20)
+        out, err = await asyncio.wait_for(process.communicate(), PATIENCE_S)
     assert process.returncode == 2
     assert b"CITADEL_STRIPE_WEBHOOK_SECRETS" in err
     assert b"sk_live" not in out + err

@@ -13,8 +13,9 @@ from shared.database import Database, Role
 from shared.http import serving
 from shared.migrations import upgrade
 from tests.conftest import OpenDatabase
-from tests.integration.ingress.world import ACCOUNT, LIMIT, SECRETS, World, app_for, client_for, new_id, signed, until
-from tests.unit.events.examples import event_of, invoice
+from tests.integration.ingress.world import ACCOUNT, LIMIT, SECRETS, World, app_for, client_for, new_id, signed
+from tests.unit.shared.events.examples import event_of, invoice
+from tests.waiting import PATIENCE_S, until
 
 
 def failed(event_id: str | None = None) -> dict[str, Any]:
@@ -106,7 +107,7 @@ async def test_a_body_that_says_it_is_too_long_is_not_read(world: World) -> None
     assert port is not None
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"POST /webhooks/stripe HTTP/1.1\r\nHost: x\r\nContent-Length: {LIMIT + 1}\r\n\r\n".encode())
-    status = await asyncio.wait_for(reader.readline(), 5)
+    status = await asyncio.wait_for(reader.readline(), PATIENCE_S)
     writer.close()
     await writer.wait_closed()
     assert status.startswith(b"HTTP/1.1 413 ")
@@ -214,11 +215,7 @@ async def test_a_caller_that_hangs_up_in_the_middle_is_a_bad_request_and_no_erro
         await writer.drain()
         writer.close()
         await writer.wait_closed()
-
-        async def told() -> bool:
-            return await world.metric(refused) > refused_before
-
-        await until(told)
+        await until(lambda: world.metric(refused), "it was told", lambda now: now > refused_before)
     assert await world.metric(errors) == errors_before
     await assert_nothing_was_taken(world)
 
@@ -234,11 +231,7 @@ async def test_a_caller_that_hangs_up_does_not_cancel_its_commit(world: World, o
             await world.until_someone_waits_for_a_lock()
             writer.close()
             await writer.wait_closed()
-
-        async def committed() -> bool:
-            return await world.outcome("evt_impatient") == "routed"
-
-        await until(committed)
+        await until(lambda: world.outcome("evt_impatient"), "it is committed", lambda outcome: outcome == "routed")
     assert (await world.recovery())["state"] == "open"
 
 
@@ -252,7 +245,7 @@ async def test_without_the_database_an_event_is_a_503_and_is_taken_when_it_is_ba
             client_for(ingress) as client,
         ):
             world = World(owner, client)
-            await world.connect()
+            await world.connect(ACCOUNT)
             event = failed("evt_in_the_dark")
             port = server.port
             await server.stop()

@@ -1,9 +1,7 @@
 """A running ingress in front of a real database, and what the tests do to both."""
 
-import asyncio
 import base64
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -20,8 +18,9 @@ from services.ingress.app import create_app
 from services.ingress.settings import IngressSettings
 from shared import recoveries
 from shared.database import Database
-from shared.recoveries import Entry, RecoveryState
-from tests.unit.events.examples import event_of, invoice
+from shared.recovery_model import Entry, EntryKind, RecoveryState
+from tests import world
+from tests.unit.shared.events.examples import event_of, invoice
 
 Client = TestClient[web.Request, web.Application]
 
@@ -33,20 +32,9 @@ RESEND_SECRETS = (
     "whsec_bmV3IHNlY3JldCBvZiByZXNlbmQ=",
 )
 UNSUBSCRIBE_SECRET = "a secret of at least thirty-two bytes for tests"
-WHY = Entry("changed", "test", "A test changed it.")
-
-WAITING_FOR_A_LOCK = """
-SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
-"""
+WHY = Entry(EntryKind.CHANGED, "test", "A test changed it.")
 
 _numbers = count(1)
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Return as soon as the condition holds; TimeoutError after 5 s."""
-    async with asyncio.timeout(5):
-        while not await condition():
-            await asyncio.sleep(0.01)
 
 
 def app_for(database: Database) -> web.Application:
@@ -78,24 +66,11 @@ def signed(body: bytes, secret: str = SECRETS[0], age: int = 0) -> str:
 
 
 @dataclass
-class World:
-    """`database` looks with its owner's rights; `client` posts to an ingress under its own role."""
+class World(world.World):
+    """`client` posts to an ingress under its own role."""
 
-    database: Database
     client: Client
     merchant_id: str = field(default="")
-
-    async def connect(self, account: str = ACCOUNT, **columns: Any) -> str:
-        """A connected merchant with tokens; its id."""
-        names = ["stripe_connect_id", "access_token", "refresh_token", *columns]
-        values = [account, "sealed-access", "sealed-refresh", *columns.values()]
-        places = ", ".join(f"${number}" for number in range(1, len(values) + 1))
-        async with self.database.transaction() as db:
-            merchant_id: str = await db.fetchval(
-                f"INSERT INTO merchants ({', '.join(names)}) VALUES ({places}) RETURNING id::text",  # noqa: S608 - names of this test's own
-                *values,
-            )
-        return merchant_id
 
     async def send(self, body: bytes, signature: str | None = None) -> ClientResponse:
         """Post raw bytes, signed now with the first secret unless a signature is given."""
@@ -139,18 +114,7 @@ class World:
     async def message(self, recovery_id: UUID) -> None:
         """The customer was sent a message."""
         async with self.database.transaction() as db:
-            await recoveries.record(db, recovery_id, Entry("messaged", "test", "A message was sent."))
-
-    async def execute(self, statement: str, *arguments: Any) -> None:
-        async with self.database.transaction() as db:
-            await db.execute(statement, *arguments)
-
-    async def rows(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
-        async with self.database.transaction() as db:
-            return await db.fetch(statement, *arguments)
-
-    async def value(self, statement: str, *arguments: Any) -> Any:
-        return (await self.rows(statement, *arguments))[0][0]
+            await recoveries.record(db, recovery_id, Entry(EntryKind.MESSAGED, "test", "A message was sent."))
 
     async def recovery(self, invoice_id: str = "in_1") -> asyncpg.Record:
         (row,) = await self.rows("SELECT * FROM recoveries WHERE invoice_id = $1", invoice_id)
@@ -160,14 +124,6 @@ class World:
         """The value of the series that is written like `line` in Prometheus' text; 0 when there is none yet."""
         lines = (await (await self.client.get("/metrics")).text()).splitlines()
         return sum(float(found.rpartition(" ")[2]) for found in lines if found.startswith(line + " "))
-
-    async def until_someone_waits_for_a_lock(self, how_many: int = 1) -> None:
-        """Return when so many transactions in this database are blocked by another."""
-
-        async def blocked() -> bool:
-            return bool(await self.value(WAITING_FOR_A_LOCK) >= how_many)
-
-        await until(blocked)
 
     async def outcome(self, event_id: str) -> str | None:
         """What was recorded of an event; None when nothing was."""

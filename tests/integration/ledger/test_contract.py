@@ -135,7 +135,7 @@ def check_of(operation_id: str) -> Any:
     """A test that asks one operation everything that Schemathesis can think of."""
 
     @SCHEMA.include(operation_id=operation_id).parametrize()
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=30, suppress_health_check=list(HealthCheck), derandomize=True)
     def check(case: Any, service: Service) -> None:
         if case.meta.generation.mode is schemathesis.GenerationMode.POSITIVE:
             made_possible(case)

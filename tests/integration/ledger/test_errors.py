@@ -10,7 +10,8 @@ from services.ledger.app import MAX_BODY_BYTES, make_ledger_app
 from services.ledger.routes import ENDPOINTS
 from shared.api_keys import Scope
 from shared.database import Database, Role
-from tests.integration.ledger.conftest import Api, World
+from tests.integration.ledger.api import Api
+from tests.integration.ledger.world import World
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 JSON = {"Content-Type": "application/json"}
@@ -151,7 +152,7 @@ async def test_a_body_that_is_json_but_not_what_is_taken_is_a_422(api: Api) -> N
 
 async def test_a_number_beyond_64_bits_in_a_payload_is_kept_as_json_parsers_read_it(api: Api, world: World) -> None:
     raw = b'{"merchant_id": "%s", "task_type": "job", "payload": {"n": 1%s}}' % (
-        (await world.merchant()).encode(),
+        (await world.connect()).encode(),
         b"0" * 30,
     )
     reply = await api.send("POST", "/v1/tasks", data=raw, headers=JSON)
@@ -207,7 +208,7 @@ CREATE TRIGGER impatient BEFORE UPDATE ON api_keys FOR EACH ROW EXECUTE FUNCTION
 
 
 async def test_a_row_that_another_holds_too_long_is_a_503(api: Api, world: World) -> None:
-    task = await world.task(await world.merchant())
+    task = await world.task(await world.connect())
     async with world.database.transaction() as db:
         await db.execute(IMPATIENT)
     async with world.database.transaction() as db:

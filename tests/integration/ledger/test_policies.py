@@ -8,13 +8,14 @@ import orjson
 import pytest
 
 from shared.policy import Policy
-from tests.integration.ledger.conftest import Api, World
+from tests.integration.ledger.api import Api
+from tests.integration.ledger.world import World
 
 SHORT: dict[str, Any] = {"window_days": 10, "message_days": [0, 3]}
 
 
 async def test_a_version_is_written_checked_and_put_in_force(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     made = await api.post("/v1/policies", {"merchant_id": merchant, "document": SHORT, "note": "shorter"})
     assert (made.status, made.body["version"], made.body["active"]) == (201, 1, False)
     assert made.body["document"]["window_days"] == 10
@@ -53,7 +54,7 @@ async def test_a_refused_document_names_every_place(api: Api) -> None:
 
 
 async def test_a_version_is_rolled_back_and_compared(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     first, second = [
         (await api.post("/v1/policies", {"merchant_id": merchant, "document": document})).body["id"]
         for document in ({}, SHORT)
@@ -72,12 +73,12 @@ async def test_a_version_is_rolled_back_and_compared(api: Api, world: World) -> 
 
 
 async def test_nothing_was_before_the_first_version(api: Api, world: World) -> None:
-    refused = await api.post("/v1/policy-rollbacks", {"merchant_id": await world.merchant()})
+    refused = await api.post("/v1/policy-rollbacks", {"merchant_id": await world.connect()})
     assert (refused.status, refused.problem) == (409, "nothing-before")
 
 
 async def test_a_merchant_sees_its_own_and_the_platforms_and_writes_only_its_own(api: Api, world: World) -> None:
-    mine, other = await world.merchant(), await world.merchant()
+    mine, other = await world.connect(), await world.connect()
     theirs = (await api.post("/v1/policies", {"merchant_id": other, "document": {}})).body["id"]
     platforms = (await api.get("/v1/policies")).body["in_force"]
     me = api.as_(await world.key(mine))
@@ -92,7 +93,7 @@ async def test_a_merchant_sees_its_own_and_the_platforms_and_writes_only_its_own
 
 
 async def test_what_a_move_would_change_is_shown_and_nothing_moves(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     recovery = await world.recovery(merchant)
     before = await world.value("SELECT policy_id FROM recoveries WHERE id = $1", recovery)
     target = (await api.post("/v1/policies", {"merchant_id": merchant, "document": SHORT})).body["id"]
@@ -113,7 +114,7 @@ async def test_the_schema_is_the_one_in_the_documents(api: Api) -> None:
 
 async def _moved(api: Api, world: World, document: dict[str, Any], facts: dict[str, Any] | None = None) -> Any:
     """What a move of a recovery of 10 days and one attempt to this document would change."""
-    merchant = await world.merchant()
+    merchant = await world.connect()
     recovery = await world.recovery(merchant)
     await world.execute(
         "UPDATE recoveries SET opened_at = opened_at - interval '10 days', decline_cause = 'insufficient_funds', "

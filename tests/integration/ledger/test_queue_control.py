@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 from shared.queue import tasks
-from tests.integration.ledger.conftest import Api, World
+from tests.integration.ledger.api import Api
+from tests.integration.ledger.world import World
 
 
 async def _claimed(world: World) -> list[str]:
@@ -12,7 +13,7 @@ async def _claimed(world: World) -> list[str]:
 
 
 async def test_a_paused_merchant_gets_no_task_until_the_pause_ends(api: Api, world: World) -> None:
-    paused, other = await world.merchant(), await world.merchant()
+    paused, other = await world.connect(), await world.connect()
     await world.task(paused)
     await world.task(other)
     begun = await api.post("/v1/pauses", {"merchant_id": paused, "reason": "asked for it"})
@@ -25,14 +26,14 @@ async def test_a_paused_merchant_gets_no_task_until_the_pause_ends(api: Api, wor
 
 
 async def test_a_paused_type_is_not_handed_out(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     await world.task(merchant, task_type="slow")
     await api.post("/v1/pauses", {"task_type": "slow"})
     assert await _claimed(world) == []
 
 
 async def test_a_merchants_key_pauses_itself_and_nobody_else(api: Api, world: World) -> None:
-    one, other = await world.merchant(), await world.merchant()
+    one, other = await world.connect(), await world.connect()
     own = api.as_(await world.key(one))
     assert (await own.post("/v1/pauses", {"task_type": "job"})).body["changed"] == 1
     assert await world.value("SELECT merchant_id FROM queue_pauses") == one
@@ -41,7 +42,7 @@ async def test_a_merchants_key_pauses_itself_and_nobody_else(api: Api, world: Wo
 
 
 async def test_dead_letters_are_retried_and_pending_tasks_canceled_by_filter(api: Api, world: World) -> None:
-    one, other = await world.merchant(), await world.merchant()
+    one, other = await world.connect(), await world.connect()
     for merchant in (one, other):
         await world.task(merchant, "dead")
         await world.task(merchant, "dead", "another")

@@ -6,12 +6,13 @@ from uuid import uuid4
 import pytest
 
 from shared.clock import travel_to
-from shared.recoveries import RecoveryState
-from tests.integration.ledger.conftest import Api, World
+from shared.recovery_model import RecoveryState
+from tests.integration.ledger.api import Api
+from tests.integration.ledger.world import World
 
 
 async def test_stats_are_the_sums_per_currency_and_what_is_still_at_risk(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     await world.recovered(await world.recovery(merchant, 700), 700)
     await world.ended(await world.recovery(merchant, 200), RecoveryState.EXHAUSTED)
     await world.ended(await world.recovery(merchant, 60), RecoveryState.STOPPED)
@@ -38,7 +39,7 @@ async def test_stats_are_the_sums_per_currency_and_what_is_still_at_risk(api: Ap
 
 
 async def test_a_platform_key_sees_the_sum_of_all_merchants_and_a_merchants_key_its_own(api: Api, world: World) -> None:
-    one, other = await world.merchant(), await world.merchant()
+    one, other = await world.connect(), await world.connect()
     await world.recovery(one, 100)
     await world.recovery(other, 20)
 
@@ -50,7 +51,7 @@ async def test_a_platform_key_sees_the_sum_of_all_merchants_and_a_merchants_key_
 
 
 async def test_the_queues_health_counts_what_is_due_pending_running_and_dead(api: Api, world: World) -> None:
-    merchant, other = await world.merchant(), await world.merchant()
+    merchant, other = await world.connect(), await world.connect()
     late = await world.task(merchant)
     soon = await world.task(merchant)
     for status in ("running", "dead", "succeeded", "canceled"):
@@ -78,7 +79,7 @@ async def test_an_empty_queue_has_waited_for_nothing(api: Api) -> None:
 
 
 async def test_a_count_stops_at_ten_thousand_and_says_so(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     await world.execute(
         "INSERT INTO scheduled_tasks (merchant_id, task_type, payload) SELECT $1, 'job', '{}' "
         "FROM generate_series(1, 10050)",
@@ -90,7 +91,7 @@ async def test_a_count_stops_at_ten_thousand_and_says_so(api: Api, world: World)
 
 
 async def test_daily_metrics_are_per_day_in_utc_and_by_default_of_the_last_30_days(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     async with world.database.transaction() as db:
         await travel_to(db, datetime(2031, 3, 1, 23, 30, tzinfo=UTC))
     await world.recovery(merchant, 10)
@@ -107,7 +108,7 @@ async def test_daily_metrics_are_per_day_in_utc_and_by_default_of_the_last_30_da
 
 
 async def test_daily_metrics_of_one_currency_leave_the_others_out(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     await world.recovery(merchant, 10, "eur")
     await world.recovery(merchant, 10, "usd")
     days = (await api.get("/v1/metrics/daily", currency="eur")).body["data"]
@@ -132,7 +133,7 @@ async def test_the_first_days_of_the_calendar_have_no_30_days_before_them(api: A
 
 
 async def test_a_recovery_is_shown_with_its_attempts_and_its_whole_timeline(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     recovery = await world.recovery(merchant)
     await world.execute(
         "INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key, result, amount, currency, "
@@ -146,16 +147,16 @@ async def test_a_recovery_is_shown_with_its_attempts_and_its_whole_timeline(api:
 
     assert (story["state"], story["amount_recovered"], story["recovered_by"]) == ("recovered", 1000, "retry")
     assert [attempt["decline_code"] for attempt in story["attempts"]] == ["insufficient_funds"]
-    assert [entry["rule"] for entry in story["timeline"]] == ["renewal_failed", "retry_succeeded"]
+    assert [entry["rule"] for entry in story["timeline"]] == ["renewal_failed", "paid_by_retry"]
     assert story["timeline"][1]["from_state"] == "open"
     assert "idempotency_key" not in story["attempts"][0]
 
 
 async def test_recoveries_are_found_by_each_filter(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     wanted = await world.recovery(merchant, 10, "eur")
     await world.recovered(wanted, 10, "eur")
-    await world.recovery(await world.merchant())
+    await world.recovery(await world.connect())
     one = (await api.get(f"/v1/recoveries/{wanted}")).body
 
     filters = {
@@ -173,7 +174,7 @@ async def test_recoveries_are_found_by_each_filter(api: Api, world: World) -> No
 
 
 async def test_recoveries_opened_from_is_included_and_opened_to_is_not(api: Api, world: World) -> None:
-    recovery = await world.recovery(await world.merchant())
+    recovery = await world.recovery(await world.connect())
     opened = datetime.fromisoformat((await api.get(f"/v1/recoveries/{recovery}")).body["opened_at"])
     after = opened + timedelta(microseconds=1)
 
@@ -188,8 +189,8 @@ async def test_recoveries_opened_from_is_included_and_opened_to_is_not(api: Api,
 
 
 async def test_activity_is_the_newest_line_of_any_timeline_first(api: Api, world: World) -> None:
-    first = await world.recovery(await world.merchant())
-    second = await world.recovery(await world.merchant())
+    first = await world.recovery(await world.connect())
+    second = await world.recovery(await world.connect())
     await world.recovered(first)
     activity = (await api.get("/v1/activity")).body["data"]
     assert [(line["recovery_id"], line["kind"]) for line in activity] == [
@@ -200,7 +201,7 @@ async def test_activity_is_the_newest_line_of_any_timeline_first(api: Api, world
 
 
 async def test_a_merchant_is_shown_without_its_tokens(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     shown = (await api.get(f"/v1/merchants/{merchant}")).body
     assert (shown["id"], shown["status"], shown["tier"]) == (merchant, "active", "FREE")
     assert not [name for name in shown if "token" in name]
@@ -208,7 +209,7 @@ async def test_a_merchant_is_shown_without_its_tokens(api: Api, world: World) ->
 
 
 async def test_a_merchant_shows_when_it_was_caught_up_and_what_was_missed(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     new = (await api.get(f"/v1/merchants/{merchant}")).body
     assert (new["caught_up_at"], new["missed_events"], new["missed_recoveries"]) == (None, 0, 0)
     await world.execute(
@@ -224,7 +225,7 @@ async def test_a_merchant_shows_when_it_was_caught_up_and_what_was_missed(api: A
 @pytest.mark.parametrize("path", ["/v1/recoveries", "/v1/tasks", "/v1/activity", "/v1/merchants"])
 async def test_pages_show_every_row_once_while_new_ones_come_in(api: Api, world: World, path: str) -> None:
     for _ in range(7):
-        await world.recovery(await world.merchant())
+        await world.recovery(await world.connect())
     seen: list[str] = []
     cursor: dict[str, str] = {}
     pages = 0
@@ -232,7 +233,7 @@ async def test_pages_show_every_row_once_while_new_ones_come_in(api: Api, world:
         page = (await api.get(path, limit=3, **cursor)).body
         seen += [row["id"] for row in page["data"]]
         pages += 1
-        await world.recovery(await world.merchant())  # newer than the page's end: belongs to no page that follows
+        await world.recovery(await world.connect())  # newer than the page's end: belongs to no page that follows
         if page["next_cursor"] is None:
             break
         cursor = {"cursor": page["next_cursor"]}
@@ -241,7 +242,7 @@ async def test_pages_show_every_row_once_while_new_ones_come_in(api: Api, world:
 
 
 async def test_rows_of_the_same_instant_are_told_apart_by_their_id(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     for _ in range(5):
         await world.recovery(merchant)
     await world.execute("UPDATE recoveries SET opened_at = '2026-01-01T00:00:00.123456Z'")
@@ -257,7 +258,7 @@ async def test_rows_of_the_same_instant_are_told_apart_by_their_id(api: Api, wor
 
 async def test_a_cursor_of_another_list_is_refused(api: Api, world: World) -> None:
     for _ in range(2):
-        await world.recovery(await world.merchant())
+        await world.recovery(await world.connect())
     cursor = (await api.get("/v1/tasks", limit=1)).body["next_cursor"]
     for path in ("/v1/activity", "/v1/recoveries", "/v1/merchants"):
         reply = await api.get(path, cursor=cursor)
@@ -265,7 +266,7 @@ async def test_a_cursor_of_another_list_is_refused(api: Api, world: World) -> No
 
 
 async def test_another_tenants_rows_do_not_exist(api: Api, world: World) -> None:
-    merchant, other = await world.merchant(), await world.merchant()
+    merchant, other = await world.connect(), await world.connect()
     recovery, task = await world.recovery(other), await world.task(other, "dead")
     stranger = api.as_(await world.key(merchant))
 
@@ -282,8 +283,8 @@ async def test_another_tenants_rows_do_not_exist(api: Api, world: World) -> None
 
 
 async def test_another_tenants_merchant_looks_like_one_that_never_was(api: Api, world: World) -> None:
-    stranger = api.as_(await world.key(await world.merchant()))
-    theirs = await stranger.get("/v1/stats", merchant_id=await world.merchant())
+    stranger = api.as_(await world.key(await world.connect()))
+    theirs = await stranger.get("/v1/stats", merchant_id=await world.connect())
     nobodys = await stranger.get("/v1/stats", merchant_id=uuid4())
     assert theirs.body["detail"] == nobodys.body["detail"]
     assert (await api.get("/v1/stats", merchant_id=uuid4())).status == 404

@@ -22,9 +22,10 @@ from shared import recoveries
 from shared.api_keys import Scope
 from shared.database import Role
 from shared.policy import Policy
-from shared.recoveries import Entry, RecoveryState
+from shared.recovery_model import Entry, EntryKind, RecoveryState
 from tests.conftest import OpenDatabase
-from tests.integration.ledger.conftest import Api, World
+from tests.integration.ledger.api import Api
+from tests.integration.ledger.world import World
 
 NOW = datetime.now(UTC)
 LONG_AGO = NOW - timedelta(days=40)
@@ -134,7 +135,7 @@ class Past:
 @pytest.fixture
 async def past(world: World) -> Past:
     """A merchant with a past."""
-    return Past(world, await world.merchant())
+    return Past(world, await world.connect())
 
 
 def groups(body: Any) -> dict[Any, Any]:
@@ -227,7 +228,7 @@ async def test_moving_a_recovery_keeps_the_version_that_it_was_opened_under(worl
     for _ in range(2):
         other = await past.policy()
         async with world.database.transaction() as db:
-            await recoveries.move(db, recovery, other, Entry("changed", "policy_moved", "Moved."))
+            await recoveries.move(db, recovery, other, Entry(EntryKind.CHANGED, "policy_moved", "Moved."))
         now = "SELECT policy_id = $2 AND opened_policy_id = $3 FROM recoveries WHERE id = $1"
         assert await world.value(now, recovery, other, first)
 
@@ -236,7 +237,7 @@ async def test_the_first_cause_stays_when_the_last_one_changes(world: World, pas
     recovery = await world.recovery(past.merchant)
     for cause in (None, "insufficient_funds", "expired_card"):
         async with world.database.transaction() as db:
-            entry = Entry("decided", "test", "It goes on.")
+            entry = Entry(EntryKind.DECIDED, "test", "It goes on.")
             await recoveries.change(db, recovery, RecoveryState.WAITING, entry, decline_cause=cause)
     row = "SELECT first_cause || ' then ' || decline_cause FROM recoveries WHERE id = $1"
     assert await world.value(row, recovery) == "insufficient_funds then expired_card"
@@ -315,7 +316,7 @@ async def test_the_days_are_both_included_and_bounded(api: Api, past: Past) -> N
 
 async def test_nobody_sees_another_merchants_recoveries(api: Api, world: World, past: Past) -> None:
     await past.recovery("retry", await past.policy())
-    stranger = api.as_(await world.key(await world.merchant()))
+    stranger = api.as_(await world.key(await world.connect()))
     for path in ("/v1/reports/recoveries", "/v1/reports/recoveries.csv", "/v1/recoveries.csv"):
         assert (await stranger.get(path, merchant_id=past.merchant)).status == 404
         assert past.merchant not in str((await stranger.get(path)).body)

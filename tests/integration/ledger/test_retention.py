@@ -8,7 +8,8 @@ from services.worker.engine.janitor import BATCH, RETENTION, UPKEEP
 from services.worker.engine.periodic import PeriodicRunner
 from shared.database import Role
 from tests.conftest import OpenDatabase
-from tests.integration.ledger.conftest import Api, World
+from tests.integration.ledger.api import Api
+from tests.integration.ledger.world import World
 
 FINISHED = """
 INSERT INTO scheduled_tasks (merchant_id, task_type, payload, status, finished_at)
@@ -42,7 +43,7 @@ async def _prune(open_database: OpenDatabase) -> None:
 async def test_a_finished_task_is_readable_for_the_retention_time_and_gone_afterwards(
     api: Api, world: World, open_database: OpenDatabase, status: str
 ) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     retention = RETENTION["scheduled_tasks"]
     young: UUID = await world.value(FINISHED, merchant, status, retention * 0.99)
     old: UUID = await world.value(FINISHED, merchant, status, retention * 1.01)

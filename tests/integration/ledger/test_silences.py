@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from shared.api_keys import Scope
-from tests.integration.ledger.conftest import Api, World
+from tests.integration.ledger.api import Api
+from tests.integration.ledger.world import World
 
 INSERT_WARNING = """
 INSERT INTO card_warnings (merchant_id, customer_id, payment_method_id, exp_year, exp_month, warned_at)
@@ -23,7 +24,7 @@ async def followed(world: World) -> list[tuple[str, str, str]]:
 
 
 async def test_a_silence_is_added_listed_and_lifted(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     mine = api.as_(await world.key(merchant))
 
     added = await mine.post("/v1/silences", {"customer_id": "cus_1"})
@@ -37,7 +38,7 @@ async def test_a_silence_is_added_listed_and_lifted(api: Api, world: World) -> N
 
 
 async def test_repeating_it_changes_nothing_and_queues_nothing(api: Api, world: World) -> None:
-    mine = api.as_(await world.key(await world.merchant()))
+    mine = api.as_(await world.key(await world.connect()))
     for changed in (1, 0, 0):
         assert (await mine.post("/v1/silences", {"customer_id": "cus_1"})).body["changed"] == changed
     for changed in (1, 0):
@@ -46,7 +47,7 @@ async def test_repeating_it_changes_nothing_and_queues_nothing(api: Api, world: 
 
 
 async def test_a_repeat_under_its_key_answers_the_same(api: Api, world: World) -> None:
-    mine = api.as_(await world.key(await world.merchant()))
+    mine = api.as_(await world.key(await world.connect()))
     first = await mine.post("/v1/silences", {"customer_id": "cus_1"}, Idempotency_Key="k")
     again = await mine.post("/v1/silences", {"customer_id": "cus_1"}, Idempotency_Key="k")
     assert first.body == again.body == {"changed": 1, "more": False}
@@ -56,7 +57,7 @@ async def test_a_repeat_under_its_key_answers_the_same(api: Api, world: World) -
 
 
 async def test_one_reason_is_lifted_or_all(api: Api, world: World) -> None:
-    mine = api.as_(await world.key(await world.merchant()))
+    mine = api.as_(await world.key(await world.connect()))
     for reason in ("opted_out", "complained", "bounced"):
         await mine.post("/v1/silences", {"customer_id": "cus_1", "reason": reason})
     only = await mine.post("/v1/silences/end", {"customer_id": "cus_1", "reason": "bounced"})
@@ -67,7 +68,7 @@ async def test_one_reason_is_lifted_or_all(api: Api, world: World) -> None:
 
 
 async def test_pages_hold_every_silence_once_while_others_come_in(api: Api, world: World) -> None:
-    mine = api.as_(await world.key(await world.merchant()))
+    mine = api.as_(await world.key(await world.connect()))
     for number in range(5):
         await mine.post("/v1/silences", {"customer_id": f"cus_{number}"})
     seen: list[str] = []
@@ -83,7 +84,7 @@ async def test_pages_hold_every_silence_once_while_others_come_in(api: Api, worl
 
 
 async def test_nobody_reaches_another_merchants_customers(api: Api, world: World) -> None:
-    merchant, other = await world.merchant(), await world.merchant()
+    merchant, other = await world.connect(), await world.connect()
     mine, stranger = api.as_(await world.key(merchant)), api.as_(await world.key(other))
     await mine.post("/v1/silences", {"customer_id": "cus_1"})
     await world.execute(INSERT_WARNING, merchant, "cus_1", "pm_1", "2026-08-01")
@@ -104,19 +105,19 @@ async def test_nobody_reaches_another_merchants_customers(api: Api, world: World
 
 
 async def test_a_platforms_key_names_the_merchant(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     unnamed = await api.post("/v1/silences", {"customer_id": "cus_1"})
     assert (unnamed.status, unnamed.fields) == (422, ["merchant_id"])
     assert (await api.post("/v1/silences", {"customer_id": "cus_1", "merchant_id": merchant})).body["changed"] == 1
     assert (await api.get("/v1/silences")).body["data"][0]["merchant_id"] == merchant
-    await world.execute("UPDATE merchants SET status = 'deauthorized', access_token = NULL")
+    await world.execute("UPDATE merchants SET status = 'deauthorized', access_token = NULL, refresh_token = NULL")
     gone = await api.post("/v1/silences", {"customer_id": "cus_2", "merchant_id": merchant})
     assert (gone.status, gone.problem) == (409, "merchant-not-active")
 
 
 @pytest.mark.parametrize("wrong", ["ada@example.com", "cus_", "cus_ä", "in_1", "", None, 7])
 async def test_a_customer_is_stripes_id_and_never_an_address(api: Api, world: World, wrong: Any) -> None:
-    mine = api.as_(await world.key(await world.merchant()))
+    mine = api.as_(await world.key(await world.connect()))
     for path in ("/v1/silences", "/v1/silences/end"):
         refused = await mine.post(path, {"customer_id": wrong})
         assert (refused.status, refused.fields) == (422, ["customer_id"])
@@ -125,12 +126,12 @@ async def test_a_customer_is_stripes_id_and_never_an_address(api: Api, world: Wo
 
 
 async def test_card_warnings_are_listed_and_shown_with_the_recovery_that_followed(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     recovery = await world.recovery(merchant)
     customer = await world.value("SELECT customer_id FROM recoveries WHERE id = $1", recovery)
     await world.execute(INSERT_WARNING, merchant, customer, "pm_old", "2026-08-01")
     await world.execute(INSERT_WARNING, merchant, "cus_other", "pm_other", "2026-08-02")
-    await world.execute(INSERT_WARNING, await world.merchant(), customer, "pm_elsewhere", "2026-08-03")
+    await world.execute(INSERT_WARNING, await world.connect(), customer, "pm_elsewhere", "2026-08-03")
 
     listed = (await api.get("/v1/card-warnings", merchant_id=merchant)).body["data"]
     assert [each["payment_method_id"] for each in listed] == ["pm_other", "pm_old"]

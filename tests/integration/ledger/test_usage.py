@@ -8,7 +8,8 @@ import pytest
 
 from shared.clock import travel_to
 from shared.database import Role
-from tests.integration.ledger.conftest import Api, World
+from tests.integration.ledger.api import Api
+from tests.integration.ledger.world import World
 
 USED: dict[str, Any] = {
     "customer_id": "cus_1",
@@ -27,7 +28,7 @@ async def counts(world: World) -> tuple[int, int]:
 
 
 async def test_usage_is_logged_and_its_report_queued_with_what_stripe_needs(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     now = datetime(2031, 1, 1, 12, tzinfo=UTC)
     async with world.database.transaction() as db:
         await travel_to(db, now)
@@ -50,19 +51,19 @@ async def test_usage_is_logged_and_its_report_queued_with_what_stripe_needs(api:
 
 
 async def test_usage_is_no_recovered_money(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     await api.post("/v1/usage", USED | {"merchant_id": merchant}, Idempotency_Key="k1")
     assert (await api.get("/v1/stats", merchant_id=merchant)).body["money"] == []
 
 
 async def test_usage_without_an_idempotency_key_is_refused(api: Api, world: World) -> None:
-    refused = await api.post("/v1/usage", USED | {"merchant_id": await world.merchant()})
+    refused = await api.post("/v1/usage", USED | {"merchant_id": await world.connect()})
     assert (refused.status, refused.problem) == (400, "idempotency-key-missing")
     assert await counts(world) == (0, 0)
 
 
 async def test_a_repeat_counts_once_and_answers_the_same(api: Api, world: World) -> None:
-    body = USED | {"merchant_id": await world.merchant()}
+    body = USED | {"merchant_id": await world.connect()}
     first = await api.post("/v1/usage", body, Idempotency_Key="k1")
     again = await api.post("/v1/usage", body, Idempotency_Key="k1")
     assert again.body == first.body
@@ -73,7 +74,7 @@ async def test_a_repeat_counts_once_and_answers_the_same(api: Api, world: World)
 
 async def test_a_repeat_is_answered_even_when_its_time_has_left_the_window(api: Api, world: World) -> None:
     stamp = datetime.now(UTC).isoformat()
-    body = USED | {"merchant_id": await world.merchant(), "timestamp": stamp}
+    body = USED | {"merchant_id": await world.connect(), "timestamp": stamp}
     first = await api.post("/v1/usage", body, Idempotency_Key="k1")
     async with world.database.transaction() as db:
         await travel_to(db, datetime.now(UTC) + timedelta(days=40))
@@ -81,7 +82,7 @@ async def test_a_repeat_is_answered_even_when_its_time_has_left_the_window(api: 
 
 
 async def test_the_same_key_with_another_body_or_path_is_refused(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     await api.post("/v1/usage", USED | {"merchant_id": merchant}, Idempotency_Key="k1")
     other = await api.post("/v1/usage", USED | {"merchant_id": merchant, "amount": 8}, Idempotency_Key="k1")
     task = {"merchant_id": merchant, "task_type": "job", "payload": {}}
@@ -92,14 +93,14 @@ async def test_the_same_key_with_another_body_or_path_is_refused(api: Api, world
 
 
 async def test_the_same_key_of_two_callers_is_two_keys(api: Api, world: World) -> None:
-    body = USED | {"merchant_id": await world.merchant()}
+    body = USED | {"merchant_id": await world.connect()}
     await api.post("/v1/usage", body, Idempotency_Key="k1")
     await api.as_(await world.key()).post("/v1/usage", body, Idempotency_Key="k1")
     assert await counts(world) == (2, 2)
 
 
 async def test_many_at_once_with_one_key_make_one_row_and_get_one_answer(api: Api, world: World) -> None:
-    body = USED | {"merchant_id": await world.merchant()}
+    body = USED | {"merchant_id": await world.connect()}
     await api.get("/v1/stats")  # the key is touched now, so that its row keeps no call waiting
     replies = await asyncio.gather(*(api.post("/v1/usage", body, Idempotency_Key="k1") for _ in range(12)))
     assert {reply.status for reply in replies} == {201}
@@ -114,7 +115,7 @@ async def test_nothing_is_logged_when_its_report_cannot_be_queued(api: Api, worl
         "REVOKE INSERT (merchant_id, task_type, payload, run_at, unique_key, max_attempts) "
         f"ON scheduled_tasks FROM {Role.LEDGER}"
     )
-    reply = await api.post("/v1/usage", USED | {"merchant_id": await world.merchant()}, Idempotency_Key="k1")
+    reply = await api.post("/v1/usage", USED | {"merchant_id": await world.connect()}, Idempotency_Key="k1")
     assert reply.status == 500
     assert await counts(world) == (0, 0)
     assert await world.value("SELECT count(*) FROM idempotency_keys") == 0
@@ -154,7 +155,7 @@ WRONG_FIELDS: list[tuple[str, Any]] = [
 
 
 async def test_a_wrong_field_is_named(api: Api, world: World) -> None:
-    merchant = await world.merchant()
+    merchant = await world.connect()
     for field, value in WRONG_FIELDS:
         refused = await api.post("/v1/usage", USED | {"merchant_id": merchant, field: value}, Idempotency_Key="k1")
         assert (refused.status, refused.problem, refused.fields) == (422, "invalid-body", [field]), value
@@ -174,12 +175,12 @@ async def test_a_time_that_stripe_would_not_take_is_refused(
     api: Api, world: World, offset: timedelta, status: int
 ) -> None:
     stamp = (datetime.now(UTC) + offset).isoformat()
-    body = USED | {"merchant_id": await world.merchant(), "timestamp": stamp}
+    body = USED | {"merchant_id": await world.connect(), "timestamp": stamp}
     assert (await api.post("/v1/usage", body, Idempotency_Key="k1")).status == status
 
 
 async def test_an_idempotency_key_that_is_none_is_malformed(api: Api, world: World) -> None:
-    body = USED | {"merchant_id": await world.merchant()}
+    body = USED | {"merchant_id": await world.connect()}
     for key in ("", "a b", "ä", "x" * 256, "tab\tinside"):
         refused = await api.post("/v1/usage", body, Idempotency_Key=key)
         assert (refused.status, refused.fields) == (400, ["Idempotency-Key"]), key

@@ -14,7 +14,8 @@ from services.worker.engine.loop import Engine
 from services.worker.handlers import discover
 from shared.database import Database
 from shared.queue import tasks
-from tests.integration.worker.conftest import PACE, World
+from tests.integration.worker.world import PACE, World
+from tests.waiting import PATIENCE_S, until
 
 DOOMED = "doomed-worker"
 """The name of its connections: open its database under it."""
@@ -52,12 +53,15 @@ class Process:
     async def bury(self) -> None:
         """Free what the test's own process still holds of it."""
         self.buried = True
+
         # Again and again: one that is told of a lost lease, or waits for another one, hears the first time of that.
-        async with asyncio.timeout(30):
-            while left := {task for task in self._tasks if not task.done()}:
-                for task in left:
-                    task.cancel()
-                await asyncio.wait(left, timeout=0.05)
+        def left() -> list[asyncio.Task[Any]]:
+            alive = [task for task in self._tasks if not task.done()]
+            for task in alive:
+                task.cancel()
+            return alive
+
+        await until(left, "every task of the process has ended", lambda alive: not alive)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
@@ -106,11 +110,12 @@ async def run_until_death(world: World, doomed: Database, at: int) -> Process:
     main, death = process.start(engine.run_due()), loop.create_task(process.dead.wait())
     loop.set_task_factory(process.make_task)
     try:
-        await asyncio.wait({main, death}, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+        ended, _ = await asyncio.wait({main, death}, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_S)
+        assert ended, f"the run stands still at its await {process.awaits} and was to die at {at}"
     finally:
         loop.set_task_factory(None)
         death.cancel()
-    await world.do(
+    await world.execute(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
         "WHERE application_name = $1 AND datname = current_database()",
         DOOMED,
@@ -120,8 +125,8 @@ async def run_until_death(world: World, doomed: Database, at: int) -> Process:
 
 async def rescued(world: World) -> None:
     """The leases of the dead run out."""
-    await world.do(
+    await world.execute(
         "UPDATE scheduled_tasks SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE status = 'running'"
     )
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         await tasks.rescue(db)

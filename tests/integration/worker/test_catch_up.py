@@ -22,8 +22,8 @@ from shared.queue import control as task_control
 from shared.queue import tasks
 from shared.queue.control import Which
 from tests.conftest import OpenDatabase
-from tests.integration.worker.conftest import World
 from tests.integration.worker.doomed import DOOMED, rescued, run_until_death
+from tests.integration.worker.world import World
 
 PERIOD = timedelta(minutes=30)
 NOBODY = "http://127.0.0.1:9/webhooks/stripe"
@@ -33,7 +33,7 @@ NOBODY = "http://127.0.0.1:9/webhooks/stripe"
 async def nothing_is_delivered(world: World) -> None:
     """Stripe's webhooks are lost, and the merchant was up to date until now."""
     await world.control.configure_webhooks(url=NOBODY, drop_share=1.0, types=sorted(ROUTES))
-    await world.do(
+    await world.execute(
         "INSERT INTO catch_ups (merchant_id, events_until, invoices_at) VALUES ($1, citadel_now(), citadel_now())",
         world.merchant_id,
     )
@@ -47,7 +47,7 @@ async def _catch_up(world: World, **later: float) -> None:
 
 
 async def _queue(world: World) -> None:
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         while await schedule.queue_due(db, every=PERIOD):
             pass
 
@@ -177,14 +177,14 @@ async def test_an_event_that_comes_by_webhook_between_the_list_and_the_commit_is
     await world.pass_time(minutes=31)
     await _queue(world)
     handler = discover()["catch_up"]
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         (claimed,) = await tasks.claim(db, "slow", 10, timedelta(seconds=30))
         job = handler.understand(claimed)
         plan = await handler.load(db, job)
     outcome = await handler.perform(_remote(world), plan)
     (failed,) = await _events(world, "invoice.payment_failed")
     assert not await _comes_by_webhook(open_database, failed)
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         assert await tasks.complete(db, claimed)
         await handler.commit(db, job, outcome)
     assert await _booked(world) == 1
@@ -204,7 +204,7 @@ async def test_what_was_listed_before_is_a_duplicate_when_lists_overlap(world: W
     await _catch_up(world, minutes=31)
     first = (await _progress(world))["events_found"]
     await _catch_up(world, minutes=3)
-    await world.do("UPDATE catch_ups SET next_at = citadel_now(), events_until = citadel_now() - interval '1 day'")
+    await world.execute("UPDATE catch_ups SET next_at = citadel_now(), events_until = citadel_now() - interval '1 day'")
     await _catch_up(world, minutes=3)
     assert (await _progress(world))["events_found"] == first
     assert await _booked(world) == 1
@@ -255,7 +255,7 @@ async def test_a_page_whose_place_stripe_has_forgotten_begins_the_list_anew(
 ) -> None:
     made = await _fail(world)
     await world.pass_time(minutes=31)
-    await world.do(
+    await world.execute(
         "UPDATE catch_ups SET window_until = citadel_now() - interval '2 minutes', page_after = 'evt_forgotten'"
     )
     await _queue(world)
@@ -285,7 +285,9 @@ async def test_killed_anywhere_every_event_is_taken_once(
             assert await _booked(world) == made
             await process.bury()
         # A dead worker may have been at the recovery, too: that is told elsewhere.
-        await world.do("UPDATE scheduled_tasks SET run_at = run_at + interval '60 days' WHERE task_type <> 'catch_up'")
+        await world.execute(
+            "UPDATE scheduled_tasks SET run_at = run_at + interval '60 days' WHERE task_type <> 'catch_up'"
+        )
         at += 4
     assert at > 30, "the run was stepped through"
 
@@ -307,7 +309,7 @@ async def test_stripe_may_say_that_there_were_too_many_calls(world: World) -> No
 
 async def test_a_merchant_that_left_is_not_caught_up(world: World) -> None:
     await _fail(world)
-    await world.do("UPDATE merchants SET status = 'disconnected'")
+    await world.execute("UPDATE merchants SET status = 'disconnected'")
     await _catch_up(world)
     assert await _listed(world) == []
     assert await world.rows("SELECT FROM scheduled_tasks WHERE task_type = 'catch_up'") == []
@@ -318,13 +320,13 @@ async def test_a_merchant_that_leaves_while_its_events_are_listed_gets_nothing(w
     await world.pass_time(minutes=31)
     await _queue(world)
     handler = discover()["catch_up"]
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         (claimed,) = await tasks.claim(db, "slow", 10, timedelta(seconds=30))
         job = handler.understand(claimed)
         plan = await handler.load(db, job)
     outcome = await handler.perform(_remote(world), plan)
-    await world.do("UPDATE merchants SET status = 'deauthorized'")
-    async with world.database.transaction() as db:
+    await world.execute("UPDATE merchants SET status = 'deauthorized'")
+    async with world.worker.transaction() as db:
         assert await tasks.complete(db, claimed)
         await handler.commit(db, job, outcome)
     assert await _recoveries(world) == {}
@@ -343,12 +345,12 @@ async def test_an_account_that_lets_nobody_in_is_left_alone_for_a_day(world: Wor
 async def test_a_paused_merchant_waits_and_is_caught_up_afterwards(world: World) -> None:
     made = await _fail(world)
     which = Which(world.merchant_id)
-    async with world.owner.transaction() as db:
+    async with world.database.transaction() as db:
         await task_control.pause(db, which, "maintenance")
     await _catch_up(world)
     await _catch_up(world)
     assert await _listed(world) == []
-    async with world.owner.transaction() as db:
+    async with world.database.transaction() as db:
         await task_control.resume(db, which)
         await task_control.unpark(db)
     await world.work()
@@ -377,9 +379,11 @@ async def test_after_an_outage_longer_than_stripes_retries_open_invoices_are_fou
 async def test_what_a_recovery_is_about_already_is_not_read_again_by_the_list(world: World) -> None:
     failed = await world.fail(decline="insufficient_funds")
     await world.work()
-    await world.do("UPDATE scheduled_tasks SET run_at = run_at + interval '60 days' WHERE task_type = 'dunning_retry'")
+    await world.execute(
+        "UPDATE scheduled_tasks SET run_at = run_at + interval '60 days' WHERE task_type = 'dunning_retry'"
+    )
     reads = len(await _listed(world, f"/v1/invoices/{failed.invoice}"))
-    await world.do("UPDATE catch_ups SET invoices_at = NULL")
+    await world.execute("UPDATE catch_ups SET invoices_at = NULL")
     await _catch_up(world)
     assert len(await _listed(world, "/v1/invoices")) == 1
     assert len(await _listed(world, f"/v1/invoices/{failed.invoice}")) == reads
@@ -392,7 +396,7 @@ async def test_after_a_long_outage_every_recovery_that_waits_is_looked_at_within
     await world.work()
     await world.control.configure_webhooks(url=None)
     await world.control.pay_hosted(failed.invoice)
-    await world.do("UPDATE catch_ups SET invoices_at = NULL")
+    await world.execute("UPDATE catch_ups SET invoices_at = NULL")
     await _catch_up(world)
     assert (await failed.recovery())["state"] == "waiting", "nobody has told"
     await world.pass_time(hours=1)
@@ -404,7 +408,7 @@ async def test_looking_again_changes_no_plan(world: World) -> None:
     failed = await world.fail(decline="insufficient_funds")
     await world.work()
     planned, told = (await failed.recovery())["next_attempt_at"], len(await failed.story())
-    await world.do("UPDATE catch_ups SET invoices_at = NULL")
+    await world.execute("UPDATE catch_ups SET invoices_at = NULL")
     await _catch_up(world)
     await world.pass_time(hours=1)
     await world.work()
@@ -419,7 +423,7 @@ async def test_a_payment_under_way_is_no_failure(world: World) -> None:
         "processing"
     )
     await world.control.configure_webhooks(url=None)
-    await world.do("UPDATE catch_ups SET events_until = citadel_now() + interval '1 hour', invoices_at = NULL")
+    await world.execute("UPDATE catch_ups SET events_until = citadel_now() + interval '1 hour', invoices_at = NULL")
     await _catch_up(world)
     assert await _recoveries(world) == {}
 
@@ -428,7 +432,7 @@ async def test_an_invoice_from_before_the_list_of_events_is_left_alone(world: Wo
     await world.control.configure_webhooks(url=None)
     await _fail(world)
     await world.pass_time(days=EVENTS_KEPT.days, minutes=1)
-    await world.do("UPDATE catch_ups SET invoices_at = NULL")
+    await world.execute("UPDATE catch_ups SET invoices_at = NULL")
     await _catch_up(world)
     assert await _recoveries(world) == {}
 
@@ -440,7 +444,7 @@ async def test_many_open_invoices_are_found_over_pages_and_read_in_small_numbers
     monkeypatch.setattr(listing, "READ_AT_ONCE", 2)
     await world.control.configure_webhooks(url=None)
     made = [await _fail(world) for _ in range(7)]
-    await world.do("UPDATE catch_ups SET invoices_at = NULL")
+    await world.execute("UPDATE catch_ups SET invoices_at = NULL")
     await _catch_up(world)
     assert set(await _recoveries(world)) == {each["invoice"]["id"] for each in made}
     assert await _booked(world) == 7
@@ -471,7 +475,7 @@ async def _many(world: World, count: int) -> Sequence[str]:
 async def test_merchants_without_a_row_get_one_and_are_spread_over_the_period(world: World) -> None:
     await _many(world, 600)
     before = (await world.rows("SELECT citadel_now() AS now"))[0]["now"]
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         assert await schedule.sweep(db, every=PERIOD), "more than one run may do"
         assert not await schedule.sweep(db, every=PERIOD)
         took = await business_now(db) - before
@@ -496,12 +500,12 @@ async def test_a_merchant_has_its_own_minute_in_every_period(world: World) -> No
 async def test_what_is_due_is_queued_once_and_in_bounded_numbers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule, "AT_ONCE", 10)
     await _many(world, 24)
-    await world.do(
+    await world.execute(
         "INSERT INTO catch_ups (merchant_id, next_at, events_until) "
         "SELECT id::text, citadel_now(), citadel_now() FROM merchants WHERE stripe_connect_id LIKE 'acct_%' "
         "ON CONFLICT DO NOTHING"
     )
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         assert [await schedule.queue_due(db, every=PERIOD) for _ in range(3)] == [True, True, False]
         assert not await schedule.queue_due(db, every=PERIOD)
     rows = await world.rows("SELECT merchant_id FROM scheduled_tasks WHERE task_type = 'catch_up'")
@@ -509,7 +513,7 @@ async def test_what_is_due_is_queued_once_and_in_bounded_numbers(world: World, m
 
 
 async def test_a_dead_catch_up_is_not_replaced_before_somebody_has_looked_at_it(world: World) -> None:
-    await world.do(
+    await world.execute(
         "INSERT INTO scheduled_tasks (merchant_id, task_type, payload, status, finished_at) "
         "VALUES ($1, 'catch_up', '{}', 'dead', citadel_now())",
         world.merchant_id,
@@ -525,7 +529,7 @@ def test_stripe_takes_as_many_types_as_are_asked_for() -> None:
 async def test_auth_may_have_a_merchant_looked_through_and_nothing_more(
     world: World, open_database: OpenDatabase
 ) -> None:
-    await world.do("UPDATE catch_ups SET events_until = '2026-01-01', next_at = citadel_now() + interval '1 day'")
+    await world.execute("UPDATE catch_ups SET events_until = '2026-01-01', next_at = citadel_now() + interval '1 day'")
     async with open_database(Role.AUTH) as auth, auth.transaction() as db:
         await auth_store.catch_up_from_now(db, world.merchant_id)
     progress = await _progress(world)

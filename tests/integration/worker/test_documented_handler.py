@@ -8,7 +8,7 @@ from services.worker.engine.loop import Engine
 from services.worker.handler import Handlers
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
-from tests.integration.worker.conftest import PACE, World
+from tests.integration.worker.world import PACE, World
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "architecture.md"
 
@@ -28,10 +28,10 @@ def handlers_of_the_document() -> Handlers:
 async def test_the_example_of_a_task_type_runs(world: World) -> None:
     handlers = handlers_of_the_document()
     assert set(handlers) == {"welcome_merchant"}
-    async with world.database.transaction() as db:
+    async with world.worker.transaction() as db:
         await tasks.enqueue(db, NewTask(world.merchant_id, "welcome_merchant", {"signed_by": "Ada"}))
         await tasks.enqueue(db, NewTask(world.merchant_id, "welcome_merchant", {"signed": "a wrong payload"}))
-    await Engine("documented", world.database, handlers, world.outside, PACE).run_due()
+    await Engine("documented", world.worker, handlers, world.outside, PACE).run_due()
 
     rows = await world.rows("SELECT status, last_error FROM scheduled_tasks ORDER BY id")
     assert [row["status"] for row in rows] == ["succeeded", "dead"]

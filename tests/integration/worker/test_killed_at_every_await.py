@@ -3,8 +3,8 @@
 import pytest
 
 from shared.database import Database, Role
-from tests.integration.worker.conftest import Failed, World
 from tests.integration.worker.doomed import DOOMED, rescued, run_until_death
+from tests.integration.worker.world import Failed, World
 
 MOST_AWAITS = 400
 

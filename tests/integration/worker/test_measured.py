@@ -12,7 +12,7 @@ from shared.database import Role
 from shared.money import Money
 from shared.policy import Policy
 from tests.conftest import OpenDatabase
-from tests.integration.worker.conftest import Failed, World
+from tests.integration.worker.world import Failed, World
 
 HALF = Policy(holdout_share=0.5, window_days=3, message_days=(0,))
 
@@ -30,7 +30,7 @@ async def _exported(world: World, open_database: OpenDatabase) -> dict[str, dict
 
 
 async def _paid_by_the_customer(world: World, failed: Failed) -> None:
-    async with world.owner.transaction() as db:
+    async with world.database.transaction() as db:
         paid = Money(4_200, (await failed.recovery())["currency"])
         await recoveries.settle_paid(db, failed.recovery_id, paid, out_of_band=True, source="test")
 

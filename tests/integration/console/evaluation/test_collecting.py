@@ -16,7 +16,9 @@ import stripe
 from console.evaluation.history import Failure, Header, read_history
 from console.evaluation.history.collect import CannotRead, Pace, collect, history_of
 from console.evaluation.history.journal import Journal, Window
-from simulator import SECRET_KEY, Simulator, SimulatorClient, serve
+from simulator import SECRET_KEY, SimulatorClient
+from tests.simulated import simulated
+from tests.waiting import until
 
 START = 1_750_000_000  # June 2025: a past for the command, which reads none of the future
 DAY = 86_400
@@ -57,15 +59,13 @@ class Past:
 
 @pytest.fixture
 async def past() -> AsyncIterator[Past]:
-    async with (
-        serve(Simulator(seed=5, start=START, validate_responses=True)) as url,
-        SimulatorClient(url) as control,
-    ):
+    async with simulated(seed=5, start=START, validate_responses=True) as served:
+        control = served.control
         (account,) = await control.populate(
             accounts=1, subscriptions=SUBSCRIPTIONS, failing=0.4, connected=True, stripe_retries=(2, 5, 7)
         )
         await control.advance(25 * DAY)
-        yield Past(control, url, account)
+        yield Past(control, served.url, account)
 
 
 async def test_every_failure_and_every_attempt_is_read_in_few_calls(past: Past, tmp_path: Path) -> None:
@@ -232,12 +232,11 @@ async def test_a_killed_command_goes_on_and_keeps_the_same_bytes(past: Past, tmp
     await past.control.add_fault("slow", method="GET", path="/v1/*", skip=2, latency_ms=120_000)
     process = await citadel(past, killed)
     pages = killed / "past.jsonl.partial"
-    for _ in range(600):
-        await asyncio.sleep(0.1)
-        if pages.exists() and pages.read_bytes().count(b"\n") == 3:
-            break
-    else:
-        pytest.fail("no two pages were written within a minute")
+    await until(
+        lambda: pages.exists() and pages.read_bytes(),
+        "two pages are written",
+        lambda text: text and text.count(b"\n") == 3,
+    )
     process.send_signal(signal.SIGKILL)
     await process.wait()
     await past.control.clear_faults()

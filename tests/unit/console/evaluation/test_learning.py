@@ -76,7 +76,7 @@ def _pasts(draw: st.DrawFn) -> list[Observed]:
     return past
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     past=_pasts(),
     kind=st.sampled_from(KINDS),

@@ -217,7 +217,7 @@ def policies(draw: st.DrawFn) -> Policy:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(pasts(), min_size=1, max_size=4, unique_by=lambda each: each.invoice), policies())
 def test_no_policy_breaks_a_rule_about_any_past(given: list[Failure], policy: Policy) -> None:
     ways = list(Replay(policy)([Past(each, UNTIL) for each in given]))

@@ -1,0 +1,198 @@
+"""The schema goes up, down and up again on a database with rows in it, and the first step is the given schema."""
+
+import asyncio
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import pytest
+
+from shared import migrations
+from shared.recovery_model import TRANSITIONS
+
+_numbers = itertools.count(1)
+
+# Written against the given schema alone: what an installation of the very first version would hold.
+FIRST_ROWS = """
+INSERT INTO merchants (stripe_connect_id, access_token, created_at)
+    VALUES ('acct_old', 'sealed', '2026-01-31 23:30:00');
+INSERT INTO scheduled_tasks (merchant_id, task_type, payload, run_at, created_at)
+    VALUES ('m1', 'dunning_retry', '{"invoice_id": "in_1"}', '2026-02-01 10:00:00', '2026-02-01 09:00:00');
+INSERT INTO usage_logs (merchant_id, metric_type, amount) VALUES ('m1', 'api_calls', 7);
+INSERT INTO processed_events (event_id) VALUES ('evt_1');
+INSERT INTO daily_metrics (merchant_id, metric_date, recovered_cents) VALUES ('m1', '2026-01-31', 4200);
+"""
+
+GIVEN = {
+    "merchants": [
+        ("id", "uuid", "NO", "gen_random_uuid()"),
+        ("stripe_connect_id", "text", "NO", None),
+        ("stripe_user_id", "text", "YES", None),
+        ("access_token", "text", "YES", None),
+        ("tier", "text", "YES", "'FREE'::text"),
+        ("created_at", "timestamp without time zone", "YES", "now()"),
+    ],
+    "scheduled_tasks": [
+        ("id", "integer", "NO", "nextval('scheduled_tasks_id_seq'::regclass)"),
+        ("merchant_id", "text", "NO", None),
+        ("task_type", "text", "NO", None),
+        ("payload", "jsonb", "NO", None),
+        ("status", "text", "YES", "'pending'::text"),
+        ("run_at", "timestamp without time zone", "YES", "now()"),
+        ("created_at", "timestamp without time zone", "YES", "now()"),
+    ],
+    "usage_logs": [
+        ("id", "integer", "NO", "nextval('usage_logs_id_seq'::regclass)"),
+        ("merchant_id", "text", "NO", None),
+        ("metric_type", "text", "NO", None),
+        ("amount", "integer", "YES", "1"),
+        ("created_at", "timestamp without time zone", "YES", "now()"),
+    ],
+    "processed_events": [
+        ("event_id", "text", "NO", None),
+        ("processed_at", "timestamp without time zone", "YES", "now()"),
+    ],
+    "daily_metrics": [
+        ("merchant_id", "text", "NO", None),
+        ("metric_date", "date", "NO", "CURRENT_DATE"),
+        ("recovered_cents", "bigint", "YES", "0"),
+    ],
+}
+
+COLUMNS = """
+SELECT table_name, column_name, data_type, is_nullable, column_default
+FROM information_schema.columns
+WHERE table_schema = 'public' AND table_name <> 'alembic_version'
+ORDER BY table_name, ordinal_position
+"""
+
+
+@pytest.fixture
+def empty_url(postgres_url: str) -> Iterator[str]:
+    """The URL of an empty database."""
+    name = f"citadel_empty_{os.getpid()}_{next(_numbers)}"
+    _run(postgres_url, f"CREATE DATABASE {name}")
+    yield postgres_url.rsplit("/", 1)[0] + "/" + name
+    _run(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _run(url: str, *statements: str, query: str | None = None) -> list[asyncpg.Record]:
+    async def run() -> list[asyncpg.Record]:
+        connection = await asyncpg.connect(url)
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+            return list(await connection.fetch(query)) if query else []
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def _columns(url: str) -> dict[str, list[tuple[Any, ...]]]:
+    tables: dict[str, list[tuple[Any, ...]]] = {}
+    for row in _run(url, query=COLUMNS):
+        tables.setdefault(row["table_name"], []).append(tuple(row)[1:])
+    return tables
+
+
+def test_the_first_migration_makes_exactly_the_five_given_tables(empty_url: str) -> None:
+    migrations.upgrade(empty_url, "0001")
+    assert _columns(empty_url) == GIVEN
+
+
+def test_autovacuum_is_set_as_given(empty_url: str) -> None:
+    migrations.upgrade(empty_url)
+    options = _run(empty_url, query="SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL")
+    factors = {
+        row["relname"]: option.partition("=")[2]
+        for row in options
+        for option in row["reloptions"]
+        if option.startswith("autovacuum_vacuum_scale_factor")
+    }
+    assert factors == {"scheduled_tasks": "0.01", "processed_events": "0.01", "usage_logs": "0.05"}
+
+
+def test_rows_survive_the_way_up_down_and_up_again(empty_url: str) -> None:
+    migrations.upgrade(empty_url, "0001")
+    _run(empty_url, FIRST_ROWS)
+
+    migrations.upgrade(empty_url)
+    [merchant] = _run(empty_url, query="SELECT * FROM merchants")
+    [task] = _run(empty_url, query="SELECT * FROM scheduled_tasks")
+    [day] = _run(empty_url, query="SELECT * FROM daily_metrics")
+    assert merchant["created_at"] == datetime(2026, 1, 31, 23, 30, tzinfo=UTC)
+    assert (merchant["status"], merchant["access_token"]) == ("active", "sealed")
+    assert task["run_at"] == datetime(2026, 2, 1, 10, tzinfo=UTC)
+    assert (task["status"], task["attempts"], task["fence"]) == ("pending", 0, 0)
+    assert (day["currency"], day["recovered_cents"]) == ("xxx", 4200)
+    _run(
+        empty_url,
+        "INSERT INTO daily_metrics (merchant_id, metric_date, currency, recovered_cents)"
+        " VALUES ('m1', '2026-01-31', 'eur', 800)",
+    )
+
+    migrations.downgrade(empty_url, "0001")
+    assert _columns(empty_url) == GIVEN
+    [merchant] = _run(empty_url, query="SELECT * FROM merchants")
+    [task] = _run(empty_url, query="SELECT * FROM scheduled_tasks")
+    [day] = _run(empty_url, query="SELECT * FROM daily_metrics")
+    assert merchant["created_at"] == datetime(2026, 1, 31, 23, 30)  # noqa: DTZ001 - the given column has no zone
+    assert task["run_at"] == datetime(2026, 2, 1, 10)  # noqa: DTZ001 - the given column has no zone
+    assert day["recovered_cents"] == 5000
+
+    migrations.upgrade(empty_url)
+    [usage] = _run(empty_url, query="SELECT amount, metric_type FROM usage_logs")
+    assert tuple(usage) == (7, "api_calls")
+
+    migrations.downgrade(empty_url)
+    assert _columns(empty_url) == {}
+
+
+def test_migrating_again_changes_nothing(empty_url: str) -> None:
+    migrations.upgrade(empty_url)
+    before = _columns(empty_url)
+    migrations.upgrade(empty_url)
+    assert _columns(empty_url) == before
+
+
+async def test_a_database_of_newer_code_is_left_as_it_is(empty_url: str) -> None:
+    migrations.upgrade(empty_url)
+    connection = await asyncpg.connect(empty_url)
+    try:
+        await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        migrations.upgrade(empty_url)
+        assert await connection.fetchval("SELECT version_num FROM alembic_version") == "9999"
+    finally:
+        await connection.close()
+
+
+async def test_two_processes_may_migrate_at_once(empty_url: str) -> None:
+    await asyncio.gather(
+        asyncio.to_thread(_migrate_in_a_process, empty_url), asyncio.to_thread(_migrate_in_a_process, empty_url)
+    )
+
+
+def _migrate_in_a_process(url: str) -> None:
+
+    program = "import sys; from shared import migrations; migrations.upgrade(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_database_that_is_away_is_a_migration_error() -> None:
+    with pytest.raises(migrations.MigrationError, match="failed"):
+        migrations.upgrade("postgresql://nobody:secret@127.0.0.1:1/none")
+
+
+def test_the_database_knows_the_same_transitions_as_the_code(empty_url: str) -> None:
+    migrations.upgrade(empty_url)
+    rows = _run(empty_url, query="SELECT from_state, to_state FROM recovery_transitions")
+    assert {(row["from_state"], row["to_state"]) for row in rows} == {
+        (str(before), str(after)) for before, afters in TRANSITIONS.items() for after in afters
+    }

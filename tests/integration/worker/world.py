@@ -1,0 +1,220 @@
+"""A real database under the worker's role, the simulator for Stripe and Resend, and a recovery's whole life."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from pydantic import SecretStr
+
+from services.worker.app import going_outside
+from services.worker.engine.loop import Engine, Pace
+from services.worker.handlers import discover
+from services.worker.outside.remote import Outside
+from services.worker.settings import WorkerSettings
+from shared import recoveries
+from shared.clock import travel_to
+from shared.database import Database, Role
+from shared.money import Money
+from shared.policy import Policy
+from shared.recovery_model import Entry, EntryKind, FailedInvoice
+from simulator import SECRET_KEY, Simulator, SimulatorClient
+from simulator.simulation import RESEND_KEY
+from tests import world
+from tests.conftest import OpenDatabase
+from tests.simulated import Simulated, simulated
+
+# A Tuesday in the middle of a month, far from every payday.
+START = int(datetime(2026, 9, 8, 12, tzinfo=UTC).timestamp())
+PACE = Pace(concurrency=8, batch=8, lease=timedelta(seconds=5), grace_seconds=5)
+
+
+def worker_settings(simulator_url: str, **changes: Any) -> WorkerSettings:
+    """The worker's settings on a simulator; `_env_file=None` keeps a desk's own `.env` out."""
+    given: dict[str, Any] = {
+        "database_url": SecretStr("postgresql://unused"),
+        "stripe_secret_key": SecretStr(SECRET_KEY),
+        "stripe_api_base": simulator_url,
+        "stripe_connect_base": simulator_url,
+        "resend_api_key": SecretStr(RESEND_KEY),
+        "resend_base": simulator_url,
+        "stripe_timeout_seconds": 1.0,
+        "worker_port": 0,
+        **changes,
+    }
+    return WorkerSettings(_env_file=None, **given)
+
+
+@dataclass
+class World(world.World):
+    """One merchant, both clocks, and a worker that is stepped by hand.
+
+    `worker` is the database under the worker's role.
+    """
+
+    worker: Database
+    stripe: Simulated
+    outside: Outside
+    engine: Engine
+    account: str
+    merchant_id: str
+    _names: int = field(default=0)
+
+    @property
+    def simulation(self) -> Simulator:
+        """The simulated Stripe from inside."""
+        return self.stripe.simulation
+
+    @property
+    def control(self) -> SimulatorClient:
+        """The simulated Stripe from outside: what happens there."""
+        return self.stripe.control
+
+    def another_engine(self, pace: Pace = PACE) -> Engine:
+        """A second worker on the same queue."""
+        self._names += 1
+        return Engine(f"worker-{self._names}", self.worker, discover(), self.outside, pace)
+
+    async def fail(self, amount: int = 4_200, **card: Any) -> "Failed":
+        """A customer whose renewal has just failed with this card, and its recovery."""
+        made = await self.control.add_renewal(self.account, card=card, amount=amount)
+        invoice = made["invoice"]
+        async with self.database.transaction() as db:
+            await self._same_time(db)
+            recovery_id = await recoveries.open_recovery(
+                db,
+                FailedInvoice(
+                    self.merchant_id,
+                    invoice["id"],
+                    made["subscription"]["id"],
+                    made["customer"]["id"],
+                    Money(invoice["amount_due"], invoice["currency"]),
+                ),
+                Entry(EntryKind.OPENED, "renewal_failed", "The renewal failed."),
+            )
+        assert recovery_id is not None
+        ids = (made["customer"]["id"], made["subscription"]["id"], made["payment_method"]["id"])
+        return Failed(self, recovery_id, invoice["id"], *ids)
+
+    async def _same_time(self, db: Any) -> None:
+        await travel_to(db, datetime.fromtimestamp(self.simulation.world.clock.now, UTC))
+
+    async def pass_time(self, **by: float) -> None:
+        """Both clocks go on, by timedelta(**by)."""
+        await self.control.advance(int(timedelta(**by).total_seconds()))
+        async with self.database.transaction() as db:
+            await self._same_time(db)
+
+    async def to(self, when: datetime) -> None:
+        """Both clocks go on to this moment (rounded up to a second)."""
+        at = int(when.timestamp()) + 1
+        await self.control.advance(to=max(at, self.simulation.world.clock.now))
+        async with self.database.transaction() as db:
+            await self._same_time(db)
+
+    async def work(self) -> int:
+        """Run everything that is due, in one worker."""
+        return await self.engine.run_due()
+
+    async def policy(self, **document: Any) -> UUID:
+        """The merchant has this policy from now on; recoveries that are open keep theirs."""
+        checked = Policy.model_validate(document).model_dump(mode="json")
+        async with self.database.transaction() as db:
+            await db.execute("UPDATE policies SET active = false WHERE merchant_id = $1", self.merchant_id)
+            made: UUID = await db.fetchval(
+                "INSERT INTO policies (merchant_id, version, active, document) "
+                "SELECT $1, count(*) + 1, true, $2 FROM policies WHERE merchant_id = $1 RETURNING id",
+                self.merchant_id,
+                checked,
+            )
+        return made
+
+
+@dataclass
+class Failed:
+    """One failed invoice and everything that is known of it."""
+
+    world: World
+    recovery_id: UUID
+    invoice: str
+    customer: str
+    subscription: str
+    payment_method: str
+
+    async def recovery(self) -> asyncpg.Record:
+        """Its row."""
+        (row,) = await self.world.rows("SELECT * FROM recoveries WHERE id = $1", self.recovery_id)
+        return row
+
+    async def ours(self) -> list[asyncpg.Record]:
+        """Our attempts."""
+        sql = "SELECT * FROM attempts WHERE recovery_id = $1 AND origin = 'citadel' ORDER BY number"
+        return await self.world.rows(sql, self.recovery_id)
+
+    async def theirs(self) -> list[asyncpg.Record]:
+        """Stripe's attempts."""
+        sql = "SELECT * FROM attempts WHERE recovery_id = $1 AND origin = 'stripe' ORDER BY number"
+        return await self.world.rows(sql, self.recovery_id)
+
+    async def story(self, *kinds: str) -> list[asyncpg.Record]:
+        """Its timeline, of these kinds or whole."""
+        sql = "SELECT * FROM recovery_timeline WHERE recovery_id = $1 AND (kind = ANY($2) OR $2 = '{}') ORDER BY id"
+        return await self.world.rows(sql, self.recovery_id, list(kinds))
+
+    async def tasks(self, status: str = "pending", task_type: str = "dunning_retry") -> list[asyncpg.Record]:
+        """Its tasks in this status."""
+        sql = "SELECT * FROM scheduled_tasks WHERE recovery_id = $1 AND status = $2 AND task_type = $3 ORDER BY id"
+        return await self.world.rows(sql, self.recovery_id, status, task_type)
+
+    async def charges(self) -> list[dict[str, Any]]:
+        """Every time money moved for the invoice, by the simulator's own log."""
+        return [each for each in await self.world.control.charges() if each["invoice"] == self.invoice]
+
+    async def booked(self) -> dict[str, int]:
+        """The ledger's rows about it: how often each metric type."""
+        sql = "SELECT metric_type, count(*) AS n FROM usage_logs WHERE recovery_id = $1 GROUP BY 1"
+        return {row["metric_type"]: row["n"] for row in await self.world.rows(sql, self.recovery_id)}
+
+    async def until_due(self) -> None:
+        """Let time pass until its planned attempt is due."""
+        row = await self.recovery()
+        assert row["next_attempt_at"] is not None, f"no attempt is planned: {row['state']}"
+        await self.world.to(row["next_attempt_at"])
+
+    async def attempt_due(self) -> None:
+        """Evaluate it, and let time pass until its first attempt is due. Messages on the way are sent."""
+        await self.world.work()
+        await self.until_due()
+
+    async def finish(self, *, steps: int = 40) -> asyncpg.Record:
+        """Evaluation from one due task to the next until it has ended."""
+        for _ in range(steps):
+            await self.world.work()
+            row = await self.recovery()
+            if row["closed_at"] is not None:
+                return row
+            pending = await self.tasks()
+            assert pending, f"nobody looks after it: {row['state']}"
+            await self.world.to(pending[0]["run_at"])
+        raise AssertionError(f"not ended after {steps} steps: {row['state']}")
+
+
+@asynccontextmanager
+async def worker_world(
+    database: Database, open_database: OpenDatabase, shop: dict[str, Any] | None = None, **settings: Any
+) -> AsyncIterator[World]:
+    """A world at START with one merchant, whose account at Stripe has what `shop` says; `settings` are the worker's."""
+    async with (
+        simulated(seed=7, start=START) as stripe,
+        going_outside(worker_settings(stripe.url, **settings), database) as outside,
+        open_database(Role.WORKER) as worker,
+    ):
+        account = str((await stripe.control.add_account(connected=True, **(shop or {})))["id"])
+        engine = Engine("worker-0", worker, discover(), outside, PACE)
+        async with database.transaction() as db:
+            await travel_to(db, datetime.fromtimestamp(START, UTC))
+        merchant_id = await world.World(database).connect(account, tokens=False)
+        yield World(database, worker, stripe, outside, engine, account, merchant_id)

@@ -1,0 +1,467 @@
+"""What each event means: Stripe's examples one by one, every shape of the last ten years, and any JSON at all."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.events.intents import (
+    AddressChanged,
+    CardChanged,
+    Ignored,
+    Intent,
+    InvoiceChanged,
+    InvoicePaid,
+    MerchantGone,
+    OpenRecovery,
+    RenewalAhead,
+    StopCharge,
+    StopCustomer,
+    StopInvoice,
+    StopSubscription,
+)
+from shared.events.routing import LEFT_ALONE, ROUTES, route, route_open_invoice
+from shared.money import Money
+from shared.recovery_model import EndReason
+from tests.unit.shared.events.examples import NAMES, event_of, example, invoice, invoice_of_2014, invoice_of_2019
+
+INVOICE = "in_1Pgc6tB7WZ01zgkWu9fdqL6I"
+SUBSCRIPTION = "sub_1Pgc6rB7WZ01zgkWNy0Cn5nw"
+DUE = Money(2000, "usd")
+OPENED = OpenRecovery(INVOICE, "sub_1Pgc6q2eZvKYlo2C", "cus_QXg1o8vcGmoR32", DUE)
+TOLD_BY_INVOICE = Ignored("told_by_its_invoice")
+
+EXPECTED: Mapping[str, Intent] = {
+    "account.application.deauthorized": MerchantGone(),
+    "charge.failed.authentication_required": TOLD_BY_INVOICE,
+    "charge.failed.do_not_honor": TOLD_BY_INVOICE,
+    "charge.failed.expired_card": TOLD_BY_INVOICE,
+    "charge.failed.generic_decline": TOLD_BY_INVOICE,
+    "charge.failed.highest_risk_level": TOLD_BY_INVOICE,
+    "charge.failed.insufficient_funds": TOLD_BY_INVOICE,
+    "charge.failed.lost_card": TOLD_BY_INVOICE,
+    "charge.failed.processing_error": TOLD_BY_INVOICE,
+    "charge.failed.stolen_card": TOLD_BY_INVOICE,
+    "checkout.session.completed.subscription": Ignored("not_a_failure"),
+    "customer.subscription.deleted.cancellation_requested": StopSubscription(
+        SUBSCRIPTION, EndReason.SUBSCRIPTION_CANCELED
+    ),
+    "customer.subscription.deleted.payment_failed": StopSubscription(SUBSCRIPTION, EndReason.SUBSCRIPTION_CANCELED),
+    "customer.subscription.updated.cancel_at_period_end": Ignored("no_card_changed"),
+    "customer.subscription.updated.past_due": Ignored("no_card_changed"),
+    "customer.subscription.updated.recovered": Ignored("no_card_changed"),
+    "customer.subscription.updated.unpaid": Ignored("no_card_changed"),
+    "invoice.marked_uncollectible": StopInvoice(INVOICE, EndReason.MARKED_UNCOLLECTIBLE),
+    "invoice.overdue": Ignored("collected_by_hand"),
+    "invoice.paid": InvoicePaid(INVOICE, DUE, out_of_band=False),
+    "invoice.paid.out_of_band": InvoicePaid(INVOICE, Money(0, "usd"), out_of_band=True),
+    "invoice.payment_action_required": OPENED,
+    "invoice.payment_failed.final_attempt": OPENED,
+    "invoice.payment_failed.manual": Ignored("billing_reason:manual"),
+    "invoice.payment_failed.send_invoice": Ignored("collected_by_hand"),
+    "invoice.payment_failed.subscription_create": Ignored("billing_reason:subscription_create"),
+    "invoice.payment_failed.subscription_cycle": OPENED,
+    "invoice.payment_failed.subscription_threshold": Ignored("billing_reason:subscription_threshold"),
+    "invoice.payment_failed.subscription_update": Ignored("billing_reason:subscription_update"),
+    "invoice.payment_succeeded": InvoicePaid(INVOICE, DUE, out_of_band=False),
+    "invoice.voided": StopInvoice(INVOICE, EndReason.VOIDED),
+    "payment_intent.payment_failed": TOLD_BY_INVOICE,
+}
+
+
+def intent(kind: str, resource: dict[str, Any], previous: dict[str, Any] | None = None) -> Intent:
+    return route(event_of(kind, resource, previous)).intent
+
+
+def test_every_stored_example_has_an_expected_intent() -> None:
+    assert sorted(EXPECTED) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stripes_example_is_routed_by_the_table(name: str) -> None:
+    assert route(example(name)).intent == EXPECTED[name]
+
+
+def test_no_type_is_in_both_tables() -> None:
+    assert ROUTES.keys().isdisjoint(LEFT_ALONE)
+
+
+def test_what_is_kept_of_an_event_are_ids_codes_and_times() -> None:
+    routed = route(example("invoice.payment_failed.subscription_cycle"))
+    assert routed.object_id == INVOICE
+    assert routed.api_version == "2026-05-27.dahlia"
+    assert routed.created == datetime(2026, 9, 21, 14, 14, 20, tzinfo=UTC)
+    assert routed.livemode is False
+
+
+# -- shapes -----------------------------------------------------------------------------------------------------------
+
+Shape = Callable[..., dict[str, Any]]
+SHAPES: list[Shape] = [invoice, invoice_of_2019, invoice_of_2014]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["invoice.payment_failed", "invoice.payment_action_required"])
+def test_a_failed_renewal_opens_a_recovery_in_every_shape(shape: Shape, kind: str) -> None:
+    assert intent(kind, shape()) == OpenRecovery("in_1", "sub_1", "cus_1", DUE)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_expanded_objects_are_read_by_their_ids(shape: Shape) -> None:
+    expanded = shape(customer={"id": "cus_1", "email": "jane@example.com"})
+    if "subscription" in expanded:
+        expanded["subscription"] = {"id": "sub_1"}
+    assert intent("invoice.payment_failed", expanded) == OpenRecovery("in_1", "sub_1", "cus_1", DUE)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["invoice.voided", "invoice.marked_uncollectible"])
+def test_an_invoice_that_is_given_up_stops_in_every_shape(shape: Shape, kind: str) -> None:
+    assert intent(kind, shape()) == StopInvoice("in_1", EndReason(kind.removeprefix("invoice.")))
+
+
+def test_the_remaining_amount_is_recovered_and_not_what_was_due_at_first() -> None:
+    opened = intent("invoice.payment_failed", invoice(amount_remaining=500))
+    assert isinstance(opened, OpenRecovery)
+    assert opened.amount == Money(500, "usd")
+
+
+@pytest.mark.parametrize(
+    ("paid", "out_of_band"),
+    [
+        # Before basil the invoice says it itself.
+        (invoice_of_2019(amount_paid=2000, paid=True, paid_out_of_band=False), False),
+        (invoice_of_2019(amount_paid=2000, paid=True, paid_out_of_band=True), True),
+        # Since basil only an expanded field does, which Stripe's own events do not carry.
+        (invoice(amount_paid=2000, amount_paid_off_stripe=0), False),
+        (invoice(amount_paid=2000, amount_paid_off_stripe=2000), True),
+        (invoice(amount_paid=2000, amount_paid_off_stripe=1), True),
+        (invoice(amount_paid=2000), None),
+        # Nothing was paid at Stripe: a credit, or money that went another way.
+        (invoice(amount_paid=0), True),
+        (invoice_of_2014(paid=True), None),
+    ],
+)
+def test_whether_stripe_moved_the_money_is_only_said_when_the_event_tells(
+    paid: dict[str, Any], out_of_band: bool | None
+) -> None:
+    routed = intent("invoice.paid", paid)
+    assert isinstance(routed, InvoicePaid)
+    assert routed.out_of_band is out_of_band
+
+
+def test_a_succeeded_payment_was_made_at_stripe_unless_the_invoice_speaks_against_it() -> None:
+    assert intent("invoice.payment_succeeded", invoice(amount_paid=2000)) == InvoicePaid("in_1", DUE, False)
+    assert intent("invoice.payment_succeeded", invoice_of_2014(paid=True)) == InvoicePaid("in_1", DUE, False)
+    outside = invoice(amount_paid=2000, amount_paid_off_stripe=2000)
+    assert intent("invoice.payment_succeeded", outside) == InvoicePaid("in_1", DUE, True)
+
+
+def test_a_paid_invoice_stops_even_when_its_sum_cannot_be_read() -> None:
+    for broken in ({"currency": None}, {"currency": "$$$"}, {"amount_paid": "2000", "amount_due": None}):
+        assert intent("invoice.paid", invoice(**broken)) == StopInvoice("in_1", EndReason.PAID_ELSEWHERE)
+
+
+# -- an invoice that is to be collected otherwise ----------------------------------------------------------------------
+
+AT = 1_790_000_000
+
+
+@pytest.mark.parametrize(
+    ("previous", "changed"),
+    [
+        ({"next_payment_attempt": None}, ("next_payment_attempt",)),
+        ({"next_payment_attempt": AT - 60, "attempt_count": 1}, ("next_payment_attempt",)),
+        ({"amount_due": 3000, "amount_remaining": 3000}, ("amount_due", "amount_remaining")),
+        ({"collection_method": "send_invoice"}, ("collection_method",)),
+        ({"billing": "send_invoice"}, ("billing",)),
+        ({"default_payment_method": None}, ("default_payment_method",)),
+        ({"default_source": "card_1"}, ("default_source",)),
+    ],
+)
+def test_an_open_invoice_that_is_to_be_collected_otherwise_says_how(
+    previous: dict[str, Any], changed: tuple[str, ...]
+) -> None:
+    updated = intent("invoice.updated", invoice(next_payment_attempt=AT), previous)
+    assert updated == InvoiceChanged("in_1", datetime.fromtimestamp(AT, UTC), changed)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_stripes_next_attempt_is_read_in_every_shape(shape: Shape) -> None:
+    updated = intent("invoice.updated", shape(next_payment_attempt=AT), {"next_payment_attempt": None})
+    assert updated == InvoiceChanged("in_1", datetime.fromtimestamp(AT, UTC), ("next_payment_attempt",))
+
+
+@pytest.mark.parametrize("strange", ["soon", -1, True, 10**18, None, {"at": AT}])
+def test_a_next_attempt_that_is_no_time_is_none(strange: object) -> None:
+    updated = intent("invoice.updated", invoice(next_payment_attempt=strange), {"next_payment_attempt": AT})
+    assert updated == InvoiceChanged("in_1", None, ("next_payment_attempt",))
+
+
+@pytest.mark.parametrize(
+    "previous",
+    [
+        {},
+        {"attempt_count": 1, "attempted": False},  # our own attempt, declined
+        {"metadata": {"note": "call Jane"}},
+        {"hosted_invoice_url": None, "webhooks_delivered_at": None},
+    ],
+)
+def test_an_update_that_changes_nothing_about_the_collection_is_left_alone(previous: dict[str, Any]) -> None:
+    assert intent("invoice.updated", invoice(next_payment_attempt=AT), previous) == Ignored("collected_as_before")
+
+
+@pytest.mark.parametrize("closed", [{"status": "paid"}, {"status": "void"}, {"status": "draft"}, {"paid": True}])
+def test_an_update_of_an_invoice_that_is_not_open_is_told_by_another_event(closed: dict[str, Any]) -> None:
+    updated = intent("invoice.updated", invoice(**closed), {"amount_remaining": 2000, "next_payment_attempt": AT})
+    assert updated == Ignored("told_by_its_own_event")
+
+
+# -- an open invoice, without any event --------------------------------------------------------------------------------
+
+
+def _paid_by(status: str) -> dict[str, Any]:
+    return {"data": [{"payment": {"type": "payment_intent", "payment_intent": {"id": "pi_1", "status": status}}}]}
+
+
+def test_an_open_invoice_that_was_attempted_is_a_failed_renewal() -> None:
+    assert route_open_invoice(invoice(attempted=True)) == OpenRecovery("in_1", "sub_1", "cus_1", DUE)
+    for failed in ("requires_payment_method", "requires_action", "canceled"):
+        found = route_open_invoice(invoice(attempted=True, payments=_paid_by(failed)))
+        assert found == OpenRecovery("in_1", "sub_1", "cus_1", DUE)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"attempted": False}, "not_attempted"),
+        ({"attempted": None}, "not_attempted"),
+        ({"attempted": True, "status": "paid"}, "not_open"),
+        ({"attempted": True, "status": None}, "not_open"),
+        ({"attempted": True, "billing_reason": "manual"}, "billing_reason:manual"),
+        ({"attempted": True, "collection_method": "send_invoice"}, "collected_by_hand"),
+        ({"attempted": True, "amount_remaining": 0}, "nothing_due"),
+        ({"attempted": True, "payments": _paid_by("processing")}, "payment_under_way"),
+        ({"attempted": True, "payments": _paid_by("succeeded")}, "payment_under_way"),
+        ({"attempted": True, "payments": _paid_by("requires_capture")}, "payment_under_way"),
+    ],
+)
+def test_any_other_open_invoice_is_left_alone(fields: dict[str, Any], why: str) -> None:
+    assert route_open_invoice(invoice(**fields)) == Ignored(why)
+
+
+# -- failed invoices that are left alone ------------------------------------------------------------------------------
+
+
+# Every billing reason of Stripe's OpenAPI document but the one of a renewal.
+OTHER_REASONS = [
+    "automatic_pending_invoice_item_invoice",
+    "manual",
+    "quote_accept",
+    "subscription",
+    "subscription_create",
+    "subscription_threshold",
+    "subscription_update",
+    "upcoming",
+]
+
+
+@pytest.mark.parametrize("reason", OTHER_REASONS)
+def test_only_a_renewal_opens_a_recovery(reason: str) -> None:
+    assert intent("invoice.payment_failed", invoice(billing_reason=reason)) == Ignored(f"billing_reason:{reason}")
+
+
+def test_a_missing_or_strange_billing_reason_opens_nothing() -> None:
+    for reason in (None, 1, ["subscription_cycle"], "Jane Roe, 1 Main Street"):
+        assert intent("invoice.payment_failed", invoice(billing_reason=reason)) == Ignored("billing_reason:unknown")
+
+
+def test_an_invoice_that_is_sent_to_the_customer_is_left_alone_under_both_names_of_the_field() -> None:
+    assert intent("invoice.payment_failed", invoice(collection_method="send_invoice")) == Ignored("collected_by_hand")
+    assert intent("invoice.payment_failed", invoice_of_2019(billing="send_invoice")) == Ignored("collected_by_hand")
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        ({"amount_remaining": 0}, "nothing_due"),
+        ({"amount_remaining": True, "amount_due": None}, "unreadable"),
+        ({"amount_remaining": -5, "amount_due": None}, "unreadable"),
+        ({"amount_remaining": 2**64 - 1, "amount_due": None}, "unreadable"),
+        ({"amount_remaining": 20.0, "amount_due": None}, "unreadable"),
+        ({"currency": "USD"}, "unreadable"),
+        ({"currency": "us\u0000"}, "unreadable"),
+        ({"id": None}, "unreadable"),
+        ({"id": "in_\u0000"}, "unreadable"),
+        ({"id": "in 1"}, "unreadable"),
+        ({"id": "i" * 256}, "unreadable"),
+    ],
+)
+def test_an_invoice_that_cannot_be_read_opens_nothing(broken: dict[str, Any], why: str) -> None:
+    assert intent("invoice.payment_failed", invoice(**broken)) == Ignored(why)
+
+
+def test_a_customer_id_that_is_no_id_is_dropped() -> None:
+    opened = intent("invoice.payment_failed", invoice(customer="jane.roe@example.com"))
+    assert opened == OpenRecovery("in_1", "sub_1", None, DUE)
+
+
+# -- charges, cards, customers ----------------------------------------------------------------------------------------
+
+
+def test_a_refund_names_the_invoice_in_the_old_shape_and_the_payment_in_the_new_one() -> None:
+    old = {"id": "ch_1", "object": "charge", "invoice": "in_1", "payment_intent": None}
+    new = {"id": "ch_1", "object": "charge", "payment_intent": "pi_1"}
+    assert intent("charge.refunded", old) == StopCharge("ch_1", None, "in_1", EndReason.REFUNDED)
+    assert intent("charge.refunded", new) == StopCharge("ch_1", "pi_1", None, EndReason.REFUNDED)
+
+
+def test_a_dispute_names_its_charge_and_not_itself() -> None:
+    plain = {"id": "dp_1", "object": "dispute", "charge": "ch_1", "payment_intent": "pi_1"}
+    expanded = {"id": "dp_1", "object": "dispute", "charge": {"id": "ch_1", "invoice": "in_1"}}
+    assert intent("charge.dispute.created", plain) == StopCharge("ch_1", "pi_1", None, EndReason.DISPUTED)
+    assert intent("charge.dispute.created", expanded) == StopCharge("ch_1", None, "in_1", EndReason.DISPUTED)
+
+
+@pytest.mark.parametrize(
+    ("kind", "resource", "previous", "expected"),
+    [
+        ("payment_method.attached", {"id": "pm_1", "customer": "cus_1"}, None, CardChanged("cus_1", None)),
+        ("payment_method.automatically_updated", {"id": "pm_1", "customer": "cus_1"}, {}, CardChanged("cus_1", None)),
+        ("payment_method.automatically_updated", {"id": "pm_1", "customer": None}, {}, Ignored("unreadable")),
+        ("customer.source.created", {"id": "card_1", "customer": "cus_1"}, None, CardChanged("cus_1", None)),
+        (
+            "customer.updated",
+            {"id": "cus_1"},
+            {"invoice_settings": {"default_payment_method": None}},
+            CardChanged("cus_1", None),
+        ),
+        ("customer.updated", {"id": "cus_1"}, {"default_source": "card_0"}, CardChanged("cus_1", None)),
+        ("customer.updated", {"id": "cus_1"}, {"default_card": "card_0"}, CardChanged("cus_1", None)),
+        ("customer.updated", {"id": "cus_1"}, {"invoice_settings": {"footer": None}}, Ignored("no_card_changed")),
+        ("customer.updated", {"id": "cus_1"}, {"email": "old@example.com"}, AddressChanged("cus_1")),
+        ("customer.updated", {"id": "cus_1"}, {"email": None}, AddressChanged("cus_1")),
+        ("customer.updated", {"id": None}, {"email": None}, Ignored("unreadable")),
+        (
+            "customer.updated",
+            {"id": "cus_1"},
+            {"email": "old@example.com", "default_source": "card_0"},
+            CardChanged("cus_1", None),
+        ),
+        ("customer.updated", {"id": "cus_1"}, None, Ignored("no_card_changed")),
+        (
+            "customer.subscription.updated",
+            {"id": "sub_1", "customer": "cus_1"},
+            {"default_payment_method": None},
+            CardChanged("cus_1", "sub_1"),
+        ),
+        (
+            "customer.subscription.updated",
+            {"id": "sub_1", "customer": "cus_1"},
+            {"default_source": None},
+            CardChanged("cus_1", "sub_1"),
+        ),
+        ("customer.deleted", {"id": "cus_1"}, None, StopCustomer("cus_1", EndReason.CUSTOMER_DELETED)),
+    ],
+)
+def test_a_customers_event_is_read_by_what_changed(
+    kind: str, resource: dict[str, Any], previous: dict[str, Any] | None, expected: Intent
+) -> None:
+    assert intent(kind, resource, previous) == expected
+
+
+@pytest.mark.parametrize(
+    ("preview", "expected"),
+    [
+        (invoice(id=None, billing_reason="upcoming"), RenewalAhead("cus_1", "sub_1")),
+        (invoice_of_2019(id=None, billing_reason="upcoming"), RenewalAhead("cus_1", "sub_1")),
+        (invoice(collection_method="send_invoice"), Ignored("collected_by_hand")),
+        (invoice(parent=None), Ignored("no_subscription")),
+        (invoice(customer=None), Ignored("no_subscription")),
+    ],
+)
+def test_a_renewal_that_is_ahead_names_its_subscription(preview: dict[str, Any], expected: Intent) -> None:
+    assert intent("invoice.upcoming", preview) == expected
+
+
+def test_an_unknown_type_is_left_alone() -> None:
+    assert intent("radar.early_fraud_warning.created", {"id": "issfr_1"}) == Ignored("unknown_type")
+
+
+# -- anything at all --------------------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = st.sampled_from(
+    [
+        "id",
+        "object",
+        "customer",
+        "subscription",
+        "parent",
+        "subscription_details",
+        "billing_reason",
+        "currency",
+        "collection_method",
+        "billing",
+        "amount_due",
+        "amount_paid",
+        "amount_remaining",
+        "amount_paid_off_stripe",
+        "paid",
+        "paid_out_of_band",
+        "charge",
+        "payment_intent",
+        "invoice",
+        "invoice_settings",
+        "default_source",
+        "default_payment_method",
+    ]
+)
+VALUES = JSON | st.sampled_from(["subscription_cycle", "charge_automatically", "usd", "in_1", "cus_1", {"id": "in_1"}])
+RESOURCES = st.dictionaries(FIELDS, VALUES) | JSON
+KINDS = st.sampled_from([*ROUTES, *LEFT_ALONE]) | JSON
+DATA = st.fixed_dictionaries({}, optional={"object": RESOURCES, "previous_attributes": RESOURCES}) | JSON
+EVENTS = st.fixed_dictionaries(
+    {}, optional={"type": KINDS, "data": DATA, "created": JSON, "api_version": JSON, "livemode": JSON}
+)
+
+
+# How long drawing takes depends on what else the machine does, and says nothing about the routing.
+@given(EVENTS)
+def test_any_json_object_is_routed_and_always_to_the_same_intent(event: dict[str, Any]) -> None:
+    first = route(event)
+    assert isinstance(first.intent, get_args(Intent))
+    assert route(event) == first
+
+
+def texts(value: object) -> set[str]:
+    match value:
+        case str():
+            return {value}
+        case dict():
+            return set().union(*(texts(item) for item in value.values()))
+        case list():
+            return set().union(*(texts(item) for item in value))
+        case _:
+            return set()
+
+
+@given(st.sampled_from(NAMES), st.sampled_from(["Jane Roe", "jane@example.com", "1 Main St.", "a\u0000b", "né"]))
+def test_no_text_that_is_not_an_id_gets_through(name: str, canary: str) -> None:
+    event = example(name)
+    resource = event["data"]["object"]
+    event["data"]["object"] = {key: canary if isinstance(item, str) else item for key, item in resource.items()}
+    event["api_version"] = canary
+    assert canary not in repr(route(event))
+
+
+@given(invoice=st.dictionaries(st.text(), JSON) | st.builds(invoice, attempted=st.just(True), payments=JSON))
+def test_any_json_object_is_an_open_invoice_or_is_not(invoice: dict[str, Any]) -> None:
+    assert isinstance(route_open_invoice(invoice), OpenRecovery | Ignored)

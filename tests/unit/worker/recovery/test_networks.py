@@ -1,0 +1,187 @@
+"""The networks' limits, to the attempt and to the microsecond, and that what is unknown is refused."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.worker.recovery import (
+    CURRENT_RULES,
+    Allowed,
+    AttemptResult,
+    Card,
+    Never,
+    NotBefore,
+    Origin,
+    PastAttempt,
+    check,
+)
+from services.worker.recovery.networks import Counted, Limit, NetworkRule, Per
+from shared.money import Money
+from tests.unit.worker.recovery.builders import DUE, OPENED, VISA, attempt
+
+LIMITS = [(row, limit) for row in CURRENT_RULES.rows for limit in row.limits]
+WINDOWED = [(row, limit, limit.within) for row, limit in LIMITS if limit.within is not None]
+A_MOMENT = timedelta(microseconds=1)
+
+
+def card_of(row: NetworkRule) -> Card:
+    return replace(VISA, network="visa" if row.network == "*" else row.network, country=row.region or "DE")
+
+
+def attempts_at(*times: datetime) -> list[PastAttempt]:
+    origins = (Origin.STRIPE, Origin.CITADEL)
+    return [
+        attempt("do_not_honor", after=at - OPENED, number=n + 1, origin=origins[n % 2]) for n, at in enumerate(times)
+    ]
+
+
+@pytest.mark.parametrize("row", CURRENT_RULES.rows, ids=lambda row: f"{row.network}-{row.region}")
+def test_every_row_names_its_source(row: NetworkRule) -> None:
+    assert len(row.source) > 20
+
+
+@pytest.mark.parametrize(("row", "limit"), LIMITS, ids=lambda part: getattr(part, "name", ""))
+def test_the_first_attempt_on_a_card_is_always_allowed(row: NetworkRule, limit: Limit) -> None:
+    assert check(CURRENT_RULES, card_of(row), [], DUE, OPENED) == Allowed()
+
+
+@pytest.mark.parametrize(("row", "limit", "within"), WINDOWED, ids=lambda part: getattr(part, "name", ""))
+def test_a_limit_allows_exactly_as_many_as_it_says(row: NetworkRule, limit: Limit, within: timedelta) -> None:
+    """Attempts one minute apart, each only when allowed by this row alone, until the row stops them."""
+    rules = replace(CURRENT_RULES, rows=(replace(row, limits=(limit,)),))
+    now, times = OPENED, [OPENED]
+    while (verdict := check(rules, card_of(row), attempts_at(*times), DUE, now := now + timedelta(minutes=1))) == (
+        Allowed()
+    ):
+        times.append(now)
+    made = len(times) if limit.counted is Counted.ATTEMPTS else len(times) - 1
+    assert made == limit.most
+    oldest = times[0] if limit.counted is Counted.ATTEMPTS else times[1]
+    assert verdict == NotBefore(oldest + within, limit.name)
+    assert isinstance(check(rules, card_of(row), attempts_at(*times), DUE, oldest + within - A_MOMENT), NotBefore)
+    assert check(rules, card_of(row), attempts_at(*times), DUE, oldest + within) == Allowed()
+
+
+@pytest.mark.parametrize(("row", "limit", "within"), WINDOWED, ids=lambda part: getattr(part, "name", ""))
+def test_other_amounts_count_only_where_the_limit_is_per_card(
+    row: NetworkRule, limit: Limit, within: timedelta
+) -> None:
+    rules = replace(CURRENT_RULES, rows=(replace(row, limits=(limit,)),))
+    full = attempts_at(*(OPENED + timedelta(minutes=n) for n in range(limit.most + 1)))
+    for other in (Money(1999, "eur"), Money(2000, "usd")):
+        verdict = check(rules, card_of(row), full, other, OPENED + timedelta(hours=1))
+        assert isinstance(verdict, NotBefore if limit.per is Per.CARD else Allowed)
+
+
+def test_attempts_on_another_card_do_not_count() -> None:
+    others = [replace(a, card_fingerprint="fp_2") for a in attempts_at(*[OPENED] * 40)]
+    assert check(CURRENT_RULES, VISA, others, DUE, OPENED) == Allowed()
+
+
+@pytest.mark.parametrize("unknown_side", ["attempt", "card"])
+def test_an_unknown_card_counts_as_this_one(unknown_side: str) -> None:
+    attempts = attempts_at(*[OPENED] * 22)
+    card = VISA
+    if unknown_side == "attempt":
+        attempts = [replace(a, card_fingerprint=None) for a in attempts]
+    else:
+        card = replace(VISA, fingerprint=None)
+    assert isinstance(check(CURRENT_RULES, card, attempts, DUE, OPENED), NotBefore)
+
+
+def test_attempts_that_never_reached_stripe_do_not_count_and_all_others_do() -> None:
+    for result in AttemptResult:
+        attempts = [replace(a, result=result, decline=None) for a in attempts_at(*[OPENED] * 22)]
+        verdict = check(CURRENT_RULES, VISA, attempts, DUE, OPENED)
+        assert isinstance(verdict, Allowed if result is AttemptResult.ABANDONED else NotBefore), result
+
+
+@pytest.mark.parametrize("code", ["04", "07", "12", "14", "15", "41", "43", "46", "57", "R0", "R1", "R3", "4", "r1"])
+def test_visas_category_1_is_never_tried_again(code: str) -> None:
+    before = [attempt("do_not_honor", network_decline=code)]
+    verdict = check(CURRENT_RULES, VISA, before, Money(1, "usd"), OPENED + timedelta(days=300))
+    assert isinstance(verdict, Never)
+
+
+@pytest.mark.parametrize("code", ["03", "21"])
+def test_mastercards_advice_for_never_is_followed(code: str) -> None:
+    card = replace(VISA, network="mastercard")
+    verdict = check(CURRENT_RULES, card, [attempt(network_advice=code)], DUE, OPENED + timedelta(days=300))
+    assert verdict == Never(f"mastercard_never_after_advice_{code}")
+
+
+@pytest.mark.parametrize(
+    ("code", "hours"), [("24", 1), ("25", 24), ("26", 48), ("27", 96), ("28", 144), ("29", 192), ("30", 240)]
+)
+def test_mastercards_advice_to_wait_is_followed(code: str, hours: int) -> None:
+    card = replace(VISA, network="mastercard")
+    before = [attempt(network_advice=code)]
+    until = OPENED + timedelta(hours=hours)
+    assert check(CURRENT_RULES, card, before, DUE, until - A_MOMENT) == NotBefore(
+        until, f"mastercard_wait_by_advice_{code}"
+    )
+    assert check(CURRENT_RULES, card, before, DUE, until) == Allowed()
+
+
+@pytest.mark.parametrize("network", [None, "", "unknown", "jcb", "unionpay", "cartes_bancaires"])
+def test_an_unknown_network_gets_every_rule(network: str | None) -> None:
+    card = replace(VISA, network=network)
+    at = OPENED + timedelta(days=12)
+    three = attempts_at(OPENED, OPENED + timedelta(days=1), OPENED + timedelta(days=2))
+    assert check(CURRENT_RULES, card, three, DUE, at) == NotBefore(
+        OPENED + timedelta(days=41), "ach_2_retries_in_40_days"
+    )
+    assert isinstance(check(CURRENT_RULES, card, [attempt(network_decline="14")], DUE, at), Never)
+    assert isinstance(check(CURRENT_RULES, card, [attempt(network_advice="21")], DUE, at), Never)
+
+
+def test_no_card_at_all_gets_every_rule() -> None:
+    three = attempts_at(*[OPENED] * 3)
+    assert isinstance(check(CURRENT_RULES, None, three, DUE, OPENED), NotBefore)
+
+
+@pytest.mark.parametrize("network", ["visa", "mastercard", "amex", None])
+def test_a_card_issued_in_india_is_never_retried(network: str | None) -> None:
+    card = replace(VISA, country="in", network=network)
+    verdict = check(CURRENT_RULES, card, attempts_at(OPENED), DUE, OPENED + timedelta(days=400))
+    assert verdict == Never("india_no_retries")
+
+
+def test_rupees_on_a_card_of_unknown_country_are_taken_for_india() -> None:
+    rupees = Money(100_000, "inr")
+    before = [replace(a, amount=rupees) for a in attempts_at(OPENED)]
+    assert isinstance(check(CURRENT_RULES, replace(VISA, country=None), before, rupees, OPENED), Never)
+    assert isinstance(check(CURRENT_RULES, VISA, before, rupees, OPENED), Allowed)
+
+
+def test_the_longest_wait_wins() -> None:
+    card = replace(VISA, network="mastercard")
+    attempts = [attempt(network_advice="30"), *attempts_at(*[OPENED] * 12)]
+    verdict = check(CURRENT_RULES, card, attempts, DUE, OPENED)
+    assert verdict == NotBefore(OPENED + timedelta(days=10), "mastercard_wait_by_advice_30")
+
+
+def test_a_naive_now_is_refused() -> None:
+    with pytest.raises(ValueError, match="aware"):
+        check(CURRENT_RULES, VISA, [], DUE, datetime(2026, 1, 1))  # noqa: DTZ001 the naive one is the subject
+
+
+@given(
+    minutes=st.lists(st.integers(0, 50 * 24 * 60), max_size=60),
+    network=st.sampled_from(["visa", "mastercard", "amex", "us_bank_account", "jcb", None]),
+    country=st.sampled_from(["DE", "BR", "US", None]),
+)
+def test_not_before_is_in_the_future_and_true(minutes: list[int], network: str | None, country: str | None) -> None:
+    """Whatever happened: at the given time it is allowed, and a moment before it is not."""
+    now = OPENED + timedelta(days=50)
+    card = replace(VISA, network=network, country=country)
+    attempts = attempts_at(*(OPENED + timedelta(minutes=m) for m in minutes))
+    verdict = check(CURRENT_RULES, card, attempts, DUE, now)
+    assert not isinstance(verdict, Never)
+    if isinstance(verdict, NotBefore):
+        assert verdict.at > now
+        assert isinstance(check(CURRENT_RULES, card, attempts, DUE, verdict.at - A_MOMENT), NotBefore)
+        assert check(CURRENT_RULES, card, attempts, DUE, verdict.at) == Allowed()
