@@ -16,7 +16,7 @@ INVOICE_CHANGED = "invoice_changed"
 
 
 class RecoveryState(StrEnum):
-    """A recovery's state; the drawing is above."""
+    """A recovery's state; the drawing is in `shared/recoveries.py`."""
 
     OPEN = "open"
     WAITING = "waiting"
