@@ -1,4 +1,4 @@
-"""API keys: who calls the API, and what they may do.
+"""API keys: who calls the API, and what the caller may do.
 
 A key is `ctdl_` and 43 characters of 256 random bits; the database holds its SHA-256 only. A key belongs to one
 merchant or, without one, to the platform. Keys are made by `citadel keys`.
@@ -11,11 +11,16 @@ from enum import StrEnum
 from uuid import UUID
 
 from aiohttp import web
+from prometheus_client import Counter
 
 from shared.database import Connection
 from shared.http import Problem
+from shared.logging import get_logger
+
+log = get_logger(__name__)
 
 PREFIX = "ctdl_"
+_REFUSED = Counter("citadel_cross_tenant_refused_total", "Calls that named a merchant of another tenant")
 
 
 class Scope(StrEnum):
@@ -36,15 +41,11 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A valid key. `merchant_id=None`: the platform's own, which may see every merchant."""
+    """A valid key. `merchant_id=None`: a key of the platform, which may see every merchant."""
 
     id: UUID
     merchant_id: str | None
     scopes: frozenset[str]
-
-    def may_see(self, merchant_id: str) -> bool:
-        """Whether rows of this merchant exist for the key's owner."""
-        return self.merchant_id is None or self.merchant_id == merchant_id
 
 
 FIND = """
@@ -53,7 +54,7 @@ FROM api_keys
 WHERE key_hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > clock_timestamp())
 """
 
-# At most once a minute: reading with a key must not become a write per request.
+# At most once a minute, so that not every request that reads also writes.
 TOUCH = """
 UPDATE api_keys
 SET last_used_at = clock_timestamp()
@@ -62,13 +63,23 @@ WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - in
 
 
 def new_secret() -> str:
-    """A new key in the form that its owner sees once."""
+    """A new key, as its owner sees it once."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
 def hash_secret(secret: str) -> bytes:
     """What the database keeps of a key."""
     return hashlib.sha256(secret.encode()).digest()
+
+
+def sees(key: ApiKey, merchant_id: UUID | str) -> bool:
+    """Whether rows of this merchant exist for the key's owner. Who names another tenant's is logged and counted."""
+    if key.merchant_id is None or key.merchant_id == str(merchant_id):
+        return True
+    _REFUSED.inc()
+    asked = str(merchant_id)
+    log.warning("cross_tenant_refused", key_id=str(key.id), key_merchant_id=key.merchant_id, asked=asked)
+    return False
 
 
 async def authenticate(db: Connection, request: web.Request, scope: Scope) -> ApiKey:

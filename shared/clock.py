@@ -1,7 +1,7 @@
-"""The business's now: the database's clock plus the offset in `test_clock`, which is empty in production.
+"""Business time: the database's clock plus the offset in `test_clock`, which is empty in production.
 
-Code that decides by time gets its now as an argument; whoever needs one reads it here, inside the transaction that
-uses it. Leases and time-outs use real time and never this clock.
+Code that decides by time gets the present time as an argument. It is read here, inside the transaction that uses it.
+Leases and time-outs use real time and never this clock.
 """
 
 from datetime import UTC, datetime
@@ -18,11 +18,11 @@ ON CONFLICT (only_row) DO UPDATE SET clock_offset = excluded.clock_offset
 
 
 async def business_now(db: Connection) -> datetime:
-    """The business's now, aware, in UTC; the same throughout one transaction."""
+    """The present business time, aware, in UTC; the same throughout one transaction."""
     now: datetime = await db.fetchval(NOW)
     return now.astimezone(UTC)
 
 
 async def travel_to(db: Connection, when: datetime) -> None:
-    """Move the business's now of every process at once. Needs the database's owner; for the demo and tests."""
+    """Set the business time of all processes at once. Needs the database's owner; for the demo and tests."""
     await db.execute(TRAVEL, when)

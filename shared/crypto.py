@@ -6,8 +6,8 @@
      └── BadSignature      a signed value that is forged, damaged or expired
 
 A token is stored as `v1.<key id>.<base64url of nonce and ciphertext>`: AES-256-GCM with a random 96-bit nonce, bound
-to its row by the additional data. The ring's first key encrypts; all keys decrypt, so a key is rotated by putting a
-new one in front and dropping the old one when nothing is encrypted under it any more.
+to its row by the additional data. The ring's first key encrypts; all keys decrypt. To rotate, put a new key in front,
+and drop the old one when nothing is encrypted under it any more.
 """
 
 import base64
@@ -63,7 +63,7 @@ class KeyRing:
         if not keys:
             raise ValueError("expected at least one key: <id>:<base64 of 32 bytes>")
         for number, (key_id, key) in enumerate(keys.items(), start=1):
-            # The id is not shown: whoever writes key and id the wrong way round would find the key in a log.
+            # The id is not shown: if key and id were swapped by mistake, the key would be in a log.
             if not _KEY_ID.fullmatch(key_id):
                 raise ValueError(f"the id of key {number} is not 1 to 32 letters, digits, _ or -")
             if len(key) != _KEY_BYTES:
@@ -115,7 +115,7 @@ class KeyRing:
         return opened.decode()
 
     def is_current(self, token: str) -> bool:
-        """Whether the token is encrypted under the key that encrypts now (else: encrypt it anew)."""
+        """Whether the token is encrypted under the ring's first key; if not, encrypt it again."""
         return token.startswith(f"{_VERSION}.{self._current}.")
 
 
@@ -141,7 +141,7 @@ class Signer:
         if not signed.isascii():
             raise BadSignature("not a signed value")
         body, _, signature = signed.partition(".")
-        # The texts are compared, not what they decode to: base64 has several spellings of the same bytes.
+        # The texts are compared, not the decoded bytes: base64 has several spellings of the same bytes.
         if not hmac.compare_digest(signature, self._signature(body)):
             raise BadSignature("the signature does not match")
         content = orjson.loads(_decode(body))

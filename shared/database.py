@@ -1,23 +1,29 @@
-"""The way to PostgreSQL: one pool per process, under the service's own role.
+"""Connections to PostgreSQL: one pool per process, under the service's own role.
 
     DatabaseAway   the server cannot be reached or went away: answer 503, try again, nothing is lost
+    DatabaseBusy   others hold the rows: the same
 
-The pool connects when it is first used and reconnects by itself, so a process starts, and recovers, without its
-database.
+The pool connects when it is first used and reconnects by itself. So a process starts without its database, and goes on
+when the database is back.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 import orjson
+from prometheus_client import Counter
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
 else:
     Connection = asyncpg.Connection
+
+T = TypeVar("T")
+
+_DEADLOCKS = Counter("citadel_deadlocks_total", "Transactions that lost a deadlock and were run once more")
 
 
 class Role(StrEnum):
@@ -34,9 +40,9 @@ class Role(StrEnum):
         return self.removeprefix("citadel_")
 
 
-# The worker's statements name a few rows of large tables. A plan is made once per connection, perhaps while the queue
-# is empty, and must not keep a scan of the whole table, nor a bitmap, which is read whole before its first row comes:
-# for a claim, that is all that waits in a lane.
+# The worker's statements read a few rows of large tables. A plan is made once per connection, perhaps while the queue
+# is empty: it must not be a scan of the whole table, nor a bitmap scan, which a claim would have to finish for all
+# tasks of a lane before it gets the first row.
 WORKER_PLANS = {"enable_seqscan": "off", "enable_bitmapscan": "off"}
 
 
@@ -47,7 +53,11 @@ class DatabaseAway(Exception):
     """
 
 
-# What asyncpg raises when the server is not there, as opposed to refusing a statement.
+class DatabaseBusy(Exception):
+    """Others hold the rows for longer than one waits, or deadlocked with us twice; nothing was written."""
+
+
+# What asyncpg raises when the server is away; not what it raises when the server refuses a statement.
 AWAY = (
     OSError,
     TimeoutError,
@@ -70,7 +80,7 @@ async def _set_codecs(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
 
 
 async def _keep_session(_connection: object) -> None:
-    """Nothing: no code of ours leaves a setting or a lock in a session, and asking costs each transaction a way."""
+    """Do not reset the session: our code leaves no setting or lock in it, and a reset costs a round trip each time."""
 
 
 def _gone(connection: Connection) -> bool:
@@ -83,8 +93,8 @@ def _gone(connection: Connection) -> bool:
 class Database:
     """A pool of connections under one role.
 
-    `transaction()` is the way to the database: everything inside commits together or not at all. `statement()` is for
-    work that is one statement.
+    `transaction()` is the usual way: everything inside commits together or not at all. `statement()` is for work that
+    is one statement.
     """
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
@@ -101,7 +111,7 @@ class Database:
         """
         settings = {"application_name": name, "timezone": "UTC", "lock_timeout": "10s", "jit": "off"}
         settings["idle_in_transaction_session_timeout"] = "60s"
-        settings["synchronous_commit"] = "on"  # whatever the server's default is: what is answered is on the disk
+        settings["synchronous_commit"] = "on"  # whatever the server's default: we answer only what is on the disk
         if role is Role.WORKER:
             settings |= WORKER_PLANS
         if role is not None:
@@ -123,17 +133,38 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """One transaction on one connection, committed at the end of the block, rolled back on an error.
 
-        Raises DatabaseAway when the server is not there (at the start, in the middle or at the commit). What the
-        block itself raises passes through unchanged.
+        Raises DatabaseAway when the server is away (at the start, in the middle or at the commit). What the block
+        itself raises passes through unchanged.
         """
         async with self._connected() as connection, connection.transaction():
             yield connection
+
+    async def committed(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """What `work` gives, in a transaction of its own; who loses a deadlock is rolled back whole and run once more.
+
+        Raises DatabaseAway and DatabaseBusy.
+        """
+        try:
+            return await self._committed(work)
+        except asyncpg.DeadlockDetectedError:
+            _DEADLOCKS.inc()
+        try:
+            return await self._committed(work)
+        except asyncpg.DeadlockDetectedError as error:
+            raise DatabaseBusy("deadlocked twice") from error
+
+    async def _committed(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        try:
+            async with self.transaction() as db:
+                return await work(db)
+        except asyncpg.LockNotAvailableError as error:
+            raise DatabaseBusy("a lock was not given in time") from error
 
     @asynccontextmanager
     async def statement(self) -> AsyncIterator[Connection]:
         """A connection without a transaction: each statement commits by itself, in one round trip. Raises DatabaseAway.
 
-        For single statements that are a whole piece of work, and for a connection that is kept (LISTEN).
+        For work that is one statement, and for a connection that is kept (LISTEN).
         """
         async with self._connected() as connection:
             yield connection
@@ -147,21 +178,21 @@ class Database:
         try:
             yield connection
         except AWAY as error:
-            # An InterfaceError on a connection that lives is a mistake of ours (wrong arguments, say), not an outage.
+            # An InterfaceError on a live connection is our mistake (wrong arguments, for example), not an outage.
             if isinstance(error, asyncpg.InterfaceError) and not _gone(connection):
                 raise
             raise DatabaseAway(f"the database went away: {type(error).__name__}") from error
         except asyncpg.InternalClientError as error:
-            # The server's last word came between two statements, and the end of the connection is still on its way:
+            # The server sent its last message between two statements, and the connection's end has not arrived yet:
             # asyncpg takes the next statement for a second one (https://github.com/MagicStack/asyncpg/issues/784).
-            # The connection is of no use; ended here, it cannot go back into the pool as it is.
+            # Such a connection is unusable: terminate it, so that it does not go back into the pool.
             connection.terminate()
             raise DatabaseAway("the database ended the connection") from error
         finally:
             await self._give_back(connection)
 
     async def _give_back(self, connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]") -> None:
-        """The transaction is over, whatever becomes of its connection: one that cannot be given back is ended."""
+        """Give the connection back to the pool, or terminate it; the transaction is over in either case."""
         try:
             await self._pool.release(connection, timeout=5)
         except (*AWAY, asyncpg.InternalClientError):

@@ -1,9 +1,9 @@
 """Python's garbage collector, set for a process that lives long and makes many short-lived objects.
 
-What there is after the start (modules, classes, models) stays for good: it is frozen, so that no collection walks over
-it. The youngest generation is looked through after 20,000 objects more instead of a few hundred: a worker or an intake
-at full speed holds thousands that are simply in use. On no-op tasks this saves a fifth of the worker's processor time
-(docs/performance.md); the price is a few MiB.
+The objects that exist after the start (modules, classes, models) stay for good: they are frozen, so that no collection
+walks over them. The youngest generation is collected after 20,000 more objects instead of a few hundred, because a
+worker or an ingress at full speed has thousands in use. On no-op tasks this saves a fifth of the worker's processor
+time (docs/performance.md); it costs a few MiB.
 """
 
 import gc

@@ -1,7 +1,7 @@
-"""What every service's HTTP side has in common: errors, health, metrics, and a graceful end.
+"""What all services share over HTTP: errors, health, metrics, and a graceful end.
 
 Errors are RFC 9457 problem details: `raise Problem(…)` anywhere in a handler. A database that is away is a 503 with
-`Retry-After`, an unexpected error a 500 that tells nothing and is logged with its request id.
+`Retry-After`; an unexpected error is a 500 without details, which is logged with its request id.
 
 `/healthz` says that the process lives, `/readyz` that its database answers with the expected schema, `/metrics` is
 for Prometheus.
@@ -12,16 +12,18 @@ import contextlib
 import signal
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
+import asyncpg
 import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+from pydantic import ValidationError
 
 from shared import migrations
-from shared.database import Database, DatabaseAway
+from shared.database import Database, DatabaseAway, DatabaseBusy
 from shared.logging import bound, get_logger
 
 log = get_logger(__name__)
@@ -79,6 +81,24 @@ class Problem(Exception):
         )
 
 
+def fields_of(error: ValidationError) -> list[tuple[str, str]]:
+    """Each field that pydantic found wrong, and what is wrong with it; never the value, which may be a secret."""
+    return [
+        (
+            ".".join(str(part) for part in item["loc"]),
+            item["msg"].removeprefix("Value error, ").removesuffix("."),
+        )
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+
+
+def invalid(status: int, type_: str, fields: Sequence[tuple[str, str]], detail: str | None = None) -> Problem:
+    """A Problem that names the fields that are wrong; `detail` is made of them unless it is given."""
+    named = [{"field": name, "message": message} for name, message in fields]
+    told = "; ".join(f"{name}: {message}" if name else message for name, message in fields) + "."
+    return Problem(status, type_, (detail or told)[:1000], errors=named)
+
+
 def json_response(data: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """`data` (anything that orjson writes; else its str) as application/json."""
     return web.Response(
@@ -107,6 +127,11 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
             "The database cannot be reached. Try again.",
             headers={"Retry-After": "2"},
         ).response(request_id)
+    except (DatabaseBusy, asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
+        log.warning("database_busy", route=_route(request), reason=type(error).__name__)
+        return Problem(
+            503, "busy", "Others hold what this needs; nothing was changed. Try again.", headers={"Retry-After": "2"}
+        ).response(request_id)
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
@@ -122,7 +147,7 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
 
 @web.middleware
 async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give every request an id, every error a problem, every answer its numbers and a log line."""
+    """Give every request an id, turn every error into a problem, and count and log every answer."""
     started = time.perf_counter()
     request_id = str(uuid.uuid4())
     request[REQUEST_ID] = request_id
@@ -145,7 +170,7 @@ async def _edge(request: web.Request, handler: Handler) -> web.StreamResponse:
     return response
 
 
-# Stripe's events have a line of their own each, taken or refused; at thousands a second the second one is felt.
+# Each of Stripe's events has a log line of its own; at thousands a second, a second line would cost too much.
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/webhooks/stripe"})
 
 

@@ -41,7 +41,7 @@ bound = structlog.contextvars.bound_contextvars
 
 
 def speaking_of(ids: Callable[[], Mapping[str, str]]) -> None:
-    """From here on every line of this asyncio task carries what `ids()` gives, asked only when a line is written."""
+    """Add what `ids()` gives to every later line of this asyncio task; it is called only when a line is written."""
     _subject.set(ids)
 
 
@@ -68,21 +68,21 @@ def _clean(value: Any) -> Any:
         case BaseException():
             return _mask(f"{type(value).__name__}: {value}")
         case _:
-            # Its fields have names that nobody has looked at, and its text may hold them all.
+            # The names of its fields were not checked, and its text may contain all of them.
             return f"<{type(value).__name__}>"
 
 
-@lru_cache(maxsize=1024)  # names of fields are few, and every line asks for a dozen
+@lru_cache(maxsize=1024)  # there are few names of fields, and every line has a dozen
 def _kept(field: str) -> bool:
     return field in _KEPT_FIELDS or not _DROPPED_FIELDS.search(field.lower())
 
 
-# What structlog hands from the standard library's side to its own formatter; never part of a line.
+# What structlog passes from the standard library's logging to its own formatter; never part of a line.
 _INTERNAL = frozenset({"_record", "_from_structlog"})
 
 
 def drop_personal_data(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """The last processor before a line is written: nothing that looks like PII or a secret passes it.
+    """The last processor before a line is written: removes everything that looks like PII or a secret.
 
     An object that is neither a plain value nor a collection of them is logged as its type's name only.
     """
@@ -90,7 +90,7 @@ def drop_personal_data(_logger: Any, _method: str, event: MutableMapping[str, An
 
 
 class _Stdout:
-    """What structlog writes with: a line to where stdout is now."""
+    """What structlog writes with: one line to the present stdout."""
 
     __slots__ = ()
 
@@ -112,7 +112,7 @@ def configure(service: str, format_: Literal["json", "console"] = "json", level:
         _with_subject,
         structlog.processors.format_exc_info,
         drop_personal_data,
-        # What is ours alone needs no cleaning.
+        # The values that we add ourselves need no cleaning.
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         lambda _logger, _method, event: {"service": service, **event},
@@ -122,7 +122,7 @@ def configure(service: str, format_: Literal["json", "console"] = "json", level:
         if format_ == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
     )
-    # Our own lines go straight to stdout: the standard library's way there costs as much again as all the rest.
+    # Our own lines go straight to stdout: going through the standard library would double the cost of a line.
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -1,4 +1,4 @@
-"""Money: whole minor units of one currency. Two currencies are never added up."""
+"""Money: whole minor units of one currency. Amounts of two currencies cannot be added."""
 
 from dataclasses import dataclass
 from typing import Self

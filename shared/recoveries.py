@@ -4,11 +4,12 @@
       │         ^  │          │          ──>    exhausted
       └──> action_required, needs_new_method    stopped
 
-`TRANSITIONS` is the table that the database checks too (`recovery_transitions`). Every change writes one row of the
-timeline, and an end writes the money into the ledger (`usage_logs`), in the caller's transaction.
+The database checks the table `TRANSITIONS`, too (`recovery_transitions`). Every change writes one row of the timeline,
+and an end writes the money into the ledger (`usage_logs`), in the caller's transaction.
 
-A stop that arrives while an attempt is in flight cannot end the recovery: the charge may already have happened. It is
-noted (`stop_requested`), no further attempt is made, and the attempt's outcome decides how the recovery ends.
+A stop that arrives while an attempt is in flight cannot end the recovery, because the charge may already have happened.
+The stop is noted (`stop_requested`), no further attempt is made, and the attempt's outcome decides how the recovery
+ends.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,14 +29,14 @@ from shared.queue.tries import tries_of
 from shared.recovery_tasks import EVALUATE
 
 STRIPE_NEXT = "stripe_next_attempt_at"
-"""In the detail of a timeline's row: when Stripe said that it will try by itself; not there when it will not."""
+"""The key in an entry's detail for the time of Stripe's own next attempt; missing when there is none."""
 
 INVOICE_CHANGED = "invoice_changed"
-"""The rule of a timeline's row that notes, from an event, that the invoice is to be collected otherwise."""
+"""The rule of an entry that notes an event about a change in how the invoice will be collected."""
 
 
 class RecoveryState(StrEnum):
-    """Where a recovery is; the drawing is above."""
+    """A recovery's state; the drawing is above."""
 
     OPEN = "open"
     WAITING = "waiting"
@@ -48,7 +49,7 @@ class RecoveryState(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing follows any more."""
+        """Whether it is an end state."""
         return self in ENDS
 
 
@@ -69,7 +70,7 @@ class RecoveredBy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One row of the timeline: what happened and why. `detail` holds ids, codes, amounts and times only."""
+    """One row of the timeline: what happened, and why. `detail` holds ids, codes, amounts and times only."""
 
     kind: str
     rule: str
@@ -80,8 +81,8 @@ class Entry:
 
 
 def _with_reason(entry: Entry, next_step: str, *refused: str) -> Entry:
-    """The entry in the form of a decision, whoever made it: `detail.reason` holds its rule, its inputs and the roads
-    that were not taken. An entry that has a reason keeps it."""
+    """The entry in the form of a decision: `detail.reason` holds its rule, its inputs and the actions that were
+    considered and not taken. An entry that has a reason keeps it."""
     if "reason" not in entry.detail:
         reason = {
             "rule": entry.rule,
@@ -104,8 +105,8 @@ class FailedInvoice:
     amount: Money
 
 
-# The policy in force is pinned here: the merchant's own active one, or the platform's. In the order of the unique key,
-# so that two transactions that open the same recoveries do not wait for each other.
+# Pins the policy in force: the merchant's own active one, else the platform's. In the order of the unique key, so that
+# two transactions that open the same recoveries do not deadlock.
 OPEN = """
 INSERT INTO recoveries (merchant_id, invoice_id, subscription_id, customer_id, amount_due, currency, policy_id)
 SELECT f.merchant_id, f.invoice_id, f.subscription_id, f.customer_id, f.amount, f.currency, p.id
@@ -129,7 +130,7 @@ FROM unnest($1::text[], $2::text[]) AS f (merchant_id, invoice_id)
 JOIN recoveries USING (merchant_id, invoice_id)
 """
 
-# The story, the book and the first evaluation of recoveries that were opened just now.
+# The first timeline entry, ledger row and evaluation of recoveries that were opened just now.
 BEGIN_OPENED = """
 WITH opened AS MATERIALIZED (
     SELECT *
@@ -201,7 +202,7 @@ SET stop_requested = COALESCE(stop_requested, $2), updated_at = citadel_now()
 WHERE id = $1
 """
 
-# Which version it was opened under says into which group it was drawn, whatever happens to it later.
+# The version that it was opened under decides whether it is in the holdout, whatever happens later.
 MOVE = """
 UPDATE recoveries
 SET policy_id = $2, opened_policy_id = COALESCE(opened_policy_id, policy_id), updated_at = citadel_now()
@@ -251,8 +252,8 @@ async def _lock(db: Connection, recovery_id: UUID) -> _Locked:
 async def open_recovery(db: Connection, failed: FailedInvoice, entry: Entry) -> UUID | None:
     """Open a recovery under the policy in force and queue its first evaluation; None when the invoice has one already.
 
-    The second event about one failed invoice, in whatever order and under whatever id, changes nothing. Raises
-    LookupError when no policy is active, which a migrated database always has: nothing is opened without rules.
+    A second event about the same failed invoice changes nothing, whatever its order and its id. Raises LookupError when
+    no policy is active: nothing is opened without rules. A migrated database always has an active one.
     """
     opened = await open_recoveries(db, [(failed, entry)])
     return opened[0] if opened else None
@@ -310,9 +311,9 @@ async def change(
     next_attempt_at: datetime | None = None,
     decline_cause: str | None = None,
 ) -> None:
-    """Move a recovery that goes on to another state (or note a new time in the same one), and say why.
+    """Change an open recovery's state (or its next time in the same state), and record why.
 
-    Raises asyncpg.CheckViolationError when there is no way from its state to `to`, LookupError when it is unknown.
+    Raises asyncpg.CheckViolationError when the change of state is not allowed, LookupError when it is unknown.
     """
     if to.ended:
         raise ValueError(f"a recovery ends by close(), not by change() to {to}")
@@ -345,7 +346,7 @@ async def close(
 ) -> bool:
     """End a recovery: its money goes into the ledger and its pending tasks are canceled. False: it had ended before.
 
-    A customer who had a message of ours about it is thanked when it ends as recovered; nobody else hears of it.
+    If it ends as recovered and its customer had a message about it, a thank-you is queued.
 
     `recovered` and `recovered_by` are given exactly when it ends as recovered; `recovered` is what was paid.
     """
@@ -370,8 +371,8 @@ async def close(
 async def request_stop(db: Connection, recovery_id: UUID, end_reason: str, entry: Entry) -> bool:
     """Stop a recovery for a reason from outside; no attempt and no message follows. False: it had ended before.
 
-    Ends it at once, unless an attempt is in flight: then the stop is noted, pending tasks are canceled, and the
-    attempt's outcome decides: who runs it will see to it, or the task that is queued here when nobody does.
+    It ends at once, unless an attempt is in flight: then the stop is noted, pending tasks are canceled, and the
+    attempt's outcome decides. The run that holds the attempt sees to that; if none does, a task is queued for it.
     """
     locked = await _lock(db, recovery_id)
     if locked.state.ended:
@@ -381,7 +382,7 @@ async def request_stop(db: Connection, recovery_id: UUID, end_reason: str, entry
         await db.execute(REQUEST_STOP, recovery_id, end_reason)
         entry = replace(entry, kind="stop_requested")
         entry = _with_reason(entry, "find out how the attempt in flight ends", "attempt_now", "message", "end_at_once")
-        await recovery_tasks.evaluate_now(db, locked.merchant_id, recovery_id, locked.invoice_id)
+        await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
         await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
         return True
     return await close(db, recovery_id, RecoveryState.STOPPED, end_reason, entry)
@@ -391,8 +392,8 @@ async def settle_paid(db: Connection, recovery_id: UUID, paid: Money, *, out_of_
     """End a recovery whose invoice was paid by someone other than our attempt. False: it had ended before.
 
     Paid at Stripe after a message of ours: recovered by the message. Paid before any message, or outside Stripe:
-    stopped, `paid_elsewhere`; that money is not counted as ours. With an attempt in flight only noted: that
-    attempt's own outcome says whose money it is. `source` is the event type or the reading that told us.
+    stopped, `paid_elsewhere`; that money is not counted as ours. While an attempt is in flight the payment is only
+    noted, because that attempt's outcome says who paid. `source` is the event type, or says that it was read.
     """
     locked = await _lock(db, recovery_id)
     inputs = {"source": source, "paid": paid.amount, "currency": paid.currency}
@@ -415,9 +416,9 @@ async def settle_paid(db: Connection, recovery_id: UUID, paid: Money, *, out_of_
 
 
 async def move(db: Connection, recovery_id: UUID, policy_id: UUID, entry: Entry) -> bool:
-    """Put a recovery in flight under another version of the policy, and have it evaluated. False: it had ended.
+    """Move an open recovery to another version of the policy, and have it evaluated. False: it had ended.
 
-    What was pending by the old rules is canceled; a run at work decides by the new ones when it commits.
+    Its pending tasks are canceled. A run in progress decides by the new rules when it commits.
     """
     locked = await _lock(db, recovery_id)
     if locked.state.ended:
@@ -425,12 +426,12 @@ async def move(db: Connection, recovery_id: UUID, policy_id: UUID, entry: Entry)
     await db.execute(MOVE, recovery_id, policy_id)
     await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
     await tasks.cancel_of_recovery(db, recovery_id, "moved to another version of the policy")
-    await recovery_tasks.evaluate_now(db, locked.merchant_id, recovery_id, locked.invoice_id)
+    await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
     return True
 
 
 async def record(db: Connection, recovery_id: UUID, entry: Entry) -> None:
-    """Write one row of the timeline that changes no state."""
+    """Write one row of the timeline without a change of state."""
     written = await db.fetchval(
         RECORD_ALONE,
         recovery_id,
@@ -446,7 +447,7 @@ async def record(db: Connection, recovery_id: UUID, entry: Entry) -> None:
 
 
 async def book(db: Connection, merchant_id: str, metric_type: str, amount: Money, recovery_id: UUID) -> None:
-    """Write one row of the ledger about a recovery; the trigger folds it into the totals.
+    """Write one row of the ledger about a recovery; the trigger adds it to the totals.
 
     `metric_type` is one of recovery_opened, recovery_recovered, recovery_exhausted, recovery_stopped (cents), or
     attempt, message (a count of 1, in the recovery's currency).

@@ -1,12 +1,12 @@
-"""The tasks of a recovery: the one way to have it looked at, its customer written to, and its end carried out.
+"""The tasks of a recovery. Every evaluation, message and end action of a recovery is queued here.
 
     dunning_retry            evaluates it, and makes the attempt that is due
-    notify_action_required   writes to its customer
-    thank_customer           after an end: thanks a customer who had been written to
-    end_dunning              after an end: what the policy asks for at Stripe
+    notify_action_required   sends its customer a message
+    thank_customer           after an end: thanks a customer who had got a message
+    end_dunning              after an end: carries out the policy's end action at Stripe
 
-Each has a key of its own, so that of one recovery at most one task of a type is queued. All run in the caller's
-transaction, with the recovery locked by it.
+Each has a unique key, so that at most one task of a type is queued for a recovery. All functions run in the caller's
+transaction, which has locked the recovery.
 """
 
 from datetime import datetime
@@ -39,38 +39,40 @@ def _task(task_type: str, merchant_id: str, recovery_id: UUID, invoice_id: str, 
     return NewTask(merchant_id, task_type, {"invoice_id": invoice_id}, at, recovery_id, key)
 
 
-# --- Looked at --------------------------------------------------------------------------------------------------------
+# --- Evaluations ------------------------------------------------------------------------------------------------------
 
 
-async def evaluate_at(db: Connection, merchant_id: str, recovery_id: UUID, invoice_id: str, at: datetime) -> bool:
-    """Have the recovery evaluated at a time. False: it is to be evaluated, or is being, anyway."""
+async def evaluate(
+    db: Connection, merchant_id: str, recovery_id: UUID, invoice_id: str, at: datetime | None = None
+) -> bool:
+    """Queue an evaluation, for a time or for now. False: one is queued, for whatever time, or runs."""
     return await tasks.enqueue(db, _task(EVALUATE, merchant_id, recovery_id, invoice_id, at)) is not None
 
 
 async def evaluate_now(db: Connection, merchant_id: str, recovery_id: UUID, invoice_id: str) -> bool:
-    """Have the recovery evaluated at once. False: it is about to be, or is being, anyway."""
+    """Have the recovery evaluated at once, also where that is queued for later. False: it is about to be, or runs."""
     if await tasks.bring_forward(db, key_of(EVALUATE, recovery_id)):
         return True
-    return await tasks.enqueue(db, _task(EVALUATE, merchant_id, recovery_id, invoice_id)) is not None
+    return await evaluate(db, merchant_id, recovery_id, invoice_id)
 
 
 async def evaluate_sooner(db: Connection, recovery_id: UUID) -> None:
-    """Have the evaluation that is queued for later run now; where none is queued, none is needed."""
+    """Bring the queued evaluation forward to now; if none is queued, none is needed."""
     await tasks.bring_forward(db, key_of(EVALUATE, recovery_id))
 
 
 async def evaluated_just_now(db: Connection, recovery_id: UUID) -> bool:
-    """Whether a worker is evaluating the recovery at this moment."""
+    """Whether an evaluation of the recovery is running."""
     return await tasks.runs(db, key_of(EVALUATE, recovery_id))
 
 
-# --- Its customer written to ------------------------------------------------------------------------------------------
+# --- Messages ---------------------------------------------------------------------------------------------------------
 
 
 async def message_at(
     db: Connection, merchant_id: str, recovery_id: UUID, invoice_id: str, kind: str, at: datetime
 ) -> None:
-    """Have the customer written to at a time; what is queued for later, or for another purpose, gives way.
+    """Queue a message to the customer for a time; it replaces one that is queued for later or for another purpose.
 
     `kind` is what the message is for, a `MessageKind` of the brain.
     """
@@ -81,7 +83,7 @@ async def message_at(
         return
     queued = await tasks.pending(db, key)
     if queued is None:
-        return  # it is going out right now
+        return  # a message is being sent right now
     run_at, queued_for = queued
     if run_at <= at and queued_for.get("kind") == kind:
         return
@@ -100,15 +102,15 @@ async def cancel_messages(db: Connection, recovery_id: UUID, why: str) -> int:
 async def thank(
     db: Connection, merchant_id: str, recovery_id: UUID, invoice_id: str, at: datetime | None = None
 ) -> None:
-    """Have the customer told, at a time or at once, that all is well."""
+    """Queue the thank-you to the customer, for a time or for now."""
     await tasks.enqueue(db, _task(THANK, merchant_id, recovery_id, invoice_id, at))
 
 
 async def carry_out_end(db: Connection, merchant_id: str, recovery_id: UUID, invoice_id: str, action: str) -> None:
-    """Have the policy's end action (an `EndAction`) carried out at Stripe.
+    """Queue the policy's end action (an `EndAction`) at Stripe.
 
-    A task of its own, because it has its own call, its own key and its own repeats, and because until it has run it can
-    be taken back (`DELETE /v1/tasks/{id}`).
+    It is a task of its own, because it has its own call, key and repeats, and because it can be canceled until it has
+    run (`DELETE /v1/tasks/{id}`).
     """
     payload = {"invoice_id": invoice_id, "action": action}
     await tasks.enqueue(db, NewTask(merchant_id, END, payload, None, recovery_id, key_of(END, recovery_id)))

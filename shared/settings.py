@@ -1,8 +1,8 @@
 """Settings come from the environment (`CITADEL_…`) or a `.env` file; each service has one class of its own.
 
-Every setting can also be the content of a file that `<NAME>_FILE` names, as container platforms hand secrets out:
-`CITADEL_DATABASE_URL_FILE=/run/secrets/database_url` in place of `CITADEL_DATABASE_URL`. The first of these counts:
-the environment, its files, `.env`, its files; a name and its `_FILE` in one place contradict each other.
+Every setting can also be the content of a file that `<NAME>_FILE` names, which is how container platforms pass secrets:
+`CITADEL_DATABASE_URL_FILE=/run/secrets/database_url` in place of `CITADEL_DATABASE_URL`. The order of precedence is:
+the environment, its files, `.env`, its files. A name together with its `_FILE` in one place is an error.
 
 A missing or wrong setting stops the start with every problem listed; secrets are `SecretStr` and never printed.
 """
@@ -35,7 +35,7 @@ PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-# Every class of settings carries it: of several bases, pydantic takes the last one's configuration.
+# Every class of settings has it, because with several bases pydantic takes the configuration of the last one.
 _CONFIG = SettingsConfigDict(
     env_prefix="CITADEL_",
     env_file=".env",
@@ -48,13 +48,13 @@ _CONFIG = SettingsConfigDict(
 
 @dataclass(frozen=True, slots=True)
 class _Unreadable:
-    """In the place of a value that could not be read: the settings class turns it into a problem of its field."""
+    """Stands for a value that could not be read: the settings class turns it into a problem of the field."""
 
     why: str
 
 
 class _FromFiles(PydanticBaseSettingsSource):
-    """Reads what `<NAME>_FILE` variables name; `variables` are those of one place, with lower-case names."""
+    """Reads the files that `<NAME>_FILE` variables name; `variables` are those of one place, in lower case."""
 
     def __init__(self, settings: type[BaseSettings], variables: Mapping[str, str | None]) -> None:
         super().__init__(settings)
@@ -62,7 +62,7 @@ class _FromFiles(PydanticBaseSettingsSource):
         self._variables = variables
 
     def __call__(self) -> dict[str, Any]:
-        """The settings that this place has files for."""
+        """The settings for which this place names files."""
         read = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
         return {name: value for name, value in read.items() if value is not None}
 
@@ -75,7 +75,7 @@ class _FromFiles(PydanticBaseSettingsSource):
         variable = name.upper()
         if self._variables.get(name):
             return _Unreadable(f"set {variable} or {variable}_FILE, not both"), field_name, False
-        # No message shows the path: whoever sets the secret itself in the wrong variable would find it in a log.
+        # No message shows the path: if the secret itself was put into this variable, it would be in a log.
         try:
             text = Path(path).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
         except OSError as error:
@@ -101,7 +101,7 @@ class SettingsFromAnywhere(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - a folder of secrets: not among our places
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The places, the first that has a setting wins; each place's files come before it to see a contradiction."""
+        """The places in order of precedence; each place's files come first, so that contradictions are found."""
         sources = [init_settings]
         for place in (env_settings, dotenv_settings):
             if isinstance(place, EnvSettingsSource):
@@ -149,7 +149,7 @@ def _long_secrets(value: SecretStr | None) -> SecretStr | None:
 
 
 class UnsubscribeSettings(SettingsFromAnywhere):
-    """What signs the addresses at which customers unsubscribe; the worker makes them, the ingress reads them."""
+    """The secrets that sign unsubscribe pages' addresses; the worker makes the addresses, the ingress reads them."""
 
     model_config = _CONFIG
 

@@ -1,7 +1,7 @@
-"""Silences: customers of a merchant who are not written to, why, and how a recovery's timeline says it.
+"""Silences: customers of a merchant who get no messages, the reasons, and what a timeline says about them.
 
-A silence takes effect with its commit: every message asks for it when it is decided, with the recovery locked, and once
-more right before the email is handed over. Payments are not touched: who wants no messages still owes.
+A silence takes effect with its commit: every message checks for it when it is decided, with the recovery locked, and
+again right before the email is handed over. Silences do not concern payments: a silenced customer still owes.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from shared.database import Connection
 
 
 class SilenceReason(StrEnum):
-    """Why a customer is not written to; `silenced_customers.reason`. The first that applies is the one that is told."""
+    """Why a customer gets no messages; `silenced_customers.reason`. If several apply, the first one is given."""
 
     OPTED_OUT = "opted_out"
     COMPLAINED = "complained"
@@ -23,9 +23,9 @@ TEXTS: Mapping[SilenceReason, str] = {
     SilenceReason.COMPLAINED: "No messages: the customer marked one as spam.",
     SilenceReason.BOUNCED: "No messages: the customer's mailbox does not exist.",
 }
-"""What a recovery's timeline says, when a silence begins and when it keeps a message back."""
+"""What a recovery's timeline says when a silence begins, and when it holds back a message."""
 
-# The customer's own word comes first: in the order of SilenceReason.
+# In the order of SilenceReason: what the customer asked for comes first.
 FIND = """
 SELECT reason
 FROM silenced_customers
@@ -49,16 +49,16 @@ RETURNING merchant_id
 
 
 async def find(db: Connection, merchant_id: str, customer_id: str) -> SilenceReason | None:
-    """Why this customer of a merchant is not written to; None for one who is."""
+    """Why this customer of a merchant gets no messages; None for one who does."""
     reason: str | None = await db.fetchval(FIND, merchant_id, customer_id)
     return None if reason is None else SilenceReason(reason)
 
 
 async def start(db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason) -> bool:
-    """Write to this customer no more. False: it was so already, for this reason."""
+    """Silence this customer. False: they were silenced for this reason already."""
     return await db.fetchval(START, merchant_id, customer_id, reason) is not None
 
 
 async def end(db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason | None = None) -> int:
-    """Take back the silence of this reason, or with None all of the customer's; how many there were."""
+    """Lift the customer's silence for this reason, or with None all of them; how many there were."""
     return len(await db.fetch(END, merchant_id, customer_id, reason))

@@ -1,8 +1,8 @@
 """One Stripe client per merchant, and one for the platform; nothing global.
 
-Every client shares one HTTP session, a pinned API version and a time-out. The SDK repeats nothing by itself: a
-repeat is a decision of the engine, under the same idempotency key, so `max_network_retries` is 0. (aiohttp sends a
-GET once more when the server closed the connection; never a POST.)
+All clients share one HTTP session, a pinned API version and a time-out. The SDK repeats nothing by itself
+(`max_network_retries` is 0): the engine decides to repeat, under the same idempotency key. (aiohttp sends a GET again
+when the server closed the connection; never a POST.)
 """
 
 import re
@@ -17,7 +17,7 @@ import stripe
 from shared.settings import StripeSettings
 
 API_VERSION = "2026-10-28.endive"
-"""Pinned to the version that stripe 16.1 was generated for: what we read has one shape, whatever the account's is."""
+"""Pinned to the version that stripe 16.1 was generated for: answers have one shape, whatever the account's version."""
 
 Json = dict[str, Any]
 
@@ -26,10 +26,11 @@ _ACCOUNT = re.compile(r"acct_[A-Za-z0-9_]+")  # it becomes a header
 
 
 async def ask(client: stripe.StripeClient, method: Literal["get", "post"], path: str, **asked: Any) -> Json:
-    """Stripe's answer as it stands, for our own models. Raises what the SDK's methods raise.
+    """Stripe's own JSON, for our own models. Raises what the SDK's methods raise.
 
-    The SDK makes an object of every part of an answer, which for one invoice with its parts takes longer than all else
-    that an evaluation does (docs/performance.md). `path` begins with /v1; an `idempotency_key` may be among the rest.
+    The SDK makes an object of every part of an answer. For one invoice with its parts that takes longer than the rest
+    of an evaluation (docs/performance.md). `path` begins with /v1; `asked` are its parameters and perhaps an
+    `idempotency_key`.
     """
     answer = await client.raw_request_async(method, path, **asked)
     if not isinstance(answer.data, dict):
@@ -38,23 +39,23 @@ async def ask(client: stripe.StripeClient, method: Literal["get", "post"], path:
 
 
 def part(text: str) -> str:
-    """An id as a part of a path."""
+    """An id, quoted for use in a path."""
     return quote(text, safe="")
 
 
 class Gate(Protocol):
-    """What every call passes on its way. `account` is the merchant's (acct_…), None is the platform itself."""
+    """What every call passes. `account` is the merchant's (acct_…), None is the platform itself."""
 
     async def enter(self, account: str | None) -> None:
-        """Come back when the call may be made; what it raises passes through the SDK unchanged."""
+        """Wait until the call may be made. What this raises passes through the SDK unchanged."""
         ...
 
     async def left(self, account: str | None, status: int | None, retry_after: str | None) -> None:
-        """The call ended with this status; None: without a whole answer."""
+        """The call ended with this status; None: without a complete answer."""
         ...
 
     def broken_off(self) -> None:
-        """The call was broken off from here."""
+        """This side broke the call off."""
         ...
 
 
@@ -94,7 +95,7 @@ class StripeClientFactory:
     @classmethod
     @asynccontextmanager
     async def open(cls, settings: StripeSettings, gate: Gate | None = None) -> AsyncIterator["StripeClientFactory"]:
-        """A factory with one HTTP session for the life of the block; every call passes the gate, if there is one."""
+        """A factory with one HTTP session, for the life of the block. Every call passes `gate`, if it is given."""
         connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
         async with aiohttp.ClientSession(connector=connector) as session:
             yield cls(settings, session, gate)
@@ -106,7 +107,7 @@ class StripeClientFactory:
         return self._client(stripe_connect_id)
 
     def for_platform(self) -> stripe.StripeClient:
-        """A client that acts as the platform itself: OAuth, and nothing of a merchant's."""
+        """A client that acts as the platform itself, for OAuth."""
         return self._client(None)
 
     def _client(self, account: str | None) -> stripe.StripeClient:

@@ -1,8 +1,7 @@
-"""The page on which a customer ends all messages of a merchant: its address, signed by the worker, read by the ingress.
+"""Addresses of the page on which a customer unsubscribes: signed by the worker, read by the ingress.
 
-RFC 8058 asks for an address that works for whoever holds it, without a login, and that nobody can make for somebody
-else. It names the merchant and the customer by their ids, and never expires: an old email must still be able to end
-what it began.
+RFC 8058 asks for an address that works without a login, and that nobody can forge. It contains the merchant's and the
+customer's id, and never expires, because the link in an old email must still work.
 """
 
 from dataclasses import dataclass
@@ -19,14 +18,14 @@ NEVER = 253_402_300_799
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Who unsubscribes: a merchant (`merchants.id`) and one of its customers (`cus_…`)."""
+    """Who gets an email, and may unsubscribe: a merchant (`merchants.id`) and one of its customers (`cus_…`)."""
 
     merchant_id: str
     customer_id: str
 
 
 class UnsubscribePages:
-    """Makes and reads the addresses. The first secret signs, all are recognized: put a new one in front to rotate."""
+    """Makes and reads the addresses. The first secret signs, all are accepted: to rotate, put a new one in front."""
 
     def __init__(self, secrets: tuple[bytes, ...], base: str) -> None:
         """`base` is where the ingress is reached from outside. Raises ValueError for a secret below 32 bytes."""
@@ -46,7 +45,7 @@ class UnsubscribePages:
         return f"{self._base}{PATH}{signed}"
 
     def recipient(self, token: str) -> Recipient:
-        """Whose page it is. Raises BadSignature for a token that none of the secrets signed."""
+        """The recipient whose page it is. Raises BadSignature for a token that none of the secrets signed."""
         for signer in self._signers:
             try:
                 value = signer.verify(token, 0)

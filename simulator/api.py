@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from simulator.access import Asked
 from simulator.endpoints import ENDPOINTS, Call
-from simulator.errors import ApiError, account_invalid, not_imitated, unauthorized
+from simulator.errors import ApiError, account_invalid, missing_param, not_imitated, unauthorized
 from simulator.expand import check_levels, expand
 from simulator.faults import Fault
 from simulator.idempotency import Saved
 from simulator.shapes import Json
+from simulator.showing import shown
 from simulator.simulation import PLATFORM, LoggedRequest, Simulator
 from simulator.stripe_document import api_version
 from simulator.validation import Operation, stripe_api
@@ -57,6 +59,8 @@ class StripeApi:
         params: Json = {}
         try:
             account = self._account(request)
+            if simulator.access.barriers:
+                simulator.access.at_the_door(_asked(request), simulator.world.clock.now)
             if fault:
                 await _before(fault)
             operation, ids = self._document.find(request.method, path)
@@ -76,7 +80,7 @@ class StripeApi:
     # -- who asks --------------------------------------------------------------------------------
 
     def _account(self, request: Request) -> Account:
-        key = (request.authorization or "").removeprefix("Bearer ").strip() or None
+        key = _key(request)
         simulator = self._simulator
         accounts = simulator.world.accounts
         owner = simulator.oauth.tokens.get(key or "")
@@ -146,20 +150,42 @@ class StripeApi:
         endpoint = ENDPOINTS.get((operation.method, operation.template))
         if endpoint is None:
             raise not_imitated(f"{operation.method} {operation.template}")
+        world = self._simulator.world
+        if self._simulator.access.barriers:
+            nothing = self._simulator.access.inside(_asked(request, operation, ids, params), world.clock.now)
+            if nothing is not None:
+                return Answer(200, orjson.dumps(nothing))
         paths, levels = params.get("expand", []), self._simulator.settings.expand_levels
         _check_expand(account, ids, paths, levels)
-        world = self._simulator.world
         world.origin = Origin(request_id, request.key)
         try:
-            body = endpoint(Call(self._simulator, account, ids, params, request.path))
+            body = endpoint(Call(self._simulator, account, ids, _of_customers(account, params), request.path))
+        except ApiError as problem:
+            problem.body = shown(account, problem.body)
+            raise
         finally:
             world.origin = BY_ITSELF
         if broken:
             raise _server_error()
         if self._simulator.settings.validate_responses:
-            self._document.check_answer(operation, body)
-        body = expand(account, body, paths, levels)
+            self._document.check_answer(operation, shown(account, body))
+        body = shown(account, expand(account, body, paths, levels))
         return Answer(200, orjson.dumps(body))
+
+    def thin_event(self, request: Request, ident: str) -> Answer:
+        """`GET /v2/core/events/:id`; the account is the `Stripe-Context`."""
+        simulator = self._simulator
+        simulator.request_count += 1
+        request_id = f"req_{simulator.request_count:014d}"
+        try:
+            account = self._account(request)
+            simulator.access.at_the_door(_asked(request), simulator.world.clock.now)
+            answer = Answer(200, orjson.dumps(simulator.meters.full(account, ident)))
+        except ApiError as problem:
+            answer = _failure(problem)
+        answer.headers["Request-Id"] = request_id
+        self._log(request, request_id, {}, answer)
+        return answer
 
     def _log(self, request: Request, request_id: str, params: Json, answer: Answer) -> None:
         simulator = self._simulator
@@ -181,6 +207,40 @@ class StripeApi:
                 fault=fault.kind if fault else None,
             )
         )
+
+
+def _of_customers(account: Account, params: Json) -> Json:
+    """The parameters with a `customer_account` as the customer that it is."""
+    asked = params.get("customer_account")
+    if asked is None:
+        return params
+    for customer, known in account.as_accounts.items():
+        if known == asked:
+            return {
+                **{name: value for name, value in params.items() if name != "customer_account"},
+                "customer": customer,
+            }
+    raise missing_param("account", asked, "customer_account")
+
+
+def _key(request: Request) -> str | None:
+    return (request.authorization or "").removeprefix("Bearer ").strip() or None
+
+
+def _asked(
+    request: Request, operation: Operation | None = None, ids: dict[str, str] | None = None, params: Json | None = None
+) -> Asked:
+    """A request as barriers see it: at the door, and once its address and parameters are understood."""
+    kind = operation.template.split("/")[2].removesuffix("s") if operation else ""
+    return Asked(
+        method=request.method,
+        path=request.path,
+        account=request.account or PLATFORM,
+        key=_key(request) or "",
+        object=kind,
+        ids=tuple((ids or {}).values()),
+        params=params or {},
+    )
 
 
 def _check_expand(account: Account, ids: dict[str, str], paths: list[str], levels: int) -> None:

@@ -9,11 +9,11 @@ import orjson
 from aiohttp import web
 
 from simulator.api import Answer, Request, StripeApi
-from simulator.control import CONTROL, Ask
+from simulator.controls import CONTROL, Ask
 from simulator.errors import ApiError
 from simulator.faults import Fault
 from simulator.oauth import OAuthError
-from simulator.resend import ResendError
+from simulator.resend_limits import ResendError, too_many
 from simulator.shapes import Json
 from simulator.simulation import PLATFORM, Simulator
 
@@ -28,6 +28,7 @@ def make_app(simulator: Simulator) -> web.Application:
     app[SIMULATOR] = simulator
     app[STRIPE] = StripeApi(simulator)
     app.router.add_route("*", "/v1/{rest:.*}", _stripe)
+    app.router.add_get("/v2/core/events/{event}", _thin_event)
     app.router.add_get("/oauth/authorize", _authorize)
     app.router.add_post("/oauth/token", _token)
     app.router.add_post("/oauth/deauthorize", _deauthorize)
@@ -80,6 +81,19 @@ async def _stripe(request: web.Request) -> web.StreamResponse:
         )
     )
     return await _sent(request, answer)
+
+
+async def _thin_event(request: web.Request) -> web.StreamResponse:
+    headers = request.headers
+    asked = Request(
+        method=request.method,
+        path=request.path,
+        text=request.query_string,
+        authorization=headers.get("Authorization"),
+        account=headers.get("Stripe-Context", headers.get("Stripe-Account")),
+        version=headers.get("Stripe-Version"),
+    )
+    return await _sent(request, request.app[STRIPE].thin_event(asked, request.match_info["event"]))
 
 
 async def _sent(request: web.Request, answer: Answer) -> web.StreamResponse:
@@ -159,8 +173,10 @@ async def _email(request: web.Request) -> web.StreamResponse:
     simulator = request.app[SIMULATOR]
     body = await request.read()
     fault = simulator.faults.strike("POST", request.path, PLATFORM)
+    headers: dict[str, str] = {}
     try:
         simulator.resend.check_key(request.headers.get("Authorization"))
+        headers = simulator.resend.gate.request()
         if fault:
             if fault.latency_ms:
                 await asyncio.sleep(fault.latency_ms / 1000)
@@ -169,12 +185,12 @@ async def _email(request: web.Request) -> web.StreamResponse:
                 return await _lost(request, fault)
         answer, email = simulator.resend.accept(body, request.headers.get("Idempotency-Key"))
     except ResendError as problem:
-        return _json(problem.status, problem.body)
+        return _json(problem.status, problem.body, {**headers, **problem.headers})
     if email is not None:
         simulator.people.email_arrived(email.text)
     if fault and fault.kind == "server_error":
         return _json(500, _EMAIL_BROKEN)
-    return await _sent(request, Answer(200, orjson.dumps(answer), fault=fault))
+    return await _sent(request, Answer(200, orjson.dumps(answer), headers, fault))
 
 
 _BROKEN = "An unexpected error occurred."
@@ -187,8 +203,9 @@ _EMAIL_BROKEN = {
 
 def _refuse_email(fault: Fault) -> None:
     if fault.kind == "rate_limited":
-        text = "Too many requests. You can only make 2 requests per second."
-        raise ResendError(429, "rate_limit_exceeded", text)
+        raise too_many(
+            2, {"ratelimit-limit": "2", "ratelimit-remaining": "0", "ratelimit-reset": "1", "retry-after": "1"}
+        )
     if fault.kind == "server_error" and not fault.after_effect:
         raise ResendError(500, "application_error", _BROKEN)
 
@@ -212,5 +229,6 @@ async def _control(request: web.Request) -> web.StreamResponse:
         return _json(400, {"error": {"message": f"{type(problem).__name__}: {problem}"}})
 
 
-def _json(status: int, body: object) -> web.Response:
-    return web.Response(body=orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS), status=status, content_type=JSON)
+def _json(status: int, body: object, headers: dict[str, str] | None = None) -> web.Response:
+    text = orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS)
+    return web.Response(body=text, status=status, headers=headers, content_type=JSON)

@@ -16,6 +16,7 @@ class Billing:
         self._events = events
         self._invoices = invoices
         self._collecting = collecting
+        collecting.out_of_retries = self._out_of_retries
 
     def schedule(self, account: Account, subscription: Json) -> None:
         """Sets the timer for the subscription's next renewal."""
@@ -30,7 +31,7 @@ class Billing:
         (docs.stripe.com/billing/subscriptions/webhooks)."""
         subscription = account.objects["subscription"][ident]
         item = _item(subscription)
-        if subscription["status"] == "canceled" or subscription["cancel_at_period_end"]:
+        if subscription["status"] == "canceled" or _ends_with_its_period(subscription):
             return
         preview = resources.invoice(
             "in_preview",
@@ -61,7 +62,7 @@ class Billing:
 
         The invoice, or None when the subscription ends instead.
         """
-        if subscription["cancel_at_period_end"]:
+        if _ends_with_its_period(subscription):
             self.cancel(account, subscription, "cancellation_requested")
             return None
         item = _item(subscription)
@@ -78,7 +79,49 @@ class Billing:
         self._world.clock.after(HOUR, lambda: self._advance(account, invoice))
         return invoice
 
-    def _draft(self, account: Account, subscription: Json, period: tuple[int, int]) -> Json:
+    def add_invoice(self, account: Account, subscription: Json, reason: str, amount: int | None) -> Json:
+        """A draft between the renewals, for the present period; the renewal stays where it is."""
+        item = _item(subscription)
+        period = item["current_period_start"], item["current_period_end"]
+        invoice = self._draft(account, subscription, period, reason, amount)
+        if reason == "manual":
+            invoice["parent"] = None
+        else:
+            subscription["latest_invoice"] = invoice["id"]
+        return invoice
+
+    def schedule_end(self, account: Account, subscription: Json) -> None:
+        """Sets the timer for a subscription's `cancel_at`; a later change of mind makes it do nothing."""
+        when = subscription["cancel_at"]
+
+        def end() -> None:
+            if subscription["cancel_at"] == when and subscription["status"] != "canceled":
+                self.cancel(account, subscription, "cancellation_requested")
+
+        if when is not None:
+            self._world.clock.at(when, end)
+
+    def _out_of_retries(self, account: Account, invoice: Json) -> None:
+        """What the account's settings say for after Stripe's last attempt."""
+        subscription = subscription_of(account, invoice)
+        if subscription and subscription["status"] != "canceled":
+            if account.after_retries == "cancel":
+                self.cancel(account, subscription, "payment_failed")
+            elif account.after_retries == "unpaid":
+                before = {"status": subscription["status"]}
+                subscription["status"] = "unpaid"
+                self._events.emit(account, "customer.subscription.updated", subscription, before)
+        if account.write_off_after_retries and invoice["status"] == "open":
+            self._invoices.write_off(account, invoice)
+
+    def _draft(
+        self,
+        account: Account,
+        subscription: Json,
+        period: tuple[int, int],
+        reason: str = "subscription_cycle",
+        amount: int | None = None,
+    ) -> Json:
         ids, scope = self._world.ids, account.id
         customer = account.get("customer", subscription["customer"])
         number = customer["next_invoice_sequence"]
@@ -90,13 +133,19 @@ class Billing:
             customer,
             start=period[0],
             end=period[1],
-            amount=_item(subscription)["price"]["unit_amount"],
+            amount=_item(subscription)["price"]["unit_amount"] if amount is None else amount,
             number=f"{customer['invoice_prefix']}-{number:04d}",
-            billing_reason="subscription_cycle",
+            billing_reason=reason,
             country=account.resource["country"],
             account_name=account.resource["business_profile"]["name"],
             now=self._world.clock.now,
         )
+        invoice["collection_method"] = subscription["collection_method"]
+        if subscription["days_until_due"] is not None:
+            invoice["due_date"] = self._world.clock.now + subscription["days_until_due"] * DAY
+        if subscription["status"] == "unpaid":
+            # Drafts of an unpaid subscription stay drafts (docs.stripe.com/billing/subscriptions/overview#unpaid).
+            invoice["auto_advance"] = False
         self._world.add(account, invoice)
         self._events.emit(account, "invoice.created", invoice)
         return invoice
@@ -110,6 +159,8 @@ class Billing:
         if pause and pause["behavior"] == "keep_as_draft":
             return
         self._invoices.finalize(account, invoice)
+        if invoice["status"] == "paid":
+            return  # Nothing was due.
         if pause and pause["behavior"] == "void":
             self._invoices.void(account, invoice)
         elif pause:
@@ -133,6 +184,12 @@ class Billing:
                 invoice["auto_advance"] = False
                 invoice["next_payment_attempt"] = None
         self._events.emit(account, "customer.subscription.deleted", subscription)
+
+
+def _ends_with_its_period(subscription: Json) -> bool:
+    """Whether the subscription is to end when its period does, or before."""
+    at = subscription["cancel_at"]
+    return subscription["cancel_at_period_end"] or (at is not None and at <= _item(subscription)["current_period_end"])
 
 
 def _item(subscription: Json) -> Json:

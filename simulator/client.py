@@ -1,45 +1,19 @@
 """A small client of the control API, for tests and the demo."""
 
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import aiohttp
-import orjson
-
+from simulator.client_conditions import Conditions
 from simulator.shapes import Json
+from simulator.wire import SimulatorError
+
+__all__ = ["SimulatorClient", "SimulatorError"]
 
 
-class SimulatorError(Exception):
-    """The control API refused something; the message is its reason."""
+class SimulatorClient(Conditions):
+    """`async with SimulatorClient(url) as control: …`; every method is one request to `/_sim`.
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(f"{status}: {message}")
-        self.status = status
-
-
-class SimulatorClient:
-    """`async with SimulatorClient(url) as control: …`; every method is one request to `/_sim`."""
-
-    def __init__(self, url: str, session: aiohttp.ClientSession | None = None) -> None:
-        self.url = url.rstrip("/")
-        self._session = session
-        self._own = session is None
-
-    async def __aenter__(self) -> Self:
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=600)
-            self._session = aiohttp.ClientSession(timeout=timeout)
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        problem: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._own and self._session is not None:
-            await self._session.close()
-            self._session = None
+    Keys, cards, settings and shapes are in `Conditions`.
+    """
 
     # -- making a world --------------------------------------------------------------------------
 
@@ -57,7 +31,8 @@ class SimulatorClient:
         return await self._list("/accounts")
 
     async def change_account(self, account: str, **fields: Any) -> Json:
-        """`stripe_retries`, `upcoming_days`, `portal` (switched on), `connected` (without OAuth, without an event)."""
+        """`stripe_retries`, `upcoming_days`, `portal` (switched on), `connected` (without OAuth, without an event),
+        `after_retries` (past_due, unpaid, cancel), `write_off_after_retries`."""
         return await self._request("PATCH", f"/accounts/{account}", fields)
 
     async def deauthorize(self, account: str) -> Json:
@@ -65,16 +40,16 @@ class SimulatorClient:
         return await self._post(f"/accounts/{account}/deauthorize")
 
     async def add_customer(self, account: str, **fields: Any) -> Json:
-        """`person`, `card`, `reaction`; gives `customer` and `payment_method`."""
+        """`person`, `card` or `debit`, `balance`, `reaction`; gives `customer` and `payment_method`."""
         return await self._post("/customers", {"account": account, **fields})
 
     async def add_subscription(self, account: str, customer: str, **fields: Any) -> Json:
         """`amount`, `currency`, `interval`, `renews_at` or `renews_in`, `default_payment_method`."""
         return await self._post("/subscriptions", {"account": account, "customer": customer, **fields})
 
-    async def renew(self, subscription: str) -> Json | None:
-        """Renews now; the invoice, finalised and tried, or None when the subscription ended."""
-        made = await self._post(f"/subscriptions/{subscription}/renew")
+    async def renew(self, subscription: str, **fields: Any) -> Json | None:
+        """Renews now; the invoice, finalised and tried, or None when the subscription ended. `paid_before`: a part."""
+        made = await self._post(f"/subscriptions/{subscription}/renew", fields)
         invoice: Json | None = made["invoice"]
         return invoice
 
@@ -84,7 +59,7 @@ class SimulatorClient:
         return await self._post("/renewals", {"account": account, "card": {}, **fields})
 
     async def set_script(self, payment_method: str, **script: Any) -> Json:
-        """`decline`, `clears_at`, `clears_in`, `clears_after`, `needs_3ds`; nothing: a good card."""
+        """`decline`, `clears_at`, `clears_in`, `clears_after`, `needs_3ds`, `without_charge`; nothing: a good card."""
         return await self._post(f"/payment_methods/{payment_method}/script", script)
 
     async def set_reaction(self, customer: str, **reaction: Any) -> Json:
@@ -134,9 +109,13 @@ class SimulatorClient:
 
     # -- acting as a customer or merchant --------------------------------------------------------
 
-    async def pay_hosted(self, invoice: str, **card: Any) -> Json:
-        """The customer pays on the hosted page: `invoice`, and `error` when the card was declined."""
-        return await self._post(f"/invoices/{invoice}/pay_hosted", {"card": card})
+    async def pay_hosted(self, invoice: str, debit: Json | None = None, **card: Any) -> Json:
+        """The customer pays on the hosted page: `invoice`, and `error` when the card was declined.
+
+        `debit`: with a bank account instead of a card.
+        """
+        given: Json = {"card": card} if debit is None else {"debit": debit}
+        return await self._post(f"/invoices/{invoice}/pay_hosted", given)
 
     async def authenticate(self, invoice: str) -> Json:
         """The customer passes 3-D Secure on the hosted page."""
@@ -149,11 +128,64 @@ class SimulatorClient:
     async def cancel_subscription(self, subscription: str) -> Json:
         return await self._post(f"/subscriptions/{subscription}/cancel")
 
-    async def refund(self, charge: str, amount: int | None = None) -> Json:
-        return await self._post(f"/charges/{charge}/refund", {"amount": amount})
+    # -- money ------------------------------------------------------------------------------------
 
-    async def dispute(self, charge: str) -> Json:
-        return await self._post(f"/charges/{charge}/dispute")
+    async def add_debit(self, customer: str, type: str, *, default: bool = True, **debit: Any) -> Json:  # noqa: A002 - Stripe's own name
+        """The customer adds a bank account (`sepa_debit`, `us_bank_account`, `bacs_debit`); the payment method.
+
+        `takes_days` until a debit's end is known (None: never), `fails` (a name in `bank_accounts.FAILURES`) until
+        `clears_at`, for `clears_in` seconds or for `clears_after` failures; `returns` (such a name): paid debits
+        come back `returns_days` later; `mandate_revoked`.
+        """
+        return await self._post(f"/customers/{customer}/debits", {"debit": {"type": type, **debit}, "default": default})
+
+    async def set_debit_script(self, payment_method: str, **script: Any) -> Json:
+        """Another script for a bank account; nothing: debits are paid."""
+        return await self._post(f"/payment_methods/{payment_method}/debit_script", script)
+
+    async def end_debit(self, charge: str, fails: str | None = None) -> Json:
+        """Ends a debit that is under way, now; the charge."""
+        return await self._post(f"/charges/{charge}/end", {"fails": fails})
+
+    async def return_debit(self, charge: str, reason: str = "insufficient_funds") -> Json:
+        """The bank takes a paid debit back; the dispute, which is lost."""
+        return await self._post(f"/charges/{charge}/return", {"reason": reason})
+
+    async def attach_payment(self, invoice: str, amount: int, **fields: Any) -> Json:
+        """The merchant charges a part of the invoice; the invoice payment. `payment_method`, `card` or `debit`."""
+        return await self._post(f"/invoices/{invoice}/payments", {"amount": amount, **fields})
+
+    async def credit_note(self, invoice: str, amount: int, **amounts: int) -> Json:
+        """`refund_amount`, `credit_amount`, `out_of_band_amount` share out what exceeds the remaining amount."""
+        return await self._post(f"/invoices/{invoice}/credit_notes", {"amount": amount, **amounts})
+
+    async def change_balance(self, customer: str, amount: int) -> Json:
+        """Adds to what the customer owes; a negative amount is credit."""
+        return await self._post(f"/customers/{customer}/balance", {"amount": amount})
+
+    async def require_attempt(self, invoice: str) -> str:
+        """Sends `invoice.payment_attempt_required`; the event's id."""
+        return str((await self._post(f"/invoices/{invoice}/payment_attempt_required"))["event"])
+
+    async def refund(self, charge: str, amount: int | None = None, **fields: Any) -> Json:
+        """The merchant refunds a charge, in full by default; the refund: `takes_days`, `fails` (a reason)."""
+        return await self._post(f"/charges/{charge}/refund", {"amount": amount, **fields})
+
+    async def end_refund(self, refund: str, fails: str | None = None) -> Json:
+        """A refund succeeds, or fails for a reason."""
+        return await self._post(f"/refunds/{refund}/end", {"fails": fails})
+
+    async def dispute(self, charge: str, **fields: Any) -> Json:
+        """The customer's bank disputes a charge: `reason`, `amount`, `ends` (won, lost) after `ends_days`."""
+        return await self._post(f"/charges/{charge}/dispute", fields)
+
+    async def end_dispute(self, dispute: str, status: str) -> Json:
+        """A dispute is `won` or `lost`."""
+        return await self._post(f"/disputes/{dispute}/end", {"status": status})
+
+    async def book(self, **narrowed: str) -> list[Json]:
+        """The bank's book: every movement of money, the fields of `book.Movement`; `account`, `invoice`, `charge`."""
+        return await self._list("/book", narrowed)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -217,35 +249,3 @@ class SimulatorClient:
     async def object(self, ident: str) -> Json:
         """Any resource of any account."""
         return await self._request("GET", f"/objects/{ident}")
-
-    # -- the wire --------------------------------------------------------------------------------
-
-    async def _post(self, path: str, body: Json | None = None) -> Json:
-        return await self._request("POST", path, body)
-
-    async def _request(self, method: str, path: str, body: Json | None = None) -> Json:
-        answer: Json = await self._any(method, path, body)
-        return answer
-
-    async def _list(self, path: str, query: dict[str, str] | None = None) -> list[Json]:
-        answer: list[Json] = await self._any("GET", path, query=query)
-        return answer
-
-    async def _any(
-        self,
-        method: str,
-        path: str,
-        body: Json | None = None,
-        query: dict[str, str] | None = None,
-    ) -> Any:
-        if self._session is None:
-            raise RuntimeError("use `async with SimulatorClient(url)`")
-        data = orjson.dumps(body) if body is not None else None
-        address = f"{self.url}/_sim{path}"
-        async with self._session.request(method, address, data=data, params=query) as response:
-            answer = orjson.loads(await response.read())
-        if response.status != 200:
-            error = answer.get("error")
-            text = error.get("message", error) if isinstance(error, dict) else error
-            raise SimulatorError(response.status, str(text))
-        return answer

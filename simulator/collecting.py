@@ -1,13 +1,19 @@
 """Collecting an invoice: one attempt at a time, by Stripe itself, by the API or by the customer.
 
-Money moves in one place, `_capture`, and nothing reaches it without an entry in the attempt log.
+Money comes in in one place, `_capture`, which writes it into the bank's book, and nothing reaches it without an entry
+in the attempt log. A card answers at once; other payment methods have a way of their own in `ways`.
 """
 
+from collections.abc import Callable
+
 from simulator import resources
+from simulator.book import Book
+from simulator.currencies import minimum, written
+from simulator.debits import Steps
 from simulator.errors import ApiError, bad_request
 from simulator.events import EventLog
-from simulator.invoicing import Invoices, payment_of, subscription_of
-from simulator.payment import Approved, Decline, Declined, NeedsAction
+from simulator.invoicing import Invoices, payment_of, processing, refuse_under_way, subscription_of, under_way
+from simulator.payment import Approved, Decline, Declined, NeedsAction, Verdict
 from simulator.shapes import DAY, Json
 from simulator.world import Account, Attempt, World
 
@@ -18,19 +24,34 @@ NO_METHOD = (
     "This customer has no attached payment source or default payment method. Please consider "
     "adding a default payment method."
 )
+# An account that Stripe has restricted: the code and status are not documented, this is assumed.
+RESTRICTED = "Your account cannot currently make charges."
 ACTION = (
     "This payment requires additional user action before it can be completed successfully. Payment "
     "can be completed using the PaymentIntent associated with the invoice."
 )
 
 
-class Collecting:
-    """The attempts of all accounts."""
+_ASK: Json = {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
+# (account, invoice, payment, PaymentIntent, payment method, source) → the error to answer with, or None.
+Way = Callable[[Account, Json, Json, Json, Json, str], ApiError | None]
 
-    def __init__(self, world: World, events: EventLog, invoices: Invoices) -> None:
+
+class Collecting:
+    """The attempts of all accounts; `ways` holds how a type of payment method is charged that is no card."""
+
+    def __init__(self, world: World, events: EventLog, invoices: Invoices, book: Book) -> None:
         self._world = world
         self._events = events
         self._invoices = invoices
+        # Told of an invoice whose last attempt by Stripe has failed.
+        self.out_of_retries: Callable[[Account, Json], None] = lambda _account, _invoice: None
+        self._book = book
+        self.ways: dict[str, Way] = {}
+
+    def steps(self) -> Steps:
+        """What the other ways of collecting do as this one does."""
+        return Steps(self._charge, self._log, _count, self._capture, self._count_failure)
 
     def pay(self, account: Account, invoice: Json, method_id: str | None) -> None:
         """`POST /v1/invoices/:id/pay`: one attempt now; a decline is raised as Stripe's 402."""
@@ -43,13 +64,13 @@ class Collecting:
     def paid_elsewhere(self, account: Account, invoice: Json) -> None:
         """`paid_out_of_band`: settled without Stripe moving any money."""
         self._payable(account, invoice)
-        invoice["amount_paid_off_stripe"] = invoice["amount_due"]
-        self._invoices.cancel_payment(account, invoice)
-        self._invoices.settle(account, invoice, charged=False)
+        self._invoices.paid_off_stripe(account, invoice)
 
     def attempt(self, account: Account, invoice: Json, source: str) -> None:
         """An attempt that Stripe makes by itself, at a renewal or by its retry schedule, if it still may."""
-        if invoice["status"] != "open" or not invoice["auto_advance"]:
+        if invoice["status"] != "open" or not invoice["auto_advance"] or under_way(account, invoice):
+            return
+        if invoice["collection_method"] == "send_invoice":
             return
         try:
             method = self._method(account, invoice, None)
@@ -59,10 +80,19 @@ class Collecting:
         self.collect(account, invoice, method, source)
 
     def collect(self, account: Account, invoice: Json, method: Json, source: str) -> ApiError | None:
-        """One attempt with one payment method; None when it was paid, else the error to answer with."""
+        """One attempt with one payment method; None when it was paid or begun, else the error to answer with."""
+        if not account.resource["charges_enabled"]:
+            if source in AUTOMATIC:
+                self._count_failure(account, invoice, source)
+            return bad_request(RESTRICTED)
         payment, intent = payment_of(account, invoice)
+        problem = _refusal(intent)
+        if problem:
+            return problem
         intent["payment_method"] = method["id"]
         intent["next_action"] = None
+        if method["type"] in self.ways:
+            return self.ways[method["type"]](account, invoice, payment, intent, method, source)
         script = account.scripts[method["id"]]
         network = method["card"]["brand"]
         verdict = script.answer(self._world.clock.now, network)
@@ -71,21 +101,48 @@ class Collecting:
                 self._log(account, invoice, intent, method, source, "requires_action", None, None)
                 return self._require_action(account, invoice, intent, source)
             case Declined(why):
-                charge = self._charge(account, intent, method, verdict)
-                charge["failure_code"] = why.code
-                charge["failure_message"] = why.message
-                self._log(account, invoice, intent, method, source, "declined", charge, why)
+                charge = self._charge(account, intent, method, verdict) if why.charged else None
+                if charge is not None:
+                    charge["failure_code"] = why.code
+                    charge["failure_message"] = why.message
+                self._log(account, invoice, intent, method, source, "declined", charge, why.decline_code)
                 return self._decline(account, invoice, intent, method, charge, why, source)
             case Approved():
                 charge = self._charge(account, intent, method, verdict)
                 self._log(account, invoice, intent, method, source, "succeeded", charge, None)
                 _count(invoice, source)
-                self._capture(account, invoice, payment, intent, charge)
+                self._capture(account, invoice, payment, intent, charge, source)
                 return None
 
-    def _charge(self, account: Account, intent: Json, method: Json, verdict: Approved | Declined) -> Json:
-        ident = self._world.ids.new("ch", account.id)
-        passed = account.scripts[method["id"]].authenticated
+    def charge_part(self, account: Account, invoice: Json, payment: Json, intent: Json, method: Json) -> None:
+        """One attempt at a payment that was attached to the invoice; what fails changes nothing of the invoice."""
+        intent["payment_method"] = method["id"]
+        if method["type"] in self.ways:
+            self.ways[method["type"]](account, invoice, payment, intent, method, "merchant")
+            return
+        verdict = account.scripts[method["id"]].answer(self._world.clock.now, method["card"]["brand"])
+        match verdict:
+            case NeedsAction():
+                self._log(account, invoice, intent, method, "merchant", "requires_action", None, None)
+                intent.update(status="requires_action", next_action=_ASK)
+                self._events.emit(account, "payment_intent.requires_action", intent)
+            case Declined(why):
+                charge = self._charge(account, intent, method, verdict)
+                charge.update(failure_code=why.code, failure_message=why.message)
+                self._log(account, invoice, intent, method, "merchant", "declined", charge, why.decline_code)
+                self._events.emit(account, "charge.failed", charge)
+                self._events.emit(account, "payment_intent.payment_failed", intent)
+            case Approved():
+                charge = self._charge(account, intent, method, verdict)
+                self._log(account, invoice, intent, method, "merchant", "succeeded", charge, None)
+                self._capture(account, invoice, payment, intent, charge, "merchant")
+                self._events.emit(account, "payment_intent.succeeded", intent)
+
+    def _charge(self, account: Account, intent: Json, method: Json, verdict: Verdict) -> Json:
+        card = method["type"] == "card"
+        # A charge of anything but a card is a "payment" to Stripe, and says so in its id.
+        ident = self._world.ids.new("ch" if card else "py", account.id)
+        passed = card and account.scripts[method["id"]].authenticated
         now = self._world.clock.now
         charge = resources.charge(ident, intent, method, verdict, now=now, authenticated=passed)
         intent["latest_charge"] = ident
@@ -100,37 +157,46 @@ class Collecting:
         source: str,
         outcome: str,
         charge: Json | None,
-        why: Decline | None,
-    ) -> None:
-        self._world.attempts.append(
-            Attempt(
-                seq=len(self._world.attempts) + 1,
-                at=self._world.clock.now,
-                account=account.id,
-                invoice=invoice["id"],
-                payment_intent=intent["id"],
-                charge=charge["id"] if charge else None,
-                payment_method=method["id"],
-                fingerprint=method["card"]["fingerprint"],
-                amount=intent["amount"],
-                currency=intent["currency"],
-                source=source,
-                outcome=outcome,
-                decline_code=why.decline_code if why else None,
-                idempotency_key=self._world.origin.idempotency_key,
-            )
+        decline_code: str | None,
+        concludes: Attempt | None = None,
+    ) -> Attempt:
+        made = Attempt(
+            seq=len(self._world.attempts) + 1,
+            at=self._world.clock.now,
+            account=account.id,
+            invoice=invoice["id"],
+            payment_intent=intent["id"],
+            charge=charge["id"] if charge else None,
+            payment_method=method["id"],
+            fingerprint=method[method["type"]].get("fingerprint", ""),
+            amount=intent["amount"],
+            currency=intent["currency"],
+            source=source,
+            outcome=outcome,
+            decline_code=decline_code,
+            idempotency_key=concludes.idempotency_key if concludes else self._world.origin.idempotency_key,
+            concludes=concludes.seq if concludes else None,
         )
+        self._world.attempts.append(made)
+        return made
 
-    def _capture(self, account: Account, invoice: Json, payment: Json, intent: Json, charge: Json) -> None:
-        now = self._world.clock.now
+    def _capture(
+        self,
+        account: Account,
+        invoice: Json,
+        payment: Json,
+        intent: Json,
+        charge: Json,
+        source: str = "api_pay",
+    ) -> None:
+        """The charge's money has come in: booked, and credited to the invoice."""
+        moved = self._book.write(account, "charge", charge, charge["amount"], source)
+        charge["balance_transaction"] = moved["id"]
         intent["status"] = "succeeded"
-        intent["amount_received"] = intent["amount"]
+        intent["amount_received"] = charge["amount"]
         intent["last_payment_error"] = None
-        payment["status"] = "paid"
-        payment["amount_paid"] = intent["amount"]
-        payment["status_transitions"] = {**payment["status_transitions"], "paid_at": now}
         self._events.emit(account, "charge.succeeded", charge)
-        self._invoices.settle(account, invoice, charged=True)
+        self._invoices.credit(account, invoice, payment, charge["amount"])
 
     def _decline(
         self,
@@ -138,19 +204,19 @@ class Collecting:
         invoice: Json,
         intent: Json,
         method: Json,
-        charge: Json,
+        charge: Json | None,
         why: Decline,
         source: str,
     ) -> ApiError:
         codes = {
+            "charge": charge["id"] if charge else None,
+            "decline_code": why.decline_code,
             "advice_code": why.advice_code,
             "network_advice_code": why.network_advice_code,
             "network_decline_code": why.network_decline_code,
         }
-        details = {
-            "charge": charge["id"],
+        details: Json = {
             "code": why.code,
-            "decline_code": why.decline_code,
             "doc_url": f"https://stripe.com/docs/error-codes/{why.code.replace('_', '-')}",
             **{name: value for name, value in codes.items() if value is not None},
         }
@@ -161,7 +227,8 @@ class Collecting:
             "payment_method": dict(method),
             "type": "card_error",
         }
-        self._events.emit(account, "charge.failed", charge)
+        if charge is not None:
+            self._events.emit(account, "charge.failed", charge)
         self._count_failure(account, invoice, source)
         return ApiError(
             402,
@@ -175,7 +242,7 @@ class Collecting:
     def _require_action(self, account: Account, invoice: Json, intent: Json, source: str) -> ApiError:
         intent["status"] = "requires_action"
         intent["last_payment_error"] = None
-        intent["next_action"] = {"type": "use_stripe_sdk", "use_stripe_sdk": {}}
+        intent["next_action"] = _ASK
         self._events.emit(account, "invoice.payment_action_required", invoice)
         self._count_failure(account, invoice, source)
         return ApiError(
@@ -186,12 +253,13 @@ class Collecting:
             payment_intent=dict(intent),
         )
 
-    def _count_failure(self, account: Account, invoice: Json, source: str) -> None:
-        """What a failed attempt does to the invoice and its subscription."""
+    def _count_failure(self, account: Account, invoice: Json, source: str, *, counted: bool = False) -> None:
+        """What a failed attempt does to the invoice and its subscription; `counted`: when it began, days ago."""
         self._world.failed.setdefault(invoice["id"], self._world.clock.now)
         names = ("attempt_count", "attempted", "next_payment_attempt")
         before = {name: invoice[name] for name in names}
-        _count(invoice, source)
+        if not counted:
+            _count(invoice, source)
         if source in AUTOMATIC:
             self._schedule_retry(account, invoice)
         self._events.emit(account, "invoice.payment_failed", invoice)
@@ -202,6 +270,8 @@ class Collecting:
         if subscription and subscription["status"] == "active":
             subscription["status"] = "past_due"
             self._events.emit(account, "customer.subscription.updated", subscription, {"status": "active"})
+        if source in AUTOMATIC and invoice["next_payment_attempt"] is None:
+            self.out_of_retries(account, invoice)
 
     def _schedule_retry(self, account: Account, invoice: Json) -> None:
         done = invoice["attempt_count"] - 1
@@ -210,9 +280,19 @@ class Collecting:
             return
         when = self._world.clock.now + account.retries[done] * DAY
         invoice["next_payment_attempt"] = when
-        self._world.clock.at(when, lambda: self.attempt(account, invoice, "stripe_retry"))
+        self.retry_at(account, invoice, when)
+
+    def retry_at(self, account: Account, invoice: Json, when: int) -> None:
+        """Sets the timer of Stripe's next attempt; one that was planned anew since does nothing."""
+
+        def due() -> None:
+            if invoice["next_payment_attempt"] == when:
+                self.attempt(account, invoice, "stripe_retry")
+
+        self._world.clock.at(when, due)
 
     def _payable(self, account: Account, invoice: Json) -> None:
+        refuse_under_way(account, invoice)
         match invoice["status"]:
             case "paid":
                 raise bad_request(ALREADY_PAID)
@@ -231,8 +311,11 @@ class Collecting:
         subscription = subscription_of(account, invoice)
         candidates = (
             invoice["default_payment_method"],
+            invoice["default_source"],
             subscription["default_payment_method"] if subscription else None,
+            subscription["default_source"] if subscription else None,
             customer["invoice_settings"]["default_payment_method"],
+            customer["default_source"],
         )
         for ident in candidates:
             if ident is not None:
@@ -250,6 +333,17 @@ class Collecting:
                 param="payment_method",
             )
         return method
+
+
+def _refusal(intent: Json) -> ApiError | None:
+    """Why an attempt is not even made: another is under way, or Stripe charges no so little amount."""
+    if intent["status"] == "processing":
+        return processing()
+    amount, currency = intent["amount"], intent["currency"]
+    if amount < minimum(currency):
+        text = f"Amount must be at least {written(minimum(currency), currency)}"
+        return bad_request(text, code="amount_too_small")
+    return None
 
 
 def _count(invoice: Json, source: str) -> None:

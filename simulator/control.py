@@ -9,10 +9,9 @@ from typing import Any
 from simulator.errors import missing
 from simulator.fates import fates
 from simulator.faults import Fault
-from simulator.invoicing import payment_of
+from simulator.invoicing import default_payment
 from simulator.people import SCRIPT_FIELDS
 from simulator.population import Plan
-from simulator.resend_webhooks import ResendWebhookPlan
 from simulator.shapes import HOUR, Json
 from simulator.simulation import Simulator
 from simulator.summary import summarize
@@ -98,6 +97,10 @@ async def change_account(ask: Ask) -> Json:
         account.upcoming_days = int(ask.given["upcoming_days"])
     if "portal" in ask.given:
         account.portal = bool(ask.given["portal"])
+    if "after_retries" in ask.given:
+        account.after_retries = _one_of(ask.given["after_retries"], ("past_due", "unpaid", "cancel"))
+    if "write_off_after_retries" in ask.given:
+        account.write_off_after_retries = bool(ask.given["write_off_after_retries"])
     if "connected" in ask.given:
         account.connected = bool(ask.given["connected"])
     return _account(account)
@@ -112,14 +115,18 @@ async def deauthorize(ask: Ask) -> Json:
 
 @CONTROL.route("POST", "/customers")
 async def add_customer(ask: Ask) -> Json:
-    """`account`, and of the person what is not to be made up; `card` and `reaction` may follow."""
+    """`account`, and of the person what is not to be made up; `card` or `debit`, and `reaction`, may follow."""
     account = _at(ask.sim, ask.given["account"])
     rng = ask.sim.world.rng(f"person:{len(ask.sim.world.pii)}")
     person = {**ask.sim.population.person(rng, account.currency), **ask.given.get("person", {})}
     customer = ask.sim.people.add_customer(account, person, currency=account.currency)
     method = None
-    if "card" in ask.given:
+    if "debit" in ask.given:
+        method = ask.sim.people.add_debit(account, customer, ask.given["debit"], default=True, announce=False)
+    elif "card" in ask.given:
         method = ask.sim.people.add_card(account, customer, ask.given["card"], default=True, announce=False)
+    if "balance" in ask.given:
+        ask.sim.balances.change(account, customer, ask.given["balance"])
     if "reaction" in ask.given:
         ask.sim.people.set_reaction(account, customer["id"], ask.given["reaction"])
     return {"customer": customer, "payment_method": method}
@@ -144,7 +151,10 @@ async def add_subscription(ask: Ask) -> Json:
 
 @CONTROL.route("POST", "/subscriptions/{subscription}/renew")
 async def renew(ask: Ask) -> Json:
-    """Ends the period now: the invoice is made, finalised and tried at once, without its hour."""
+    """Ends the period now: the invoice is made, finalised and tried at once, without its hour.
+
+    `paid_before`: so much of it is paid by another card between the two.
+    """
     account = ask.sim.world.account_of(ask.path["subscription"])
     subscription = account.get("subscription", ask.path["subscription"])
     if subscription["status"] == "canceled":
@@ -153,9 +163,13 @@ async def renew(ask: Ask) -> Json:
     ended = {**item, "current_period_end": ask.sim.world.clock.now}
     subscription["items"] = {**subscription["items"], "data": [ended]}
     invoice = ask.sim.billing.renew(account, subscription)
-    if invoice is None:
-        return {"invoice": None}
+    if invoice is None or not invoice["auto_advance"]:
+        return {"invoice": invoice}
     ask.sim.invoices.finalize(account, invoice)
+    if "paid_before" in ask.given:
+        customer = account.get("customer", invoice["customer"])
+        other = ask.sim.people.add_card(account, customer, {}, default=False, announce=True)
+        ask.sim.part_payments.attach(account, invoice, other, ask.given["paid_before"])
     ask.sim.collecting.attempt(account, invoice, "renewal")
     return {"invoice": invoice}
 
@@ -164,18 +178,21 @@ async def renew(ask: Ask) -> Json:
 async def add_renewal(ask: Ask) -> Json:
     """A customer with a card and a subscription that has just renewed: the smallest whole story.
 
-    `account`, `card` (its script decides how it went), `amount`, `currency`, `interval`, `person`,
-    `reaction`, `own_method` (the card is the subscription's own default). The ids and the objects.
+    `account`, `card` or `debit` (its script decides how it went), `amount`, `currency`, `interval`, `person`,
+    `reaction`, `own_method` (the card is the subscription's own default), `balance` (the customer's, before),
+    `paid_before`. The ids and the objects; `payment_intent` is None when nothing was due.
     """
     made = await add_customer(ask)
     own = made["payment_method"]["id"] if ask.given.get("own_method") else None
     wanted: Json = {name: ask.given[name] for name in ("amount", "currency", "interval") if name in ask.given}
     base = {"account": ask.given["account"], "customer": made["customer"]["id"]}
     subscription = await add_subscription(ask.about({}, {**base, **wanted, "default_payment_method": own}))
-    renewed = await renew(ask.about({"subscription": subscription["id"]}, {}))
+    part: Json = {name: ask.given[name] for name in ("paid_before",) if name in ask.given}
+    renewed = await renew(ask.about({"subscription": subscription["id"]}, part))
     account = _at(ask.sim, ask.given["account"])
     invoice = renewed["invoice"]
-    _, intent = payment_of(account, invoice)
+    payment = default_payment(account, invoice)
+    intent = payment[1] if payment else None
     return {**made, "subscription": subscription, "invoice": invoice, "payment_intent": intent}
 
 
@@ -268,7 +285,7 @@ async def clear_faults(ask: Ask) -> Json:
 async def pay_hosted(ask: Ask) -> Json:
     account = ask.sim.world.account_of(ask.path["invoice"])
     invoice = account.get("invoice", ask.path["invoice"])
-    problem = ask.sim.people.pay_hosted(account, invoice, ask.given.get("card", {}))
+    problem = ask.sim.people.pay_hosted(account, invoice, ask.given.get("card", {}), ask.given.get("debit"))
     return {"invoice": invoice, "error": problem.body["error"] if problem else None}
 
 
@@ -295,19 +312,6 @@ async def cancel(ask: Ask) -> Json:
     subscription = account.get("subscription", ask.path["subscription"])
     ask.sim.billing.cancel(account, subscription, "cancellation_requested")
     return subscription
-
-
-@CONTROL.route("POST", "/charges/{charge}/refund")
-async def refund(ask: Ask) -> Json:
-    account = ask.sim.world.account_of(ask.path["charge"])
-    charge = account.get("charge", ask.path["charge"])
-    return ask.sim.money_back.refund(account, charge, ask.given.get("amount"))
-
-
-@CONTROL.route("POST", "/charges/{charge}/dispute")
-async def dispute(ask: Ask) -> Json:
-    account = ask.sim.world.account_of(ask.path["charge"])
-    return ask.sim.money_back.dispute(account, account.get("charge", ask.path["charge"]))
 
 
 # -- reading -------------------------------------------------------------------------------------
@@ -354,31 +358,9 @@ async def list_events(ask: Ask) -> list[Json]:
     ]
 
 
-@CONTROL.route("GET", "/outbox")
-async def outbox(ask: Ask) -> list[Json]:
-    return [asdict(found) for found in ask.sim.resend.outbox.values()]
-
-
-@CONTROL.route("POST", "/resend_webhooks")
-async def configure_resend_webhooks(ask: Ask) -> Json:
-    """Where events about emails go; what is not given stays as it is."""
-    ask.sim.resend_webhooks.plan = ResendWebhookPlan(**{**asdict(ask.sim.resend_webhooks.plan), **ask.given})
-    return asdict(ask.sim.resend_webhooks.plan)
-
-
-@CONTROL.route("POST", "/outbox/{email}/events")
-async def email_event(ask: Ask) -> Json:
-    """Tells the receiver what became of an email: `kind`; `id` to repeat an event; `type` of a bounce."""
-    if ask.path["email"] not in ask.sim.resend.outbox:
-        raise missing("email", ask.path["email"])
-    kind, message_id = ask.given.pop("kind"), ask.given.pop("id", None)
-    email = ask.sim.resend.outbox[ask.path["email"]]
-    return await ask.sim.resend_webhooks.post(email, kind, message_id=message_id, **ask.given)
-
-
 @CONTROL.route("GET", "/meter_events")
 async def meter_events(ask: Ask) -> list[Json]:
-    return [asdict(found) for found in ask.sim.meter_events]
+    return [asdict(found) for found in ask.sim.meters.accepted]
 
 
 @CONTROL.route("GET", "/pii")
@@ -413,6 +395,12 @@ async def any_object(ask: Ask) -> Json:
     if found is None:
         raise missing("object", ask.path["ident"])
     return found
+
+
+def _one_of(value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise ValueError(f"{value!r} is none of {known}")
+    return value
 
 
 def _at(sim: Simulator, ident: str) -> Account:

@@ -73,7 +73,22 @@ def unauthorized(key: str | None) -> ApiError:
     if key is None:
         text = "You did not provide an API key. Provide it in the Authorization header, using Bearer auth."
         return ApiError(401, text)
-    return ApiError(401, f"Invalid API Key provided: {key[:7]}****")
+    return ApiError(401, f"Invalid API Key provided: {masked(key)}")
+
+
+def masked(key: str) -> str:
+    """A key as Stripe's messages show it: its kind, stars and its last four letters."""
+    return f"{key[:8]}{'*' * 8}{key[-4:]}" if len(key) > 16 else f"{key[:7]}****"
+
+
+def missing_in_this_mode(status: int, kind: str, ident: str, param: str, other: str) -> ApiError:
+    """An object that exists, but not for a key of this mode; `other` is the mode that has it (`live` or `test`)."""
+    mine = "test" if other == "live" else "live"
+    text = (
+        f"No such {kind}: '{ident}'; a similar object exists in {other} mode, but a {mine} mode key was used to make "
+        "this request."
+    )
+    return ApiError(status, text, code="resource_missing", param=param)
 
 
 def account_invalid(account: str) -> ApiError:

@@ -10,6 +10,7 @@ PaymentIntent's `last_payment_error`, and `data.payment.payment_intent.latest_ch
 from typing import Any
 
 from simulator.errors import ApiError, bad_request
+from simulator.legacy import source_of
 from simulator.resources import listing
 from simulator.shapes import Json
 from simulator.world import Account
@@ -35,6 +36,8 @@ EXPANDABLE = {
 
 # Fields that are in the document as an id, and whose objects the simulator does not have.
 WITHOUT_OBJECT = {"balance_transaction", "application", "on_behalf_of", "default_source", "review"}
+# The only one of them with an object: a legacy card, kept as a payment method of the same id.
+SOURCE = "default_source"
 
 
 def expand(account: Account, answer: Json, paths: list[str], levels: int = LEVELS) -> Json:
@@ -68,6 +71,9 @@ def _walk(account: Account, node: Any, segments: list[str], root: Json) -> Any:
         raise _refused(root, field)
     if isinstance(node[field], str) and field not in EXPANDABLE | WITHOUT_OBJECT:
         raise _refused(root, field)
+    if field == SOURCE and isinstance(node[field], str):
+        method = account.objects["payment_method"].get(node[field])
+        return {**node, field: source_of(method) if method else node[field]}
     return {**node, field: _walk(account, node[field], rest, root)}
 
 

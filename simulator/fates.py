@@ -34,13 +34,15 @@ class Fate:
 
 
 def fates(world: World) -> list[Fate]:
-    """One for each renewal that failed, in the order of their failures."""
+    """One for each renewal whose card failed, in the order of their failures."""
     found = []
     for attempt in world.attempts:
         if attempt.source != "renewal" or attempt.outcome == "succeeded":
             continue
         account = world.accounts[attempt.account]
         method = account.get("payment_method", attempt.payment_method)
+        if method["type"] != "card":
+            continue
         script = account.scripts[attempt.payment_method]
         why = DECLINES[script.decline].on(method["card"]["brand"]) if script.decline else None
         reaction = account.reactions.get(account.get("invoice", attempt.invoice)["customer"], Reaction())

@@ -142,9 +142,17 @@ class OAuth:
         self.disconnect(account)
         return {"stripe_user_id": account.id}
 
+    def reconnect(self, account: Account, scope: str = "read_write") -> Json:
+        """The merchant connects again in Stripe's pages, and is announced; the grant as the token endpoint gives it."""
+        account.connected = True
+        self._events.emit(account, "account.application.authorized", self._application())
+        return self._grant(account, scope)
+
     def disconnect(self, account: Account) -> None:
         """Ends the connection, whoever asked for it, and announces it."""
         account.connected = False
         self.tokens = {token: owner for token, owner in self.tokens.items() if owner != account.id}
-        application = {"id": self._client_id, "object": "application", "name": "The Citadel"}
-        self._events.emit(account, "account.application.deauthorized", application)
+        self._events.emit(account, "account.application.deauthorized", self._application())
+
+    def _application(self) -> Json:
+        return {"id": self._client_id, "object": "application", "name": "The Citadel"}

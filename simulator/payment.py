@@ -12,15 +12,20 @@ from simulator.shapes import Json
 
 @dataclass(frozen=True, slots=True)
 class Decline:
-    """Why a charge fails, in the five codes that Stripe reports."""
+    """Why a payment fails, in the five codes that Stripe reports.
+
+    `blocked` is by Stripe's Radar and not by the bank, for `reason`; `charged` false: it fails before a charge is made.
+    """
 
     code: str
-    decline_code: str
+    decline_code: str | None
     advice_code: str | None = None
     network_decline_code: str | None = None
     network_advice_code: str | None = None
     message: str = "Your card was declined."
     blocked: bool = False
+    reason: str = "highest_risk_level"
+    charged: bool = True
 
     def on(self, network: str) -> "Decline":
         """As this network reports it: only Mastercard has merchant advice codes."""
@@ -84,6 +89,24 @@ DECLINES: dict[str, Decline] = {
     "highest_risk_level": Decline(
         "card_declined", "fraudulent", None, None, None, "Your card was declined.", blocked=True
     ),
+    # A merchant's own Radar rule, and Stripe's guess that the bank would decline: the charge's outcome says so
+    # (docs.stripe.com/declines#blocked-payments; the reasons: https://github.com/woocommerce/woocommerce-gateway-stripe/
+    # pull/5361, 2026-05). That the error's codes are those of Radar's own rule, and may lack a charge, is assumed.
+    "rule": Decline("card_declined", "fraudulent", blocked=True, reason="rule"),
+    "low_probability_of_authorization": Decline(
+        "card_declined", "generic_decline", blocked=True, reason="low_probability_of_authorization"
+    ),
+    "blocked": Decline("card_declined", "fraudulent", blocked=True, reason="rule", charged=False),
+    # Codes of Stripe's list that come before a charge is made (docs.stripe.com/error-codes, read 2026-11).
+    "card_decline_rate_limit_exceeded": Decline(
+        "card_decline_rate_limit_exceeded", None, message="This card has been declined too many times.", charged=False
+    ),
+    "payment_intent_authentication_failure": Decline(
+        "payment_intent_authentication_failure", None, message="The payment failed authentication.", charged=False
+    ),
+    "india_recurring_payment_mandate_canceled": Decline(
+        "india_recurring_payment_mandate_canceled", None, message="The mandate of this card is canceled.", charged=False
+    ),
 }
 
 
@@ -115,6 +138,7 @@ class Script:
     `clears_at`       from this simulated second on the decline is over
     `clears_after`    this many declines, then it is over
     `needs_3ds`       payments need the customer (3-D Secure), until `authenticated`
+    `without_charge`  a decline comes before there is a charge: the PaymentIntent's latest one stays
     """
 
     decline: str | None = None
@@ -122,13 +146,15 @@ class Script:
     clears_after: int | None = None
     needs_3ds: bool = False
     authenticated: bool = False
+    without_charge: bool = False
     declined: int = 0
 
     def answer(self, now: int, network: str) -> Verdict:
         """The verdict of one attempt; counts it when it is a decline."""
         if self.decline is not None and not self._cleared(now):
             self.declined += 1
-            return Declined(DECLINES[self.decline].on(network))
+            why = DECLINES[self.decline].on(network)
+            return Declined(replace(why, charged=False) if self.without_charge else why)
         if self.needs_3ds and not self.authenticated:
             return NeedsAction()
         return Approved()
@@ -148,8 +174,8 @@ def outcome(verdict: Verdict) -> Json:
                 "network_advice_code": why.network_advice_code,
                 "network_decline_code": why.network_decline_code,
                 "network_status": "not_sent_to_network" if why.blocked else "declined_by_network",
-                "reason": "highest_risk_level" if why.blocked else why.decline_code,
-                "risk_level": "highest" if why.blocked else "normal",
+                "reason": why.reason if why.blocked else why.decline_code,
+                "risk_level": "highest" if why.blocked and why.reason == "highest_risk_level" else "normal",
                 "seller_message": _seller_message(why),
                 "type": "blocked" if why.blocked else "issuer_declined",
             }
@@ -168,7 +194,14 @@ def outcome(verdict: Verdict) -> Json:
             assert_never(verdict)
 
 
+_BLOCKED = {
+    "highest_risk_level": "Stripe blocked this payment as too risky.",
+    "low_probability_of_authorization": "Stripe blocked this payment as one that the bank would decline.",
+    "rule": "Stripe blocked this payment by a rule of the account.",
+}
+
+
 def _seller_message(why: Decline) -> str:
     if why.blocked:
-        return "Stripe blocked this payment as too risky."
+        return _BLOCKED[why.reason]
     return f"The bank returned the decline code `{why.decline_code}`."

@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from simulator import resources
+from simulator import bank_accounts, resources
+from simulator.bank_accounts import CURRENCIES, FAILURES, TAKES_DAYS, DebitScript
 from simulator.collecting import Collecting
 from simulator.errors import ApiError, bad_request
 from simulator.events import EventLog
-from simulator.invoicing import payment_of
+from simulator.invoicing import payment_of, processing, under_way
 from simulator.payment import DECLINES, Script
-from simulator.shapes import Json
+from simulator.shapes import DAY, Json
 from simulator.world import Account, Reaction, World
 
-SCRIPT_FIELDS = {"decline", "clears_at", "clears_in", "clears_after", "needs_3ds", "authenticated"}
+SCRIPT_FIELDS = {"decline", "clears_at", "clears_in", "clears_after", "needs_3ds", "authenticated", "without_charge"}
 CARD_FIELDS = {"brand", "country", "exp_month", "exp_year", "funding", "last4", "fingerprint"}
 # Stripe says "short-lived" and no more (docs.stripe.com/api/customer_portal/sessions).
 PORTAL_LIVES = 300
@@ -39,29 +40,63 @@ class People:
         self._world.give_out(person.get("name"), person.get("email"), person.get("phone"))
         self._world.give_out(address.get("line1"))
 
-    def add_card(self, account: Account, customer: Json, card: Json, *, default: bool, announce: bool) -> Json:
-        """A card with its script, attached to the customer; announced by events if asked."""
+    def add_card(
+        self, account: Account, customer: Json, card: Json, *, default: bool, announce: bool, prefix: str = "pm"
+    ) -> Json:
+        """A card with its script, attached to the customer; announced by events if asked. `prefix` is of its id."""
         unknown = set(card) - SCRIPT_FIELDS - CARD_FIELDS
         if unknown:
             raise bad_request(f"A card has no {sorted(unknown)}; it has {CARD_FIELDS | SCRIPT_FIELDS}.")
-        person = {
-            "name": customer["name"],
-            "email": customer["email"],
-            "phone": customer["phone"],
-            "address": customer["address"],
-        }
         shown = self._shown(account, {key: card[key] for key in CARD_FIELDS & set(card)}, card)
-        ident = self._world.ids.new("pm", account.id)
-        method = resources.payment_method(ident, shown, person, now=self._world.clock.now)
-        method["customer"] = customer["id"]
+        ident = self._world.ids.new(prefix, account.id)
+        method = resources.payment_method(ident, shown, _person(customer), now=self._world.clock.now)
         account.scripts[ident] = self.script(card)
-        account.methods[customer["id"]].append(ident)
+        return self._attach(account, customer, method, default=default, announce=announce)
+
+    def add_debit(self, account: Account, customer: Json, debit: Json, *, default: bool, announce: bool) -> Json:
+        """A bank account that can be debited, with its script: `type` is `sepa_debit`, `us_bank_account` or
+        `bacs_debit`; the rest is in `bank_accounts.ACCOUNT_FIELDS` and `DebitScript`."""
+        unknown = set(debit) - bank_accounts.ACCOUNT_FIELDS - bank_accounts.SCRIPT_FIELDS
+        if unknown:
+            known = bank_accounts.ACCOUNT_FIELDS | bank_accounts.SCRIPT_FIELDS
+            raise bad_request(f"A debit has no {sorted(unknown)}; it has {sorted(known)}.")
+        kind = debit["type"]
+        if CURRENCIES.get(kind) != customer["currency"]:
+            raise bad_request(f"{kind} is debited in {CURRENCIES.get(kind)}, not in {customer['currency']}.")
+        ident = self._world.ids.new("pm", account.id)
+        shown = bank_accounts.shown(kind, debit, self._world.ids.token("bank", account.id, 16))
+        method = resources.other_method(ident, kind, shown, _person(customer), now=self._world.clock.now)
+        account.debits[ident] = self.debit_script(kind, debit)
+        return self._attach(account, customer, method, default=default, announce=announce)
+
+    def _attach(self, account: Account, customer: Json, method: Json, *, default: bool, announce: bool) -> Json:
+        method["customer"] = customer["id"]
+        account.methods[customer["id"]].append(method["id"])
         self._world.add(account, method)
         if announce:
             self._events.emit(account, "payment_method.attached", method)
         if default:
-            self.set_default(account, customer, ident, announce=announce)
+            self.set_default(account, customer, method["id"], announce=announce)
         return method
+
+    def debit_script(self, kind: str, debit: Json) -> DebitScript:
+        """The script in a bank account's description; `clears_in` counts from now, `takes_days: null` is never."""
+        for name in ("fails", "returns"):
+            if debit.get(name) is not None and debit[name] not in FAILURES:
+                raise bad_request(f"Unknown failure {debit[name]!r}; known: {sorted(FAILURES)}.")
+        days = debit.get("takes_days", TAKES_DAYS[kind])
+        clears_at = debit.get("clears_at")
+        if debit.get("clears_in") is not None:
+            clears_at = self._world.clock.now + debit["clears_in"]
+        return DebitScript(
+            takes=None if days is None else int(days * DAY),
+            fails=debit.get("fails"),
+            clears_at=clears_at,
+            clears_after=debit.get("clears_after"),
+            returns=debit.get("returns"),
+            returns_in=int(debit.get("returns_days", 3) * DAY),
+            mandate_revoked=bool(debit.get("mandate_revoked")),
+        )
 
     def script(self, card: Json) -> Script:
         """The script in a card's description; `clears_in` counts from now."""
@@ -76,6 +111,7 @@ class People:
             clears_after=card.get("clears_after"),
             needs_3ds=bool(card.get("needs_3ds")),
             authenticated=bool(card.get("authenticated")),
+            without_charge=bool(card.get("without_charge")),
         )
 
     def _shown(self, account: Account, given: Json, script: Json) -> Json:
@@ -119,17 +155,20 @@ class People:
         """The customer enters a card in the billing portal."""
         return self.add_card(account, customer, card, default=True, announce=True)
 
-    def pay_hosted(self, account: Account, invoice: Json, card: Json) -> ApiError | None:
-        """The customer pays on the hosted invoice page with another card, which becomes the default."""
-        self._still_open(invoice)
+    def pay_hosted(self, account: Account, invoice: Json, card: Json, debit: Json | None = None) -> ApiError | None:
+        """The customer pays on the hosted invoice page with another card, or a debit, which becomes the default."""
+        self._still_open(account, invoice)
         customer = account.get("customer", invoice["customer"])
+        if debit is not None:
+            method = self.add_debit(account, customer, debit, default=True, announce=True)
+            return self._collecting.collect(account, invoice, method, "hosted_page")
         method = self.add_card(account, customer, card, default=True, announce=True)
         account.scripts[method["id"]].authenticated = True  # They are there, and pass 3-D Secure.
         return self._collecting.collect(account, invoice, method, "hosted_page")
 
     def authenticate(self, account: Account, invoice: Json) -> ApiError | None:
         """The customer passes 3-D Secure on the hosted page, with the card that asked for it."""
-        self._still_open(invoice)
+        self._still_open(account, invoice)
         _, intent = payment_of(account, invoice)
         if intent["status"] != "requires_action":
             raise bad_request(f"Nothing to authenticate: the PaymentIntent is {intent['status']}.")
@@ -137,9 +176,11 @@ class People:
         method = account.get("payment_method", intent["payment_method"])
         return self._collecting.collect(account, invoice, method, "hosted_page")
 
-    def _still_open(self, invoice: Json) -> None:
+    def _still_open(self, account: Account, invoice: Json) -> None:
         if invoice["status"] not in {"open", "uncollectible"}:
             raise bad_request(f"The hosted page says: this invoice is {invoice['status']}.")
+        if under_way(account, invoice):
+            raise processing()
 
     # -- reacting to emails ----------------------------------------------------------------------
 
@@ -173,12 +214,14 @@ class People:
         self._world.clock.after(reaction.delay, lambda: self._react(account, reaction, target))
 
     def _react(self, account: Account, reaction: Reaction, target: Json) -> None:
+        if (target["id"] if target["object"] == "customer" else target["customer"]) in account.objects["deleted"]:
+            return
         if target["object"] != "invoice":
             if reaction.kind in {"pay", "new_card"} and self._opens(target):
                 customer = target if target["object"] == "customer" else account.get("customer", target["customer"])
                 self.add_new_card(account, customer, {})
             return
-        if target["status"] not in {"open", "uncollectible"}:
+        if target["status"] not in {"open", "uncollectible"} or under_way(account, target):
             return
         if reaction.kind == "authenticate":
             _, intent = payment_of(account, target)
@@ -202,3 +245,7 @@ class People:
         if reaction.kind not in REACTIONS:
             raise bad_request(f"Unknown reaction {reaction.kind!r}; known: {sorted(REACTIONS)}.")
         account.reactions[customer_id] = reaction
+
+
+def _person(customer: Json) -> Json:
+    return {name: customer[name] for name in ("name", "email", "phone", "address")}

@@ -5,10 +5,12 @@ Sources: resend.com/docs/api-reference/emails/send-email, …/errors, …/dashbo
 
 import uuid
 from dataclasses import dataclass
+from email.utils import parseaddr
 
 import jsonschema_rs
 import orjson
 
+from simulator.resend_limits import Gate, Mailboxes, ResendError, check_address
 from simulator.shapes import DAY, Json
 from simulator.world import World
 
@@ -57,15 +59,6 @@ EMAIL: Json = {
 }
 
 
-class ResendError(Exception):
-    """An answer of the shape `{"statusCode": …, "name": …, "message": …}`."""
-
-    def __init__(self, status: int, name: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body: Json = {"statusCode": status, "name": name, "message": message}
-
-
 @dataclass(frozen=True, slots=True)
 class Email:
     """One accepted email."""
@@ -80,6 +73,12 @@ class Email:
         """All that its reader sees."""
         return f"{self.message.get('html', '')}\n{self.message.get('text', '')}"
 
+    @property
+    def address(self) -> str:
+        """Its first recipient's, without a name."""
+        to = self.message["to"]
+        return parseaddr(to if isinstance(to, str) else to[0])[1]
+
 
 class Resend:
     """The outbox of the platform."""
@@ -89,6 +88,9 @@ class Resend:
         self._api_key = api_key
         self._valid = jsonschema_rs.Draft202012Validator(EMAIL)
         self._keys: dict[str, tuple[int, bytes, str]] = {}
+        self._untold: list[Email] = []
+        self.gate = Gate()
+        self.mailboxes = Mailboxes()
         self.outbox: dict[str, Email] = {}
 
     def check_key(self, authorization: str | None) -> None:
@@ -111,13 +113,20 @@ class Resend:
                 text = "Same idempotency key used with a different request payload"
                 raise ResendError(409, "invalid_idempotent_request", text)
             return {"id": known[2]}, None
+        self.gate.email(now)
         number = len(self.outbox) + 1
         ident = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self._world.seed}:email:{number}"))
         email = Email(ident, now, key, message)
         self.outbox[ident] = email
+        self._untold.append(email)
         if key is not None:
             self._keys[key] = (now, canonical, ident)
         return {"id": ident}, email
+
+    def undelivered(self) -> list[tuple[Email, str]]:
+        """Each email that nothing was told of yet, with the event that tells what became of it."""
+        untold, self._untold = self._untold, []
+        return [(email, self.mailboxes.outcome(email.address)) for email in untold]
 
     def _checked(self, body: bytes) -> Json:
         try:
@@ -128,5 +137,10 @@ class Resend:
         if problem is not None:
             where = ".".join(map(str, problem.instance_path)) or "body"
             raise ResendError(422, "validation_error", f"Invalid `{where}`: {problem.message[:300]}")
+        check_address("from", message["from"])
+        for field in ("to", "cc", "bcc", "reply_to"):
+            given = message.get(field, [])
+            for address in [given] if isinstance(given, str) else given:
+                check_address(field, address)
         accepted: Json = message
         return accepted

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+from simulator.bank_accounts import charged
 from simulator.payment import Verdict, outcome
 from simulator.shapes import Json
 from simulator.stripe_document import document, fixtures
@@ -179,20 +180,38 @@ def payment_method(ident: str, card: Json, person: Json, *, now: int) -> Json:
         "generated_from": None,
         "wallet": None,
     }
-    address = person.get("address")
     return {
         **base,
         "id": ident,
-        "billing_details": {
-            **base["billing_details"],
-            "address": {**_NO_ADDRESS, **address} if address else _NO_ADDRESS,
-            "email": person.get("email"),
-            "name": person.get("name"),
-            "phone": person.get("phone"),
-        },
+        "billing_details": _billing(base, person),
         "card": details,
         "created": now,
         "customer": None,
+    }
+
+
+def other_method(ident: str, kind: str, shown: Json, person: Json, *, now: int) -> Json:
+    """A payment method that is no card: `shown` is what it shows of itself under its `kind`."""
+    base = {name: value for name, value in template("payment_method").items() if name != "card"}
+    return {
+        **base,
+        "id": ident,
+        "billing_details": _billing(base, person),
+        "created": now,
+        "customer": None,
+        "type": kind,
+        kind: shown,
+    }
+
+
+def _billing(base: Json, person: Json) -> Json:
+    address = person.get("address")
+    return {
+        **base["billing_details"],
+        "address": {**_NO_ADDRESS, **address} if address else _NO_ADDRESS,
+        "email": person.get("email"),
+        "name": person.get("name"),
+        "phone": person.get("phone"),
     }
 
 
@@ -300,6 +319,7 @@ def invoice(ident: str, line_id: str, subscription: Json, customer: Json, **part
         },
         "period_start": parts["start"],
         "period_end": parts["end"],
+        "starting_balance": customer["balance"],
         "status": "draft",
         "subtotal": amount,
         "subtotal_excluding_tax": amount,
@@ -308,11 +328,12 @@ def invoice(ident: str, line_id: str, subscription: Json, customer: Json, **part
     }
 
 
-def payment_intent(ident: str, invoice: Json, secret: str, *, now: int) -> Json:
+def payment_intent(ident: str, invoice: Json, secret: str, *, now: int, amount: int | None = None) -> Json:
+    """For what remains of an invoice, or for `amount` of it."""
     return {
         **template("payment_intent"),
         "id": ident,
-        "amount": invoice["amount_due"],
+        "amount": invoice["amount_remaining"] if amount is None else amount,
         "client_secret": f"{ident}_secret_{secret}",
         "created": now,
         "currency": invoice["currency"],
@@ -322,15 +343,16 @@ def payment_intent(ident: str, invoice: Json, secret: str, *, now: int) -> Json:
     }
 
 
-def invoice_payment(ident: str, invoice: Json, intent_id: str, *, now: int) -> Json:
+def invoice_payment(ident: str, invoice: Json, intent_id: str, *, now: int, amount: int | None = None) -> Json:
+    """The invoice's default payment, or with an `amount` one that is attached to it."""
     return {
         **template("invoice_payment"),
         "id": ident,
-        "amount_requested": invoice["amount_due"],
+        "amount_requested": invoice["amount_remaining"] if amount is None else amount,
         "created": now,
         "currency": invoice["currency"],
         "invoice": invoice["id"],
-        "is_default": True,
+        "is_default": amount is None,
         "livemode": False,
         "payment": {"type": "payment_intent", "payment_intent": intent_id},
         "status": "open",
@@ -343,18 +365,10 @@ def charge(ident: str, intent: Json, method: Json, verdict: Verdict, *, now: int
     result = outcome(verdict)
     failed = result["type"] != "authorized"
     base = template("charge")
-    card, details = method["card"], base["payment_method_details"]["card"]
-    shown = {
-        **details,
-        **{name: card[name] for name in ("brand", "country", "exp_month", "exp_year", "last4")},
-        "fingerprint": card["fingerprint"],
-        "funding": card["funding"],
-        "network": card["brand"],
-        "installments": None,
-        "overcapture": {"maximum_amount_capturable": intent["amount"], "status": "unavailable"},
-        "three_d_secure": AUTHENTICATED if authenticated else None,
-        "wallet": None,
-    }
+    if method["type"] == "card":
+        shown = _charged_card(method["card"], intent["amount"], authenticated=authenticated)
+    else:
+        shown = charged(method)
     return {
         **base,
         "id": ident,
@@ -371,9 +385,24 @@ def charge(ident: str, intent: Json, method: Json, verdict: Verdict, *, now: int
         "paid": not failed,
         "payment_intent": intent["id"],
         "payment_method": method["id"],
-        "payment_method_details": {"card": shown, "type": "card"},
+        "payment_method_details": shown,
         "status": "failed" if failed else "succeeded",
     }
+
+
+def _charged_card(card: Json, amount: int, *, authenticated: bool) -> Json:
+    shown = {
+        **template("charge")["payment_method_details"]["card"],
+        **{name: card[name] for name in ("brand", "country", "exp_month", "exp_year", "last4")},
+        "fingerprint": card["fingerprint"],
+        "funding": card["funding"],
+        "network": card["brand"],
+        "installments": None,
+        "overcapture": {"maximum_amount_capturable": amount, "status": "unavailable"},
+        "three_d_secure": AUTHENTICATED if authenticated else None,
+        "wallet": None,
+    }
+    return {"card": shown, "type": "card"}
 
 
 def next_month(moment: int, anchor: int) -> int:

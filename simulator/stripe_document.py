@@ -15,6 +15,8 @@ from simulator.shapes import Json
 
 FOLDER = Path(__file__).parent / "stripe_openapi"
 DOCUMENT = FOLDER / "openapi-2026-05-27.dahlia.json"
+# Of the same document, what it needs to tell of credit notes and balances.
+MONEY = FOLDER / "money-2026-05-27.dahlia.json"
 FIXTURES = FOLDER / "fixtures.json"
 URI = "urn:stripe:openapi"
 
@@ -29,6 +31,9 @@ _AFTER_EXPIRATION: Json = {
     },
 }
 
+# Objects whose `customer` is not nullable in the document, although they have a `customer_account` in its stead.
+_CUSTOMER_OR_ACCOUNT = ("invoice", "subscription")
+
 # Words of JSON Schema that hold further schemas, by how they hold them.
 _SCHEMA_MAPS = {"properties"}
 _SCHEMA_LISTS = {"anyOf", "oneOf", "allOf"}
@@ -39,8 +44,13 @@ _SCHEMAS = {"items", "additionalProperties", "not"}
 def document() -> Json:
     """The whole document, with every schema made strict."""
     raw: Json = orjson.loads(DOCUMENT.read_bytes())
+    more: Json = orjson.loads(MONEY.read_bytes())
+    raw["paths"].update(more["paths"])
     schemas = raw["components"]["schemas"]
+    schemas.update(more["components"]["schemas"])
     schemas["billing_portal.session"]["properties"]["after_expiration"] = {**_AFTER_EXPIRATION, "nullable": True}
+    for name in _CUSTOMER_OR_ACCOUNT:
+        schemas[name]["properties"]["customer"]["nullable"] = True
     portal = raw["paths"]["/v1/billing_portal/sessions"]["post"]["requestBody"]["content"]
     form = portal["application/x-www-form-urlencoded"]["schema"]
     form["properties"]["after_expiration"] = _AFTER_EXPIRATION

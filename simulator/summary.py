@@ -16,8 +16,8 @@ _WINDOW = 30 * DAY
 class Summary:
     """Amounts are minor units by currency; lists hold ids of invoices.
 
-    `recovered[currency][source]` has `count` and `amount`. `double_charged` lists an invoice once for
-    every charge after its first. `after_never` counts attempts by the API on a card that had been
+    `recovered[currency][source]` has `count` and `amount`, by the charge that paid the rest. `double_charged` lists an
+    invoice once for every charge beyond what was due. `after_never` counts attempts by the API on a card that had been
     declined for good; `most_in_30_days` is the highest number of attempts on one card and amount.
     """
 
@@ -35,7 +35,7 @@ class Summary:
 def summarize(simulator: Simulator) -> Summary:
     """Counts invoices that failed at least once, what became of them, and attempts that should not be."""
     world, made = simulator.world, Summary()
-    paid_by = _charged(world, made)
+    paid_by = _charged(simulator, made)
     _judge(world, made)
     for _, invoice in world.everywhere("invoice"):
         made.invoices += 1
@@ -56,14 +56,18 @@ def summarize(simulator: Simulator) -> Summary:
     return made
 
 
-def _charged(world: World, made: Summary) -> dict[str, str]:
-    """The source of each invoice's first charge; further ones are noted as double."""
+def _charged(simulator: Simulator, made: Summary) -> dict[str, str]:
+    """The source of each invoice's last charge; those beyond what was due are noted as double."""
     paid_by: dict[str, str] = {}
-    for attempt in world.attempts:
-        if attempt.outcome == "succeeded":
-            if attempt.invoice in paid_by:
-                made.double_charged.append(attempt.invoice)
-            paid_by.setdefault(attempt.invoice, attempt.source)
+    taken: dict[str, int] = {}
+    for movement in simulator.book.movements:
+        if movement.kind == "charge" and movement.invoice:
+            invoice = simulator.world.accounts[movement.account].get("invoice", movement.invoice)
+            taken[movement.invoice] = taken.get(movement.invoice, 0) + movement.amount
+            if taken[movement.invoice] > invoice["amount_due"]:
+                made.double_charged.append(movement.invoice)
+            else:
+                paid_by[movement.invoice] = movement.source
     return paid_by
 
 
@@ -71,6 +75,8 @@ def _judge(world: World, made: Summary) -> None:
     dead: set[str] = set()
     tries: dict[tuple[str, int], list[Attempt]] = {}
     for attempt in world.attempts:
+        if attempt.concludes is not None:
+            continue  # The end of a debit, whose try has an entry of its own.
         if attempt.source == "api_pay" and attempt.fingerprint in dead:
             made.after_never += 1
         if attempt.decline_code in _NEVER:

@@ -25,7 +25,8 @@ class WebhookPlan:
     `types` limits what is sent (empty: everything); `late_by` is simulated seconds: a late event goes
     out only when the clock has moved that far. `twin_share` sends the same fact under a second event
     id; a dropped event is never sent and can be found in the event list only. `old_shape_share` of the
-    events come as an endpoint with an API version before basil gets them.
+    events come as an endpoint with an API version before basil gets them, `user_id_share` as one with a version before
+    2017-05-25 does.
     """
 
     url: str | None = None
@@ -37,6 +38,7 @@ class WebhookPlan:
     late_by: int = 3_600
     drop_share: float = 0.0
     old_shape_share: float = 0.0
+    user_id_share: float = 0.0
     shuffle: bool = False
     concurrency: int = 8
     max_attempts: int = 12
@@ -84,6 +86,8 @@ class Webhooks:
         self._events.listener = self._happened if plan.url else None
         share = plan.old_shape_share
         self._events.old_shape = lambda: share > 0 and self._shapes.random() < share
+        oldest = plan.user_id_share
+        self._events.oldest_shape = lambda: oldest > 0 and self._shapes.random() < oldest
 
     def _happened(self, event: Event) -> None:
         """Plans the sending of a new event."""

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from simulator.bank_accounts import DebitScript
 from simulator.clock import Clock
 from simulator.errors import missing
 from simulator.ids import Ids
@@ -29,7 +30,11 @@ class Reaction:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to move money, as the networks saw it. Appended, never changed, never removed."""
+    """One try to move money, as the networks saw it. Appended, never changed, never removed.
+
+    A bank debit has two entries: one when it begins (`processing`), and one when its end is known (`succeeded` or
+    `failed`), which `concludes` the other by its number.
+    """
 
     seq: int
     at: int
@@ -45,6 +50,7 @@ class Attempt:
     outcome: str
     decline_code: str | None
     idempotency_key: str | None
+    concludes: int | None = None
 
 
 @dataclass(slots=True)
@@ -52,9 +58,13 @@ class Account:
     """A connected account (or the platform itself) and all that is in it.
 
     `objects` holds resources by kind and id, oldest first; `payments` the invoice payments of an
-    invoice; `methods` the payment methods of a customer; `retries` the days between Stripe's own
+    invoice; `billed` the invoice of a PaymentIntent; `methods` the payment methods of a customer; `scripts` those of
+    cards, `debits` those of bank accounts; `retries` the days between Stripe's own
     attempts, none by default; `portal` whether the merchant has switched the billing portal on;
-    `upcoming_days` how long ahead of a renewal `invoice.upcoming` is sent, 0 for never.
+    `upcoming_days` how long ahead of a renewal `invoice.upcoming` is sent, 0 for never; `after_retries` what
+    becomes of a subscription after Stripe's last attempt (`past_due`, `unpaid`, `cancel`), and
+    `write_off_after_retries` whether its invoice is then marked uncollectible; `clocks` the test clock of a
+    customer and `ahead` by how many seconds a clock is; `as_accounts` the account that a customer is (Accounts v2).
     """
 
     id: str
@@ -64,10 +74,17 @@ class Account:
     retries: tuple[int, ...] = ()
     portal: bool = True
     upcoming_days: int = 0
+    after_retries: str = "past_due"
+    write_off_after_retries: bool = False
+    clocks: dict[str, str] = field(default_factory=dict)
+    ahead: dict[str, int] = field(default_factory=dict)
+    as_accounts: dict[str, str] = field(default_factory=dict)
     objects: defaultdict[str, dict[str, Json]] = field(default_factory=lambda: defaultdict(dict))
     payments: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     methods: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    billed: dict[str, str] = field(default_factory=dict)
     scripts: dict[str, Script] = field(default_factory=dict)
+    debits: dict[str, DebitScript] = field(default_factory=dict)
     reactions: dict[str, Reaction] = field(default_factory=dict)
     prices: dict[tuple[int, str, str], str] = field(default_factory=dict)
     events: list["Event"] = field(default_factory=list)
@@ -139,6 +156,12 @@ class World:
         """Stores a new resource and remembers whose it is."""
         self.owners[resource["id"]] = account.id
         return account.put(resource)
+
+    def account(self, ident: str) -> Account:
+        """The account with this id, or a 404."""
+        if ident not in self.accounts:
+            raise missing("account", ident)
+        return self.accounts[ident]
 
     def account_of(self, ident: str) -> Account:
         """The account that owns an object; 404 when nobody does."""

@@ -1,7 +1,7 @@
 """Auth's routes.
 
-GET  /auth/stripe             begin to connect: to Stripe, with a state in hand
-GET  /auth/stripe/callback    back from Stripe: the merchant is connected, or not and why
+GET  /auth/stripe             begin to connect: redirects to Stripe with a state
+GET  /auth/stripe/callback    back from Stripe: the merchant is connected, or the reason why not
 POST /auth/stripe/disconnect  end a merchant's connection, with an API key
 """
 
@@ -10,7 +10,6 @@ import re
 import time
 from uuid import UUID
 
-import asyncpg
 import orjson
 from aiohttp import web
 from prometheus_client import Counter
@@ -30,10 +29,10 @@ from services.auth.oauth import (
     StripeRefused,
 )
 from services.auth.settings import AuthSettings
-from shared.api_keys import Scope, authenticate
+from shared.api_keys import Scope, authenticate, sees
 from shared.crypto import KeyRing
 from shared.database import Database, DatabaseAway
-from shared.http import DATABASE, Handler, Problem, json_response, make_app
+from shared.http import DATABASE, Handler, Problem, fields_of, invalid, json_response, make_app
 from shared.logging import get_logger
 from shared.stripe_clients import StripeClientFactory
 
@@ -48,14 +47,13 @@ _MOST_COOKIES = 20
 _MAX_BODY_BYTES = 16 * 1024
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
-# https://docs.stripe.com/connect/oauth-reference#get-authorize-errors: what Stripe may send a browser back with.
+# https://docs.stripe.com/connect/oauth-reference#get-authorize-errors: the errors with which Stripe redirects back.
 _AUTHORIZE_ERRORS = frozenset(
     {"invalid_request", "invalid_redirect_uri", "invalid_scope", "unsupported_response_type", "invalid_client"}
 )
 
 _CONNECTS = Counter("citadel_auth_connects_total", "OAuth round trips that ended, by how", ["outcome"])
 _DISCONNECTS = Counter("citadel_auth_disconnects_total", "Disconnects asked for, by what Stripe said", ["outcome"])
-_REFUSED = Counter("citadel_auth_cross_tenant_refused_total", "Calls that named a merchant of another tenant")
 
 
 class DisconnectBody(BaseModel):
@@ -73,7 +71,7 @@ def create_app(settings: AuthSettings, database: Database, clients: StripeClient
     app[STATES] = StateIssuer(settings.state_secret.get_secret_value().encode(), settings.state_ttl_seconds)
     app[RING] = settings.key_ring
     app[CONNECT] = StripeConnect(settings, clients)
-    # No HEAD: to begin writes a row, and to come back uses one up.
+    # No HEAD: the first route writes a row, and the second uses it up.
     app.router.add_get("/auth/stripe", _for_a_browser(_begin), allow_head=False)
     app.router.add_get("/auth/stripe/callback", _for_a_browser(_callback), allow_head=False)
     app.router.add_post("/auth/stripe/disconnect", _disconnect)
@@ -82,7 +80,7 @@ def create_app(settings: AuthSettings, database: Database, clients: StripeClient
 
 
 async def _harden(_request: web.Request, response: web.StreamResponse) -> None:
-    """On every answer, errors too: the callback's URL holds a code, and none of this is to be kept or framed."""
+    """Set headers on every answer, errors too: the callback's URL holds a code, and no page may be cached or framed."""
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers.setdefault("Referrer-Policy", "no-referrer")
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
@@ -127,7 +125,7 @@ async def _begin(request: web.Request) -> web.Response:
         await store.keep_state(db, trip.nonce_hash, settings.state_ttl_seconds)
     response = web.Response(status=302, headers={"Location": request.app[CONNECT].authorize_url(trip.state)})
     _set_cookie(response, settings, trip)
-    # A browser that begins over and over must not end with a Cookie header that is too long to be read.
+    # A browser that begins many times must not collect a Cookie header that is too long to be read.
     begun = [name for name in request.cookies if name.startswith(COOKIE_PREFIX)]
     for name in begun[: max(0, len(begun) - _MOST_COOKIES)]:
         response.del_cookie(name, path=settings.cookie_path)
@@ -142,12 +140,12 @@ def _set_cookie(response: web.Response, settings: AuthSettings, trip: RoundTrip)
         path=settings.cookie_path,
         secure=settings.public_url.startswith("https://"),
         httponly=True,
-        samesite="Lax",  # Strict would withhold it when Stripe sends the browser back
+        samesite="Lax",  # with Strict the browser would not send it when it comes back from Stripe
     )
 
 
 async def _callback(request: web.Request) -> web.Response:
-    """Use the state up; ask Stripe, holding no connection; connect the merchant."""
+    """Use the state up; ask Stripe, without a database connection; connect the merchant."""
     try:
         connected = await _come_back(request)
     except _Failed as failed:
@@ -163,7 +161,7 @@ async def _callback(request: web.Request) -> web.Response:
 
 
 class _Failed(Problem):
-    """A round trip that connects nobody; `why` is for the log."""
+    """A round trip that failed; `why` is for the log."""
 
     def __init__(self, status: int, type_: str, detail: str, why: str | None = None) -> None:
         headers = {"Retry-After": "5"} if status == 503 else None
@@ -202,12 +200,12 @@ def _misconfigured(error: StripeRefused) -> _Failed:
 
 
 def _code(request: web.Request) -> str:
-    """The authorization code that Stripe sent the browser back with. Raises a problem when it sent an error."""
+    """The authorization code in Stripe's redirect. Raises a problem when the redirect has an error."""
     error, code = request.query.get("error"), request.query.get("code", "")
     if error == "access_denied":
         raise _Failed(403, "access-denied", "You did not agree at Stripe, so nothing was connected.")
     if error is not None:
-        # Anyone can write anything into this URL: only what Stripe is known to say is said again.
+        # Anybody can write anything into this URL: only errors that Stripe documents are repeated.
         why = error if error in _AUTHORIZE_ERRORS else "an unknown error"
         raise _misconfigured(StripeRefused(f"the browser came back with {why}"))
     if not _CODE.fullmatch(code):
@@ -237,7 +235,7 @@ def _welcome(request: web.Request, connected: Connected) -> web.Response:
 
 
 async def _disconnect(request: web.Request) -> web.Response:
-    """Our work ends first and for certain; then Stripe is told. When that fails, the caller repeats the call."""
+    """End our work first, in any case; then tell Stripe. When that fails, the caller repeats the call."""
     done = await _end_our_side(request)
     try:
         told = await request.app[CONNECT].deauthorize(done.stripe_connect_id)
@@ -261,19 +259,10 @@ async def _disconnect(request: web.Request) -> web.Response:
 
 async def _end_our_side(request: web.Request) -> Disconnected:
     body = await request.read()  # before a connection is taken: a client may be slow
-    try:
-        async with request.app[DATABASE].transaction() as db:
-            key = await authenticate(db, request, Scope.MERCHANTS_WRITE)
-            asked = _parse(body).merchant_id
-            visible = key.may_see(str(asked))
-            done = await merchants.disconnect(db, asked) if visible else None
-    except (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError) as error:
-        log.warning("disconnect_busy", reason=type(error).__name__)
-        text = "The merchant's rows are busy; nothing was changed. Try again."
-        raise Problem(503, "busy", text, headers={"Retry-After": "2"}) from error
-    if not visible:
-        _REFUSED.inc()
-        log.warning("cross_tenant_refused", key_id=str(key.id), key_merchant_id=key.merchant_id, asked=str(asked))
+    async with request.app[DATABASE].transaction() as db:
+        key = await authenticate(db, request, Scope.MERCHANTS_WRITE)
+        asked = _parse(body).merchant_id
+        done = await merchants.disconnect(db, asked) if sees(key, asked) else None
     if done is None:
         raise Problem(404, "not-found", "There is no such merchant.")
     return done
@@ -285,9 +274,7 @@ def _parse(body: bytes) -> DisconnectBody:
     except orjson.JSONDecodeError:
         raise Problem(400, "not-json", "The body is not JSON.") from None
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
-        errors = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in problems]
-        raise Problem(422, "invalid-body", 'Expected {"merchant_id": "<uuid>"}.', errors=errors) from None
+        raise invalid(422, "invalid-body", fields_of(error), 'Expected {"merchant_id": "<uuid>"}.') from None
 
 
 def _half_done(status: int, type_: str, what: str, done: Disconnected, why: str) -> Problem:

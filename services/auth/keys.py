@@ -1,6 +1,6 @@
-"""Making, listing and revoking API keys: what `citadel keys` does. `shared.api_keys` is where they are checked.
+"""Creates, lists and revokes API keys, for `citadel keys`. `shared.api_keys` checks them.
 
-KeyRefused   a name, scope, merchant or expiry that makes no key; the message says which and why
+KeyRefused   an invalid name, scope, merchant or expiry; the message says which and why
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ _LONGEST_NAME = 100
 
 
 class KeyRefused(ValueError):
-    """What was asked for makes no key; nothing was stored."""
+    """The key cannot be made as asked for; nothing was stored."""
 
 
 async def create_key(
@@ -28,7 +28,7 @@ async def create_key(
     merchant_id: str | None = None,
     expires_at: datetime | None = None,
 ) -> tuple[UUID, str]:
-    """Make a key: its id, and its secret, which is shown now and never again.
+    """Make a key: its id, and its secret, which cannot be shown again.
 
     `scopes` are values of `shared.api_keys.Scope`; `merchant_id=None` makes a key of the platform, which sees every
     merchant; `expires_at` is aware and in the future. Raises KeyRefused, DatabaseAway.
@@ -49,13 +49,13 @@ async def create_key(
 
 
 async def list_keys(database: Database) -> list[KeyRow]:
-    """Every key, oldest first, with the revoked and the expired ones. Raises DatabaseAway."""
+    """Every key, oldest first, including revoked and expired ones. Raises DatabaseAway."""
     async with database.transaction() as db:
         return await store.list_keys(db)
 
 
 async def revoke_key(database: Database, key_id: UUID) -> bool:
-    """End a key at once. False: there is no such key, or it was revoked before. Raises DatabaseAway."""
+    """Revoke a key at once. False: there is no such key, or it was revoked before. Raises DatabaseAway."""
     async with database.transaction() as db:
         return await store.revoke_key(db, key_id)
 
@@ -70,7 +70,7 @@ def _scopes(scopes: Iterable[str]) -> list[str]:
 
 
 def _merchant(merchant_id: str | None) -> str | None:
-    """In the spelling that every table uses: a key of another spelling would see nothing."""
+    """The merchant's id in the spelling of the tables: a key with another spelling would see nothing."""
     if merchant_id is None:
         return None
     try:

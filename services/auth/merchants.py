@@ -1,4 +1,4 @@
-"""A merchant comes and goes: each is one transaction, with everything that follows from it.
+"""A merchant connects and disconnects: one transaction each, with all that follows from it.
 
 never seen ──connect──> active ──disconnect──> disconnected ──connect──> active
                           └──(the ingress, told by Stripe)──> deauthorized ──connect──> active
@@ -23,7 +23,7 @@ _GONE = "merchant_gone"
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A merchant that is active now. `is_new=False`: it was here before, and kept its id."""
+    """A merchant that is active now. `is_new=False`: it had connected before, and kept its id."""
 
     merchant_id: str
     stripe_connect_id: str
@@ -33,7 +33,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """A merchant that is not active any more, and the work that ended with it: nothing when it had been before.
+    """A merchant that is no longer active, and the work that ended with it; none when it was inactive before.
 
     `status` is disconnected, or deauthorized when Stripe told us first.
     """
@@ -53,9 +53,9 @@ def next_digest_at(now: datetime) -> datetime:
 
 
 async def connect(db: Connection, ring: KeyRing, granted: GrantAnswer, asked_at: datetime) -> Connected:
-    """Make the merchant, or make it active again under its old id, and queue its first digest.
+    """Create the merchant, or make it active again under its old id, and queue its first digest.
 
-    It is caught up at once with what had failed before. `asked_at` is the business's now of before Stripe was asked.
+    A catch-up at once finds the renewals that failed before. `asked_at` is the business time before Stripe was asked.
     """
     account = granted.stripe_user_id
     access, refresh = (
@@ -86,8 +86,8 @@ async def connect(db: Connection, ring: KeyRing, granted: GrantAnswer, asked_at:
 async def disconnect(db: Connection, merchant_id: UUID) -> Disconnected | None:
     """End all work for a merchant and wipe its tokens; None when there is no such merchant.
 
-    An attempt in flight is not ended, for the charge may have happened: its recovery is told to stop, and the
-    attempt's outcome is still written down. To repeat it is safe.
+    An attempt in flight is not ended, because the charge may have happened: its recovery is asked to stop, and the
+    attempt's outcome is still recorded. Safe to repeat.
     """
     merchant = await store.lock_merchant(db, merchant_id)
     if merchant is None:
@@ -99,6 +99,6 @@ async def disconnect(db: Connection, merchant_id: UUID) -> Disconnected | None:
     for recovery_id in await store.lock_open_recoveries(db, merchant.id):
         entry = Entry("closed", _GONE, "The merchant was disconnected.")
         stopped += await recoveries.request_stop(db, recovery_id, _GONE, entry)
-    # After the recoveries: whoever holds one may be waiting for its tasks.
+    # After the recoveries, in the order of locks: a transaction that holds a recovery may wait for its tasks.
     canceled = await tasks.cancel_of_merchant(db, merchant.id, "the merchant was disconnected")
     return Disconnected(merchant.id, merchant.stripe_connect_id, status, stopped, canceled)

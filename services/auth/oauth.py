@@ -1,15 +1,15 @@
-"""Stripe's side of a connection: the round trip of a browser, and the two calls of Connect's OAuth.
+"""Connect's OAuth: the state of a browser's round trip, and the two calls to Stripe.
 
     ConnectError
      ├── StateRefused     the browser's `state` is forged, too old, used, or another browser's: begin again
-     ├── CodeRefused      Stripe does not take the code: begin again
+     ├── CodeRefused      Stripe does not accept the code: begin again
      ├── StripeAway       no answer, or one that says "later": try again
-     └── StripeRefused    Stripe does not take our own id or key: the platform's operator must look
+     └── StripeRefused    Stripe does not accept our own id or key: the platform's operator must act
 
-The state of a round trip: a random nonce, and the hash of a random value that only this browser holds, in a cookie;
-signed and with an expiry. The nonce's hash is a row in `oauth_states` until it is used, so a state works once,
-however many processes serve it. Each round trip has a cookie of its own name: with one for all, tabs that begin at the
-same time would overwrite each other's.
+The state of a round trip is a random nonce and the hash of a random value that only this browser has (in a cookie),
+signed and with an expiry. The nonce's hash is a row in `oauth_states` until it is used, so a state works once, in
+whichever process. Each round trip's cookie has a name of its own, because tabs that begin at the same time would
+overwrite a shared one.
 
 Source: https://docs.stripe.com/connect/oauth-reference
 """
@@ -47,7 +47,7 @@ class CodeRefused(ConnectError):
 
 
 class StripeAway(ConnectError):
-    """Stripe cannot be reached, is too busy or in trouble. Whether the call took effect is unknown."""
+    """Stripe cannot be reached, is too busy or fails. Whether the call took effect is unknown."""
 
 
 class StripeRefused(ConnectError):
@@ -56,7 +56,7 @@ class StripeRefused(ConnectError):
 
 @dataclass(frozen=True, slots=True)
 class RoundTrip:
-    """A round trip that begins. `browser` belongs into the cookie, `nonce_hash` into the database."""
+    """A new round trip. `browser` goes into the cookie, `nonce_hash` into the database."""
 
     state: str
     cookie: str
@@ -65,22 +65,22 @@ class RoundTrip:
 
 
 class StateIssuer:
-    """Makes and checks the states of round trips; whether one was used is the database's to say."""
+    """Makes and checks states; the database knows whether one was used."""
 
     def __init__(self, secret: bytes, ttl_seconds: int) -> None:
         self._signer = Signer(secret, "oauth-state")
         self._ttl_seconds = ttl_seconds
 
     def begin(self, now: int) -> RoundTrip:
-        """A new round trip, good until `now` (Unix seconds) plus the time to live."""
+        """A new round trip, valid until `now` (Unix seconds) plus the time to live."""
         nonce, browser = secrets.token_urlsafe(_RANDOM_BYTES), secrets.token_urlsafe(_RANDOM_BYTES)
         state = self._signer.sign({"nonce": nonce, "browser": _hash(browser).hex()}, now + self._ttl_seconds)
         return RoundTrip(state, cookie_of(_hash(nonce)), browser, _hash(nonce))
 
     def check(self, state: str | None, cookies: Mapping[str, str], now: int) -> bytes:
-        """The nonce's hash of a state that we gave to the browser with these cookies and that is not too old.
+        """The nonce's hash, if we gave this state to the browser with these cookies and it is not too old.
 
-        Raises StateRefused. The caller has yet to use the nonce up.
+        Raises StateRefused. The caller must then use the nonce up.
         """
         if state is None:
             raise StateRefused("there is no state")
@@ -105,7 +105,7 @@ def _hash(text: str) -> bytes:
 
 
 class GrantAnswer(BaseModel):
-    """Stripe's answer to a code; what else it holds is dropped."""
+    """Stripe's answer to a code; its other fields are dropped."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -117,7 +117,7 @@ class GrantAnswer(BaseModel):
 
 
 class StripeConnect:
-    """The two calls of Connect's OAuth, on the platform's client; no database connection may be held meanwhile."""
+    """The two calls of Connect's OAuth, on the platform's client, to be made without a database connection."""
 
     def __init__(self, settings: AuthSettings, clients: StripeClientFactory) -> None:
         self._settings = settings
@@ -137,7 +137,7 @@ class StripeConnect:
     async def exchange(self, code: str) -> GrantAnswer:
         """What the merchant granted. A code works once. Raises CodeRefused, StripeAway, StripeRefused."""
         try:
-            # A repeat is harmless without a key of ours: the code itself works once.
+            # Needs no idempotency key: the code itself works once.
             data = await self._post("/oauth/token", grant_type="authorization_code", code=code)
         except stripe.oauth_error.InvalidGrantError as error:
             raise CodeRefused("Stripe does not take the code") from error
@@ -147,7 +147,7 @@ class StripeConnect:
             return GrantAnswer.model_validate(data)
         except ValidationError as error:
             wrong = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
-            # `from None`: the cause would carry the answer, and it holds tokens.
+            # `from None`: the cause would contain the answer with its tokens.
             raise StripeAway(f"Stripe's answer is not a grant: {wrong}") from None
 
     async def deauthorize(self, stripe_connect_id: str) -> bool:
@@ -156,12 +156,12 @@ class StripeConnect:
         Raises StripeAway, StripeRefused.
         """
         try:
-            # Without a key of ours: the same call about a later connection must not be answered from memory.
+            # Without an idempotency key: Stripe must not replay this answer after a later connection.
             await self._post(
                 "/oauth/deauthorize", client_id=self._settings.stripe_client_id, stripe_user_id=stripe_connect_id
             )
         except stripe.oauth_error.InvalidClientError as error:
-            # Stripe's one answer to "not connected" and to "no such client id": what we may read tells them apart.
+            # Stripe answers the same for "not connected" and "no such client id": reading the account tells which.
             if await self._may_read(stripe_connect_id):
                 raise StripeRefused("Stripe does not know CITADEL_STRIPE_CLIENT_ID") from error
             return False
@@ -191,9 +191,9 @@ async def _answered(call: Awaitable[stripe.StripeResponse]) -> Mapping[str, Any]
     except stripe.AuthenticationError as error:
         raise StripeRefused("Stripe does not take CITADEL_STRIPE_SECRET_KEY") from error
     except (stripe.StripeError, aiohttp.ClientError, TimeoutError) as error:
-        # The last two escape the SDK when the connection breaks while the body is read.
+        # The SDK does not wrap the last two, which come when the connection breaks while the body is read.
         raise StripeAway(f"Stripe did not answer: {type(error).__name__}") from error
     except AttributeError as error:
-        # stripe 16.1 fails like this over an OAuth error that it has no class for: {"error": "server_error"}.
+        # stripe 16.1 fails like this on an OAuth error that it has no class for: {"error": "server_error"}.
         raise StripeAway("Stripe answered with an error that is not of ours") from error
     return cast("Mapping[str, Any]", answer.data)  # the SDK says `object`; the caller's model checks it

@@ -1,4 +1,4 @@
-"""The two small pages that a merchant's browser may see. No script, nothing from elsewhere, every value escaped."""
+"""The two small pages for a merchant's browser. No script, nothing from other sites, every value escaped."""
 
 import base64
 import hashlib

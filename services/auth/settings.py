@@ -1,4 +1,4 @@
-"""What auth needs to be told."""
+"""Auth's settings."""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -60,7 +60,7 @@ class AuthSettings(Settings, StripeSettings):
 
     @property
     def cookie_path(self) -> str:
-        """The path that a browser sends the round trip's cookie to, behind whatever path the proxy adds."""
+        """The cookie's path, with any path that the proxy adds in front."""
         return f"{urlsplit(self.public_url).path}/auth/stripe"
 
     @property
@@ -70,5 +70,5 @@ class AuthSettings(Settings, StripeSettings):
 
     @property
     def redirect_uri(self) -> str:
-        """Where Stripe sends the browser back to; it must be registered at Stripe, letter by letter."""
+        """Where Stripe redirects the browser to; it must be registered at Stripe exactly like this."""
         return f"{self.start_url}/callback"

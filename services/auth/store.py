@@ -1,6 +1,6 @@
-"""Auth's own SQL; the queue's and the recoveries' is in `shared`.
+"""Auth's own SQL; that of the queue and of recoveries is in `shared`.
 
-Locks are taken in the order that every service keeps: the merchant, its recoveries, then what hangs on them.
+Locks are taken in the order that every service keeps: the merchant, its recoveries, then what belongs to them.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ class MerchantRow:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a merchant granted; the tokens are encrypted already. `connected_at` is when the exchange began."""
+    """What a merchant granted, its tokens already encrypted. `connected_at` is when the exchange began."""
 
     stripe_connect_id: str
     access_token: str | None
@@ -34,7 +34,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """A merchant's stored tokens, as they are stored."""
+    """A merchant's tokens as they are stored."""
 
     merchant_id: UUID
     stripe_connect_id: str
@@ -44,7 +44,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """An API key as it is listed: everything but its secret, of which only a hash exists."""
+    """An API key without its secret, of which only a hash is stored."""
 
     id: UUID
     name: str
@@ -61,15 +61,15 @@ INSERT INTO oauth_states (nonce_hash, expires_at)
 VALUES ($1, clock_timestamp() + make_interval(secs => $2))
 """
 
-# Of any number of callbacks with one state, one finds the row. The business's now goes with it: see SAVE_GRANT.
+# Of any number of callbacks with one state, one finds the row. It also reads the business time, for SAVE_GRANT.
 USE_STATE = """
 DELETE FROM oauth_states
 WHERE nonce_hash = $1 AND expires_at > clock_timestamp()
 RETURNING citadel_now()
 """
 
-# connected_at is the time before the exchange: a merchant that ends the connection while this commits must not look
-# like one that ended an older connection.
+# connected_at is the time before the exchange: if the merchant disconnects while this commits, it must not look as if
+# it had ended an older connection.
 SAVE_GRANT = """
 INSERT INTO merchants AS m
     (stripe_connect_id, stripe_user_id, access_token, refresh_token, oauth_scope, livemode, status, connected_at)
@@ -86,7 +86,7 @@ SET stripe_user_id = excluded.stripe_user_id,
 RETURNING m.id::text AS id, m.xmax = 0 AS is_new
 """
 
-# What Stripe tells from now on comes by webhook; what had failed before is among the open invoices.
+# From now on webhooks bring the events; renewals that failed before are among the open invoices.
 CATCH_UP_FROM_NOW = """
 INSERT INTO catch_ups (merchant_id, events_until)
 VALUES ($1, citadel_now())
@@ -154,18 +154,18 @@ RETURNING id
 
 
 async def keep_state(db: Connection, nonce_hash: bytes, ttl_seconds: int) -> None:
-    """Note that an OAuth round trip began; it is good for `ttl_seconds` of real time."""
+    """Store a new round trip, valid for `ttl_seconds` of real time."""
     await db.execute(KEEP_STATE, nonce_hash, ttl_seconds)
 
 
 async def use_state(db: Connection, nonce_hash: bytes) -> datetime | None:
-    """Use the round trip up and give the business's now; None when it was used before, or is too old."""
+    """Use the round trip up and return the business time; None when it was used before, or is too old."""
     now: datetime | None = await db.fetchval(USE_STATE, nonce_hash)
     return now
 
 
 async def save_grant(db: Connection, grant: Grant) -> tuple[str, bool]:
-    """The merchant's id, and whether it is new; one that was here before keeps its id and is active again."""
+    """The merchant's id, and whether it is new; one that had connected before keeps its id and is active again."""
     row = await db.fetchrow(
         SAVE_GRANT,
         grant.stripe_connect_id,
@@ -181,7 +181,7 @@ async def save_grant(db: Connection, grant: Grant) -> tuple[str, bool]:
 
 
 async def catch_up_from_now(db: Connection, merchant_id: str) -> None:
-    """Have the merchant's open invoices looked through at once; a row that is there keeps its place in the events."""
+    """Have the merchant's open invoices listed at once; an existing row keeps its place in the list of events."""
     await db.execute(CATCH_UP_FROM_NOW, merchant_id)
 
 
@@ -192,15 +192,15 @@ async def lock_merchant(db: Connection, merchant_id: UUID) -> MerchantRow | None
 
 
 async def disconnect(db: Connection, merchant_id: str) -> str:
-    """Mark the merchant as disconnected and wipe its tokens; its new status."""
+    """Mark the merchant as disconnected and wipe its tokens; returns its new status."""
     status: str = await db.fetchval(DISCONNECT, merchant_id)
     return status
 
 
 async def lock_open_recoveries(db: Connection, merchant_id: str) -> list[UUID]:
-    """The merchant's recoveries that go on, locked by id; in the order in which their ends are booked.
+    """The merchant's open recoveries, locked by id, in the order in which their ends are booked.
 
-    Booking takes the totals by currency: always in the same order, or two services deadlock.
+    Booking locks the totals by currency: always in the same order, or two services would deadlock.
     """
     rows = await db.fetch(LOCK_OPEN_RECOVERIES, merchant_id)
     return [row["id"] for row in sorted(rows, key=lambda row: (row["currency"], row["id"]))]
@@ -225,7 +225,7 @@ async def create_key(
     scopes: Sequence[str],
     expires_at: datetime | None,
 ) -> UUID | None:
-    """Keep a key's hash; its id, or None when the merchant does not exist."""
+    """Store a key's hash; its id, or None when the merchant does not exist."""
     key_id: UUID | None = await db.fetchval(CREATE_KEY, name, merchant_id, key_hash, list(scopes), expires_at)
     return key_id
 

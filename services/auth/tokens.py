@@ -1,4 +1,4 @@
-"""The merchants' OAuth tokens at rest: encrypted, and each bound to its place.
+"""Merchants' OAuth tokens at rest: encrypted, and each bound to its row and column.
 
 A token that is copied into another row or column cannot be decrypted there: the additional data of AES-256-GCM names
 table, account and column.
@@ -18,9 +18,9 @@ _START = UUID(int=0)
 
 
 class RotationIncomplete(Exception):
-    """Some tokens cannot be decrypted with this ring, all others are under the current key now.
+    """Some tokens cannot be decrypted with this ring; all others are under the current key now.
 
-    Keep every old key. `merchant_ids` are the merchants to look at; connecting again gives them new tokens.
+    Keep every old key. `merchant_ids` are the merchants concerned; connecting again gives them new tokens.
     """
 
     def __init__(self, reencrypted: int, merchant_ids: list[str]) -> None:
@@ -48,7 +48,7 @@ def unseal(ring: KeyRing, stored: str | None, stripe_connect_id: str, column: st
 
 
 async def reencrypt_tokens(database: Database, ring: KeyRing) -> int:
-    """Encrypt every token that is not under the ring's current key anew; how many were.
+    """Encrypt again every token that is not under the ring's current key; how many were.
 
     Commits batch by batch, so it can be interrupted and run again, and services go on meanwhile. Raises
     RotationIncomplete at its end when some tokens could not be decrypted, DatabaseAway.
@@ -76,7 +76,7 @@ async def reencrypt_tokens(database: Database, ring: KeyRing) -> int:
 
 
 def _renew(ring: KeyRing, row: store.Tokens) -> store.Tokens | None:
-    """The row under the current key; None when it is already."""
+    """The row under the current key; None when it is under that key already."""
     stored = {"access_token": row.access_token, "refresh_token": row.refresh_token}
     renewed = {
         column: token

@@ -7,8 +7,7 @@
 """
 
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
 import orjson
 from aiohttp import web
@@ -24,7 +23,7 @@ from shared.database import Database
 from shared.events.incoming import Incoming, read_event
 from shared.events.routing import LEFT_ALONE, ROUTES
 from shared.events.taking import Accepted
-from shared.http import Problem, json_response, make_app
+from shared.http import Problem, fields_of, invalid, json_response, make_app
 from shared.logging import bound, get_logger
 
 log = get_logger(__name__)
@@ -69,14 +68,14 @@ async def _receive(request: web.Request) -> web.Response:
     return json_response({"received": True, "duplicate": True} if accepted.duplicate else {"received": True})
 
 
-def _refuse(status: int, type_: str, detail: str, errors: list[dict[str, Any]] | None = None) -> Problem:
+def _refuse(status: int, type_: str, detail: str, fields: Sequence[tuple[str, str]] = ()) -> Problem:
     _REFUSED.labels(type_).inc()
     log.warning("event_refused", reason=type_)
-    return Problem(status, type_, detail, errors=errors)
+    return invalid(status, type_, fields, detail) if fields else Problem(status, type_, detail)
 
 
 async def _read(request: web.Request, limit: int) -> bytes:
-    """The raw body. One that says that it is too long is not read, one that turns out to be is not read on."""
+    """The raw body. Refused unread when declared too long; cut off when it grows too long."""
     try:
         if request.content_length is not None and request.content_length > limit:
             raise web.HTTPRequestEntityTooLarge(limit)
@@ -88,7 +87,7 @@ async def _read(request: web.Request, limit: int) -> bytes:
 
 
 def _verify(body: bytes, header: str | None, settings: IngressSettings) -> None:
-    """Refuse a body that none of the secrets has signed within the tolerance. By the real clock: Stripe signs by it."""
+    """Refuse a body that none of the secrets has signed within the tolerance, in real time, by which Stripe signs."""
     if verified(body, header, settings.signing_secrets, time.time(), settings.webhook_tolerance_seconds):
         return
     detail = (
@@ -109,9 +108,7 @@ def _parse(body: bytes) -> Incoming:
     try:
         return read_event(event)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
-        errors = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in problems]
-        raise _refuse(400, "not-an-event", "An event has an id and a type.", errors) from None
+        raise _refuse(400, "not-an-event", "An event has an id and a type.", fields_of(error)) from None
 
 
 def _tell(event: Incoming, accepted: Accepted) -> None:

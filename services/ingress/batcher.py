@@ -1,14 +1,14 @@
-"""Group commit: whatever came while the last commit ran is committed together, with one flush to the disk.
+"""Group commit: events that arrived during the last commit are committed together, with one flush to the disk.
 
     accept ──> backlog ──> writer: one transaction for up to `batch` events ──> each its answer
-                  │             │ refused, or a lock not given at once: split in halves, so that one
-                  │             │ bad event fails alone and one that waits lets its neighbours go
-                  │             └ needs rows that others hold: a transaction of its own
+                  │             │ refused, or a lock not got at once: split in halves, so that one bad
+                  │             │ event fails alone, and one that waits for a lock waits alone
+                  │             └ has to lock a recovery: a transaction of its own
                   └ full: IntakeBusy at once
 
-Nothing is decided or kept here: an event is answered after its commit and never before, and one that is lost with
-the process was not answered. There is no timer: an idle committer commits at once. The batch is taken when its
-transaction has begun, so that what comes during the way to the database still joins it.
+An event is answered after its commit and never before, so an event that is lost with the process was not answered.
+There is no timer: an idle ingress commits at once. The batch is taken when its transaction has begun, so that events
+that arrive during the round trip of BEGIN still join it.
 """
 
 import asyncio
@@ -30,19 +30,19 @@ A = TypeVar("A")
 _BATCH = Histogram("citadel_ingress_batch_events", "Events in one commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256))
 _SPLIT = Counter("citadel_ingress_batches_split_total", "Batches that were refused as a whole and split")
 
-# A batch waits for a lock no longer than this; the event that needs it waits by itself, with the usual patience.
+# A batch waits for a lock no longer than this; the event that needs the lock then waits alone, with the usual time-out.
 PATIENCE = "SET LOCAL lock_timeout = '200ms'"
 
 
 class IntakeBusy(Exception):
-    """The event could not be committed in time, and was not. Stripe sends it again."""
+    """The event was not committed in time. Stripe sends it again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`batch` events at most in one commit, `backlog` at most waiting for theirs.
+    """At most `batch` events share a commit, and at most `backlog` wait.
 
-    `writers` batches are under way at once, beside `alone` single events. Together they stay below the pool's size.
+    `writers` batches and `alone` single events may be in progress at once; together fewer than the pool's size.
     """
 
     batch: int = 256
@@ -58,10 +58,10 @@ class _Waiting(Generic[E, A]):
 
 
 class EventBatcher(Generic[E, A]):
-    """Commits events in batches. `run` must be running; it ends by `close`, after the last event was answered.
+    """Commits events in batches. `run` must be running; after `close` it ends when the last event was answered.
 
-    `together` takes a batch in one transaction and gives an answer for each, None for those that want one of their
-    own; `alone` takes a single event, and makes its own transaction.
+    `together` takes a batch in one transaction and gives an answer for each event, None for those that need a
+    transaction of their own; `alone` takes a single event, and makes its own transaction.
     """
 
     def __init__(
@@ -82,9 +82,9 @@ class EventBatcher(Generic[E, A]):
         self._alone_waiting = 0
 
     async def accept(self, event: E) -> A:
-        """The answer, after the commit. A caller that is cancelled meanwhile does not undo it.
+        """The answer, after the commit, which happens even if the caller is cancelled.
 
-        Raises IntakeBusy at once when too many are waiting, DatabaseAway, or what refused this very event.
+        Raises IntakeBusy at once when too many wait, DatabaseAway, or the error with which this event was refused.
         """
         if self._closing or len(self._backlog) + self._alone_waiting >= self._limits.backlog:
             raise IntakeBusy("too many events are waiting for their commit")
@@ -94,7 +94,7 @@ class EventBatcher(Generic[E, A]):
         return await waiting.answer
 
     def close(self) -> None:
-        """Take nothing more; `run` ends when what was taken is answered."""
+        """Accept nothing more; `run` ends when the accepted events are answered."""
         self._closing = True
         self._arrived.set()
 
@@ -118,7 +118,7 @@ class EventBatcher(Generic[E, A]):
         return [self._backlog.popleft() for _ in range(min(len(self._backlog), self._limits.batch))]
 
     async def _commit(self, batch: list[_Waiting[E, A]] | None, group: asyncio.TaskGroup) -> None:
-        """Commit a batch, the one that has gathered by then unless given, and answer it. Never raises."""
+        """Commit and answer a batch: the given one, else the events that have arrived by then. Never raises."""
         try:
             async with self._database.transaction() as db:
                 await db.execute(PATIENCE)
@@ -128,7 +128,7 @@ class EventBatcher(Generic[E, A]):
                         return  # the other writer was faster
                 answers = await self._together(db, [waiting.event for waiting in batch])
         except DatabaseAway as error:
-            # Whoever waits now is told now, and not after a time-out for each batch.
+            # Answer all that wait now, instead of each batch after a time-out of its own.
             for waiting in [*(batch or ()), *self._backlog]:
                 _fail(waiting, error)
             self._backlog.clear()

@@ -1,24 +1,19 @@
-"""Taking events in at the pace of the disk: each is answered after its commit, and many share one.
+"""Takes events in: each is answered after its commit, and many share a commit.
 
-`Intake.accept` takes an event without its payload. Events that only add rows, which is nearly all, are committed
+`Intake.accept` takes an event without its payload. Events that only add rows, which are nearly all, are committed
 together: those that open a recovery, and those that concern none. An event that changes a recovery has to lock it, and
-the worker may be holding it: it gets a transaction of its own, so that nobody waits for it but its sender. What is
-written for an event is said in `shared.events.taking`.
+the worker may hold that lock: so it gets a transaction of its own, and only its sender waits. `shared.events.taking`
+says what is written for an event.
 """
 
 import contextlib
 from asyncio import TaskGroup
 from collections.abc import AsyncIterator
 
-import asyncpg
-from prometheus_client import Counter
-
 from services.ingress.batcher import EventBatcher, IntakeBusy, Limits
-from shared.database import Database
+from shared.database import Database, DatabaseBusy
 from shared.events.incoming import Incoming
 from shared.events.taking import Accepted, take, take_together
-
-_DEADLOCKS = Counter("citadel_ingress_deadlocks_total", "Deadlocks with another service; the event was run again")
 
 
 class Intake:
@@ -30,7 +25,7 @@ class Intake:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Accept events during the block; at its end, what was taken is committed and answered."""
+        """Accept events during the block; at its end, all accepted events are committed and answered."""
         async with TaskGroup() as group:
             group.create_task(self._batcher.run(), name="committer")
             try:
@@ -39,28 +34,16 @@ class Intake:
                 self._batcher.close()
 
     async def accept(self, event: Incoming) -> Accepted:
-        """Commit the event and its effects, once. After the answer it is durable; a caller that is cancelled does not
-        undo it.
+        """Commit the event and its effects, once, even if the caller is cancelled. After the answer it is durable.
 
-        Raises DatabaseAway or IntakeBusy: it may not be committed (a COMMIT cut off in the middle may be), and is
-        safe to send again.
+        Raises DatabaseAway or IntakeBusy: it was not committed (or perhaps, if the COMMIT was cut off), and is safe to
+        send again.
         """
         return await self._batcher.accept(event)
 
     async def _alone(self, event: Incoming) -> Accepted:
-        # The order of locks keeps the ingress from deadlocks with itself; another service's order is not ours to
-        # prove. The loser's transaction is rolled back whole, so that it can simply be run again, once.
+        # The order of locks excludes deadlocks within the ingress, but not with other services.
         try:
-            return await self._commit(event)
-        except asyncpg.DeadlockDetectedError:
-            _DEADLOCKS.inc()
-        except asyncpg.LockNotAvailableError as error:
-            raise IntakeBusy(f"{event.event_id}: a lock was not given in time") from error
-        try:
-            return await self._commit(event)
-        except (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError) as error:
-            raise IntakeBusy(f"{event.event_id}: deadlocked twice") from error
-
-    async def _commit(self, event: Incoming) -> Accepted:
-        async with self._database.transaction() as db:
-            return await take(db, event)
+            return await self._database.committed(lambda db: take(db, event))
+        except DatabaseBusy as error:
+            raise IntakeBusy(f"{event.event_id}: {error}") from error

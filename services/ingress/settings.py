@@ -1,4 +1,4 @@
-"""What the ingress needs to be told."""
+"""The ingress's settings."""
 
 from functools import cached_property
 from typing import Annotated
@@ -10,14 +10,14 @@ from services.ingress.mail.svix import key_of
 from shared.settings import Port, Settings, UnsubscribeSettings
 
 # Stripe's largest events are invoices: ten lines, each with a price, a plan and 50 metadata values of 500 characters
-# (https://docs.stripe.com/api/metadata), stay below 1 MiB. What is longer is not an event.
+# (https://docs.stripe.com/api/metadata), stay below 1 MiB. A longer body is not an event.
 _MIB = 1024 * 1024
 
 
 def _secrets(value: SecretStr) -> SecretStr:
     for number, secret in enumerate(value.get_secret_value().split(","), start=1):
         name = secret.strip()
-        # Never show the value: this message ends up on a terminal and in a log.
+        # Never show the value: this message is printed and logged.
         if not name.startswith("whsec_") or len(name) == len("whsec_") or not (name.isascii() and name.isprintable()):
             raise ValueError(f"secret {number} of the comma-separated list must look like whsec_…")
     return value

@@ -19,7 +19,7 @@ def make_ledger_app(database: Database) -> web.Application:
     app = make_app("ledger", database, max_body_bytes=MAX_BODY_BYTES)
     app[EXPORTS] = Exports()
     for endpoint in ENDPOINTS:
-        # aiohttp's own pattern of a part excludes braces: an id in braces would be an unknown path, not a wrong id.
+        # aiohttp's default pattern excludes braces: an id in braces would be an unknown path instead of a wrong id.
         app.router.add_route(endpoint.method, endpoint.path.replace("}", ":[^/]+}"), serve_endpoint(endpoint))
     text = orjson.dumps(document(ENDPOINTS))
 

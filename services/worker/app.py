@@ -1,4 +1,4 @@
-"""The worker put together: the engine, its upkeep, and the port that tells how it is."""
+"""Puts the worker together: the engine, its upkeep, and the port for health and metrics."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ def worker_name() -> str:
 
 
 def pace_of(settings: WorkerSettings) -> Pace:
-    """The loop's pace as it was set."""
+    """The loop's pace, from the settings."""
     return Pace(
         concurrency=settings.worker_concurrency,
         batch=settings.worker_batch,
@@ -54,9 +54,9 @@ def pace_of(settings: WorkerSettings) -> Pace:
 async def going_outside(
     settings: WorkerSettings, database: Database, rates: CallRates | None = None
 ) -> AsyncIterator[Outside]:
-    """The remote services, for the life of the block; calls to Stripe are spaced by `rates`, if they are given.
+    """The remote services, for the life of the block. `rates` spaces the calls to Stripe; None does not.
 
-    `database` says what is not wanted any more.
+    `database` is where a handler asks, right before a call, whether the call is still wanted.
     """
     circuits = Circuits()
     gate = StripeGate(circuits, rates)
@@ -67,7 +67,7 @@ async def going_outside(
 
 
 def rates_of(settings: WorkerSettings, database: Database) -> CallRates:
-    """How many calls a second Stripe gets: as it was set, else what Stripe takes from this key."""
+    """How many calls a second go to Stripe: as set, else as many as Stripe accepts for this kind of key."""
     known = calls_per_second(settings.stripe_secret_key.get_secret_value())
     return CallRates(
         database, REMOTE, settings.stripe_calls_per_second or known, settings.stripe_calls_per_second_in_all
@@ -96,7 +96,7 @@ def make_email_sender(settings: WorkerSettings, session: aiohttp.ClientSession, 
 
 
 def make_worker_app(database: Database, engine: Engine, stuck_seconds: float) -> web.Application:
-    """Health and metrics. `/healthz` is a 503 when the loop has not turned for `stuck_seconds`."""
+    """Health and metrics. `/healthz` is a 503 when the engine's loop has not gone round for `stuck_seconds`."""
     app = make_app("worker", database)
 
     @web.middleware
@@ -113,7 +113,7 @@ def make_worker_app(database: Database, engine: Engine, stuck_seconds: float) ->
 
 
 async def run(settings: WorkerSettings, database: Database, stop: asyncio.Event) -> None:
-    """Work, keep up and answer for it until `stop` is set; running tasks are finished or given back."""
+    """Run the engine, its upkeep and the port until `stop` is set; running tasks are finished or given back."""
     handlers: Handlers = discover()
     rates = rates_of(settings, database)
     async with going_outside(settings, database, rates) as outside:

@@ -1,6 +1,6 @@
 """When a failed task runs again: exponential backoff with full jitter, as a pure function.
 
-Full jitter (a delay drawn evenly between nothing and the ceiling) spreads many tasks that failed together best:
+Full jitter draws the delay evenly between zero and the ceiling. It spreads tasks that failed together best:
 https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 """
 
@@ -12,8 +12,8 @@ from datetime import timedelta
 class RetryPolicy:
     """`base` is the ceiling of the first delay; each further one is `factor` times it, at most `longest`.
 
-    `jitter` is how much of the delay is drawn: 1 all of it (full jitter), 0 nothing. How often a task is tried at all
-    stands in its row (`shared.queue.tries`).
+    `jitter` is the share of the delay that is random: 1 all of it (full jitter), 0 nothing. The most tries of a task
+    are in its row (`shared.queue.tries`).
     """
 
     base: timedelta = timedelta(seconds=2)
@@ -29,7 +29,7 @@ class RetryPolicy:
 
     def ceiling(self, tries: int) -> timedelta:
         """The longest delay after so many tries."""
-        # Compared as a logarithm would be: a power too large for a float never arises.
+        # Compared step by step, so that no power becomes too large for a float.
         delay = self.base
         for _ in range(tries - 1):
             delay = min(delay * self.factor, self.longest)
@@ -38,5 +38,5 @@ class RetryPolicy:
         return delay
 
     def delay(self, tries: int, draw: float) -> timedelta:
-        """The delay after so many tries; `draw` is evenly from [0, 1)."""
+        """The delay after so many tries; `draw` is a random number from [0, 1), evenly distributed."""
         return self.ceiling(tries) * (1 - self.jitter * draw)

@@ -1,6 +1,6 @@
-"""Group commit: what gathers while one transaction runs goes into the next one together.
+"""Group commit: what arrives while one transaction runs goes into the next one together.
 
-There is no timer: a batch is whatever came meanwhile, so an idle worker commits at once and a busy one in bulk.
+There is no timer: a batch is whatever has arrived, so an idle worker commits at once and a busy one in bulk.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 class Batcher(Generic[T]):
-    """Hands what was added on to `work`, at most `most` at a time, in `parallel` batches at once.
+    """Passes what was added to `work`, at most `most` items a batch, at most `parallel` batches at once.
 
-    `work` answers for its own errors: what it raises ends the gatherer.
+    `work` handles its own errors: whatever it raises ends the batcher.
     """
 
     def __init__(self, work: Callable[[list[T]], Awaitable[None]], *, most: int, parallel: int = 1) -> None:
@@ -25,7 +25,7 @@ class Batcher(Generic[T]):
         self._added = asyncio.Event()
 
     def add(self, item: T) -> None:
-        """Have it done soon."""
+        """Put an item into the next batch."""
         self._waiting.append(item)
         self._added.set()
 
@@ -40,7 +40,7 @@ class Batcher(Generic[T]):
             if not self._waiting:
                 self._added.clear()
                 await self._added.wait()
-                # What the same turn of the loop adds belongs to the same batch.
+                # What is added in the same turn of the event loop belongs to the same batch.
                 await asyncio.sleep(0)
                 continue
             batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]

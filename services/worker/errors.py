@@ -1,16 +1,16 @@
-"""What can go wrong with a task, by what the engine does about it.
+"""The errors of a task, by what the engine does about each.
 
     WorkerError
     ├── RetryLater            not now: the task goes back and runs again
-    ├── Permanent             no use in trying again: the task goes to the dead letters
+    ├── Permanent             trying again cannot help: the task goes to the dead letters
     │   ├── UnknownTaskType   no handler in this version
     │   └── BadPayload        the payload is not what the handler needs
-    ├── Refused               a remote service understood the request and said no; the handler decides, else permanent
-    ├── MerchantUnreachable   the merchant's account does not let us in any more; the handler decides, else permanent
-    └── LeaseLost             the task belongs to another worker by now: nothing of this run may take effect
+    ├── Refused               a remote service refused the request; the handler decides, else permanent
+    ├── MerchantUnreachable   the platform has no access to the merchant's account; the handler decides, else permanent
+    └── LeaseLost             the task belongs to another worker by now: this run must have no effect
 
-Anything else is unexpected: the task is retried and, when its attempts are used up, dead. `reason` is what the task's
-row keeps: short, for operators, and made of codes and ids only, never of a message that others wrote.
+Any other error is unexpected: the task is retried and, when its tries are used up, dead. `reason` is kept in the
+task's row: short, for operators, and made of codes and ids only, never of a message that others wrote.
 """
 
 import traceback
@@ -34,7 +34,7 @@ class WorkerError(Exception):
 class RetryLater(WorkerError):
     """Run the task again after `delay` (None: the handler's backoff).
 
-    `counts=False`: the try was not the task's fault (a rate limit, an outage) and uses up no attempt.
+    `counts=False`: the failure was not the task's fault (a rate limit, an outage) and uses up no try.
     """
 
     def __init__(self, reason: str, *, delay: timedelta | None = None, counts: bool = True) -> None:
@@ -62,7 +62,7 @@ class BadPayload(Permanent):
 
 
 class Refused(WorkerError):
-    """A remote service's no. `code` and `param` are its own words from a closed list, None without one."""
+    """A remote service refused. `code` and `param` are the service's own words from a closed list, else None."""
 
     def __init__(self, reason: str, *, status: int, code: str | None = None, param: str | None = None) -> None:
         super().__init__(reason)
@@ -84,7 +84,7 @@ class LeaseLost(WorkerError):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of a task that failed. `counts` and `delay` are as in RetryLater."""
+    """What to do with a task that failed. `counts` and `delay` are as in RetryLater."""
 
     reason: str
     final: bool
@@ -94,7 +94,7 @@ class Verdict:
 
 
 def judge(error: Exception) -> Verdict:
-    """What to do about a task whose run raised `error`."""
+    """What to do with a task whose run raised `error`."""
     match error:
         case RetryLater():
             return Verdict(error.reason, final=False, counts=error.counts, delay=error.delay)
@@ -109,7 +109,7 @@ def judge(error: Exception) -> Verdict:
 
 
 def _unexpected(error: Exception) -> str:
-    """The error's class and where it was raised; its text may quote anything and is left out."""
+    """The error's class and where it was raised; without its text, which may quote anything."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     sqlstate = f" ({error.sqlstate})" if isinstance(error, asyncpg.PostgresError) else ""

@@ -1,11 +1,11 @@
 """What a task type is to the engine: load, perform, commit.
 
-    load     a short transaction: read what is needed, and write down what must be known before the call
-    perform  the call to the remote service; no database connection exists in its hands
+    load     a short transaction: read what is needed, and write what must be committed before the call
+    perform  the call to the remote service, without a database connection
     commit   the effects, in the transaction that has just completed the task under its fence
 
-For `load` and `commit` the engine has locked the recovery that the task names (a stop comes either before or after) and
-has seen that the task is still this worker's.
+Before `load` and `commit` the engine locks the recovery that the task names (so a stop comes either before or after)
+and checks that the task is still this worker's.
 
 A new task type is one new file in `handlers/`: a class with `@handles("its_name")`.
 """
@@ -27,7 +27,7 @@ from shared.queue.tasks import Task
 
 
 class Payload(BaseModel):
-    """A task's payload; what a handler does not know is ignored, so that old workers run new tasks."""
+    """A task's payload. Unknown fields are ignored, so that old workers can run new tasks."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -39,14 +39,14 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[P]):
-    """A claimed task with its payload understood."""
+    """A claimed task with its payload validated."""
 
     claimed: Task
     payload: P
 
     @property
     def public_id(self) -> UUID:
-        """The task's own id: the same in every try."""
+        """The task's id: the same in every try."""
         return self.claimed.public_id
 
     @property
@@ -56,7 +56,7 @@ class Job(Generic[P]):
 
     @property
     def recovery_id(self) -> UUID | None:
-        """The recovery that the task is about, if it is about one."""
+        """The recovery that the task is about, if any."""
         return self.claimed.recovery_id
 
     @property
@@ -66,25 +66,25 @@ class Job(Generic[P]):
 
     @property
     def now(self) -> datetime:
-        """The business's now of the claim."""
+        """The business time of the claim."""
         return self.claimed.now
 
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """A plan or an outcome: there is nothing to do. `again` is when to come back, None for never."""
+    """A plan or an outcome: there is nothing to do. `again` is when to run again, None for never."""
 
     why: str
     again: datetime | None = None
 
 
 class Handler(ABC, Generic[P, Plan, Outcome]):
-    """One task type. An instance holds nothing: one serves all tasks of the process at once."""
+    """One task type. An instance has no state: one serves all tasks of the process at once."""
 
     payload: ClassVar[type[Payload]]
     retry: ClassVar[RetryPolicy] = RetryPolicy()
     calls: ClassVar[tuple[str, ...]] = ()
-    """The remote services without which a run is of no use: while the circuit of one is open, tasks wait unloaded."""
+    """The remote services that a run needs: while the circuit of one is open, tasks wait and are not loaded."""
 
     __slots__ = ()
 
@@ -111,10 +111,10 @@ class Handler(ABC, Generic[P, Plan, Outcome]):
         """Call the remote services. May run again after a crash, so every change carries an idempotency key."""
 
     async def commit(self, db: Connection, task: Job[P], outcome: Outcome) -> None:
-        """Write the effects. The task is completed in the same transaction, and nothing is if its lease was lost.
+        """Write the effects. The same transaction completes the task; if the lease was lost, nothing is written.
 
-        Several tasks may share the transaction. When one of them fails, it is rolled back as a whole and each is
-        committed alone: so it may run twice, and has no effect but in the database. Left out: there are no effects.
+        Several tasks may share the transaction. When one of them fails, all are rolled back and each is committed
+        alone. So this may run twice, and must have no effect outside the database. Left out: there are no effects.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""Merchants and their week in numbers, as the worker reads them."""
+"""The SQL of merchants and their weekly sums."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -46,7 +46,7 @@ class WeekInCurrency:
 
 
 def merchant_key(merchant_id: str) -> UUID | None:
-    """The key in `merchants`; None for what is none: the queue's API takes any text."""
+    """The key in `merchants`; None for a text that is none, because a task's `merchant_id` may be any text."""
     try:
         return UUID(merchant_id)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The worker's numbers for Prometheus. A task type without a handler is counted as `unknown`: labels stay few."""
+"""The worker's metrics for Prometheus. Task types without a handler share the label `unknown`, to keep labels few."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

@@ -1,4 +1,4 @@
-"""What the worker needs to be told."""
+"""The worker's settings."""
 
 from datetime import timedelta
 from typing import Self
@@ -57,7 +57,7 @@ class WorkerSettings(Settings, StripeSettings, UnsubscribeSettings):
 
     @property
     def lease(self) -> timedelta:
-        """How long a claimed task is ours without a sign of life."""
+        """How long a claim holds without a renewal."""
         return timedelta(seconds=self.worker_lease_seconds)
 
     @property

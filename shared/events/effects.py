@@ -1,6 +1,6 @@
 """What an event does: intent → effects, in the caller's transaction, which has recorded the event.
 
-A second event about one fact, under whatever id, finds nothing left to do. Locks are taken in the order that `store`
+A second event about the same fact, even under another id, has no effect. Locks are taken in the order that `store`
 gives.
 """
 
@@ -35,11 +35,12 @@ from shared.queue import tasks
 from shared.recoveries import INVOICE_CHANGED, STRIPE_NEXT, Entry, FailedInvoice, RecoveryState
 from shared.silences import SilenceReason
 
-# Waiting for the customer, for a time or for a card: a new card, or another invoice, may end the wait. `open` is due
-# already, and an attempt in flight decides by its own outcome.
+# The states in which a recovery waits, for a time or for the customer: a new card, or a change of the invoice, may end
+# the wait. `open` is due already, and an attempt in flight decides by its own outcome.
 _WAITS = frozenset({RecoveryState.WAITING, RecoveryState.NEEDS_NEW_METHOD, RecoveryState.ACTION_REQUIRED})
 
-# An invoice is read, and what it says is committed, within a minute; Stripe's clock and ours are closer than that.
+# From the reading of an invoice to the commit of its decision takes less than a minute; our clock and Stripe's differ
+# by less than that, too.
 _READ_WITHIN = timedelta(minutes=1)
 _FIRST_STEP = "read the invoice at Stripe and decide"
 
@@ -99,9 +100,9 @@ def _invoice(merchant_id: str, failed: OpenRecovery) -> FailedInvoice:
 
 
 async def open_found(db: Connection, merchant_id: str, failed: Sequence[OpenRecovery]) -> list[UUID]:
-    """Open recoveries for failed renewals that no event told of, in the caller's transaction; the ids of the new ones.
+    """Open recoveries for failed renewals that came without an event; the ids of the new ones.
 
-    The merchant is locked by the caller, so that it stays connected until the commit.
+    In the caller's transaction, which has locked the merchant, so that it stays connected until the commit.
     """
     text = "The renewal's payment failed; no event told of it, it was found among the open invoices."
     entries = [
@@ -120,7 +121,7 @@ async def open_found(db: Connection, merchant_id: str, failed: Sequence[OpenReco
 
 async def _settle(db: Connection, merchant_id: str, event: Incoming, intent: InvoicePaid) -> None:
     for recovery in await store.lock_of_invoice(db, merchant_id, intent.invoice_id):
-        # Paid at Stripe is not yet paid by the customer: Stripe's own attempt may have collected it.
+        # A payment at Stripe may not be the customer's: Stripe's own attempt may have collected it.
         known = intent.out_of_band or (
             intent.out_of_band is False and not await store.stripe_tries_itself(db, recovery.id)
         )
@@ -128,8 +129,8 @@ async def _settle(db: Connection, merchant_id: str, event: Incoming, intent: Inv
             out_of_band = bool(intent.out_of_band)
             await recoveries.settle_paid(db, recovery.id, intent.paid, out_of_band=out_of_band, source=event.event_type)
             continue
-        # Whose money it is, only Stripe can say. Until it is read no message goes out, and no attempt is made: each
-        # begins with reading the invoice.
+        # Only a reading of the invoice tells whose payment it is. Until then no message is sent; and no attempt is
+        # made, because each begins with a reading.
         silenced = await recovery_tasks.cancel_messages(db, recovery.id, "the invoice was paid")
         if await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id) or silenced:
             text = "The invoice was paid; whether at Stripe or elsewhere is to be read."
@@ -169,13 +170,13 @@ async def _try_card(db: Connection, merchant_id: str, event: Incoming, card: Car
 
 
 async def _note_change(db: Connection, merchant_id: str, event: Incoming, changed: InvoiceChanged) -> None:
-    """Have the recovery decided anew by the invoice as it is now, unless what the event says is known."""
+    """Have the recovery evaluated again, unless the event says nothing new."""
     for recovery in await store.lock_of_invoice(db, merchant_id, changed.invoice_id):
         going = recovery.state in _WAITS or recovery.state is RecoveryState.ATTEMPTING
         known = await store.known_of_stripe(db, recovery.id)
         if not going or (known is not None and not _is_news(event, changed, *known)):
             continue
-        # Whoever runs it may have read the invoice before this: it is told, and the run looks again at its end.
+        # A run may have read the invoice earlier; the entry makes it read again.
         if await recovery_tasks.evaluate_now(
             db, merchant_id, recovery.id, recovery.invoice_id
         ) or await recovery_tasks.evaluated_just_now(db, recovery.id):
@@ -187,9 +188,9 @@ async def _note_change(db: Connection, merchant_id: str, event: Incoming, change
 
 
 def _is_news(event: Incoming, changed: InvoiceChanged, told_at: datetime, stripe_next: datetime | None) -> bool:
-    """Whether the event says anything that the last decision, made at `told_at`, did not know."""
+    """Whether the event says anything that was unknown to the last decision, which was made at `told_at`."""
     if event.routed.created is not None and event.routed.created + _READ_WITHIN < told_at:
-        return False  # the invoice was read after this
+        return False  # the invoice was read after this event
     return changed.changed != (NEXT_ATTEMPT,) or changed.next_attempt_at != stripe_next
 
 
@@ -202,7 +203,7 @@ def _told(changed: InvoiceChanged) -> str:
 
 
 async def _look_at_card(db: Connection, merchant_id: str, ahead: RenewalAhead) -> None:
-    """Have the customer told, when it is time, if the card will have expired; once queued, it is not queued again."""
+    """Queue `warn_card_expiring` for the subscription, unless it is queued already."""
     payload = {"customer_id": ahead.customer_id, "subscription_id": ahead.subscription_id}
     unique_key = f"warn_card_expiring:{merchant_id}:{ahead.subscription_id}"
     await tasks.enqueue(db, tasks.NewTask(merchant_id, "warn_card_expiring", payload, unique_key=unique_key))
@@ -211,5 +212,5 @@ async def _look_at_card(db: Connection, merchant_id: str, ahead: RenewalAhead) -
 async def _end_merchant(db: Connection, merchant_id: str, event: Incoming) -> None:
     await store.deauthorize(db, merchant_id)
     await _stop(db, await store.lock_of_merchant(db, merchant_id), StopReason.MERCHANT_GONE, event)
-    # After the recoveries: whoever holds one may be waiting for its tasks.
+    # After the recoveries, in the order of locks: a transaction that holds a recovery may wait for its tasks.
     await tasks.cancel_of_merchant(db, merchant_id, "the merchant ended the connection")

@@ -1,4 +1,4 @@
-"""What makes a JSON object an event of Stripe's, and what is left of it when its payload has been read."""
+"""Checks that a JSON object is one of Stripe's events, and reduces it to the event without its payload."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from shared.events.routing import Routed, route
 
 
 class Envelope(BaseModel):
-    """What every event has; everything else in it may be missing or strange."""
+    """The fields that every event has; everything else in it may be missing or malformed."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
@@ -21,7 +21,7 @@ class Envelope(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """An event on its way in, without its payload. `account=None`: it is about the platform's own account."""
+    """An event without its payload, before it is taken in. `account=None`: it is about the platform's own account."""
 
     event_id: str
     event_type: str
@@ -30,9 +30,9 @@ class Incoming:
 
 
 def read_event(event: Mapping[str, Any], *, listed_for: str | None = None) -> Incoming:
-    """The event without its payload. Raises pydantic's ValidationError when it is none.
+    """The event without its payload. Raises pydantic's ValidationError when the object is not an event.
 
-    `listed_for` is the account whose list it was read in: there an event does not name its account.
+    `listed_for` is the account whose list the event was read from: an event in a list does not name its account.
     """
     envelope = Envelope.model_validate(event)
     return Incoming(envelope.id, envelope.type, listed_for or envelope.account, route(event))

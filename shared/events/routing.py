@@ -1,13 +1,13 @@
 """What an event means: a pure function from Stripe's JSON to one typed intent. No I/O, no clock.
 
-`ROUTES` is the table from event type to rule, `LEFT_ALONE` names the types that are known and need nothing. A rule
-reads the shapes of all API versions: before 2025-03-31 (basil) an invoice carries `subscription`, `paid`,
-`paid_out_of_band`, and a charge its `invoice`; since then the subscription is at
-`parent.subscription_details.subscription` and the rest is gone. Before 2019-10-17 `collection_method` was `billing`.
+`ROUTES` is the table from event type to rule; `LEFT_ALONE` has the known types that need nothing. A rule reads the
+shapes of all API versions: before 2025-03-31 (basil) an invoice has `subscription`, `paid` and `paid_out_of_band`, and
+a charge has `invoice`; since then the subscription is at `parent.subscription_details.subscription` and the other
+fields are gone. Before 2019-10-17 `collection_method` was called `billing`.
 Sources: https://docs.stripe.com/changelog and https://docs.stripe.com/api/events/types.
 
-`route` survives any JSON object: what cannot be read is `Ignored`, and says so. Only ids, codes, times and amounts
-leave this module; a text that does not look like an id is dropped, so that no name or address can pass as one.
+`route` accepts any JSON object: one that cannot be read is `Ignored`, with a reason. Only ids, codes, times and amounts
+leave this module. A text that does not look like an id is dropped, so that no name or address can pass as one.
 """
 
 import re
@@ -24,17 +24,18 @@ Json = Mapping[str, Any]
 _ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _VERSION = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CURRENCY = re.compile(r"[a-z]{3}")
-# Far above Stripe's largest amount (12 digits, https://docs.stripe.com/currencies), far below bigint's sums.
+# Far above Stripe's largest amount (12 digits, https://docs.stripe.com/currencies), and small enough that sums fit into
+# a bigint.
 _MAX_AMOUNT = 10**15
 _MAX_TIME = datetime(3000, 1, 1, tzinfo=UTC).timestamp()
 _NOTHING: Json = {}
 
 NEXT_ATTEMPT = "next_payment_attempt"
-"""The invoice's field that says when Stripe will try by itself."""
+"""The invoice's field that says when Stripe will make its next attempt."""
 
 
 class StopReason(StrEnum):
-    """Why a recovery is stopped by an event; becomes its `end_reason`."""
+    """Why an event stops a recovery; becomes the recovery's `end_reason`."""
 
     PAID_ELSEWHERE = "paid_elsewhere"
     VOIDED = "voided"
@@ -67,7 +68,7 @@ class InvoicePaid:
 
 @dataclass(frozen=True, slots=True)
 class StopInvoice:
-    """Nothing is to be collected on this invoice any more."""
+    """This invoice is not to be collected any more."""
 
     invoice_id: str
     reason: StopReason
@@ -91,7 +92,7 @@ class StopCustomer:
 
 @dataclass(frozen=True, slots=True)
 class StopCharge:
-    """The invoice behind this charge is left alone. Without `invoice_id` (basil and later) our attempts know it."""
+    """The invoice of this charge is left alone. Without `invoice_id` (basil and later) our attempts tell it."""
 
     charge_id: str | None
     payment_intent_id: str | None
@@ -101,7 +102,7 @@ class StopCharge:
 
 @dataclass(frozen=True, slots=True)
 class CardChanged:
-    """There may be a better card now, for one subscription or for all of a customer's."""
+    """The card to charge may have changed, for one subscription or for all of a customer's."""
 
     customer_id: str | None
     subscription_id: str | None
@@ -109,17 +110,17 @@ class CardChanged:
 
 @dataclass(frozen=True, slots=True)
 class AddressChanged:
-    """A customer has another email address: what came back from the old one says nothing about it."""
+    """A customer has another email address: a bounce of the old one says nothing about it."""
 
     customer_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceChanged:
-    """An open invoice is to be collected otherwise: at another time, over another amount, from something else.
+    """An open invoice will be collected in another way: at another time, with another amount or payment method.
 
-    `changed` names the fields that are new, in alphabetical order. `next_attempt_at` is when Stripe will try by itself,
-    None when it will not.
+    `changed` names the changed fields, in alphabetical order. `next_attempt_at` is when Stripe will make its next
+    attempt, None when it will make none.
     """
 
     invoice_id: str
@@ -129,7 +130,7 @@ class InvoiceChanged:
 
 @dataclass(frozen=True, slots=True)
 class RenewalAhead:
-    """A subscription will renew, and be charged by itself: time to see whether its card will still be good."""
+    """A subscription will renew and be charged automatically: its card may have expired by then."""
 
     customer_id: str
     subscription_id: str
@@ -137,12 +138,12 @@ class RenewalAhead:
 
 @dataclass(frozen=True, slots=True)
 class MerchantGone:
-    """The merchant took the platform's access away: all work for it ends."""
+    """The merchant has disconnected the platform: all work for it ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Recorded and left alone; `why` is a short code."""
+    """The event is recorded and has no effect; `why` is a short code."""
 
     why: str
 
@@ -165,7 +166,7 @@ Intent = (
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """An event without its payload: what it asks for, and what is kept of it. Unreadable facts are None."""
+    """An event without its payload: its intent, and what is kept of it. Unreadable facts are None."""
 
     intent: Intent
     object_id: str | None
@@ -190,10 +191,10 @@ def route(event: Json) -> Routed:
 
 
 def route_open_invoice(invoice: Json) -> OpenRecovery | Ignored:
-    """What an invoice says by itself, as a list or a read gives it: whether it is a renewal whose payment failed.
+    """The intent for an invoice that was listed or read without an event: whether its renewal's payment has failed.
 
-    Its payments, where they are expanded, must not be under way: a bank debit takes days, in which its invoice is open
-    and attempted and has not failed. Never raises.
+    If its payments are expanded, none may be under way: a bank debit takes days, during which the invoice is open and
+    attempted but has not failed. Never raises.
     """
     if invoice.get("status") != "open":
         return Ignored("not_open")
@@ -237,7 +238,7 @@ def _id(value: object) -> str | None:
 
 
 def _amount(value: object) -> int | None:
-    # JSON's true is Python's 1: not an amount.
+    # JSON's true equals 1 in Python, and is not an amount.
     return value if type(value) is int and 0 <= value <= _MAX_AMOUNT else None
 
 
@@ -248,7 +249,7 @@ def _time(value: object) -> datetime | None:
 
 
 def _money(resource: Json, *fields: str) -> Money | None:
-    """The first of the fields that is there, in the object's currency."""
+    """The amount in the first of the fields that exists, in the object's currency."""
     currency = _matching(_CURRENCY, resource.get("currency"))
     amount = next((read for field in fields if (read := _amount(resource.get(field))) is not None), None)
     return None if currency is None or amount is None else Money(amount, currency)
@@ -263,16 +264,16 @@ def _subscription_of(invoice: Json) -> str | None:
 
 
 def _renewal_failed(invoice: Json, _previous: Json) -> OpenRecovery | Ignored:
-    """Only a renewal that Stripe charges by itself is ours to recover.
+    """Only renewals that Stripe charges automatically are recovered.
 
-    Other billing reasons are somebody's action: onboarding, an upgrade, a bill written by hand; whoever did it sees
-    it fail and tries again. An invoice that is sent (`send_invoice`) is paid by the customer's own hand: what failed
-    was their own try, and charging a card for it is a payment that they did not ask for.
+    Other billing reasons are somebody's action (onboarding, an upgrade, a manual invoice): that person sees the failure
+    and tries again. An invoice that is sent (`send_invoice`) is paid by the customer: the failed try was the customer's
+    own, and they did not ask for their card to be charged.
     """
     reason = _matching(_ID, invoice.get("billing_reason"))
     if reason != "subscription_cycle":
         return Ignored(f"billing_reason:{reason or 'unknown'}")
-    # `billing` until 2019-10-17; the oldest invoices have neither and were always charged.
+    # Called `billing` until 2019-10-17. The oldest invoices have neither, and were charged automatically.
     method = invoice.get("collection_method", invoice.get("billing", "charge_automatically"))
     if method != "charge_automatically":
         return Ignored("collected_by_hand")
@@ -286,12 +287,12 @@ def _renewal_failed(invoice: Json, _previous: Json) -> OpenRecovery | Ignored:
 
 
 def _paid(*, at_stripe: bool) -> "Rule":
-    """`at_stripe`: the type itself says that a payment at Stripe succeeded, if nothing in the invoice speaks against.
+    """`at_stripe`: the event type says that a payment at Stripe succeeded, unless the invoice says otherwise.
 
-    `invoice.paid` is also sent for what was paid outside Stripe. Since basil `paid_out_of_band` is gone,
-    `amount_paid` counts both, and `amount_paid_off_stripe` is not part of Stripe's event payloads
-    (https://docs.stripe.com/changelog/dahlia/2026-05-27/invoice-object-amount-paid-off-stripe-property), so that
-    such an event alone cannot say whose money it is.
+    `invoice.paid` is also sent for payments outside Stripe. Since basil `paid_out_of_band` is gone, `amount_paid`
+    counts both, and `amount_paid_off_stripe` is not part of Stripe's event payloads
+    (https://docs.stripe.com/changelog/dahlia/2026-05-27/invoice-object-amount-paid-off-stripe-property). So such an
+    event alone cannot say who paid.
     """
 
     def rule(invoice: Json, _previous: Json) -> Intent:
@@ -300,7 +301,7 @@ def _paid(*, at_stripe: bool) -> "Rule":
             return Ignored("unreadable")
         paid = _money(invoice, "amount_paid", "amount_due")
         if paid is None:
-            # That it is paid stands above the sum: it stops, and counts for nobody.
+            # Paid, but the amount cannot be read: the recovery stops, and the payment is not counted as ours.
             return StopInvoice(invoice_id, StopReason.PAID_ELSEWHERE)
         return InvoicePaid(invoice_id, paid, _out_of_band(invoice, paid, at_stripe=at_stripe))
 
@@ -316,7 +317,7 @@ def _out_of_band(invoice: Json, paid: Money, *, at_stripe: bool) -> bool | None:
     return None
 
 
-# What a decision about an open invoice asks for; `billing` is what `collection_method` was called until 2019-10-17.
+# The fields that matter for a decision about an open invoice; `collection_method` was `billing` until 2019-10-17.
 _COLLECTED_BY = frozenset(
     {
         NEXT_ATTEMPT,
@@ -331,10 +332,10 @@ _COLLECTED_BY = frozenset(
 
 
 def _invoice_updated(invoice: Json, previous: Json) -> Intent:
-    """Of the many updates of an invoice those that change how an open one will be collected.
+    """Keeps only updates that change how an open invoice will be collected.
 
-    Every attempt, ours too, updates its invoice (`attempt_count`, `attempted`), and so does everybody who writes into
-    its metadata or its footer: that is nothing to decide anew. What closes an invoice has events of its own.
+    Every attempt, also ours, updates its invoice (`attempt_count`, `attempted`), and so does every change of its
+    metadata or footer: these need no new decision. Events that close an invoice have types of their own.
     """
     if invoice.get("status", "open") != "open" or invoice.get("paid") is True:
         return Ignored("told_by_its_own_event")
@@ -402,7 +403,7 @@ def _customer_updated(customer: Json, previous: Json) -> Intent:
 
 
 def _renewal_ahead(invoice: Json, _previous: Json) -> Intent:
-    """A preview, which has no id: sent as many days ahead of a renewal as the account has set
+    """The invoice is a preview without an id, sent as many days before a renewal as the account's settings say
     (https://docs.stripe.com/billing/subscriptions/webhooks)."""
     if invoice.get("collection_method", invoice.get("billing", "charge_automatically")) != "charge_automatically":
         return Ignored("collected_by_hand")
@@ -448,7 +449,7 @@ ROUTES: Mapping[str, Rule] = {
     "account.application.deauthorized": _merchant_gone,
 }
 
-# Known, and nothing to do: the reason is what the log says.
+# Known types without an effect; the reason is logged.
 LEFT_ALONE: Mapping[str, str] = {
     "invoice.created": "not_a_failure",
     "invoice.finalized": "not_a_failure",

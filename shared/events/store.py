@@ -1,7 +1,7 @@
-"""The SQL of taking events in; the queue's and the recoveries' is beside it in `shared`.
+"""The SQL of taking events in. The SQL of tasks is in `shared.queue`, that of recoveries in `shared.recoveries`.
 
 The order of locks in a transaction, the same for every event: the merchant, the event's row, all recoveries that are
-concerned (by id), then what hangs on them (tasks, totals by currency).
+concerned (by id), then what belongs to them (tasks, totals by currency).
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class MerchantOfEvent:
 
 @dataclass(frozen=True, slots=True)
 class Concerned:
-    """A recovery that goes on, locked until the end of the transaction."""
+    """An open recovery that an event is about, locked until the end of the transaction."""
 
     id: UUID
     invoice_id: str
@@ -37,7 +37,7 @@ class Concerned:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """What is kept of an event. `outcome` is one of the intake's."""
+    """What is kept of an event. `outcome` is an `EventOutcome`."""
 
     event_id: str
     event_type: str
@@ -49,7 +49,7 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """What an event is about: the ids that are given, in one merchant."""
+    """What an event is about: the ids that it gives, within one merchant."""
 
     merchant_id: str
     invoice_id: str | None = None
@@ -58,7 +58,7 @@ class Concern:
 
 
 class MerchantLock(StrEnum):
-    """How firmly the merchant's row is held until the commit."""
+    """How strongly the merchant's row is locked until the commit."""
 
     NONE = "none"
     STAYS = "stays"  # it cannot be disconnected meanwhile
@@ -71,7 +71,7 @@ FROM merchants
 WHERE stripe_connect_id = ANY ($1::text[])
 """
 
-# Only events that open a recovery pay for this lock, so a merchant's row is not locked by many at a time.
+# Only events that open a recovery take this lock, so few transactions at a time lock a merchant's row.
 FIND_MERCHANTS_THAT_STAY = FIND_MERCHANTS + "ORDER BY merchants.id\nFOR SHARE\n"
 
 FIND_MERCHANTS_THAT_LEAVE = FIND_MERCHANTS + "ORDER BY merchants.id\nFOR UPDATE\n"
@@ -82,8 +82,8 @@ _FINDING = {
     MerchantLock.LEAVES: FIND_MERCHANTS_THAT_LEAVE,
 }
 
-# A concurrent duplicate waits here for the first one's commit or rollback. In the order of the key: two transactions
-# with the same events in different orders would deadlock.
+# A concurrent duplicate waits here for the commit or rollback of the first. In the order of the key, because two
+# transactions with the same events in different orders would deadlock.
 RECORD_EVENTS = """
 INSERT INTO processed_events
     (event_id, processed_at, event_type, stripe_account, merchant_id, object_id, api_version, event_created_at, outcome)
@@ -96,8 +96,8 @@ ON CONFLICT (event_id) DO NOTHING
 RETURNING event_id
 """
 
-# Which of these concern a recovery that goes on, by any of the ids that are given. No lock: who is found is taken
-# again, alone, and locks.
+# Which of these concern an open recovery, by any of their ids. Without a lock: an event that is found is taken again,
+# alone, and locks then.
 CONCERNED_BY = """
 SELECT c.place
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY
@@ -158,7 +158,7 @@ ORDER BY id
 FOR UPDATE
 """
 
-# From the merchant's open recoveries to their attempts, each by its index: `attempts` has none by charge alone.
+# From the merchant's open recoveries to their attempts, each by an index: `attempts` has no index by charge alone.
 LOCK_OF_CHARGE = """
 SELECT id, invoice_id, state, currency
 FROM recoveries AS r
@@ -176,7 +176,7 @@ ORDER BY id
 FOR UPDATE
 """
 
-# The worker's decisions say when Stripe will try by itself, and so does what an event told of the invoice.
+# When Stripe will make its own attempt is in the worker's decisions, and in the entries about changes of the invoice.
 STRIPE_TRIES_ITSELF = """
 SELECT EXISTS (
     SELECT
@@ -185,7 +185,7 @@ SELECT EXISTS (
 )
 """
 
-# What is known of Stripe's own next attempt, and since when.
+# Stripe's own next attempt as far as it is known, and since when.
 KNOWN_OF_STRIPE = """
 SELECT at, (detail ->> 'stripe_next_attempt_at')::timestamptz AS next_attempt_at
 FROM recovery_timeline
@@ -194,8 +194,8 @@ ORDER BY id DESC
 LIMIT 1
 """
 
-# The tokens are wiped unread: this role cannot see them. A merchant that disconnected here stays `disconnected` when
-# Stripe's event about it arrives.
+# The tokens are wiped without being read: this role cannot read them. A merchant that disconnected through us stays
+# `disconnected` when Stripe's event about it arrives.
 DEAUTHORIZE = """
 UPDATE merchants
 SET status = 'deauthorized', access_token = NULL, refresh_token = NULL, disconnected_at = citadel_now()
@@ -204,13 +204,13 @@ WHERE id = $1::text::uuid AND status = 'active'
 
 
 async def find_merchants(db: Connection, accounts: Sequence[str], lock: MerchantLock) -> dict[str, MerchantOfEvent]:
-    """The merchants behind Stripe accounts, by account; without those that never connected."""
+    """The merchants of these Stripe accounts, by account; accounts that never connected are left out."""
     rows = await db.fetch(_FINDING[lock], accounts)
     return {row[0]: MerchantOfEvent(row[1], row[2], row[3], row[4]) for row in rows}
 
 
 async def record_events(db: Connection, rows: Sequence[EventRow]) -> set[str]:
-    """Note that the events were taken; the ids of those that were not before. For the others nothing may follow."""
+    """Record the events; the ids of those that are new. The others must have no effect."""
     recorded = await db.fetch(
         RECORD_EVENTS,
         [row.event_id for row in rows],
@@ -226,7 +226,7 @@ async def record_events(db: Connection, rows: Sequence[EventRow]) -> set[str]:
 
 
 async def concerned_by(db: Connection, concerns: Sequence[Concern]) -> list[int]:
-    """The places, from 0, of those that concern a recovery that goes on."""
+    """The positions, from 0, of those that concern an open recovery."""
     rows = await db.fetch(
         CONCERNED_BY,
         [concern.merchant_id for concern in concerns],
@@ -240,37 +240,37 @@ async def concerned_by(db: Connection, concerns: Sequence[Concern]) -> list[int]
 async def _lock(db: Connection, statement: str, *arguments: str | None) -> list[Concerned]:
     rows = await db.fetch(statement, *arguments)
     concerned = [Concerned(row["id"], row["invoice_id"], RecoveryState(row["state"]), row["currency"]) for row in rows]
-    # Ends are booked into totals by currency: always in the same order, or two events about two currencies deadlock.
+    # Ends update totals by currency: always in the same order, or two events about two currencies would deadlock.
     return sorted(concerned, key=lambda recovery: (recovery.currency, recovery.id))
 
 
 async def lock_of_invoice(db: Connection, merchant_id: str, invoice_id: str) -> list[Concerned]:
-    """The recovery of an invoice, if it goes on: at most one."""
+    """The open recovery of an invoice: at most one."""
     return await _lock(db, LOCK_OF_INVOICE, merchant_id, invoice_id)
 
 
 async def lock_of_subscription(db: Connection, merchant_id: str, subscription_id: str) -> list[Concerned]:
-    """The recoveries of a subscription that go on."""
+    """The open recoveries of a subscription."""
     return await _lock(db, LOCK_OF_SUBSCRIPTION, merchant_id, subscription_id)
 
 
 async def lock_of_customer(db: Connection, merchant_id: str, customer_id: str) -> list[Concerned]:
-    """The recoveries of a customer that go on."""
+    """The open recoveries of a customer."""
     return await _lock(db, LOCK_OF_CUSTOMER, merchant_id, customer_id)
 
 
 async def lock_of_merchant(db: Connection, merchant_id: str) -> list[Concerned]:
-    """The recoveries of a merchant that go on."""
+    """The open recoveries of a merchant."""
     return await _lock(db, LOCK_OF_MERCHANT, merchant_id)
 
 
 async def lock_of_charge(db: Connection, merchant_id: str, stop: StopCharge) -> list[Concerned]:
-    """The recoveries that go on and whose invoice, or one of whose attempts, the charge belongs to."""
+    """The open recoveries to whose invoice, or to one of whose attempts, the charge belongs."""
     return await _lock(db, LOCK_OF_CHARGE, merchant_id, stop.invoice_id, stop.charge_id, stop.payment_intent_id)
 
 
 async def lock_concerned(db: Connection, merchant_id: str, concerns: Sequence[Concern]) -> None:
-    """Lock, by id, every recovery that goes on and that one of these is about."""
+    """Lock, by id, every open recovery that one of these is about."""
     await db.execute(
         LOCK_CONCERNED,
         merchant_id,
@@ -281,7 +281,7 @@ async def lock_concerned(db: Connection, merchant_id: str, concerns: Sequence[Co
 
 
 async def lock_of_card(db: Connection, merchant_id: str, card: CardChanged) -> list[Concerned]:
-    """The recoveries that go on and that a changed card may help."""
+    """The open recoveries that a changed card may help."""
     if card.subscription_id is not None:
         return await lock_of_subscription(db, merchant_id, card.subscription_id)
     return await lock_of_customer(db, merchant_id, card.customer_id) if card.customer_id is not None else []
@@ -294,7 +294,7 @@ async def stripe_tries_itself(db: Connection, recovery_id: UUID) -> bool:
 
 
 async def known_of_stripe(db: Connection, recovery_id: UUID) -> tuple[datetime, datetime | None] | None:
-    """When the invoice was last told of, and Stripe's own next attempt as it was then; None before any decision."""
+    """When the timeline last recorded the invoice, and Stripe's next attempt as of then; None before any decision."""
     row = await db.fetchrow(KNOWN_OF_STRIPE, recovery_id)
     return None if row is None else (row["at"], row["next_attempt_at"])
 

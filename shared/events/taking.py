@@ -2,11 +2,11 @@
 
     new event ──> recorded + effects
     same event id again ──> nothing
-    another event id about the same fact ──> recorded; the effects find nothing left to do
+    another event id about the same fact ──> recorded, without effects
 
 `take` is for one event that may change a recovery, `take_together` for many that only add rows, `take_listed` for a
-page of one account's events that was read at Stripe. All run in the caller's transaction, and lock in the order that
-`store` gives.
+page of one account's events from Stripe's list. All run in the caller's transaction, and lock in the order that `store`
+gives.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ from shared.recoveries import Entry, FailedInvoice
 
 
 class EventOutcome(StrEnum):
-    """What became of an event; `processed_events.outcome`."""
+    """How an event was taken; `processed_events.outcome`."""
 
     ROUTED = "routed"
     IGNORED = "ignored"
@@ -51,7 +51,7 @@ class EventOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A durably committed event. `duplicate`: it had been before. `why` is a code for what was left alone."""
+    """A committed event. `duplicate`: it was recorded before. `why` is a code for an event without effects."""
 
     outcome: EventOutcome
     merchant_id: str | None
@@ -65,8 +65,8 @@ _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 async def take_together(db: Connection, events: Sequence[Incoming]) -> list[Accepted | None]:
     """Record the events and open the recoveries that they ask for, in the caller's transaction, in a few statements.
 
-    Locks in the documented order, each kind sorted by its key. None for an event that needs `take`: nothing of it was
-    written.
+    Locks in the documented order, each kind sorted by its key. None for an event that needs `take`; nothing was written
+    for it.
     """
     merchants = await _merchants_of(db, events)
     judged = [judge(event, merchants.get(event.account or "")) for event in events]
@@ -95,7 +95,7 @@ async def take_together(db: Connection, events: Sequence[Incoming]) -> list[Acce
             continue
         merchant_id = rows[event.event_id].merchant_id
         fresh = event.event_id in new
-        new.discard(event.event_id)  # of two deliveries in one batch the first is new
+        new.discard(event.event_id)  # if a batch has two deliveries of an event, the first one is new
         intent = event.routed.intent
         if fresh and outcome is EventOutcome.ROUTED and merchant_id is not None and isinstance(intent, OpenRecovery):
             failures.append(opening(merchant_id, event, intent))
@@ -106,7 +106,7 @@ async def take_together(db: Connection, events: Sequence[Incoming]) -> list[Acce
 
 
 async def _merchants_of(db: Connection, events: Sequence[Incoming]) -> dict[str, MerchantOfEvent]:
-    """The merchants by account; those for whom a recovery may be opened stay until the commit."""
+    """The merchants by account; those for whom a recovery may be opened are locked until the commit."""
     accounts: dict[str, bool] = {}
     for event in events:
         if event.account is not None:
@@ -124,7 +124,7 @@ async def _changing(
     judged: Sequence[tuple[EventOutcome, str | None]],
     merchants: Mapping[str, MerchantOfEvent],
 ) -> set[int]:
-    """The places of the events that do more than open a recovery."""
+    """The positions of the events that do more than open a recovery."""
     changing: set[int] = set()
     looked_up: list[tuple[int, Concern]] = []
     for number, (event, (outcome, _)) in enumerate(zip(events, judged, strict=True)):
@@ -180,10 +180,10 @@ async def take(db: Connection, event: Incoming) -> Accepted:
 
 
 async def take_listed(db: Connection, account: str, events: Sequence[Incoming]) -> list[Accepted]:
-    """Record the events of one account and apply what they ask for, all in the caller's transaction; each its answer.
+    """Record the events of one account and apply what they ask for, in the caller's transaction; an answer for each.
 
-    What one event locks after another would be in no order: so all recoveries that are concerned are locked first, by
-    their ids, and then the events are applied in the order in which they happened.
+    Locking event by event would follow no order. So all recoveries that are concerned are locked first, by their ids,
+    and then the events are applied in the order in which they happened.
     """
     merchants = await store.find_merchants(db, [account], MerchantLock.STAYS)
     merchant = merchants.get(account)
@@ -208,7 +208,7 @@ async def take_listed(db: Connection, account: str, events: Sequence[Incoming]) 
 
 
 async def _apply_all(db: Connection, merchant_id: str, events: Sequence[Incoming]) -> None:
-    """The openings first, which add rows only; then the others, in their order."""
+    """First the events that open recoveries, which only add rows; then the others, in their order."""
     failures: list[tuple[FailedInvoice, Entry]] = []
     concerns: list[Concern] = []
     others: list[Incoming] = []
@@ -222,7 +222,7 @@ async def _apply_all(db: Connection, merchant_id: str, events: Sequence[Incoming
             ) as intent:
                 concerns.append(_concern(merchant_id, intent))
             case _:
-                pass  # a charge's recovery is found through its attempts, and the rest changes none
+                pass  # a charge's recovery is found through its attempts; the other intents change no recovery
         others.append(event)
     if concerns:
         await store.lock_concerned(db, merchant_id, concerns)
@@ -233,7 +233,7 @@ async def _apply_all(db: Connection, merchant_id: str, events: Sequence[Incoming
 
 
 def judge(event: Incoming, merchant: MerchantOfEvent | None) -> tuple[EventOutcome, str | None]:
-    """What becomes of the event, given whom it is about; and a code that says why it is left alone."""
+    """The event's outcome, given its merchant; and a code for why it has no effects."""
     if event.account is None:
         return EventOutcome.PLATFORM, "platform_account"
     if merchant is None:
@@ -256,7 +256,7 @@ def _left_alone(routed: Routed, merchant: MerchantOfEvent) -> str | None:
 
 
 def _before_connection(routed: Routed, merchant: MerchantOfEvent) -> bool:
-    """Whether the merchant connected anew after this event: it ended the connection before, and comes late."""
+    """Whether the merchant has connected again since this event, which ended the connection before and comes late."""
     if routed.created is None or merchant.connected_at is None or merchant.status != "active":
         return False
     return routed.created + timedelta(seconds=1) <= merchant.connected_at  # Stripe's times are whole seconds

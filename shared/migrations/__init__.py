@@ -1,7 +1,7 @@
 """The database's schema, step by step: Alembic revisions whose bodies are SQL files beside them.
 
-`upgrade` and `downgrade` are what `citadel migrate` runs; `HEAD` is the revision that this code expects, which
-`/readyz` compares with the database's: `serves` says whether that one will do.
+`citadel migrate` runs `upgrade` and `downgrade`. `HEAD` is the revision that this code expects. `/readyz` compares it
+with the database's revision; `serves` says whether that one is new enough.
 """
 
 from shared.migrations.runner import HEAD, MigrationError, downgrade, serves, upgrade

@@ -12,8 +12,8 @@ _WAIT_SECONDS = 120
 def _take_turn(connection: Connection) -> None:
     """Wait until no other process migrates this database.
 
-    Polled, not waited for in the server: a session that waits inside `pg_advisory_lock` holds a snapshot, which
-    `CREATE INDEX CONCURRENTLY` of the other process would wait for in turn: a deadlock.
+    By polling: a session that waits inside `pg_advisory_lock` holds a snapshot, for which the other process's
+    `CREATE INDEX CONCURRENTLY` would wait in turn: a deadlock.
     """
     deadline = time.monotonic() + _WAIT_SECONDS
     while not connection.scalar(text("SELECT pg_try_advisory_lock(:id)"), {"id": _LOCK_ID}):

@@ -13,14 +13,14 @@ _HERE = Path(__file__).parent
 
 
 class MigrationError(Exception):
-    """A revision did not apply. The revisions before it stay applied, it itself left nothing behind."""
+    """A revision failed and was rolled back. The revisions before it stay applied."""
 
 
 def _config(url: str = "") -> Config:
     config = Config()
     config.set_main_option("script_location", str(_HERE))
     if url:
-        # psycopg is the driver because it sends a file of several statements as it stands.
+        # psycopg is the driver because it sends a file with several statements unchanged.
         config.attributes["url"] = _driven(url)
     return config
 
@@ -43,7 +43,7 @@ HEAD = _head()
 def upgrade(url: str, revision: str = "head") -> None:
     """Bring the database at `url` (a `postgresql://` URL of its owner) up to `revision`. Repeating it changes nothing.
 
-    A database that newer code has migrated is left as it is: older code that is rolled back to runs on it.
+    A database that newer code has migrated stays as it is: older code can run on it after a rollback.
     Raises MigrationError when a statement fails or the database cannot be reached.
     """
     try:
@@ -57,8 +57,8 @@ def upgrade(url: str, revision: str = "head") -> None:
 def serves(revision: str) -> bool:
     """Whether a database at `revision` has everything that this code needs.
 
-    A newer one has: revisions are numbered in order and never take away what the code before them uses, so that old
-    and new code run side by side during an upgrade.
+    A newer one does: revisions are numbered in order and never remove what earlier code uses, so that old and new code
+    run side by side during an upgrade.
     """
     return revision >= HEAD
 

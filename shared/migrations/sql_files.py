@@ -1,4 +1,4 @@
-"""A revision's two directions, read from the SQL files beside its module."""
+"""A revision's upgrade and downgrade, read from the SQL files beside its module."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ _OUTSIDE = "-- no transaction"
 
 
 def _execute(sql: str) -> None:
-    # Without parameters the driver sends the text as it stands: `%` means `%`, and several statements are one message.
+    # Without parameters the driver sends the text unchanged: `%` means `%`, and several statements are one message.
     op.get_bind().exec_driver_sql(sql, execution_options={"no_parameters": True})
 
 

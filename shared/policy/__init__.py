@@ -1,4 +1,4 @@
-"""Policies: the merchant's rules as typed, versioned documents, for those that write them and those that obey."""
+"""Policies: the merchant's rules as typed, versioned documents."""
 
 from shared.policy.causes import DeclineCause
 from shared.policy.comparison import Difference, differences

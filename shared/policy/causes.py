@@ -1,10 +1,10 @@
-"""Why a payment was refused, in the words that a policy may use."""
+"""The causes of a decline that a policy may name."""
 
 from enum import StrEnum
 
 
 class DeclineCause(StrEnum):
-    """Causes that call for different answers. Those after UNKNOWN are always hard."""
+    """Causes that need different reactions. Those after UNKNOWN are always hard declines."""
 
     INSUFFICIENT_FUNDS = "insufficient_funds"
     TRY_LATER = "try_later"

@@ -1,4 +1,4 @@
-"""What is different between two policies, value by value."""
+"""The differences between two policies, value by value."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from shared.policy.document import Policy
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A place in the document and what stands there in each; null where nothing does."""
+    """A place in the document and its value in each; null where there is none."""
 
     place: str
     before: JsonValue

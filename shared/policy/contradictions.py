@@ -1,4 +1,4 @@
-"""What single fields cannot see: values that are right by themselves and wrong together."""
+"""Contradictions: values that are valid by themselves and wrong together."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Contradiction:
 
 
 def rising_within(place: str, days: Sequence[int], window_days: int) -> Iterator[Contradiction]:
-    """Days of messages rise from one to the next, and end with the window."""
+    """Check that days of messages rise, and that none is after the window."""
     if any(later <= earlier for earlier, later in pairwise(days)):
         yield Contradiction(place, f"must rise from day to day, not {tuple(days)}")
     elif days and days[-1] > window_days:

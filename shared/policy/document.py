@@ -1,7 +1,7 @@
 """The merchant's rules as a document: what the database stores as JSON and a recovery is pinned to.
 
-A document is never changed once written; a new version is a new document. What is not built is not accepted: a policy
-must not promise what nobody does. `docs/policy.schema.json` is this model as JSON Schema.
+A document is never changed once written; a new version is a new document. Only options that work are accepted.
+`docs/policy.schema.json` is this model as JSON Schema.
 """
 
 from collections.abc import Iterator, Mapping
@@ -43,7 +43,7 @@ class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def __hash__(self) -> int:
-        # Pydantic's own would fail on the mappings, which nobody changes.
+        # Pydantic's own hash would fail on the mappings, which nobody changes.
         values = self.__dict__.values()
         return hash(tuple(frozenset(each.items()) if isinstance(each, Mapping) else each for each in values))
 
@@ -236,7 +236,7 @@ class PolicyFields(_Document):
         return document
 
     def contradictions(self) -> Iterator[Contradiction]:
-        """What the values say against each other, each with its place."""
+        """The contradictions between the values, each with its place."""
         for name in ("message_days", "action_required_days", "new_method_days"):
             days = getattr(self, name)
             if days is not None:
@@ -269,12 +269,12 @@ class Policy(PolicyFields):
         return cls()
 
     def segment(self, name: str | None) -> "Policy":
-        """This policy as it is for the segment of this name; itself for None and for a name that it does not have."""
+        """This policy with the overrides of the named segment; itself for None and for an unknown name."""
         found = next((each for each in self.segments if each.name == name), None)
         return self if found is None else _overridden(self, found)
 
 
-# What a document of version 1 did not say, and what was done then.
+# The values that a document of version 1 did not have, as they were in effect then.
 _BEFORE_2: Mapping[str, Any] = {
     "card_expiring_days": 0,
     "thank_you": False,

@@ -1,21 +1,24 @@
 """The versions of policies in the database, and the recoveries that are pinned to them.
 
-A version is written once. Which one is in force is the only thing about it that changes; recoveries in flight stay on
-theirs until they are moved, which is said beforehand (`moves_to`) and done only as it was said (`move`).
+A version is written once and never changed, but another one can be put in force. Open recoveries stay on their version
+until they are moved: `moves_to` says what a move would change, and `move` makes exactly those changes or none.
 """
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from shared import recoveries
 from shared.database import Connection
+from shared.money import Money
+from shared.policy.causes import DeclineCause
 from shared.policy.document import Policy
+from shared.policy.segments import Budget, SegmentFacts, budget_of, segment_of
 from shared.recoveries import Entry
 
-# One writer of a merchant's versions at a time: the next number and the one that is active are read, then written.
+# One writer of a merchant's versions at a time, because the next number and the active version are read, then written.
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('policies/' || COALESCE($1, ''), 0))"
 
 CREATE = """
@@ -33,7 +36,7 @@ FROM policies AS p
 
 FIND = _VERSION + "WHERE p.id = $1"
 FIND_ACTIVE = _VERSION + "WHERE p.merchant_id IS NOT DISTINCT FROM $1 AND p.active"
-# The version that was in force before the one that is: by when each was switched on last.
+# The version that was in force before the present one, by when each was activated last.
 FIND_BEFORE = (
     _VERSION
     + """
@@ -47,9 +50,11 @@ LIST_OWN = _VERSION + "WHERE p.merchant_id IS NOT DISTINCT FROM $1 ORDER BY p.ve
 DEACTIVATE = "UPDATE policies SET active = false WHERE merchant_id IS NOT DISTINCT FROM $1 AND active"
 ACTIVATE = "UPDATE policies SET active = true, activated_at = clock_timestamp() WHERE id = $1"
 
-# All that a move looks at, in one reading: a merchant's recoveries, or with the platform's version those on its others.
+# Everything that a move needs, in one statement: a merchant's recoveries, or for a version of the platform's those on
+# the platform's other versions.
 READ_MOVES = """
 SELECT r.id, r.invoice_id, r.state, r.opened_at, r.next_attempt_at, p.id AS policy_id, p.version, p.document,
+    r.amount_due, r.currency, r.decline_cause, r.segment_facts,
     (SELECT count(*) FROM attempts AS a
      WHERE a.recovery_id = r.id AND a.origin = 'citadel' AND a.result <> 'abandoned') AS used,
     citadel_now() AS now
@@ -64,7 +69,7 @@ ORDER BY r.id
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of a merchant's policy, or with `merchant_id=None` of the platform's."""
+    """One version of a merchant's policy, or of the platform's (`merchant_id=None`)."""
 
     id: UUID
     merchant_id: str | None
@@ -78,7 +83,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What moving one recovery changes. `ends_at_once`: by the new rules its window or its attempts are used up."""
+    """What a move changes for one recovery. `ends_at_once`: under the new rules its window or attempts are used up."""
 
     recovery_id: UUID
     invoice_id: str
@@ -93,11 +98,11 @@ class Move:
 
 
 class Changed(Exception):
-    """What was said beforehand is not what would happen any more: look again."""
+    """The move would no longer change what `moves_to` said: ask again."""
 
 
 async def create(db: Connection, merchant_id: str | None, policy: Policy, note: str | None = None) -> Version:
-    """Write the next version, which is not in force yet."""
+    """Write the next version, not yet in force."""
     await db.execute(LOCK, merchant_id)
     made = await db.fetchval(CREATE, merchant_id, policy.model_dump(mode="json"), note)
     return await find(db, made)
@@ -134,7 +139,7 @@ async def activate(db: Connection, version: Version) -> Version:
 
 
 async def roll_back(db: Connection, merchant_id: str | None) -> Version:
-    """Put the version in force that was before this one. Raises LookupError when there was none."""
+    """Put the previous version in force again. Raises LookupError when there was none."""
     await db.execute(LOCK, merchant_id)
     row = await db.fetchrow(FIND_BEFORE, merchant_id)
     if row is None:
@@ -143,21 +148,21 @@ async def roll_back(db: Connection, merchant_id: str | None) -> Version:
 
 
 async def moves_to(db: Connection, version: Version) -> list[Move]:
-    """What would change if all recoveries in flight that are not on this version were moved to it.
+    """What would change if the open recoveries of other versions were moved to this one.
 
-    Of a merchant's version: all of the merchant. Of the platform's: all that are on another one of the platform's.
+    For a merchant's version: all of the merchant's. For the platform's: all on another version of the platform's.
     """
     return [_move(row, version.policy) for row in await db.fetch(READ_MOVES, version.id, version.merchant_id)]
 
 
 def token_of(version: Version, moves: list[Move]) -> str:
-    """Names exactly these moves: `move` does them, or nothing."""
+    """A token for exactly these moves: with it `move` makes them, or none."""
     told = [str(version.id), *(f"{each.recovery_id}/{each.from_policy}/{each.ends_at_once}" for each in moves)]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 
 async def move(db: Connection, version: Version, token: str) -> list[Move]:
-    """Move the recoveries as it was said, and have each evaluated under its new rules. Raises Changed."""
+    """Make the moves that the token is for, and have each recovery evaluated under its new rules. Raises Changed."""
     moves = await moves_to(db, version)
     if token_of(version, moves) != token:
         raise Changed("the recoveries in flight are not the ones that were shown")
@@ -182,18 +187,32 @@ def _version(row: Any) -> Version:
 
 
 def _move(row: Any, after: Policy) -> Move:
-    before = Policy.model_validate(row["document"])
-    ends = row["opened_at"] + timedelta(days=after.window_days)
-    left = after.max_attempts - row["used"]
+    before = _budget(row, Policy.model_validate(row["document"]))
+    then = _budget(row, after)
     return Move(
         recovery_id=row["id"],
         invoice_id=row["invoice_id"],
         state=row["state"],
         from_policy=row["policy_id"],
         from_version=row["version"],
-        window_ends_before=row["opened_at"] + timedelta(days=before.window_days),
-        window_ends_after=ends,
-        attempts_left_before=max(0, before.max_attempts - row["used"]),
-        attempts_left_after=max(0, left),
-        ends_at_once=ends <= row["now"] or left <= 0,
+        window_ends_before=before.ends_at,
+        window_ends_after=then.ends_at,
+        attempts_left_before=before.attempts_left,
+        attempts_left_after=then.attempts_left,
+        ends_at_once=then.over(row["now"]),
     )
+
+
+def _budget(row: Any, policy: Policy) -> Budget:
+    """What a policy leaves of a recovery, in the segment that the brain would find by what was read last."""
+    known = row["segment_facts"] or {}
+    since = known.get("subscribed_at")
+    facts = SegmentFacts(
+        amount=Money(row["amount_due"], row["currency"]),
+        cause=DeclineCause(row["decline_cause"] or DeclineCause.UNKNOWN),
+        country=known.get("country"),
+        products=frozenset(known.get("products", ())),
+        prices=frozenset(known.get("prices", ())),
+        subscribed_at=datetime.fromisoformat(since) if since else None,
+    )
+    return budget_of(policy.segment(segment_of(policy, facts, row["now"])), row["opened_at"], row["used"])

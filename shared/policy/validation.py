@@ -1,4 +1,4 @@
-"""What is wrong with a policy document: every problem at once, each with its place."""
+"""Validates a policy document: gives all problems at once, each with its place."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from shared.policy.document import Policy, PolicyFields
 
 @dataclass(frozen=True, slots=True)
 class PolicyProblem:
-    """`place` is the way to the value (`segments.0.then.window_days`), empty for the document itself."""
+    """`place` is the path to the value (`segments.0.then.window_days`), empty for the document itself."""
 
     place: str
     message: str
 
 
 class PolicyRefused(ValueError):
-    """The document is no policy; `problems` says why, all of it."""
+    """The document is not a policy; `problems` lists all reasons."""
 
     def __init__(self, problems: list[PolicyProblem]) -> None:
         super().__init__("; ".join(f"{each.place or 'the document'}: {each.message}" for each in problems))
@@ -34,9 +34,9 @@ def read_policy(document: object) -> Policy:
 
 
 def problems_of(document: object) -> list[PolicyProblem]:
-    """All that is wrong with a JSON document; empty when it is a policy.
+    """All problems of a JSON document; empty when it is a policy.
 
-    Values that are wrong by themselves hide nothing: what the others say against each other is told beside them.
+    Contradictions between the valid values are listed even when other values are invalid.
     """
     found: list[PolicyProblem] = []
     try:
@@ -55,7 +55,7 @@ def _problem(document: object, error: ErrorDetails) -> PolicyProblem:
 
 
 def _way(value: object, loc: Sequence[int | str]) -> Iterator[str]:
-    """The way through the document; pydantic's also names which of several forms it tried, which is left out."""
+    """The path in the document; without the names of union members, which pydantic's path contains, too."""
     for number, part in enumerate(loc):
         if isinstance(value, Mapping) and (part in value or number == len(loc) - 1):
             value = value.get(part)

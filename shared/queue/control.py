@@ -1,8 +1,9 @@
-"""What an operator does to the queue: pause and resume, cancel, retry dead letters; by filter, in short batches.
+"""An operator's commands for the queue: pause and resume, cancel, retry dead letters; by filter, in short batches.
 
-A pause is one row, whatever is queued. From its commit on no task that it covers is claimed: the claim that meets one
-parks it instead (`parked`, still pending), so a paused merchant's million tasks are not walked over again and again.
-Resuming takes the row away and unparks what no other pause covers; the janitor finds what fell in between.
+A pause is one row, however many tasks are queued. From its commit on, none of the tasks that it covers is claimed: a
+claim that finds one parks it instead (`parked`, still pending), so that claims do not walk over a paused merchant's
+million tasks again and again. Resuming deletes the row and unparks the tasks that no other pause covers; the janitor
+unparks any that were missed.
 """
 
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ WHERE $1::text IS NULL OR merchant_id = $1
 ORDER BY paused_at, merchant_id, task_type
 """
 
-# The order by merchant leads to the index of what is parked.
+# Ordered by merchant, so that the planner takes the index of parked tasks.
 UNPARK = """
 UPDATE scheduled_tasks
 SET parked = false
@@ -89,8 +90,8 @@ WHERE id = ANY (ARRAY(
 RETURNING id
 """
 
-# A key that is queued again is left alone, and of two dead ones with one key the newer lives. So is a merchant's that
-# is gone.
+# A dead task whose unique key is queued again stays dead; of two with the same key the newer one is revived. Tasks of
+# merchants that are gone stay dead, too.
 REVIVE = """
 UPDATE scheduled_tasks
 SET status = 'pending', parked = false, run_at = citadel_now(), attempts = 0, rescues = 0, finished_at = NULL
@@ -119,9 +120,9 @@ RETURNING id
 
 
 async def pause(db: Connection, which: Which, reason: str) -> bool:
-    """Hand out no task of these from the commit on; False: it was so already. A pause of everything raises ValueError.
+    """Hand out none of these tasks from the commit on. False: they were paused already.
 
-    What runs already ends by itself.
+    Tasks that run already go on to their end. Raises ValueError for a pause of everything.
     """
     if which.merchant_id is None and which.task_type is None:
         raise ValueError("a pause names a merchant, a task type, or both")
@@ -129,7 +130,7 @@ async def pause(db: Connection, which: Which, reason: str) -> bool:
 
 
 async def resume(db: Connection, which: Which) -> bool:
-    """End exactly this pause; False: there is none. `unpark` follows, in transactions of its own."""
+    """End exactly this pause. False: there is none. The caller then runs `unpark`, in transactions of its own."""
     return await db.fetchval(END_PAUSE, which.merchant_id, which.task_type) is not None
 
 
@@ -139,7 +140,7 @@ async def pauses(db: Connection, merchant_id: str | None = None) -> list[Pause]:
 
 
 async def unpark(db: Connection, limit: int = BATCH) -> int:
-    """Put at most `limit` tasks that no pause covers any more back into the lanes; how many."""
+    """Unpark at most `limit` tasks that no pause covers any more; how many."""
     return len(await db.fetch(UNPARK, limit))
 
 
@@ -149,5 +150,5 @@ async def cancel(db: Connection, which: Which, why: str, limit: int = BATCH) -> 
 
 
 async def revive(db: Connection, which: Which, limit: int = BATCH) -> int:
-    """Make at most `limit` dead tasks pending, due now, with all their attempts; how many."""
+    """Make at most `limit` dead tasks pending, due now, with all their tries; how many."""
     return len(await db.fetch(REVIVE, which.merchant_id, which.task_type, limit))

@@ -1,7 +1,7 @@
-"""How many tasks may run at a time, of one merchant and in all, over all workers.
+"""Limits on how many tasks may run at a time, of one merchant and in all, over all workers.
 
-The running rows are the count: nothing is kept beside them, so nothing leaks when a worker dies. For that, claims under
-a limit are made one after the other (a lock until the commit); without a limit none of this is paid.
+The running rows are counted; there is no other counter, so nothing leaks when a worker dies. So claims under a limit
+are made one after the other (a lock until the commit). Without limits, claims pay nothing for this.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from shared.queue import tasks
 from shared.queue.lanes import Lanes
 from shared.queue.tasks import Task
 
-# A task that is over the limit looks again after as long as a limit's worth of tasks may take, and no later than that.
+# A task over the limit is due again after this long for each limit's worth of tasks before it, up to the longest delay.
 _STEP_SECONDS = 0.25
 _LONGEST_SECONDS = 5.0
 

@@ -7,10 +7,10 @@
        └──cancel──> canceled (a dead one too) ──retry by the API──> pending
 
 Guarantees. A task is handed out once per lease. Every claim raises the task's fence; `complete`, `retry`, `postpone`,
-`bury` and `release` name the fence that they were claimed under and change nothing when it is old: they return False,
-and the caller rolls its effects back. A task whose lease ran out is rescued by any worker. While a task with a
-`unique_key` is pending or running, another with the same key is not queued. Of one recovery at most one task runs at
-any time. A task of a paused type or merchant is not handed out: the claim that meets it parks it until the pause ends
+`bury` and `release` name the fence of their claim and change nothing when it is old: they return False, and the caller
+rolls its effects back. A task whose lease ran out is rescued by any worker. While a task with a `unique_key` is pending
+or running, another with the same key is not queued. Of one recovery at most one task runs at any time. A task of a
+paused type or merchant is not handed out: the claim that finds it parks it until the pause ends
 (`shared.queue.control`).
 
 `run_at` is business time; leases are real time.
@@ -31,7 +31,7 @@ from shared.queue.tries import tries_of
 
 
 class TaskStatus(StrEnum):
-    """Where a task is in its life; the drawing is above."""
+    """A task's status; the drawing is above."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -55,9 +55,9 @@ class NewTask:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A claimed task. `tries` counts this one; `now` is the business's now of the claim.
+    """A claimed task. `tries` includes this one; `now` is the business time of the claim.
 
-    `rescues` is how often it was in the hands of a worker that fell silent.
+    `rescues` is how often its lease ran out in a worker's hands.
     """
 
     id: int
@@ -81,10 +81,10 @@ ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND status IN ('pending', 
 RETURNING public_id
 """
 
-# 'pending' stands in the statement, never as a parameter: that would defeat the partial index. The clock is read
-# once: a call of citadel_now() per row or per lane costs more than the row. $4 to $6 are the lanes and how far each was
-# claimed, $7 is the most from one lane. Every lane is a range of `scheduled_tasks_lanes`, read up to its first tasks.
-# The ids go into the UPDATE as an array: a join may be planned as a scan of the whole table.
+# 'pending' is a literal, because with a parameter the partial index would not be used. The clock is read once: a call
+# of citadel_now() per row or per lane costs more than the row. $4 to $6 are the lanes and their marks, $7 is the most
+# from one lane. Every lane is a range of `scheduled_tasks_lanes`, of which only the first tasks are read. The ids go
+# into the UPDATE as an array: a join may be planned as a scan of the whole table.
 CLAIM = """
 WITH clock AS MATERIALIZED (SELECT citadel_now() AS now),
 candidates AS MATERIALIZED (
@@ -151,8 +151,8 @@ SELECT id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, run_at, (SELECT now F
 FROM set_aside
 """
 
-# A task is locked by a worker exactly while it runs. `status = 'running'` would say the same, and lead the planner to
-# the index of running tasks, which it takes for tiny and which is full of the dead entries of all that ran lately.
+# `locked_by` is set exactly while a task runs. `status = 'running'` would mean the same, but the planner would take the
+# index of running tasks, which seems tiny and is full of dead entries of tasks that ran lately.
 COMPLETE_MANY = """
 WITH clock AS MATERIALIZED (SELECT citadel_now() AS now)
 UPDATE scheduled_tasks AS t
@@ -195,8 +195,8 @@ WHERE t.id = held.id AND t.fence = held.fence AND t.locked_by IS NOT NULL
 RETURNING t.id
 """
 
-# A rescued task goes back a little in the line, each by another step: one that kills its worker does not lead it again,
-# and does not meet the same neighbours.
+# Rescued tasks are due a little later, each by another step: so one that kills its worker is not first again, and does
+# not run beside the same tasks.
 RESCUE = """
 WITH lost AS MATERIALIZED (
     SELECT id
@@ -220,7 +220,7 @@ WHERE t.id = lost.id
 RETURNING t.id, t.task_type, t.status
 """
 
-# A time that has come already is left as it is.
+# A task that is due already keeps its time.
 BRING_FORWARD = """
 UPDATE scheduled_tasks
 SET run_at = citadel_now()
@@ -270,13 +270,13 @@ async def enqueue(db: Connection, task: NewTask) -> UUID | None:
 
 
 async def claim(db: Connection, worker: str, limit: int, lease: timedelta, lanes: Lanes | None = None) -> list[Task]:
-    """Take up to `limit` due tasks for `worker`, each under a lease of its own: merchants in turn, its oldest first.
+    """Take up to `limit` due tasks for `worker`, each under a lease of its own: merchants in turn, oldest first.
 
-    `lanes` remembers between claims how far each lane was claimed; without it all are looked through. Whether there may
-    be more is `lanes.more`. One statement: it needs no transaction around it.
+    `lanes` remembers between claims how far each lane was claimed; without it all lanes are scanned from the start.
+    `lanes.more` says whether there may be more. It is one statement and needs no transaction around it.
 
-    Raises asyncpg.UniqueViolationError when another worker has just taken another task of the same recovery; nothing
-    was taken then, and the next claim sees it. Outside a transaction, which it breaks, that is tried again here.
+    Raises asyncpg.UniqueViolationError when another worker has just taken another task of the same recovery: nothing
+    was claimed, and the next claim sees it. Outside a transaction, which such an error breaks, the claim is repeated.
     """
     known = lanes or Lanes()
     claims_left = 1 if db.is_in_transaction() else 3
@@ -317,21 +317,21 @@ def _in_turn(tasks: list[Task]) -> list[Task]:
 
 
 async def complete(db: Connection, task: Task) -> bool:
-    """End the task as done. False: its lease was lost, and nothing of this run may take effect."""
+    """Complete the task. False: its lease was lost, and this run must have no effect."""
     return task.id in await complete_many(db, [task])
 
 
 async def complete_many(db: Connection, tasks: Sequence[Task]) -> set[int]:
-    """End the tasks as done; the ids of those that were still held. The rest came too late: no effect of theirs."""
+    """Complete the tasks; the ids of those that were still held. The others must have no effect."""
     ids, fences = [task.id for task in tasks], [task.fence for task in tasks]
     return {row[0] for row in await db.fetch(COMPLETE_MANY, ids, fences)}
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """What becomes of a claimed task that is not done. `error` is short and free of PII; None keeps the one before.
+    """How a claimed task ends that is not done. `error` is short and free of PII; None keeps the previous one.
 
-    `delay=None` leaves its time as it is; `counts=False` gives the try back.
+    `delay=None` keeps its time; `counts=False` gives the try back.
     """
 
     task: Task
@@ -361,7 +361,7 @@ def to_retry(task: Task, delay: timedelta, error: str) -> End:
 
 
 def to_postpone(task: Task, delay: timedelta, error: str) -> End:
-    """Back in the queue, its try not counted: what failed was not its fault."""
+    """Back in the queue, the try not counted: the failure was not its fault."""
     return End(task, TaskStatus.PENDING, delay, counts=False, error=error)
 
 
@@ -371,29 +371,29 @@ def to_bury(task: Task, error: str) -> End:
 
 
 def to_release(task: Task) -> End:
-    """Back untouched: a try that was not made is given back."""
+    """Back unchanged: the try was not made and is given back."""
     return End(task, TaskStatus.PENDING, None, counts=False, error=None)
 
 
 async def release(db: Connection, task: Task) -> bool:
-    """Give the task back untouched. False: its lease was lost."""
+    """Give the task back unchanged. False: its lease was lost."""
     return task.id in await end_many(db, [to_release(task)])
 
 
 async def held(db: Connection, tasks: Sequence[Task]) -> set[int]:
-    """The ids of those that are still held under the fence that they were claimed with."""
+    """The ids of those that are still held under their fence."""
     ids, fences = [task.id for task in tasks], [task.fence for task in tasks]
     return {row["id"] for row in await db.fetch(HELD, ids, fences)}
 
 
 async def renew(db: Connection, tasks: Sequence[Task], lease: timedelta) -> set[int]:
-    """Extend the leases; the ids that are still held. A task that is missing was lost: stop working on it."""
+    """Extend the leases; the ids that are still held. The lease of a missing one was lost: stop working on it."""
     ids, fences = [task.id for task in tasks], [task.fence for task in tasks]
     return {row["id"] for row in await db.fetch(RENEW, ids, fences, lease)}
 
 
 async def rescue(db: Connection, limit: int = 500) -> list[tuple[int, str, TaskStatus]]:
-    """Take tasks from workers whose lease ran out: back to pending, or dead when their tries are used up.
+    """Rescue tasks whose lease ran out: back to pending, or dead when their tries are used up.
 
     Gives (id, task type, new status) of each.
     """
@@ -402,7 +402,7 @@ async def rescue(db: Connection, limit: int = 500) -> list[tuple[int, str, TaskS
 
 
 async def bring_forward(db: Connection, unique_key: str) -> bool:
-    """Make the pending task with this key due now. False: none is due later, whether due, running or not there."""
+    """Make the pending task with this key due now. False: there is no pending one that is due later."""
     return await db.fetchval(BRING_FORWARD, unique_key) is not None
 
 
@@ -413,7 +413,7 @@ async def pending(db: Connection, unique_key: str) -> tuple[datetime, dict[str, 
 
 
 async def runs(db: Connection, unique_key: str) -> bool:
-    """Whether the task with this key is in a worker's hands."""
+    """Whether the task with this key is running."""
     running: bool = await db.fetchval(RUNS, unique_key)
     return running
 
@@ -424,7 +424,7 @@ async def cancel_pending(db: Connection, unique_key: str, why: str) -> bool:
 
 
 async def cancel_of_recovery(db: Connection, recovery_id: UUID, why: str) -> int:
-    """Cancel every pending task of one recovery; how many. A running one ends by itself."""
+    """Cancel every pending task of one recovery; how many. A running one goes on."""
     return len(await db.fetch(CANCEL_OF_RECOVERY, recovery_id, why))
 
 

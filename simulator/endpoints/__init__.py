@@ -3,6 +3,7 @@
 from simulator.endpoints import (
     accounts,
     billing_tools,
+    credit,
     customers,
     invoices,
     payments,
@@ -16,6 +17,7 @@ __all__ = [
     "Endpoint",
     "accounts",
     "billing_tools",
+    "credit",
     "customers",
     "invoices",
     "payments",

@@ -107,6 +107,6 @@ def _shown(call: Call, ident: str) -> Json:
     made: Json = orjson.loads(event.body)
     made["pending_webhooks"] = 0 if _delivered(event) else 1
     # `account` is in what a Connect webhook gets, not in the account's own list.
-    made.pop("account")
-    made.pop("context")
+    for name in ("account", "context", "user_id"):
+        made.pop(name, None)
     return made

@@ -2,10 +2,10 @@
 
 from simulator.endpoints.registry import Call, endpoint
 from simulator.errors import bad_request, not_imitated
+from simulator.meters import MeterEvent
 from simulator.pagination import equals, page
 from simulator.resources import template
 from simulator.shapes import DAY, Json
-from simulator.simulation import MeterEvent
 
 PAST, FUTURE = 35 * DAY, 300
 
@@ -121,9 +121,6 @@ def report_usage(call: Call) -> Json:
     call.only("event_name", "payload", "identifier", "timestamp")
     simulator, now = call.simulator, call.now
     identifier = call.params.get("identifier") or call.new_id("mtrev")
-    seen = simulator.meter_identifiers.get((call.account.id, identifier))
-    if seen is not None and now - seen < DAY:
-        raise bad_request(f"An event already exists with identifier {identifier}.", param="identifier")
     at = call.params.get("timestamp", now)
     # The product's clock goes on while the simulated one stands still between advances.
     if at > simulator.world.clock.drifted() + FUTURE:
@@ -131,9 +128,8 @@ def report_usage(call: Call) -> Json:
     if at < now - PAST:
         text = "The timestamp is more than 35 calendar days in the past."
         raise bad_request(text, code="timestamp_too_far_in_past")
-    simulator.meter_identifiers[call.account.id, identifier] = now
     name, payload = call.params["event_name"], call.params["payload"]
-    simulator.meter_events.append(MeterEvent(call.account.id, name, identifier, at, payload, now))
+    simulator.meters.accept(MeterEvent(call.account.id, name, identifier, at, payload, now))
     return {
         "object": "billing.meter_event",
         "created": now,
@@ -153,23 +149,13 @@ def create_clock(call: Call) -> Json:
         raise bad_request("The simulation's clock cannot go back.", param="frozen_time")
     simulator = call.simulator
     simulator.jump(call.params["frozen_time"])
-    made = {
-        **template("test_helpers.test_clock"),
-        "id": call.new_id("clock"),
-        "created": call.now,
-        "deletes_after": call.now + 30 * DAY,
-        "frozen_time": call.now,
-        "name": call.params.get("name"),
-        "status": "ready",
-        "status_details": {},
-    }
-    return call.add(made)
+    return simulator.new_test_clock(call.account, name=call.params.get("name"))
 
 
 @endpoint("GET", "/v1/test_helpers/test_clocks/{test_clock}")
 def retrieve_clock(call: Call) -> Json:
     clock = call.account.get("test_helpers.test_clock", call.id())
-    clock["frozen_time"] = call.now
+    clock["frozen_time"] = call.now + call.account.ahead[clock["id"]]
     return clock
 
 
@@ -177,8 +163,10 @@ def retrieve_clock(call: Call) -> Json:
 def advance_clock(call: Call) -> Json:
     call.only("frozen_time")
     clock = call.account.get("test_helpers.test_clock", call.id())
-    if call.params["frozen_time"] <= call.now:
+    ahead = call.account.ahead[clock["id"]]
+    until = call.params["frozen_time"] - ahead
+    if until <= call.now:
         raise bad_request("frozen_time must be later than the clock's present time.", param="frozen_time")
-    call.simulator.jump(call.params["frozen_time"])
-    clock["frozen_time"] = call.now
+    call.simulator.jump(until)
+    clock["frozen_time"] = call.now + ahead
     return clock

@@ -19,7 +19,8 @@ _EDITABLE = (
 
 @endpoint("GET", "/v1/customers/{customer}")
 def retrieve(call: Call) -> Json:
-    return call.account.get("customer", call.id())
+    """The customer; of a deleted one only that it is (docs.stripe.com/api/customers/delete)."""
+    return call.account.objects["deleted"].get(call.id()) or call.account.get("customer", call.id())
 
 
 @endpoint("GET", "/v1/customers")
@@ -119,6 +120,8 @@ def detach(call: Call) -> Json:
     settings = customer["invoice_settings"]
     if settings["default_payment_method"] == method["id"]:
         customer["invoice_settings"] = {**settings, "default_payment_method": None}
+    if customer["default_source"] == method["id"]:
+        customer["default_source"] = None
     for subscription in call.account.objects["subscription"].values():
         if subscription["default_payment_method"] == method["id"]:
             subscription["default_payment_method"] = None

@@ -30,22 +30,25 @@ def update(call: Call) -> Json:
         changes["metadata"] = merged_metadata(invoice, changes)
     if changes.get("default_payment_method"):
         call.referenced("payment_method", "default_payment_method")
+    on = changes.pop("auto_advance", None)
     before = changed(invoice, changes)
     if before:
         call.emit("invoice.updated", invoice, before)
+    if on is not None:
+        call.simulator.collection.automatic(call.account, invoice, on)
     return invoice
 
 
 @endpoint("POST", "/v1/invoices/{invoice}/pay")
 def pay(call: Call) -> Json:
     # `off_session` changes nothing here: the customer is never there when the API pays.
-    call.only("payment_method", "off_session", "paid_out_of_band")
+    call.only("payment_method", "source", "off_session", "paid_out_of_band")
     invoice = call.account.get("invoice", call.id())
     collecting = call.simulator.collecting
     if call.params.get("paid_out_of_band"):
         collecting.paid_elsewhere(call.account, invoice)
     else:
-        method = call.params.get("payment_method")
+        method = call.params.get("payment_method", call.params.get("source"))
         collecting.pay(call.account, invoice, method)
     return invoice
 

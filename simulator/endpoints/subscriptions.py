@@ -1,7 +1,7 @@
 """Subscriptions, prices and products."""
 
 from simulator.endpoints.registry import Call, changed, endpoint, merged_metadata
-from simulator.errors import bad_request, missing
+from simulator.errors import bad_request, missing, not_imitated
 from simulator.pagination import equals, page, within
 from simulator.shapes import Json
 
@@ -25,7 +25,15 @@ def search(call: Call) -> Json:
 
 @endpoint("POST", "/v1/subscriptions/{subscription_exposed_id}")
 def update(call: Call) -> Json:
-    call.only("cancel_at_period_end", "default_payment_method", "metadata", "pause_collection")
+    call.only(
+        "cancel_at",
+        "cancel_at_period_end",
+        "collection_method",
+        "days_until_due",
+        "default_payment_method",
+        "metadata",
+        "pause_collection",
+    )
     subscription = call.account.get("subscription", call.id())
     if subscription["status"] == "canceled":
         raise bad_request("A canceled subscription can only update its cancellation_details and metadata.")
@@ -37,6 +45,9 @@ def update(call: Call) -> Json:
     if "pause_collection" in changes:
         asked = changes["pause_collection"]
         changes["pause_collection"] = {"resumes_at": None, **asked} if asked else None
+    if "cancel_at" in changes:
+        changes["cancel_at"] = _moment(changes["cancel_at"])
+        changes["canceled_at"] = None if changes["cancel_at"] is None else call.now
     if changes.get("cancel_at_period_end") is True:
         changes["canceled_at"] = call.now
         changes["cancel_at"] = subscription["items"]["data"][0]["current_period_end"]
@@ -45,7 +56,20 @@ def update(call: Call) -> Json:
     before = changed(subscription, changes)
     if before:
         call.emit("customer.subscription.updated", subscription, before)
+    if "pause_collection" in before:
+        call.simulator.collection.resumes(call.account, subscription)
+    if "cancel_at" in before:
+        call.simulator.billing.schedule_end(call.account, subscription)
     return subscription
+
+
+def _moment(given: int | str) -> int | None:
+    """`cancel_at`: a unix second, or an empty string that unsets it."""
+    if given == "":
+        return None
+    if isinstance(given, str):
+        raise not_imitated(f"cancel_at={given}")
+    return given
 
 
 def _default(call: Call, subscription: Json) -> str | None:

@@ -38,7 +38,10 @@ async def test_every_endpoint_answers_in_stripes_shape(
     ids = {kind: paid[kind]["id"] for kind in ("customer", "subscription", "payment_method")}
     invoice, intent = paid["invoice"]["id"], paid["payment_intent"]["id"]
     (charge,) = (entry["charge"] for entry in await control.charges())
-    await control.dispute(charge)
+    disputed = await control.add_renewal(account)
+    lost_charge = (await control.charges())[-1]["charge"]
+    dispute = await control.dispute(lost_charge)
+    noted, owed = disputed["invoice"]["id"], disputed["customer"]["id"]
 
     await send("get", "/v1/account")
     await send("get", f"/v1/accounts/{account}")
@@ -73,6 +76,14 @@ async def test_every_endpoint_answers_in_stripes_shape(
     refund = await send("post", "/v1/refunds", payment_intent=intent)
     await send("get", f"/v1/refunds/{refund['id']}")
     await send("get", "/v1/refunds")
+    await send("post", f"/v1/disputes/{dispute['id']}/close")
+    note = await send("post", "/v1/credit_notes", invoice=noted, amount="500", credit_amount="500")
+    await send("get", f"/v1/credit_notes/{note['id']}")
+    await send("get", "/v1/credit_notes", invoice=noted)
+    await send("post", f"/v1/customers/{owed}/balance_transactions", amount="-100", currency="usd")
+    assert len((await send("get", f"/v1/customers/{owed}/balance_transactions"))["data"]) == 2
+    moved = await send("get", "/v1/balance_transactions", source=charge)
+    await send("get", f"/v1/balance_transactions/{moved['data'][0]['id']}")
     await send(
         "post",
         "/v1/billing_portal/sessions",

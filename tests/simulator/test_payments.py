@@ -48,7 +48,8 @@ async def test_every_decline_of_the_table_is_a_402_with_its_codes(
     assert caught.value.http_status == 402
     assert error["type"] == "card_error"
     assert error["code"] == why.code
-    assert error["decline_code"] == why.decline_code
+    assert error.get("decline_code") == why.decline_code
+    assert ("charge" in error) is why.charged
     assert error.get("advice_code") == why.advice_code
     assert error.get("network_decline_code") == why.network_decline_code
     assert error.get("network_advice_code") == why.network_advice_code
@@ -249,4 +250,9 @@ async def test_refunds_and_disputes_are_objects_and_events(
     (dispute,) = (await client.v1.disputes.list_async({"charge": entry["charge"]})).data
     assert dispute.status == "needs_response"
     kinds = [event["type"] for event in await control.events()]
-    assert kinds[-2:] == ["charge.refunded", "charge.dispute.created"]
+    assert kinds[-4:] == [
+        "refund.created",
+        "charge.refunded",
+        "charge.dispute.created",
+        "charge.dispute.funds_withdrawn",
+    ]

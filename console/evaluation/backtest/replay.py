@@ -36,8 +36,9 @@ from services.worker.recovery import (
     Wait,
     decide,
     next_message,
-    segment_of,
+    segment_facts,
 )
+from shared.policy.segments import segment_of
 
 SAME_TIME: Final = HOUR
 LOOK_BACK: Final = timedelta(days=45)
@@ -246,7 +247,7 @@ class _Run:
         if not self._asks:
             return ()
         past, policy = self._past, self._policy
-        segment = segment_of(policy, past.invoice, past.cause, past.opened) if policy.segments else None
+        segment = segment_of(policy, segment_facts(past.invoice, past.cause), past.opened) if policy.segments else None
         asks = [((at - past.opened).total_seconds(), kind) for at, kind in self._asks]
         times = (past.opened_at + gap for gap in self._replay.message_gaps(segment, asks))
         return tuple(at for at in times if at < self._messages_end)

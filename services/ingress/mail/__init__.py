@@ -1,9 +1,12 @@
-"""What comes back about our emails: bounces and complaints from Resend, and customers who unsubscribe.
+"""Requests about our emails: Resend's events (bounces, complaints), and customers who unsubscribe.
 
-    webhook.py      POST /webhooks/resend: from raw bytes to a committed effect       svix.py   its signature
-    unsubscribe.py  GET and POST /unsubscribe/{token}: a customer ends all messages   pages.py  what they see of it
-    routes.py       which of them are there
-    silencing.py    a customer is not written to any more, in one transaction         store.py  its SQL
+    webhook      POST /webhooks/resend: from raw bytes to a committed effect
+    svix         the signature of Resend's webhooks
+    unsubscribe  GET and POST /unsubscribe/{token}: a customer ends all messages
+    pages        the page that the customer sees
+    routes       which of these routes are served
+    silencing    silences a customer, in one transaction
+    store        the SQL
 
-All of it is signed by somebody (Resend, or we ourselves) and nobody has to log in; none of it reads Stripe.
+Every request is signed (by Resend, or by us) and needs no login; none of this calls Stripe.
 """

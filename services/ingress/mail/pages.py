@@ -1,4 +1,4 @@
-"""The page of `/unsubscribe`, in the languages that emails are written in. No script, nothing from elsewhere."""
+"""The page of `/unsubscribe`, in the languages of the emails. No script, nothing from other sites."""
 
 import base64
 import hashlib
@@ -55,7 +55,7 @@ def render(page: Page, accepted: str, *, status: int = 200) -> web.Response:
 
 
 def language_of(accepted: str) -> str:
-    """The reader's favourite of our languages (RFC 9110, section 12.5.4); English for none, and for nonsense."""
+    """The customer's preferred one of our languages (RFC 9110, section 12.5.4); English if none or unreadable."""
     wishes: list[tuple[float, str]] = []
     for wish in accepted[:500].split(","):
         tag, _, weight = wish.partition(";")

@@ -1,4 +1,4 @@
-"""Which routes about emails an ingress has: those that it has a secret for."""
+"""The routes about emails: an ingress serves those for which it has a secret."""
 
 from aiohttp import web
 
@@ -8,6 +8,6 @@ from services.ingress.settings import IngressSettings
 
 
 def add_mail_routes(app: web.Application, settings: IngressSettings) -> None:
-    """Serve what comes back about emails; without its secret a route is not there."""
+    """Add the routes; one without its secret is missing."""
     add_webhook_routes(app, settings)
     add_unsubscribe_routes(app, settings)

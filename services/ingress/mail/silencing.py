@@ -1,30 +1,25 @@
-"""A customer is not written to any more, from this commit on.
+"""Silences a customer, from this commit on.
 
-What is queued is canceled here; what was claimed before asks when it is decided, with the recovery locked, and once
-more right before the email is handed over. Payments are not touched: who wants no messages still owes.
+Queued messages are canceled here. A message that was claimed before checks for silences when it is decided, with the
+recovery locked, and again right before the email is handed over. Payments are not concerned: a silenced customer still
+owes.
 """
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
-
-import asyncpg
 
 from services.ingress.mail import store
 from shared import recoveries, recovery_tasks, silences
-from shared.database import Connection, Database
+from shared.database import Connection
 from shared.events import store as events_store
-from shared.http import Problem
 from shared.recoveries import Entry
 from shared.silences import TEXTS, SilenceReason
-
-T = TypeVar("T")
 
 
 async def silence(
     db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason, origin: dict[str, Any]
 ) -> bool:
-    """Write to this customer of a merchant no more. False: that was so before, for the same reason."""
+    """Silence this customer of a merchant. False: they were silenced before, for the same reason."""
     concerned = await events_store.lock_of_customer(db, merchant_id, customer_id)
     if not await silences.start(db, merchant_id, customer_id, reason):
         return False
@@ -36,21 +31,7 @@ async def silence(
 
 
 async def tell_undelivered(db: Connection, merchant_id: str, recovery_id: UUID, origin: dict[str, Any]) -> None:
-    """Tell in a recovery's timeline that a message did not arrive, and that the next one may."""
+    """Add an entry to a recovery's timeline: a message did not arrive, and the next one may."""
     if await store.lock_open_recovery(db, merchant_id, recovery_id):
         text = "A message was not delivered; the mailbox exists, and the next one may arrive."
         await recoveries.record(db, recovery_id, Entry("undelivered", "bounced_for_now", text, origin))
-
-
-async def committed(database: Database, work: Callable[[Connection], Awaitable[T]]) -> T:
-    """Run `work` in a transaction, once more after a deadlock; a Problem (503) when the rows are not to be had."""
-    for last in (False, True):
-        try:
-            async with database.transaction() as db:
-                return await work(db)
-        except asyncpg.DeadlockDetectedError as error:
-            if last:
-                raise Problem(503, "busy", "It could not be committed in time. Try again.") from error
-        except asyncpg.LockNotAvailableError as error:
-            raise Problem(503, "busy", "It could not be committed in time. Try again.") from error
-    raise AssertionError("the second try returns or raises")

@@ -1,10 +1,10 @@
-"""The SQL of what comes back about emails; locks are taken in the order that `shared.events.store` gives."""
+"""The SQL of events about emails; locks are taken in the order that `shared.events.store` gives."""
 
 from uuid import UUID
 
 from shared.database import Connection
 
-# A concurrent repeat waits here for the first one's commit or rollback.
+# A concurrent repeat waits here for the commit or rollback of the first.
 RECORD_MESSAGE = """
 INSERT INTO processed_events (event_id, processed_at, event_type, merchant_id, object_id, outcome)
 VALUES ($1, citadel_now(), $2, $3, $4, $5)
@@ -23,11 +23,11 @@ FOR UPDATE
 async def record_message(
     db: Connection, message_id: str, kind: str, merchant_id: str | None, email_id: str | None, outcome: str
 ) -> bool:
-    """Note that a message of the email service was taken. False: it was already; nothing may follow."""
+    """Record a message of the email service. False: it was recorded before, and must have no effect."""
     noted = await db.fetchval(RECORD_MESSAGE, message_id, kind, merchant_id, email_id, outcome)
     return noted is not None
 
 
 async def lock_open_recovery(db: Connection, merchant_id: str, recovery_id: UUID) -> bool:
-    """Lock a recovery until the end of the transaction; whether it is this merchant's and goes on."""
+    """Lock a recovery until the end of the transaction. False: it has ended, or is not this merchant's."""
     return await db.fetchval(LOCK_OPEN_RECOVERY, recovery_id, merchant_id) is not None

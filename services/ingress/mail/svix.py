@@ -1,4 +1,4 @@
-"""The signature scheme of Svix, which Resend signs its webhooks by.
+"""The signature scheme of Svix, which Resend uses for its webhooks.
 
 HMAC-SHA256 over `<id>.<timestamp>.<raw body>` under the secret's bytes (base64 behind `whsec_`); the header holds one
 `v1,<base64>` or several, separated by spaces, while a secret is rotated
@@ -17,7 +17,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
 class BadSignature(Exception):
-    """The message was not signed by the sender, or not lately."""
+    """The message was not signed by the sender, or too long ago."""
 
 
 def key_of(secret: str) -> bytes:

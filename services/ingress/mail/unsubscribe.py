@@ -1,17 +1,17 @@
-"""`/unsubscribe/{token}`: a customer ends all messages of a merchant, with one click.
+"""`/unsubscribe/{token}`: a customer unsubscribes from all messages of a merchant, with one click.
 
-    GET   asks, and changes nothing: mail programs and scanners fetch every link of an email
-    POST  ends them. From a mail program (`List-Unsubscribe=One-Click`, RFC 8058, section 3.2) or from the page's button
+    GET   shows a button, and changes nothing: mail programs and scanners fetch every link of an email
+    POST  ends the messages; from a mail program (`List-Unsubscribe=One-Click`, RFC 8058, section 3.2) or by the button
 
-The token says whose messages, and was signed by us; there is nothing to log in to. What is stored is the customer's
-id. A POST has no other parameter, so its body is not read.
+The token names the merchant and the customer, and is signed by us; no login is needed. Only the customer's id is
+stored. A POST has no other parameter, so its body is not read.
 """
 
 from aiohttp import web
 from prometheus_client import Counter
 
 from services.ingress.mail.pages import Page, render
-from services.ingress.mail.silencing import committed, silence
+from services.ingress.mail.silencing import silence
 from services.ingress.settings import IngressSettings
 from shared.crypto import BadSignature
 from shared.database import Connection
@@ -27,7 +27,7 @@ _UNSUBSCRIBED = Counter("citadel_unsubscribed_total", "Customers who ended their
 
 
 def add_unsubscribe_routes(app: web.Application, settings: IngressSettings) -> None:
-    """Serve the page, if there is a secret to know its addresses by."""
+    """Serve the page, if there is a secret to check its addresses with."""
     if settings.unsubscribe_secrets is not None:
         app[PAGES] = UnsubscribePages.of(settings.unsubscribe_secrets)
         app.router.add_get(PATH + "{token}", _ask)
@@ -57,7 +57,7 @@ async def _end(request: web.Request) -> web.Response:
         origin = {"source": "unsubscribe"}
         return await silence(db, recipient.merchant_id, recipient.customer_id, SilenceReason.OPTED_OUT, origin)
 
-    new = await committed(request.app[DATABASE], work)
+    new = await request.app[DATABASE].committed(work)
     _UNSUBSCRIBED.labels("new" if new else "again").inc()
     log.info("unsubscribed", merchant_id=recipient.merchant_id, again=not new)
     return render(Page.DONE, accepted)

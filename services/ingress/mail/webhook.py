@@ -1,10 +1,10 @@
-"""`POST /webhooks/resend`: what became of an email, from raw bytes to a committed effect.
+"""`POST /webhooks/resend`: an event about an email, from raw bytes to a committed effect.
 
-404  no secret is set: nobody is expected to call          400  the signature or the body is not Resend's
+404  no secret is set, so the route is missing             400  the signature or the body is not Resend's
 413  longer than any event about one email                 503  the database is away or too busy; Resend repeats
-200  committed, now or before; or of no consequence
+200  committed, now or before; or without effect
 
-Resend's events quote addresses. They are parsed into a model that has no place for them, and go no further.
+Resend's events contain addresses. The model that they are parsed into has no field for an address.
 """
 
 import time
@@ -17,7 +17,7 @@ from prometheus_client import Counter
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from services.ingress.mail import store, svix
-from services.ingress.mail.silencing import committed, silence, tell_undelivered
+from services.ingress.mail.silencing import silence, tell_undelivered
 from services.ingress.settings import IngressSettings
 from shared.database import Connection
 from shared.http import DATABASE, Problem, json_response
@@ -38,13 +38,13 @@ class _Part(BaseModel):
 
 
 class Bounce(_Part):
-    """Why an email came back; of what is told beside the type, much quotes the address."""
+    """Why an email bounced. Only the type is kept, because other fields quote the address."""
 
     type: str | None = None
 
 
 class Tags(_Part):
-    """What an email of ours was sent with: ids."""
+    """The tags that our email was sent with: ids."""
 
     merchant: UUID
     customer: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
@@ -52,7 +52,7 @@ class Tags(_Part):
 
 
 class About(_Part):
-    """Which email."""
+    """The email that an event is about."""
 
     email_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,80}$")] | None = None
     tags: Any = None
@@ -67,13 +67,13 @@ class Event(_Part):
 
 
 class Undelivered:
-    """An email did not arrive, and another one to the same address may."""
+    """An email did not arrive, but another one to the same address may."""
 
 
 def tags_of(event: Event) -> Tags | None:
-    """The ids that our emails carry; None for an email that somebody else sent by the same account.
+    """The ids in our emails' tags; None for an email that somebody else sent through the same account.
 
-    Resend documents a list of name and value, and shows a mapping in its examples.
+    Resend documents a list of names and values, and its examples show a mapping.
     """
     tags = event.data.tags
     if isinstance(tags, list):
@@ -89,7 +89,7 @@ Consequence = SilenceReason | Undelivered | None
 
 
 def consequence(event: Event) -> Consequence:
-    """What follows from an event: most of them are news and nothing else.
+    """The effect of an event; most have none.
 
     A bounce is final unless Resend says that it is `Transient` (a full mailbox) or `Undetermined`.
     """
@@ -106,7 +106,7 @@ def consequence(event: Event) -> Consequence:
 
 
 def add_webhook_routes(app: web.Application, settings: IngressSettings) -> None:
-    """Take Resend's events, if there is a secret to know them by."""
+    """Take Resend's events, if there is a secret to check them with."""
     if settings.resend_webhook_keys:
         app[SETTINGS] = settings
         app.router.add_post("/webhooks/resend", _receive)
@@ -155,7 +155,7 @@ async def _read(request: web.Request) -> bytes:
 
 
 async def _take(request: web.Request, message_id: str, event: Event) -> str:
-    """What became of the event: `silenced`, `told`, `duplicate`, or `ignored`."""
+    """Take the event; its outcome: `silenced`, `told`, `duplicate` or `ignored`."""
     follows, tags = consequence(event), tags_of(event)
     if follows is None or tags is None:
         return "ignored"
@@ -175,4 +175,4 @@ async def _take(request: web.Request, message_id: str, event: Event) -> str:
             case _:
                 assert_never(follows)
 
-    return await committed(request.app[DATABASE], work)
+    return await request.app[DATABASE].committed(work)

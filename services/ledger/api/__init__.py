@@ -1,12 +1,12 @@
-"""What an HTTP API of ours is made of, whatever it is about. Nothing here knows a subject of the ledger.
+"""The parts of an HTTP API, whatever its subject. Nothing here knows a subject of the ledger.
 
-endpoint     an endpoint, declared once, and the road from a request to its function
-schemas      what parts of all answers and questions look like
-fields       single fields at the edge
-select       statements that are put together from constants
+endpoint     an endpoint, declared once, and how a request gets to its function
+schemas      models that all requests and answers share
+fields       types of single fields
+select       SQL statements that are put together from constants
 pagination   cursors
 idempotency  a repeated write takes effect once
 tenancy      which merchant a call is about
-csv_export   files, of one moment, however long
-openapi      the document, made from the endpoints
+csv_export   CSV files: one snapshot, however long
+openapi      the OpenAPI document, made from the endpoints
 """

@@ -1,10 +1,10 @@
-"""Tables as CSV (RFC 4180, UTF-8, with a header), sent row by row however long they are.
+"""Tables as CSV (RFC 4180, UTF-8, with a header), sent row by row, however long they are.
 
-Rows of a statement come through a cursor of the server's: one snapshot, 500 rows in memory at a time. Meanwhile a
-connection is held, so at most `AT_ONCE` exports run in one process, and a reader that stands still is cut off. What
-goes wrong after the first byte ends the connection without the last chunk, so that half a file is never taken for one.
+A statement's rows come through a server-side cursor: one snapshot, 500 rows in memory at a time. That holds a
+connection, so at most `AT_ONCE` exports run in one process, and a client that stops reading is cut off. An error after
+the first byte ends the connection without the last chunk, so that nobody takes half a file for a complete one.
 
-A text that a spreadsheet would take for a formula gets an apostrophe in front
+A text that a spreadsheet would read as a formula gets an apostrophe in front
 (https://owasp.org/www-community/attacks/CSV_Injection).
 """
 
@@ -32,7 +32,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class Exports:
-    """How many exports this process is sending."""
+    """Counts the exports that this process is sending."""
 
     def __init__(self) -> None:
         self.running = 0
@@ -43,7 +43,7 @@ EXPORTS = web.AppKey("exports", Exports)
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:
-    """A table to send: a statement whose columns are `columns`, or rows that are there already."""
+    """A table to send: a statement with the columns `columns`, or ready rows."""
 
     name: str
     columns: tuple[str, ...]
@@ -51,7 +51,7 @@ class CsvFile:
 
 
 def cell(value: Any) -> str:
-    """A value as it stands in a file: times in UTC (RFC 3339), true and false, nothing for null."""
+    """A value as text: times in UTC (RFC 3339), true and false, an empty text for null."""
     match value:
         case None:
             return ""
@@ -120,8 +120,8 @@ async def _send(request: web.Request, database: Database, file: CsvFile) -> web.
         await response.write_eof()
     except Exception as error:
         if not response.prepared:
-            raise  # an answer like any other
-        # Too late for another status: without its last chunk the reader knows that the file is not whole.
+            raise  # nothing was sent yet: the usual answer
+        # Too late for another status: by the missing last chunk the client knows that the file is not complete.
         log.warning("export_broken_off", file=file.name, reason=type(error).__name__)
         if request.transport is not None:
             request.transport.abort()

@@ -1,12 +1,12 @@
-"""One endpoint: what it takes, gives and needs, declared once; and the road from an HTTP request to its function.
+"""An endpoint: its input, output and rights, declared once; and how an HTTP request gets to its function.
 
-The road: read the body (no connection held meanwhile) → one transaction: key and scope (401, 403) → parameters and
-headers (400) → body (415, 400, 422) → Idempotency-Key (the answer from before) → the endpoint's function → commit →
-answer. A refusal anywhere rolls the transaction back. A file (`CsvFile`) is sent after that commit, from a
+The steps: read the body (without a database connection) → one transaction: key and scope (401, 403) → parameters and
+headers (400) → body (415, 400, 422) → Idempotency-Key (replay a saved answer) → the endpoint's function → commit →
+answer. A refusal at any step rolls the transaction back. A file (`CsvFile`) is sent after that commit, from a
 transaction of its own.
 
-The rule for bad input: what cannot be read at all, or is wrong in path, query or headers, is a 400; a body that is
-JSON but not what the endpoint takes is a 422 that names each field.
+Bad input: a body that cannot be read, and errors in path, query or headers, are a 400; a body that is JSON but not what
+the endpoint expects is a 422 that names each field.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Generic, Literal, TypeVar
 
-import asyncpg
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
@@ -26,7 +25,7 @@ from services.ledger.api.idempotency import Keyed
 from services.ledger.api.schemas import NoBody
 from shared.api_keys import ApiKey, Scope, authenticate
 from shared.database import Connection
-from shared.http import DATABASE, Handler, Problem, json_response
+from shared.http import DATABASE, Handler, Problem, fields_of, invalid, json_response
 
 P = TypeVar("P", bound=BaseModel)
 B = TypeVar("B", bound=BaseModel)
@@ -43,7 +42,7 @@ class KeyUse(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[P, B]):
-    """A checked request, inside its transaction. `if_match` is the header as it came (RFC 9110), None without it."""
+    """A checked request, inside its transaction. `if_match` is the unparsed header (RFC 9110), None without it."""
 
     db: Connection
     key: ApiKey
@@ -54,9 +53,9 @@ class Call(Generic[P, B]):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint(Generic[P, B, A]):
-    """A line of the route table. `refusals` says what the statuses beyond the common ones mean here.
+    """A line of the route table. `refusals` says what this endpoint's special statuses mean.
 
-    A field of `parameters` that stands in the path's braces comes from the path, every other from the query.
+    A field of `parameters` that is named in the path's braces comes from the path, every other from the query.
     """
 
     name: str
@@ -82,23 +81,6 @@ class Endpoint(Generic[P, B, A]):
         return self.body is not NoBody
 
 
-def invalid(status: int, type_: str, errors: list[tuple[str, str]]) -> Problem:
-    """A Problem that names the fields that are wrong."""
-    named = [{"field": name, "message": message} for name, message in errors]
-    detail = "; ".join(f"{name}: {message}" if name else message for name, message in errors)
-    return Problem(status, type_, f"{detail}."[:1000], errors=named)
-
-
-def _problems(error: ValidationError) -> list[tuple[str, str]]:
-    return [
-        (
-            ".".join(str(part) for part in item["loc"]),
-            item["msg"].removeprefix("Value error, ").removesuffix("."),
-        )
-        for item in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
-
-
 def read_parameters(endpoint: Endpoint[P, B, A], request: web.Request) -> P:
     """The path's and the query's parameters. Raises Problem 400: malformed, unknown, or given twice."""
     values: dict[str, str] = {}
@@ -114,11 +96,11 @@ def read_parameters(endpoint: Endpoint[P, B, A], request: web.Request) -> P:
     try:
         return endpoint.parameters.model_validate(values | dict(request.match_info))
     except ValidationError as error:
-        raise invalid(400, "malformed-request", _problems(error)) from None
+        raise invalid(400, "malformed-request", fields_of(error)) from None
 
 
 def read_json(request: web.Request, raw: bytes) -> Any:
-    """The body as parsed JSON. Raises Problem 415 for another type, 400 for what is not JSON (RFC 8259, UTF-8)."""
+    """The body as parsed JSON. Raises Problem 415 for another content type, 400 if it is not JSON (RFC 8259, UTF-8)."""
     if request.content_type != "application/json" or "Content-Type" not in request.headers:
         raise Problem(415, "unsupported-media-type", "Expected a body of type application/json.")
     try:
@@ -128,13 +110,13 @@ def read_json(request: web.Request, raw: bytes) -> Any:
 
 
 def check_body(model: type[B], parsed: Any) -> B:
-    """The body as the endpoint takes it. Raises Problem 422 that names each wrong field."""
+    """The body as the endpoint's model. Raises Problem 422 that names each wrong field."""
     if problem := unstorable(parsed):
         raise invalid(422, "invalid-body", [problem])
     try:
         return model.model_validate(parsed)
     except ValidationError as error:
-        raise invalid(422, "invalid-body", _problems(error)) from None
+        raise invalid(422, "invalid-body", fields_of(error)) from None
 
 
 def read_keyed(endpoint: Endpoint[P, B, A], request: web.Request, key: ApiKey, parsed: Any) -> Keyed | None:
@@ -187,13 +169,8 @@ def serve_endpoint(endpoint: Endpoint[Any, Any, Any]) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         raw = await request.read() if endpoint.takes_body else b""
-        try:
-            async with request.app[DATABASE].transaction() as db:
-                answer = await _answer(endpoint, request, db, raw)
-        except asyncpg.LockNotAvailableError:
-            raise Problem(
-                503, "busy", "Another call holds what this one needs. Try again.", headers={"Retry-After": "2"}
-            ) from None
+        async with request.app[DATABASE].transaction() as db:
+            answer = await _answer(endpoint, request, db, raw)
         return await send(request, answer) if isinstance(answer, CsvFile) else answer
 
     return handle

@@ -1,7 +1,7 @@
-"""The types of single fields at the API's edge: what a text must look like before anything is done with it.
+"""The types of single fields of the API.
 
-Pydantic's own types take more than their JSON schemas say (a UUID in braces, a date-time that is a number in quotes).
-These take exactly what the OpenAPI document promises. None lets a NUL through, which PostgreSQL's text cannot hold.
+Pydantic's own types accept more than their JSON schemas say (a UUID in braces, a date-time that is a number in quotes).
+These accept exactly what the OpenAPI document says. None accepts a NUL, which PostgreSQL's text cannot hold.
 """
 
 import re
@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 INT64_MAX = 2**63 - 1
 EXACT_MAX = 2**53 - 1
-"""The largest whole number that every JSON parser reads as itself (RFC 8259, section 6)."""
+"""The largest whole number that every JSON parser reads exactly (RFC 8259, section 6)."""
 MAX_DEPTH = 32
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
@@ -80,7 +80,7 @@ EventName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,100}$")]
 CursorText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,200}$")]
 
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,255}")
-"""What an Idempotency-Key may be: 1 to 255 printable ASCII characters, no space (a UUID is a good one)."""
+"""A valid Idempotency-Key: 1 to 255 printable ASCII characters without spaces (for example a UUID)."""
 
 
 def unstorable(value: Any, where: str = "", depth: int = 0) -> tuple[str, str] | None:

@@ -1,9 +1,9 @@
-"""Idempotency-Key: a write that is repeated under the same key takes effect once and answers the same.
+"""Idempotency-Key: a write that is repeated under the same key takes effect once and gets the same answer.
 
 After draft-ietf-httpapi-idempotency-key-header: a missing key where one is required is a 400, the same key with
-another request a 422. The answer is kept in the transaction of the write, so either both are there or neither is; a
-write that was refused keeps nothing and may be repeated. Calls with the same key wait for each other on a lock of
-that key. The janitor prunes the answers; a key is good for at least 24 hours.
+another request a 422. The answer is saved in the transaction of the write, so both are committed or neither. A refused
+write saves nothing and may be repeated. Calls with the same key wait for each other by a lock on the key. The janitor
+prunes the answers; a key is valid for at least 24 hours.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from shared.http import Problem
 _REPLAYS = Counter("citadel_ledger_idempotent_replays_total", "Writes answered from their Idempotency-Key")
 
 
-# Held until the transaction ends. Two keys that hash alike wait for each other, and nothing worse.
+# Held until the transaction ends. Two keys with the same hash wait for each other, which does no other harm.
 LOCK_KEY = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 
 FIND_KEY = """
@@ -38,7 +38,7 @@ VALUES ($1, $2, $3, $4, $5)
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """One request under an Idempotency-Key; keys of two API keys never meet."""
+    """One request under an Idempotency-Key; the same key under two API keys is two keys."""
 
     api_key_id: UUID
     key: str
@@ -46,16 +46,16 @@ class Keyed:
 
 
 def fingerprint(method: str, path: str, body: Any) -> bytes:
-    """What makes two requests the same: method, path, and the body as JSON (order and spaces do not matter)."""
+    """Equal for equal requests: method, path, and the body as JSON (order and spaces do not matter)."""
     text = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(b"\n".join((method.encode(), path.encode(), text))).digest()
 
 
 async def replay(db: Connection, keyed: Keyed) -> dict[str, Any] | None:
-    """The body that was answered to this key before; None when the write is still to be done.
+    """The saved answer's body for this key; None when the write is still to be done.
 
-    From here to the end of the transaction no other call with the same key gets past this point. Raises Problem 422
-    when the key came with another request.
+    Until the end of the transaction, other calls with the same key wait here. Raises Problem 422 when the key was used
+    for another request.
     """
     await db.execute(LOCK_KEY, f"{keyed.api_key_id}:{keyed.key}")
     row = await db.fetchrow(FIND_KEY, keyed.api_key_id, keyed.key)
@@ -73,5 +73,5 @@ async def replay(db: Connection, keyed: Keyed) -> dict[str, Any] | None:
 
 
 async def keep(db: Connection, keyed: Keyed, status: int, body: Mapping[str, Any]) -> None:
-    """Keep the answer, in the transaction of the write."""
+    """Save the answer, in the transaction of the write."""
     await db.execute(KEEP_KEY, keyed.api_key_id, keyed.key, keyed.request_hash, status, dict(body))

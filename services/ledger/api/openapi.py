@@ -1,6 +1,6 @@
-"""The OpenAPI 3.1 document, made from the route table: the same values that register and check the requests.
+"""The OpenAPI 3.1 document, made from the route table, which also registers the routes and checks the requests.
 
-Nothing about an endpoint is written here; what is written here holds for all of them.
+This module has only what holds for all endpoints.
 """
 
 from collections.abc import Iterable
@@ -79,7 +79,7 @@ _HEADERS = {
 
 
 def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
-    """A parameter's schema without references: definitions of enums are put in place."""
+    """A parameter's schema without references: definitions of enums are inserted."""
     if isinstance(schema, dict):
         if "$ref" in schema:
             return _inlined(definitions[schema["$ref"].rsplit("/", 1)[1]], definitions)
@@ -88,7 +88,7 @@ def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
 
 
 def _parameter_schema(raw: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """An optional parameter is left out, never null: the schema of its value, with its default if it has one."""
+    """The schema of a parameter's value, with its default if it has one; an optional parameter is never null."""
     schema: dict[str, Any] = _inlined(raw, definitions)
     schema.pop("description", None)
     alternatives = [item for item in schema.pop("anyOf", []) if item != {"type": "null"}]

@@ -1,7 +1,7 @@
-"""Cursor pagination by key set: a page starts after the row where the last one ended, whatever came in between.
+"""Keyset pagination with cursors: a page starts after the row where the last one ended, whatever was added since.
 
-A cursor is the last row's sort key in base64url. It is opaque to the caller and needs no signature: it can only
-narrow a statement whose tenant stands in another condition, and every part of it is checked before it is used.
+A cursor is the last row's sort key in base64url. It is opaque to the caller and needs no signature: every part of it is
+checked, and it can only narrow a statement, in which another condition names the tenant.
 """
 
 import base64
@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 class BadCursor(Problem):
-    """The text is not a cursor that this list gave out: a 400."""
+    """The text is not a cursor of this list: a 400."""
 
     def __init__(self) -> None:
         message = "expected next_cursor as this list gave it"

@@ -1,7 +1,7 @@
-"""What every part of an API takes and gives, as pydantic models; the OpenAPI document is made from them.
+"""Pydantic models that all requests and answers share; the OpenAPI document is made from them.
 
-What comes in forbids unknown fields, and bodies are strict (a number in quotes is not a number). What goes out has
-every field, always; null says that there is no value. Amounts are whole minor units of the currency beside them.
+Requests with unknown fields are refused, and bodies are strict (a number in quotes is not a number). Answers always
+have every field; null means that there is no value. Amounts are whole minor units of the currency beside them.
 """
 
 from typing import Generic, TypeVar
@@ -25,7 +25,7 @@ class Incoming(BaseModel):
 
 
 class Body(BaseModel):
-    """A body: parsed JSON, taken as it is."""
+    """A body: parsed JSON, without conversions."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -37,11 +37,11 @@ class Outgoing(BaseModel):
 
 
 class NoBody(Body):
-    """Of an endpoint that reads no body."""
+    """The body of an endpoint that reads none."""
 
 
 class OfMerchant(Incoming):
-    """What to read: one merchant, or with a platform's key and without `merchant_id` all of them."""
+    """Whose rows to read: one merchant's; with a platform's key and without `merchant_id` those of all."""
 
     merchant_id: RowId | None = None
 
@@ -54,7 +54,7 @@ class Paged(OfMerchant):
 
 
 class NoParameters(Incoming):
-    """Of an endpoint that takes none."""
+    """The parameters of an endpoint that has none."""
 
 
 class Page(Outgoing, Generic[T]):
@@ -72,14 +72,14 @@ class Changed(Outgoing):
 
 
 class FieldError(BaseModel):
-    """One thing that is wrong."""
+    """One wrong field."""
 
     field: str
     message: str
 
 
 class ProblemDetails(BaseModel):
-    """An error (RFC 9457). `type` is stable; `errors` is there when single fields are wrong."""
+    """An error (RFC 9457). `type` is stable; `errors` is present when single fields are wrong."""
 
     type: str
     title: str

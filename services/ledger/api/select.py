@@ -1,9 +1,9 @@
-"""Statements that are put together from constants, and the two questions that every subject asks about merchants.
+"""SQL statements that are put together from constants, and two look-ups of merchants that every subject needs.
 
-Every statement about a tenant's rows names the merchant; only a platform's key leaves it open. A list is a statement,
-and one condition for each filter that is given. A filter that is not given leaves no trace, because `$1 IS NULL OR …`
-would keep the planner from its indexes; a status stands in the text as a literal, because a bound one would defeat the
-partial indexes.
+Every statement about a tenant's rows names the merchant, unless a platform's key reads all. A list is a statement with
+one condition for each given filter. A filter that is not given is left out, because with `$1 IS NULL OR …` the planner
+would not use its indexes. A status is a literal in the text, because with a bound one partial indexes would not be
+used.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ Row = asyncpg.Record
 
 MERCHANT_STATUS = "SELECT status FROM merchants WHERE id = $1"
 
-# By Stripe's id of the account, or by ours.
+# By Stripe's id of the account, or by our id.
 MERCHANT_NAMED = """
 SELECT id::text
 FROM merchants

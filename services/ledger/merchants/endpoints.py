@@ -1,4 +1,4 @@
-"""Merchants: who is connected. Tokens are not among what this service's role may read."""
+"""The endpoints about merchants. This service's role cannot read their tokens."""
 
 from typing import Any
 from uuid import UUID
@@ -21,7 +21,7 @@ def _cursor(row: Row) -> str:
 
 
 async def list_merchants(call: Call[MerchantPage, NoBody]) -> Page[Merchant]:
-    """One page, newest first; with a merchant's key that merchant alone."""
+    """One page, newest first; with a merchant's key only that merchant."""
     wanted = call.parameters
     before = read_by_time(LIST, wanted.cursor)
     own = UUID(call.key.merchant_id) if call.key.merchant_id else None

@@ -28,7 +28,7 @@ class OneMerchant(Incoming):
 
 
 class Merchant(Outgoing):
-    """A connected account; its tokens stay in the database."""
+    """A connected account, without its tokens."""
 
     id: UUID
     stripe_connect_id: str

@@ -1,15 +1,15 @@
 """Policies: the versions of a merchant's rules, and which of them is in force.
 
-A merchant's key sees its own versions and the platform's, which hold where it has none; it writes its own. A
-platform's key writes the platform's, or names a merchant. What moves recoveries in flight is a command of the
-operator's (`citadel policy move`); here one sees what it would do.
+A merchant's key sees its own versions and the platform's, which apply if it has none; it writes its own. A platform's
+key writes the platform's versions, or those of the merchant that it names. Open recoveries are moved by an operator's
+command (`citadel policy move`); the API only shows what a move would change.
 """
 
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from services.ledger.api.endpoint import Call, Endpoint, KeyUse, invalid
+from services.ledger.api.endpoint import Call, Endpoint, KeyUse
 from services.ledger.api.schemas import NoBody, NoParameters, OfMerchant
 from services.ledger.api.tenancy import NO_MERCHANT, merchant_to_write, visible_merchant
 from services.ledger.policies.schemas import (
@@ -26,9 +26,9 @@ from services.ledger.policies.schemas import (
     PolicyVersions,
     TwoPolicies,
 )
-from shared.api_keys import ApiKey, Scope
+from shared.api_keys import ApiKey, Scope, sees
 from shared.database import Connection
-from shared.http import Problem
+from shared.http import Problem, invalid
 from shared.policy import PolicyRefused, differences, json_schema, problems_of, read_policy, store
 from shared.policy.store import Version
 
@@ -55,7 +55,7 @@ async def _visible(db: Connection, key: ApiKey, policy_id: UUID) -> Version:
         version = await store.find(db, policy_id)
     except LookupError:
         raise _not_found() from None
-    if version.merchant_id is not None and not key.may_see(version.merchant_id):
+    if version.merchant_id is not None and not sees(key, version.merchant_id):
         raise _not_found()
     return version
 
@@ -68,7 +68,7 @@ async def _writable(db: Connection, key: ApiKey, policy_id: UUID) -> Version:
 
 
 async def _owner(db: Connection, key: ApiKey, asked: UUID | None) -> str | None:
-    """Whose policy is written: the named merchant's, the key's own, or the platform's."""
+    """The owner of the policy: the named merchant, the key's own merchant, or the platform."""
     if asked is None and key.merchant_id is None:
         return None
     return await merchant_to_write(db, key, asked)
@@ -100,7 +100,7 @@ async def create_policy(call: Call[NoParameters, PolicyCreate]) -> PolicyVersion
 
 
 async def check_policy(call: Call[NoParameters, PolicyDocument]) -> PolicyCheck:
-    """Every problem of a document with its place, without writing anything."""
+    """Every problem of a document with its place; writes nothing."""
     problems = problems_of(call.body.document)
     found = [{"place": each.place, "message": each.message} for each in problems]
     return PolicyCheck.model_validate({"valid": not problems, "problems": found})
@@ -113,7 +113,7 @@ async def activate_policy(call: Call[OnePolicy, NoBody]) -> PolicyVersion:
 
 
 async def roll_back_policy(call: Call[NoParameters, PolicyOwner]) -> PolicyVersion:
-    """Put the version in force that was before this one. Raises Problem 409 when there was none."""
+    """Put the previous version in force again. Raises Problem 409 when there was none."""
     merchant_id = await _owner(call.db, call.key, call.body.merchant_id)
     try:
         return _shown(await store.roll_back(call.db, merchant_id))
@@ -122,7 +122,7 @@ async def roll_back_policy(call: Call[NoParameters, PolicyOwner]) -> PolicyVersi
 
 
 async def diff_policies(call: Call[TwoPolicies, NoBody]) -> DifferencesOfPolicies:
-    """What is different from one version to another, value by value. Raises Problem 404."""
+    """The differences between two versions, value by value. Raises Problem 404."""
     before = await _visible(call.db, call.key, call.parameters.policy_id)
     after = await _visible(call.db, call.key, call.parameters.other_id)
     found = differences(before.policy, after.policy)

@@ -26,7 +26,7 @@ class TwoPolicies(OnePolicy):
 
 
 class PolicyDocument(Body):
-    """A policy that is not written, only looked at."""
+    """A policy document that is checked and not written."""
 
     document: dict[str, JsonValue] = Field(description="as `GET /v1/policy-schema` describes it")
 
@@ -75,14 +75,14 @@ class PolicyProblem(Outgoing):
 
 
 class PolicyCheck(Outgoing):
-    """Whether a document is a policy, and all that is wrong with it."""
+    """Whether a document is a valid policy, and all its problems."""
 
     valid: bool
     problems: list[PolicyProblem]
 
 
 class PolicyChange(Outgoing):
-    """A place in the document, and what stands there in each version; null where nothing does."""
+    """A place in the document, and its value in each version; null where there is none."""
 
     place: str
     before: JsonValue
@@ -98,7 +98,7 @@ class DifferencesOfPolicies(Outgoing):
 
 
 class PolicyMove(Outgoing):
-    """What moving one recovery changes. `ends_at_once`: by the new rules its window or its attempts are used up."""
+    """What a move changes for one recovery. `ends_at_once`: under the new rules its window or attempts are used up."""
 
     recovery_id: UUID
     invoice_id: str
@@ -113,7 +113,7 @@ class PolicyMove(Outgoing):
 
 
 class PolicyMoves(Outgoing):
-    """The recoveries in flight that a move would put under a version; `data` shows the first hundred."""
+    """The open recoveries that a move would put under a version; `data` has the first hundred."""
 
     policy_id: UUID
     recoveries: int

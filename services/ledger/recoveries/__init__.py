@@ -1,1 +1,1 @@
-"""Recoveries, their whole stories, and what happened to all of them lately."""
+"""Recoveries, one with its whole timeline, and the latest entries of all timelines."""

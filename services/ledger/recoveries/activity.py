@@ -1,4 +1,4 @@
-"""Activity: what has just happened, across all recoveries."""
+"""Activity: the newest timeline entries of all recoveries."""
 
 from services.ledger.api.endpoint import Call
 from services.ledger.api.pagination import ById, cut, read_by_id, write_by_id

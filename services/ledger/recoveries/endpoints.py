@@ -1,4 +1,4 @@
-"""Recoveries: the list, and one with its whole story."""
+"""Recoveries: the list, and one with its attempts and timeline."""
 
 from typing import Any
 from uuid import UUID

@@ -39,7 +39,7 @@ class OneRecovery(Incoming):
 
 
 class Recovery(Outgoing):
-    """A failed invoice, and where its recovery is."""
+    """A failed invoice, and the state of its recovery."""
 
     id: UUID
     merchant_id: str
@@ -62,7 +62,7 @@ class Recovery(Outgoing):
 
 
 class Attempt(Outgoing):
-    """One try to collect, by The Citadel or by Stripe."""
+    """One attempt to collect, by The Citadel or by Stripe."""
 
     id: UUID
     origin: Literal["citadel", "stripe"]
@@ -99,7 +99,7 @@ class TimelineEntry(Outgoing):
 
 
 class CardWarning(Outgoing):
-    """A customer was told ahead of a renewal that a card will have expired; once per card and its last month."""
+    """A customer was warned before a renewal that a card will have expired; once per card and its last month."""
 
     merchant_id: str
     customer_id: str
@@ -110,9 +110,9 @@ class CardWarning(Outgoing):
 
 
 class RecoveryStory(Recovery):
-    """A recovery with everything that was tried and everything that happened, oldest first.
+    """A recovery with all its attempts and its whole timeline, oldest first.
 
-    `card_warnings` are those that its customer had before it ended.
+    `card_warnings` are those that its customer got before it ended.
     """
 
     attempts: list[Attempt]
@@ -121,7 +121,7 @@ class RecoveryStory(Recovery):
 
 
 class Activity(TimelineEntry):
-    """A line of a timeline, and whose it is."""
+    """A timeline entry, and the recovery that it belongs to."""
 
     id: int
     recovery_id: UUID

@@ -43,7 +43,7 @@ ORDER BY id DESC
 LIMIT $1
 """
 
-# Of the recovery's customer, up to its end.
+# The warnings of the recovery's customer, up to the recovery's end.
 WARNINGS_OF_RECOVERY = """
 SELECT w.merchant_id, w.customer_id, w.payment_method_id, w.exp_month, w.exp_year, w.warned_at
 FROM recoveries AS r
@@ -52,7 +52,7 @@ WHERE r.id = $1 AND r.merchant_id = $2 AND w.warned_at <= COALESCE(r.closed_at, 
 ORDER BY w.id
 """
 
-# A `?` is the place of a bound value.
+# A `?` stands for a bound value.
 RECOVERY_CONDITIONS: Mapping[str, str] = {
     "merchant_id": "merchant_id = ?",
     "id": "id = ?",
@@ -67,7 +67,7 @@ RECOVERY_CONDITIONS: Mapping[str, str] = {
 
 ACTIVITY_CONDITIONS: Mapping[str, str] = {"merchant_id": "merchant_id = ?", "before": "id < ?"}
 
-# The states that go on are few rows with an index of their own; the ends are most of the table.
+# Open recoveries are few rows with an index of their own; ended ones are most of the table.
 RECOVERY_STATE: Mapping[RecoveryState, str] = {
     state: f"state = '{state}'" + ("" if state in ENDS else " AND closed_at IS NULL") for state in RecoveryState
 }

@@ -1,8 +1,8 @@
-"""The report on recoveries: what failed, what came of it and whose doing that was, and what would have come anyway.
+"""The report on recoveries: what failed, what was paid and by whom, and what would have been paid anyway.
 
-Only recoveries whose window is over are counted, whether they ended early or not. To count those that have ended, and
-leave out those that go on, would count every quick success and no slow failure; of a young week nearly all that has
-ended was paid. A recovery counts where it was drawn into, whatever was done about it later (intention to treat).
+Only recoveries whose window is over are counted, whether they ended early or not. To count all that have ended would
+include every quick success and leave out slow failures: of a recent week nearly all that have ended were paid. A
+recovery counts in the group that it was drawn into, whatever was done about it later (intention to treat).
 """
 
 from collections import defaultdict
@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from services.ledger.api.csv_export import CsvFile
-from services.ledger.api.endpoint import Call, Endpoint, invalid
+from services.ledger.api.endpoint import Call, Endpoint
 from services.ledger.api.schemas import NoBody
 from services.ledger.api.select import fetch
 from services.ledger.api.tenancy import NO_MERCHANT, visible_merchant
@@ -35,6 +35,7 @@ from services.ledger.stats.schemas import Sum
 from shared.api_keys import Scope
 from shared.clock import business_now
 from shared.database import Connection
+from shared.http import invalid
 
 MAX_DAYS = 366
 DEFAULT_DAYS = 90
@@ -44,7 +45,7 @@ ELSEWHERE = ("stripe", "customer")
 PAID = frozenset((*OURS, *ELSEWHERE))
 
 Cell = Mapping[str, Any]
-"""How many recoveries are alike in all that the report sorts by, and their amounts: a row of `select_report`."""
+"""A row of `select_report`: recoveries that are equal in everything that the report groups by, and their amounts."""
 
 _SUMS = ("failed", "young", "counted", "recovered", *OURS, *ELSEWHERE, "unpaid")
 REPORT_COLUMNS = (
@@ -89,7 +90,7 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def money_of(currency: str, cells: Sequence[Cell]) -> ReportMoney:
-    """One currency's numbers. Of what is ours the amount that came in, of everything else the amount that was due."""
+    """One currency's numbers. Ours: the amount collected; others: the amount due."""
     counted = [each for each in cells if not each["young"]]
 
     def of(attribution: str) -> Sum:
@@ -115,7 +116,7 @@ def money_of(currency: str, cells: Sequence[Cell]) -> ReportMoney:
 
 
 def measure(cells: Iterable[Cell]) -> Measured:
-    """The lift among what was counted and drawn: a stratum per holdout share, all currencies together."""
+    """The lift of the counted recoveries: a stratum per holdout share, all currencies together."""
     groups: dict[float, dict[bool, Group]] = defaultdict(lambda: {True: Group(), False: Group()})
     for each in cells:
         if each["share"] > 0:
@@ -125,13 +126,13 @@ def measure(cells: Iterable[Cell]) -> Measured:
 
 
 def _lift(cells: Sequence[Cell], group_by: GroupBy | None) -> Lift:
-    if group_by == "attribution":  # who paid is an outcome: a group of those who were paid has no chance to be unpaid
+    if group_by == "attribution":  # an outcome: in a group of paid recoveries none can be unpaid
         return shown(Measured(Verdict.NOT_APPLICABLE, Group(), Group()))
     return shown(measure(cells))
 
 
 def shown(found: Measured) -> Lift:
-    """A lift as it is answered: shares and differences to six places."""
+    """A lift as the API shows it: shares and differences with six decimal places."""
 
     def group(each: Group) -> LiftGroup:
         return LiftGroup(assigned=each.assigned, paid=each.paid, paid_share=_share(each.paid, each.assigned))
@@ -198,7 +199,7 @@ async def report(
 
 
 def flat(found: RecoveryReport) -> list[dict[str, Any]]:
-    """The report as rows of REPORT_COLUMNS, one per group and currency; what is of the whole group is repeated."""
+    """The report as rows of REPORT_COLUMNS, one per group and currency; numbers of the whole group are repeated."""
     rows = []
     for group in found.data:
         lift = group.lift

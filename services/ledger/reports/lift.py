@@ -1,7 +1,7 @@
-"""What the recoveries that were worked on gained over those that were left alone, and how sure that is.
+"""The lift: how many more of the treated recoveries were paid than of the holdout, and how certain that is.
 
-Pure: counts in, an interval out. The outcome that is compared is "paid", by whomever: whose payment it was cannot be
-the measure, for nothing that is left alone is ever paid by us.
+Pure: counts in, an interval out. The outcome that is compared is "paid, by anybody". "Recovered by us" cannot be
+compared, because in the holdout we recover nothing.
 
 **The interval** of the difference of two independent proportions is Newcombe's hybrid of two Wilson scores, without a
 continuity correction: method 10 in R. G. Newcombe, "Interval estimation for the difference between independent
@@ -9,10 +9,10 @@ proportions: comparison of eleven methods", Statistics in Medicine 17 (1998), 87
 method 3 in his "Two-sided confidence intervals for the single proportion", the same volume, 857-872. It holds its
 level for small groups and for shares near 0 and 1, where the textbook interval does not, and never leaves [-1, 1].
 
-**Strata.** Two groups are alike only among recoveries that were drawn with the same chance. Where policies held out
+**Strata.** Two groups are comparable only among recoveries that were drawn with the same chance. If policies held out
 different shares, each share is a stratum: the difference is the mean over the strata by Mantel and Haenszel's weights
 n1·n2/(n1+n2), and each group's Wilson interval is that of its weighted mean with the effective size 1/Σ(w²/n) (Kish).
-Of one stratum that is Newcombe's interval itself.
+With one stratum that is Newcombe's interval itself.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ CONFIDENCE = 0.95
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 ENOUGH = 30
-"""The least recoveries in each group for which a difference is told at all: our convention, not a theorem."""
+"""The least recoveries in each group for which a difference is given: our convention."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Group:
 
     @property
     def share(self) -> float | None:
-        """The paid share; None of nobody."""
+        """The paid share; None of an empty group."""
         return self.paid / self.assigned if self.assigned else None
 
 
@@ -57,7 +57,7 @@ class Stratum:
 
 
 class Verdict(StrEnum):
-    """What may be said of the lift."""
+    """What the interval says about the lift."""
 
     GAIN = "gain"
     LOSS = "loss"
@@ -69,7 +69,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lift:
-    """The paid share of the treatment less that of the holdout, with the ends of its interval; None: not to be told."""
+    """The paid share of the treated minus that of the holdout, with its interval; None: too few data."""
 
     verdict: Verdict
     treatment: Group
@@ -86,14 +86,14 @@ def wilson(share: float, size: float) -> tuple[float, float]:
     squared = _Z * _Z
     middle = (share + squared / (2 * size)) / (1 + squared / size)
     half = _Z / (1 + squared / size) * sqrt(share * (1 - share) / size + squared / (4 * size * size))
-    # At the ends it touches them exactly; rounding must not carry it past, or off the share itself.
+    # For shares of 0 and 1 an end equals 0 or 1 exactly; rounding must not move it beyond, or past the share itself.
     return (min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
 
 
 def lift_of(strata: Iterable[Stratum], enough: int = ENOUGH) -> Lift:
-    """The lift over the strata in which there are both groups; no number with less than `enough` in one of them.
+    """The lift over the strata that have both groups; no number with fewer than `enough` in one of them.
 
-    Without any stratum, empty ones included, nothing was ever held out.
+    No strata at all means that nothing was ever held out.
     """
     strata = list(strata)
     both = [each for each in strata if each.treatment.assigned and each.holdout.assigned]

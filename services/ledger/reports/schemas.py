@@ -15,8 +15,8 @@ from services.ledger.stats.schemas import Sum
 
 
 class ReportRange(OfMerchant):
-    """Which recoveries: by the day (UTC) on which they were opened, both ends included, at most 366 days; by default
-    the 90 days that end today."""
+    """The recoveries that were opened on these days (UTC), both included, at most 366 days; by default the 90 days
+    that end today."""
 
     from_: Day | None = Field(None, alias="from")
     to: Day | None = None
@@ -35,14 +35,14 @@ class Ours(Outgoing):
 
 
 class Elsewhere(Outgoing):
-    """What does not: collected by Stripe's own retries, or paid by the customer unasked, or outside Stripe."""
+    """Does not count as ours: collected by Stripe's own retries, or paid without a message or outside Stripe."""
 
     stripe: Sum
     customer: Sum
 
 
 class ReportMoney(Outgoing):
-    """One currency's numbers. Of what is ours the amount that came in, of everything else the amount that was due."""
+    """One currency's numbers. Ours: the amount collected; others: the amount due."""
 
     currency: str
     failed: Sum = Field(description="every recovery that was opened in the range")
@@ -57,7 +57,7 @@ class ReportMoney(Outgoing):
 
 
 class LiftGroup(Outgoing):
-    """How many recoveries were drawn into a group, and how many of them were paid, by whomever."""
+    """How many recoveries were drawn into a group, and how many of them were paid, by anybody."""
 
     assigned: int
     paid: int
@@ -65,12 +65,12 @@ class LiftGroup(Outgoing):
 
 
 class Lift(Outgoing):
-    """The paid share of what was worked on less that of the holdout, and its interval.
+    """The paid share of the treated recoveries minus that of the holdout, and its interval.
 
-    `gain`, `loss`: the whole interval is above, below 0. `unclear`: it holds 0. `not_enough_data`: fewer than 30 in one
-    of the two, so there is no number. `no_holdout`: the policies held nothing out. `not_applicable`: the report is by
-    an outcome. Only recoveries count whose window is over and that were opened under a policy with a
-    holdout; where shares differ, each is compared with its own holdout.
+    `gain`, `loss`: the whole interval is above, below 0. `unclear`: it contains 0. `not_enough_data`: fewer than 30 in
+    one of the two groups, so there is no number. `no_holdout`: the policies held nothing out. `not_applicable`: the
+    report is grouped by an outcome. Only recoveries count whose window is over and that were opened under a policy with
+    a holdout; if shares differ, each is compared with its own holdout.
     """
 
     verdict: Verdict
@@ -92,7 +92,7 @@ class ReportGroup(Outgoing):
 
 
 class RecoveryReport(Outgoing):
-    """What became of the recoveries that were opened in a range. Weeks in their order, other groups by size."""
+    """The outcomes of the recoveries that were opened in a range. Weeks in their order, other groups by size."""
 
     merchant_id: UUID | None = Field(description="null: all merchants")
     from_: date = Field(alias="from")

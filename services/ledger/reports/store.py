@@ -1,8 +1,8 @@
 """The SQL of the report on recoveries and of their export.
 
-Both see a recovery as it was drawn: the policy's version that it was opened under (`opened_policy_id`, or `policy_id`
-when it was never moved) with that version's holdout share, and the cause of the first decline. What happened later,
-another version or another decline, is the treatment's doing and must not sort anybody.
+Both group a recovery as it was drawn: by the policy version that it was opened under (`opened_policy_id`, or
+`policy_id` when it was never moved) with that version's holdout share, and by the cause of the first decline. Later
+versions and declines are results of the treatment and must not decide the group.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from shared.recoveries import RecoveryState
 
 GroupBy = Literal["cause", "policy_version", "currency", "cohort_week", "attribution"]
 
-# Whose payment it was. Stripe's own success has a row, written when Stripe had announced its attempt.
+# Who paid. A success of Stripe's own retry has an attempt's row, if Stripe had announced that attempt.
 _ATTRIBUTION = """CASE
         WHEN r.recovered_by IS NOT NULL THEN r.recovered_by
         WHEN r.end_reason = 'paid_elsewhere' THEN CASE
@@ -29,11 +29,11 @@ _ATTRIBUTION = """CASE
         ELSE 'unpaid'
     END"""
 
-# Rows that are older than `first_cause` have the last cause only.
+# Rows from before the column `first_cause` have the last cause only.
 _CAUSE = "COALESCE(r.first_cause, r.decline_cause)"
 _WEEK = "date_trunc('week', r.opened_at AT TIME ZONE 'UTC')::date"
 
-# A version's holdout share, and its longest window: that of any segment, for which one it was is known only later.
+# A version's holdout share, and its longest window over all segments, because the segment is known only later.
 _VERSION = """p.id,
         p.version,
         p.merchant_id IS NULL AS of_platform,
@@ -106,8 +106,8 @@ EXPORT_COLUMNS = (
     "card_warned_at",
 )
 
-# Versions are looked up row by row (OFFSET 0 keeps them from becoming a join), so that rows come in the index's order
-# and the first one comes at once, however many follow.
+# Versions are looked up row by row (OFFSET 0 prevents a join), so that rows come in the index's order and the first one
+# comes at once, however many follow.
 EXPORT = f"""
 SELECT
     r.id,
@@ -161,12 +161,12 @@ ORDER BY r.opened_at DESC, r.id DESC
 
 
 def select_report(first: datetime, until: datetime, merchant_id: str | None, group_by: GroupBy | None) -> Select:
-    """Counts and sums of the recoveries opened from `first` to before `until`, in cells that one row each describes."""
+    """Counts and sums of the recoveries opened from `first` to before `until`; one row per `Cell`."""
     by_version = "true" if group_by == "policy_version" else "false"
     statement = REPORT.replace("{group}", _GROUPS[group_by]).replace("{by_version}", by_version)
     if merchant_id is None:
         return narrowed(statement.replace("{versions}", "true"), [first, until], {}, {})
-    # The versions that a merchant's recoveries may be under: its own and the platform's.
+    # A merchant's recoveries may be under its own versions and the platform's.
     statement = statement.replace("{versions}", "p.merchant_id = $3 OR p.merchant_id IS NULL")
     return narrowed(statement, [first, until, merchant_id], {}, {}, "merchant_id = $3")
 

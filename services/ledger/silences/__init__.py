@@ -1,1 +1,1 @@
-"""Customers who are not written to, and warnings about cards that customers had."""
+"""Silences, and the card warnings that customers got."""

@@ -1,8 +1,8 @@
-"""Silences: customers who are not written to, and the warnings about cards that customers had.
+"""Silences, and the card warnings that customers got.
 
-A silence takes effect with its commit: every message asks for it before it is written and once more before it is
-handed over. What follows for recoveries in flight, a line in their timelines and after the last silence the next
-message, is a task (`follow_silence`), for this service may not change a recovery.
+A silence takes effect with its commit: every message checks for it before it is written and again before it is handed
+over. This service may not change a recovery, so a task (`follow_silence`) does the rest for open recoveries: entries in
+their timelines and, after the last silence, the next message.
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ def _warning_cursor(row: Row) -> str:
 
 
 async def start(db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason) -> bool:
-    """Write to a customer no more. False: it was so already, for this reason."""
+    """Silence a customer. False: they were silenced for this reason already."""
     if not await silences.start(db, merchant_id, customer_id, reason):
         return False
     await task_store.insert_task(db, merchant_id, FOLLOW, {"customer_id": customer_id, "change": "silenced"})
@@ -45,7 +45,7 @@ async def start(db: Connection, merchant_id: str, customer_id: str, reason: Sile
 
 
 async def end(db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason | None) -> int:
-    """Take back the silence of this reason, or all of the customer's; how many there were."""
+    """Lift the customer's silence for this reason, or with None all of them; how many there were."""
     ended = await silences.end(db, merchant_id, customer_id, reason)
     if ended:
         await task_store.insert_task(db, merchant_id, FOLLOW, {"customer_id": customer_id, "change": "lifted"})
@@ -66,7 +66,7 @@ async def list_silences(call: Call[CustomerPage, NoBody]) -> Page[Silence]:
 
 
 async def start_silence(call: Call[NoParameters, SilenceStart]) -> Changed:
-    """Silence a customer; `changed` is 0 when it was so already."""
+    """Silence a customer; `changed` is 0 when they were silenced already."""
     asked = call.body
     merchant_id = await merchant_to_write(call.db, call.key, asked.merchant_id)
     return Changed(changed=int(await start(call.db, merchant_id, asked.customer_id, asked.reason)), more=False)

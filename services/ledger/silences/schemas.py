@@ -13,13 +13,13 @@ from shared.silences import SilenceReason
 
 
 class CustomerPage(Paged):
-    """One page of what is kept about customers, newest first."""
+    """One page of rows about customers, newest first."""
 
     customer_id: CustomerId | None = None
 
 
 class SilenceStart(Body):
-    """Who is not to be written to any more, and why."""
+    """The customer to silence, and why."""
 
     merchant_id: RowId | None = Field(None, description="required with a key of the platform")
     customer_id: CustomerId
@@ -27,7 +27,7 @@ class SilenceStart(Body):
 
 
 class SilenceEnd(Body):
-    """Who is to be written to again."""
+    """The customer whose silence to lift."""
 
     merchant_id: RowId | None = Field(None, description="required with a key of the platform")
     customer_id: CustomerId
@@ -37,7 +37,7 @@ class SilenceEnd(Body):
 
 
 class Silence(Outgoing):
-    """A customer that is not written to, by Stripe's id, and why. One may have several."""
+    """A customer who gets no messages, by Stripe's id, and why. A customer may have several silences."""
 
     merchant_id: str
     customer_id: str

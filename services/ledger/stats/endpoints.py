@@ -1,13 +1,13 @@
-"""The numbers of a dashboard: read from what the ledger's trigger keeps, never counted from the book itself.
+"""The numbers of a dashboard: read from the totals that the ledger's trigger keeps, never counted from the book.
 
-The cost of every number here depends on merchants, currencies and days, and not on how much was logged.
+The cost of each number depends on merchants, currencies and days, and not on the size of the book.
 """
 
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from services.ledger.api.endpoint import Call, Endpoint, invalid
+from services.ledger.api.endpoint import Call, Endpoint
 from services.ledger.api.schemas import NoBody, OfMerchant
 from services.ledger.api.select import Row, fetch
 from services.ledger.api.tenancy import NO_MERCHANT, visible_merchant
@@ -16,6 +16,7 @@ from services.ledger.stats.schemas import Capped, Daily, DailyMoney, DailyRange,
 from services.ledger.tasks import store as task_store
 from shared.api_keys import Scope
 from shared.clock import business_now
+from shared.http import invalid
 
 MAX_DAYS = 366
 DEFAULT_DAYS = 30
@@ -35,7 +36,7 @@ def _money(row: Row | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def totals_of(row: Row | Mapping[str, Any]) -> Totals:
-    """One currency's numbers from its row of merchant_totals, with what follows from them."""
+    """One currency's numbers from its row of merchant_totals, with the numbers that follow from them."""
     money = _money(row)
     failed, recovered, exhausted, stopped = (money[part] for part in _PARTS)
     at_risk = Sum(
@@ -71,7 +72,7 @@ async def stats(call: Call[OfMerchant, NoBody]) -> Stats:
 
 
 async def daily(call: Call[DailyRange, NoBody]) -> Daily:
-    """The numbers per day and currency. A bounded range instead of pages: a chart wants all of it at once."""
+    """The numbers per day and currency. A limited range instead of pages, because a chart needs all of it at once."""
     merchant_id = await visible_merchant(call.db, call.key, call.parameters.merchant_id)
     last = call.parameters.to or (await business_now(call.db)).date()
     try:

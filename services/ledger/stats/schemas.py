@@ -21,7 +21,7 @@ class DailyRange(OfMerchant):
 
 
 class Sum(Outgoing):
-    """Money, and how many recoveries it is of."""
+    """An amount, and the number of recoveries in it."""
 
     amount: int
     count: int
@@ -54,7 +54,7 @@ class Capped(Outgoing):
 
 
 class QueueHealth(Outgoing):
-    """The queue: `due` tasks are pending ones whose time has come. Of all merchants: without what is paused."""
+    """The queue: `due` tasks are pending ones whose time has come; for all merchants together without paused ones."""
 
     due: Capped
     pending: Capped

@@ -1,4 +1,4 @@
-"""The SQL of the numbers: rows that are kept, however much was logged."""
+"""The SQL of the numbers: reads the kept totals, never the book."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -6,7 +6,7 @@ from datetime import date
 from services.ledger.api.select import Row, Select, narrowed
 from shared.database import Connection
 
-# One row per currency, whatever was logged.
+# Reads one row per currency, however large the book is.
 MERCHANT_TOTALS = """
 SELECT currency, failed_cents, failed_count, recovered_cents, recovered_count, exhausted_cents, exhausted_count,
     stopped_cents, stopped_count, attempt_count, message_count
@@ -15,7 +15,7 @@ WHERE merchant_id = $1
 ORDER BY currency
 """
 
-# One row per merchant and currency is read, whatever was logged.
+# Reads one row per merchant and currency, however large the book is.
 PLATFORM_TOTALS = """
 SELECT currency,
     sum(failed_cents)::bigint AS failed_cents, sum(failed_count)::bigint AS failed_count,

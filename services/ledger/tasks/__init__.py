@@ -1,1 +1,1 @@
-"""The queue through the API: tasks one by one, and the hand of an operator (`control`)."""
+"""The queue through the API: single tasks, and an operator's commands for many (`control`)."""

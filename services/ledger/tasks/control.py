@@ -1,4 +1,4 @@
-"""The queue as a whole, as an operator handles it: pauses, and tasks by filter. A merchant's key reaches its own."""
+"""An operator's commands for many tasks: pauses, retry and cancel by filter. A merchant's key reaches its own tasks."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from shared.queue.control import BATCH, Which
 
 
 async def _which(call: Call[NoParameters, Any]) -> Which:
-    """The tasks that a body names; a merchant's key means its own merchant's. Raises Problem 422."""
+    """The tasks that a body names; with a merchant's key only that merchant's. Raises Problem 422."""
     asked: TaskSelection = call.body
     named = asked.merchant_id is not None or call.key.merchant_id is not None
     merchant_id = await merchant_to_write(call.db, call.key, asked.merchant_id) if named else None
@@ -40,7 +40,7 @@ async def start_pause(call: Call[NoParameters, PauseStart]) -> Changed:
 
 
 async def end_pause(call: Call[NoParameters, PauseEnd]) -> Changed:
-    """Resume; what is parked goes back in batches, the first one here and the others by the workers."""
+    """Resume; parked tasks are unparked in batches, the first one here and the others by the workers."""
     ended = await control.resume(call.db, await _which(call))
     if ended:
         await control.unpark(call.db)

@@ -1,11 +1,10 @@
-"""Tasks, as an operator handles them: list, get, create, retry, take away.
+"""An operator's commands for single tasks: list, get, create, retry, cancel.
 
-    retry:  dead, canceled ──> pending, due now, with all its attempts
-    delete: pending, dead  ──> canceled: it will not run, and is no dead letter any more; canceled stays canceled
+    retry:  dead, canceled ──> pending, due now, with all its tries
+    delete: pending, dead  ──> canceled: it will not run, and is no longer a dead letter; canceled stays canceled
 
 Nothing is erased: the row stays until the janitor prunes it, and a canceled task may be retried. A task that is
-running or has succeeded is left alone (409). A writer that says with If-Match which version it has seen changes that
-version or nothing (409).
+running or has succeeded is not changed (409). With If-Match a call changes the named version or nothing (409).
 """
 
 from typing import Any
@@ -38,12 +37,12 @@ CANCELABLE = frozenset({TaskStatus.PENDING, TaskStatus.DEAD})
 
 
 def _own_prefix(merchant_id: str) -> str:
-    # The index of unique keys is one for all: without a prefix, a tenant could take another's key, or the engine's.
+    # All share one index of unique keys: without a prefix a tenant could use another's key, or the engine's.
     return f"api:{merchant_id}:"
 
 
 def task_of(row: Row) -> Task:
-    """The task as the API shows it; a unique key that was given here as it was given."""
+    """The task as the API shows it; a unique key that came through the API is shown without its prefix."""
     shown = dict(row)
     del shown["row_id"]
     if shown["unique_key"] is not None:
@@ -52,7 +51,7 @@ def task_of(row: Row) -> Task:
 
 
 def has_version(if_match: str | None, version: str) -> bool:
-    """Whether an If-Match (RFC 9110, section 13.1.1) lets a write to this version through; what is no tag does not."""
+    """Whether an If-Match (RFC 9110, section 13.1.1) matches this version; a malformed tag does not."""
     if if_match is None:
         return True
     return any(tag.strip() in {"*", f'"{version}"'} for tag in if_match.split(","))
@@ -113,7 +112,7 @@ async def retry_task(call: Call[OneTask, NoBody]) -> Task:
 
 
 async def delete_task(call: Call[OneTask, NoBody]) -> Task:
-    """Take a pending or dead task away; a canceled one is left as it is. Raises Problem 404, 409."""
+    """Cancel a pending or dead task; a canceled one is not changed. Raises Problem 404, 409."""
     row = await _locked(call, CANCELABLE | {TaskStatus.CANCELED}, "taken away")
     if row["status"] == TaskStatus.CANCELED:
         return task_of(row)

@@ -25,7 +25,7 @@ class TaskFilter(Paged):
 
 
 class OneTask(Incoming):
-    """Which task: the id that the API gave, not the row's number."""
+    """Which task, by its public id, not the row's number."""
 
     task_id: RowId
 
@@ -46,7 +46,7 @@ class TaskCreate(Body):
 
 
 class TaskSelection(Body):
-    """Tasks of a merchant, of a type, or of both. With a merchant's key: that merchant's."""
+    """Tasks of a merchant, of a type, or of both. With a merchant's key: only that merchant's."""
 
     merchant_id: RowId | None = None
     task_type: TaskType | None = None
@@ -59,7 +59,7 @@ class PauseStart(TaskSelection):
 
 
 class PauseEnd(TaskSelection):
-    """Which pause to end: named as it was started."""
+    """Which pause to end, by the same merchant and type."""
 
 
 class Task(Outgoing):
@@ -83,7 +83,7 @@ class Task(Outgoing):
 
 
 class Pause(Outgoing):
-    """A pause in force; null is any."""
+    """A pause in force; null stands for any merchant or type."""
 
     merchant_id: str | None
     task_type: str | None

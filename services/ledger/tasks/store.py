@@ -1,4 +1,4 @@
-"""The ledger's SQL about tasks: the queue in numbers, lists, and what the API changes."""
+"""The ledger's SQL about tasks: counts, lists, and the API's changes."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,8 +12,8 @@ from shared.database import Connection
 from shared.queue.tasks import TaskStatus
 from shared.queue.tries import tries_of
 
-# Every count stops at 10,001 rows of a partial index, so a queue of millions costs no more than one of thousands.
-# The orders say which index: without them the planner may hope to find 10,001 rows soon and scan the table.
+# Every count stops at 10,001 rows of a partial index, so a queue of millions costs no more than one of thousands. The
+# ORDER BYs make the planner take the index: without them it may expect 10,001 rows soon and scan the table.
 MERCHANT_QUEUE = """
 SELECT
     citadel_now() AS as_of,
@@ -38,7 +38,7 @@ SELECT
      LIMIT 1) AS oldest_due_seconds
 """
 
-# Of all merchants together, what is due and the oldest of it are read lane by lane: without what is paused.
+# For all merchants together, due tasks and the oldest one are read lane by lane, without paused ones.
 PLATFORM_QUEUE = """
 SELECT
     citadel_now() AS as_of,
@@ -71,8 +71,8 @@ SELECT
      ) AS first) AS oldest_due_seconds
 """
 
-# `id` is the public one here: an ORDER BY that means the row's number must name the table.
-# xmin is the transaction that wrote the row last: it changes with every change, whoever makes it.
+# `id` is the public id here: an ORDER BY the row's number must name the table.
+# xmin is the transaction that last wrote the row: it changes with every change, whoever makes it.
 _TASK = """id AS row_id, public_id AS id, merchant_id, task_type, payload, status, run_at, created_at, recovery_id,
     unique_key, attempts, max_attempts, started_at, finished_at, last_error, xmin::text AS version"""
 
@@ -84,7 +84,7 @@ ORDER BY scheduled_tasks.id DESC
 LIMIT $1
 """.replace("<task>", _TASK)
 
-# No index holds running tasks together with the others: a claim would have to write into it.
+# No index covers running tasks together with the others, because each claim would have to write into it.
 LIST_TASKS_OF_ANY_STATUS = """
 SELECT *
 FROM (
@@ -107,7 +107,7 @@ LIMIT $1
 FOR UPDATE
 """.replace("<task>", _TASK)
 
-# No recovery_id: this role may not tie a task to a recovery. A time that has passed does not jump the line.
+# No recovery_id: this role may not connect a task with a recovery. A time in the past does not put the task first.
 INSERT_TASK = """
 INSERT INTO scheduled_tasks (merchant_id, task_type, payload, run_at, unique_key, max_attempts)
 VALUES ($1, $2, $3, greatest($4, citadel_now()), $5, $6)
@@ -129,7 +129,7 @@ WHERE id = $1 AND merchant_id = $2
 RETURNING <task>
 """.replace("<task>", _TASK)
 
-# A `?` is the place of a bound value.
+# A `?` stands for a bound value.
 TASK_CONDITIONS: Mapping[str, str] = {
     "merchant_id": "merchant_id = ?",
     "id": "(id, public_id) = (citadel_task_number(?), ?)",
@@ -141,7 +141,7 @@ TASK_STATUS: Mapping[TaskStatus, str] = {status: f"status = '{status}'" for stat
 
 
 async def queue_health(db: Connection, merchant_id: str | None) -> Row:
-    """The capped counts of the queue (at most 10,001), the age of its oldest due task, and the business's now."""
+    """The capped counts of the queue (at most 10,001), the age of its oldest due task, and the business time."""
     row = await db.fetchrow(PLATFORM_QUEUE) if merchant_id is None else await db.fetchrow(MERCHANT_QUEUE, merchant_id)
     if row is None:
         raise LookupError("a SELECT without FROM gives one row")
@@ -182,7 +182,7 @@ async def insert_task(
 
 
 async def revive_task(db: Connection, row_id: int, merchant_id: str) -> Row | None:
-    """Make a locked task pending, due now, with all its attempts; None when its unique key is queued again already."""
+    """Make a locked task pending, due now, with all its tries; None when its unique key is queued again already."""
     try:
         return await db.fetchrow(REVIVE_TASK, row_id, merchant_id)
     except asyncpg.UniqueViolationError:

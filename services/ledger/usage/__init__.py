@@ -1,1 +1,1 @@
-"""Usage: logged in the ledger and reported to a meter of Stripe."""
+"""Usage: written to the ledger and reported to Stripe's meters."""

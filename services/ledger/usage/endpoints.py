@@ -1,13 +1,14 @@
 """Usage: one row of the ledger and one task that reports it to Stripe's meter, in one transaction.
 
-The row's public id travels with the task and is the meter event's identifier, so that Stripe counts it once however
-often the task runs. The ledger's row says when usage was logged; the task's payload, when it happened.
+The row's public id is in the task's payload and becomes the meter event's identifier, so that Stripe counts it once,
+however often the task runs. The ledger's row has the time at which usage was logged, the task's payload the time at
+which it happened.
 """
 
 from datetime import datetime, timedelta
 from typing import Any
 
-from services.ledger.api.endpoint import Call, Endpoint, KeyUse, invalid
+from services.ledger.api.endpoint import Call, Endpoint, KeyUse
 from services.ledger.api.schemas import NoParameters
 from services.ledger.api.tenancy import merchant_to_write
 from services.ledger.tasks import store as task_store
@@ -15,20 +16,21 @@ from services.ledger.usage import store
 from services.ledger.usage.schemas import Usage, UsageCreate
 from shared.api_keys import Scope
 from shared.clock import business_now
+from shared.http import invalid
 
 # https://docs.stripe.com/api/billing/meter-event/create: "within the past 35 calendar days or up to 5 minutes in
-# the future". A timestamp that Stripe would refuse is refused here, where the caller can still mend it.
+# the future". A timestamp that Stripe would refuse is refused here, where the caller can still correct it.
 PAST = timedelta(days=35)
 FUTURE = timedelta(minutes=5)
 
 
 def within_window(timestamp: datetime, now: datetime) -> bool:
-    """Whether Stripe takes a meter event of this time."""
+    """Whether Stripe accepts a meter event with this time."""
     return now - PAST <= timestamp <= now + FUTURE
 
 
 async def record_usage(call: Call[NoParameters, UsageCreate]) -> Usage:
-    """Log usage and queue its report. Raises Problem 422 for a time that Stripe would not take, 422 and 409 as
+    """Write usage and queue its report. Raises Problem 422 for a time that Stripe would refuse, 422 and 409 as
     `merchant_to_write` does."""
     used = call.body
     merchant_id = await merchant_to_write(call.db, call.key, used.merchant_id)

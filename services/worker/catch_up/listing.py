@@ -1,4 +1,4 @@
-"""What Stripe lists, read down to what is kept of it."""
+"""Reads Stripe's lists of events and invoices, and keeps only what is needed of them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,8 @@ from shared.stripe_clients import Json, ask
 log = get_logger(__name__)
 
 TYPES = sorted(ROUTES.keys() - {"account.application.deauthorized"})
-"""What is asked for, 20 types at most. That the merchant has gone cannot be asked: it lets nobody in any more."""
+"""The event types that are listed, 20 at most. `account.application.deauthorized` is not one of them: once a merchant
+has disconnected, its events cannot be listed any more."""
 
 PAGE = 100
 READ_AT_ONCE = 25
@@ -34,7 +35,7 @@ class EventsListed:
 
 @dataclass(frozen=True, slots=True)
 class InvoicesListed:
-    """A page of open invoices: those that may be failed renewals. `last` as above."""
+    """A page of open invoices: those that may be failed renewals. `last` as in `EventsListed`."""
 
     step: ListInvoices
     candidates: tuple[str, ...]
@@ -43,7 +44,7 @@ class InvoicesListed:
 
 @dataclass(frozen=True, slots=True)
 class InvoicesRead:
-    """These were read; `failed` are those that are failed renewals indeed."""
+    """The invoices that were read; `failed` are those among them that are failed renewals."""
 
     read: tuple[str, ...]
     failed: tuple[OpenRecovery, ...]
@@ -51,7 +52,7 @@ class InvoicesRead:
 
 @dataclass(frozen=True, slots=True)
 class PlaceLost:
-    """Stripe does not know the object after which the page begins: the list begins anew."""
+    """Stripe does not know the object after which the page begins: list from the start again."""
 
     step: ListEvents | ListInvoices
 
@@ -108,7 +109,7 @@ async def _invoices(client: stripe.StripeClient, step: ListInvoices) -> Invoices
 
 
 def _end(page: Json) -> str | None:
-    """The last id of a page that is not the last."""
+    """The last id of a page; None when no page follows."""
     return str(page["data"][-1]["id"]) if page["has_more"] and page["data"] else None
 
 

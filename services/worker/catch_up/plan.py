@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-# Stripe lists events for 30 days (https://docs.stripe.com/api/events/list), and posts them for up to three
+# Stripe lists events for 30 days (https://docs.stripe.com/api/events/list), and tries to deliver them for up to three
 # (https://docs.stripe.com/webhooks#automatic-retries); read November 2026.
 EVENTS_KEPT = timedelta(days=30)
 RETRIES_END = timedelta(days=3)
-# An event that was made just now is on its way: its webhook comes first.
+# A younger event's webhook may still be on its way.
 SETTLING = timedelta(minutes=2)
-# Looked through twice, for clocks that differ and events that are listed late.
+# This span is listed twice, because clocks differ and some events are listed late.
 OVERLAP = timedelta(minutes=5)
-# Less than this is not worth a call.
+# A shorter span is not worth a call.
 SHORTEST = timedelta(minutes=1)
 
 
@@ -30,14 +30,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ReadInvoices:
-    """Read these open invoices: no recovery is about them."""
+    """Read these open invoices, which have no recovery."""
 
     invoice_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ListInvoices:
-    """List a page of the invoices that are open and were made at `since` or later. The list began at `began`."""
+    """List a page of the open invoices that were created at `since` or later. The list began at `began`."""
 
     began: datetime
     since: datetime

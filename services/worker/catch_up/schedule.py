@@ -1,4 +1,4 @@
-"""When each merchant is caught up: its times lie in `catch_ups`, and only what is due becomes a task."""
+"""When each merchant is caught up: its next time is in `catch_ups`, and a merchant that is due gets a task."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -15,7 +15,7 @@ AT_ONCE = 500
 
 
 def catching_up(every: timedelta) -> Sequence[Periodic]:
-    """The periodic work that has every merchant caught up `every` so often."""
+    """The periodic work that catches every merchant up once in `every`."""
     return (
         Periodic("queue_catch_ups", timedelta(minutes=1), partial(queue_due, every=every)),
         Periodic("sweep_catch_ups", timedelta(hours=1), partial(sweep, every=every)),
@@ -23,7 +23,7 @@ def catching_up(every: timedelta) -> Sequence[Periodic]:
 
 
 async def queue_due(db: Connection, *, every: timedelta) -> bool:
-    """Queue those whose time has come; one that is queued still is not queued again. Whether there may be more."""
+    """Queue a task for each merchant that is due, unless it has one. Returns whether more may be due."""
     moved, wanted = await store.take_turns(db, every, AT_ONCE)
     for merchant_id in wanted:
         await tasks.enqueue(db, next_task(merchant_id))
@@ -31,10 +31,10 @@ async def queue_due(db: Connection, *, every: timedelta) -> bool:
 
 
 async def sweep(db: Connection, *, every: timedelta) -> bool:
-    """Give merchants without a time one. Whether there may be more."""
+    """Give merchants without a row in `catch_ups` one. Returns whether there may be more of them."""
     return await store.add_missing(db, every, AT_ONCE) == AT_ONCE
 
 
 def next_task(merchant_id: str) -> NewTask:
-    """A merchant's next step, now."""
+    """The task that makes a merchant's next step, due now."""
     return NewTask(merchant_id, TASK_TYPE, unique_key=f"{TASK_TYPE}:{merchant_id}")

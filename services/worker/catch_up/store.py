@@ -29,15 +29,15 @@ WHERE merchant_id = $1
 
 PUT_OFF = "UPDATE catch_ups SET next_at = citadel_now() + $2::interval WHERE merchant_id = $1"
 
-# A merchant's place within the period is its hash: always the same, and the merchants' places are spread evenly.
+# A merchant's place within the period is a hash of its id: always the same, and spread evenly over all merchants.
 _NEXT = """$1::interval + date_bin(
         $1::interval,
         citadel_now(),
         timestamptz 'epoch' + $1::interval * ((hashtextextended({merchant_id}, 0) & 1048575) / 1048576.0)
     )"""
 
-# Merchants of before there were catch-ups, and whoever has none for another reason. Stripe's list ends where
-# `catch_up.plan` says, however long they were connected.
+# For merchants that connected before there were catch-ups, and those without a row for any other reason. How far back
+# Stripe's list goes is in `catch_up.plan`.
 ADD_MISSING = f"""
 INSERT INTO catch_ups (merchant_id, next_at, events_until)
 SELECT id, {_NEXT.format(merchant_id="id")}, since
@@ -51,8 +51,8 @@ ON CONFLICT (merchant_id) DO NOTHING
 RETURNING merchant_id
 """  # noqa: S608 - the module's own text
 
-# Those of merchants that are gone are moved on too, or they would be looked at again and again. A dead task is not
-# replaced: somebody has to look at it first.
+# Merchants that are gone are moved on too, or each turn would find them again. A dead task is not replaced: an
+# operator has to look at it first.
 TAKE_TURNS = f"""
 WITH due AS MATERIALIZED (
     SELECT merchant_id
@@ -77,7 +77,8 @@ RETURNING c.merchant_id,
 
 HAVE_RECOVERIES = "SELECT invoice_id FROM recoveries WHERE merchant_id = $1 AND invoice_id = ANY ($2::text[])"
 
-# Whatever was missed, the invoice knows. Without a lock on the recoveries: a task that somebody holds is looked after.
+# Whatever event was missed, the invoice shows its effect. No lock on the recoveries: a task in a worker's hands is
+# left alone.
 LOOK_AGAIN = """
 UPDATE scheduled_tasks
 SET run_at = citadel_now() + random() * $2::interval
@@ -99,7 +100,7 @@ FORGET_TASK = "DELETE FROM scheduled_tasks WHERE id = $1 AND status = 'succeeded
 
 
 async def find(db: Connection, merchant_id: str, *, lock: bool = False) -> Progress | None:
-    """How far the merchant has come; None when it has no row. `lock`: it stays so until the transaction ends."""
+    """The merchant's progress; None when it has no row. `lock` locks the row until the transaction ends."""
     row = await db.fetchrow(f"{FIND} FOR UPDATE" if lock else FIND, merchant_id)
     return None if row is None else Progress(**{**dict(row), "to_read": tuple(row["to_read"])})
 
@@ -107,7 +108,7 @@ async def find(db: Connection, merchant_id: str, *, lock: bool = False) -> Progr
 async def save(
     db: Connection, merchant_id: str, progress: Progress, *, finished: bool, events: int, recoveries: int
 ) -> None:
-    """Note how far the merchant has come, and what was found on the way."""
+    """Save how far the merchant has come, and count what was found."""
     await db.execute(
         SAVE,
         merchant_id,
@@ -125,31 +126,31 @@ async def save(
 
 
 async def put_off(db: Connection, merchant_id: str, how_long: timedelta) -> None:
-    """Leave the merchant alone for so long."""
+    """Do not catch this merchant up for so long."""
     await db.execute(PUT_OFF, merchant_id, how_long)
 
 
 async def add_missing(db: Connection, period: timedelta, limit: int) -> int:
-    """Give at most `limit` active merchants that have none a row; how many. Each begins at its place in the period."""
+    """Add a row for at most `limit` active merchants that have none, each at its place in the period; how many."""
     return len(await db.fetch(ADD_MISSING, period, limit))
 
 
 async def take_turns(db: Connection, period: timedelta, limit: int) -> tuple[int, list[str]]:
-    """Move on at most `limit` merchants whose time has come: how many, and those of them that are to be caught up."""
+    """Set the next time of at most `limit` merchants that are due: how many, and the ids of those to catch up."""
     rows = await db.fetch(TAKE_TURNS, period, limit)
     return len(rows), [row["merchant_id"] for row in rows if row["wanted"]]
 
 
 async def have_recoveries(db: Connection, merchant_id: str, invoice_ids: Sequence[str]) -> set[str]:
-    """Those of the invoices that a recovery is about, or was."""
+    """Those of the invoices that have a recovery, open or ended."""
     return {row["invoice_id"] for row in await db.fetch(HAVE_RECOVERIES, merchant_id, list(invoice_ids))}
 
 
 async def look_again(db: Connection, merchant_id: str, within: timedelta, limit: int) -> int:
-    """Have at most `limit` recoveries that wait for longer evaluated `within` this time, spread evenly; how many."""
+    """Evaluate at most `limit` recoveries that would wait longer `within` this time, spread evenly; how many."""
     return len(await db.fetch(LOOK_AGAIN, merchant_id, within, limit))
 
 
 async def forget_task(db: Connection, task_id: int) -> None:
-    """Delete the task that this transaction has completed: nothing came of it that anybody would look up."""
+    """Delete the task that this transaction has completed: it found nothing that anybody would look up."""
     await db.execute(FORGET_TASK, task_id)

@@ -1,10 +1,10 @@
-"""The dossier of a recovery: all that is known about it at one moment.
+"""The dossier of a recovery: everything that is known about the recovery at one moment.
 
-    dossier       the facts, and what can be read off them
-    store         reads it, and writes its attempts
-    permission    is it still wanted? asked right before a call
+    dossier       the facts, and what follows from them
+    store         reads a dossier, and writes attempts
+    permission    whether a call is still wanted, asked right before it
     next_message  when the next message to the customer is queued
     ending        the policy's end actions in words
 
-Every handler that is about a recovery opens it first, with the recovery locked.
+Every handler of a recovery's tasks opens the dossier first, with the recovery locked.
 """

@@ -1,4 +1,4 @@
-"""All that is known about one recovery at one moment, and what can be read off it."""
+"""Everything that is known about one recovery at one moment, and what follows from it."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ from services.worker.recovery import (
 from shared.money import Money
 from shared.recoveries import INVOICE_CHANGED, STRIPE_NEXT, RecoveryState
 
-# Stripe keeps a key for at least 24 hours; an hour is left for clocks and for the call itself.
+# Stripe keeps an idempotency key for at least 24 hours; one hour is a margin for clocks and for the call itself.
 KEYS_ARE_KEPT = timedelta(hours=23)
 # Stripe makes its own attempt soon after the time that it announced.
 STRIPE_IS_LATE = timedelta(hours=2)
@@ -33,7 +33,7 @@ STRIPE_IS_EARLY = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class KnownAttempt:
-    """An attempt's row. `key` is ours alone: what Stripe tried has none."""
+    """An attempt's row. `key` is the idempotency key; Stripe's own attempts have none."""
 
     id: UUID
     key: str | None
@@ -43,7 +43,7 @@ class KnownAttempt:
 
     @property
     def backup(self) -> str | None:
-        """The payment method that the request names, while its outcome is not known; None: Stripe's order decides."""
+        """The payment method that the request names, while its outcome is unknown; None: Stripe's order decides."""
         return self.past.payment_method_id if self.unresolved else None
 
     @property
@@ -71,7 +71,7 @@ class Story:
 
     @property
     def sent(self) -> tuple[SentMessage, ...]:
-        """The messages that had their turn: those that went out, and those that were printed for want of a key."""
+        """The messages that were sent, and those that were printed because there is no key for the email service."""
         return tuple(
             SentMessage(MessageKind(row.detail["kind"]), row.at)
             for row in self.rows
@@ -85,7 +85,7 @@ class Story:
 
     @property
     def last_decision(self) -> Told | None:
-        """The last row that says what was decided."""
+        """The last row that holds a decision."""
         return next((row for row in reversed(self.rows) if row.kind == "decided"), None)
 
     @property
@@ -96,22 +96,22 @@ class Story:
         return segment if isinstance(segment, str) else None
 
     def told_anew_since(self, moment: datetime) -> bool:
-        """Whether an event has said since then that the invoice is to be collected otherwise."""
+        """Whether an event since `moment` says that the invoice will be collected in another way."""
         return any(row.rule == INVOICE_CHANGED and row.at >= moment for row in self.rows)
 
     @property
     def announced_by_stripe(self) -> tuple[datetime, ...]:
-        """The times at which Stripe said it would try by itself."""
+        """The times for which Stripe announced attempts of its own."""
         told = (row.detail.get(STRIPE_NEXT) for row in self.rows)
         return tuple(datetime.fromisoformat(each) for each in told if each)
 
 
 @dataclass(frozen=True, slots=True)
 class Dossier:
-    """One recovery. `now` is the business's now of the transaction that read it.
+    """One recovery. `now` is the business time of the transaction that read it.
 
-    `pinned` is the policy's version that it was opened under (or moved to). `cards` are the fingerprints of the cards
-    whose attempts for other invoices are known here (`elsewhere`), the one that was to be charged next first;
+    `pinned` is the policy version that the recovery was opened under (or moved to). `cards` are the fingerprints of
+    the cards whose attempts for other invoices were read (`elsewhere`), first the one that was to be charged next.
     `next_backup` is the payment method that the planned attempt names.
     """
 
@@ -143,21 +143,21 @@ class Dossier:
 
     @property
     def in_holdout(self) -> bool:
-        """Whether the invoice is watched only."""
+        """Whether the invoice is in the holdout: only watched."""
         return in_holdout(self.pinned, self.invoice_id)
 
     @property
     def tries_backups(self) -> bool:
-        """Whether the customer's other payment methods matter, for all or for some segment."""
+        """Whether the policy tries the customer's other payment methods, for all invoices or for some segment."""
         return self.pinned.backup_methods or any(each.then.backup_methods for each in self.pinned.segments)
 
     def knows_cards_of(self, reading: Reading) -> bool:
-        """Whether what was tried on the cards of this reading is all known here."""
+        """Whether all attempts on the cards of this reading are known here."""
         return set(cards_of(reading)) <= set(self.cards)
 
     @property
     def in_flight(self) -> KnownAttempt | None:
-        """Our attempt whose outcome is not known."""
+        """Our attempt whose outcome is unknown."""
         return next((attempt for attempt in self.attempts if attempt.unresolved), None)
 
     @property
@@ -168,7 +168,7 @@ class Dossier:
 
     @property
     def attempt_is_due(self) -> bool:
-        """Whether the time has come for the attempt that was planned."""
+        """Whether the planned attempt is due."""
         planned = self.state is RecoveryState.WAITING and self.next_attempt_at is not None
         return planned and self.next_attempt_at is not None and self.next_attempt_at <= self.now
 
@@ -179,17 +179,17 @@ class Dossier:
 
     @property
     def last_decline(self) -> Decline | None:
-        """What the bank said last."""
+        """The bank's last decline."""
         return next((each.past.decline for each in reversed(self.attempts) if each.past.decline), None)
 
     def decide(self, reading: Reading, seen: tuple[SeenCharge, ...] = (), *, without: UUID | None = None) -> Decision:
-        """What the rules say about this reading; `seen` are charges without a row, `without` an attempt to ignore."""
+        """The decision about this reading; `seen` are charges without a row, `without` is an attempt to ignore."""
         return self.decide_at(self.now, reading, seen, without=without)
 
     def decide_at(
         self, now: datetime, reading: Reading, seen: tuple[SeenCharge, ...] = (), *, without: UUID | None = None
     ) -> Decision:
-        """What the rules would say at `now`."""
+        """The decision if it were `now`."""
         attempts = [each.past for each in self.attempts if each.id != without]
         attempts += [_as_past(each) for each in seen if each.charge_id not in self.known_charges]
         return decide(
@@ -203,7 +203,7 @@ class Dossier:
         )
 
     def _facts(self, reading: Reading) -> RecoveryFacts:
-        # That it was paid is in the reading; noted as a stop while an attempt was in flight, it says not by whom.
+        # The stop was noted while an attempt was in flight, so it does not say who paid; the reading does.
         paid = self.stop_requested == "paid_elsewhere" and reading.truth.paid
         return RecoveryFacts(
             opened_at=self.opened_at,
@@ -215,7 +215,10 @@ class Dossier:
         )
 
     def stripe_collected(self, reading: Reading) -> bool:
-        """Whether the invoice was paid when Stripe had said that it would try: then it is not ours, message or not."""
+        """Whether the invoice was paid at a time for which Stripe had announced an attempt.
+
+        Such a payment is not counted as ours, whether a message of ours was sent or not.
+        """
         paid_at = reading.paid_at
         if paid_at is None:
             return False
@@ -226,7 +229,7 @@ class Dossier:
 
 
 def cards_of(reading: Reading, first: str | None = None) -> tuple[str, ...]:
-    """The fingerprints of the cards that may be charged next, the one of the payment method `first` in front."""
+    """The fingerprints of the cards that may be charged next, beginning with that of the payment method `first`."""
     methods = [(reading.truth.payment_method_id, reading.truth.card)]
     methods += [(each.payment_method_id, each.card) for each in reading.truth.backups]
     methods.sort(key=lambda each: each[0] != first if first is not None else False)

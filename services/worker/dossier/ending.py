@@ -1,4 +1,4 @@
-"""How a timeline names what the policy asks for at Stripe when a recovery is exhausted: its steps in words."""
+"""The words that a timeline uses for a policy's end actions."""
 
 from collections.abc import Mapping
 

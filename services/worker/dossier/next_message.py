@@ -1,4 +1,4 @@
-"""When the next message to the customer is queued: one at a time, and what it says is decided when it goes out."""
+"""Queues the next message to the customer: one at a time; what it says is decided when it is sent."""
 
 from datetime import datetime
 
@@ -20,14 +20,14 @@ def kind_now(state: RecoveryState) -> MessageKind:
 
 
 async def queue(db: Connection, dossier: Dossier, kind: MessageKind, due: datetime) -> None:
-    """Queue the next message; one that was queued for a later time or for another purpose gives way."""
+    """Queue the next message; it replaces one that was queued for a later time or another purpose."""
     await recovery_tasks.message_at(db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id, kind, due)
 
 
 async def plan(db: Connection, dossier: Dossier, decision: Decision, kind: MessageKind) -> None:
-    """Queue the next message of this kind; one that was queued for a later time or for another purpose gives way.
+    """Queue the next message of this kind; it replaces one that was queued for a later time or another purpose.
 
-    By the policy as it is for the segment that was decided for. Nobody of the holdout is written to.
+    Its day comes from the policy of the segment that the decision was made for. The holdout gets no messages.
     """
     if dossier.in_holdout:
         return

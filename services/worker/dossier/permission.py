@@ -1,7 +1,7 @@
-"""The question that is asked right before a call: is it still wanted?
+"""The question that a task asks right before a call: is the call still wanted?
 
-A stop commits in the transaction of the event that caused it, and cancels what is pending. What was claimed before
-that is past canceling; it asks here, in a transaction of its own, when all that is left to do is to send.
+A stop commits in the transaction of the event that caused it, and cancels the pending tasks. A task that was claimed
+before can no longer be canceled; it asks here, in a transaction of its own, as the last step before the call.
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class PermissionFromDatabase:
-    """Reads what was stopped up to this moment."""
+    """Reads the stops and silences that are committed by now."""
 
     __slots__ = ("_database",)
 
@@ -27,11 +27,11 @@ class PermissionFromDatabase:
         self._database = database
 
     async def refusal(self, recovery_id: UUID) -> str | None:
-        """The reason of a stop, of an end, or that the merchant is gone; None when there is none. Raises RetryLater."""
+        """Why the recovery was stopped, has ended, or lost its merchant; None if none of these. Raises RetryLater."""
         return await self._ask(lambda db: store.refusal(db, recovery_id))
 
     async def silence(self, recipient: Recipient) -> SilenceReason | None:
-        """Why the customer is not written to: opted out, complained, bounced. Raises RetryLater."""
+        """Why the customer gets no messages; None for one who does. Raises RetryLater."""
         return await self._ask(lambda db: silences.find(db, recipient.merchant_id, recipient.customer_id))
 
     async def _ask(self, question: Callable[[Connection], Awaitable[T]]) -> T:

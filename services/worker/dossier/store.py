@@ -1,4 +1,4 @@
-"""The SQL of a recovery as its handlers see it; changes of state go through `shared.recoveries`."""
+"""The SQL that the handlers need of a recovery. Changes of its state go through `shared.recoveries`."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -7,9 +7,9 @@ from uuid import UUID
 
 import orjson
 
-from services.worker.dossier.dossier import Dossier, KnownAttempt, Story, Told
+from services.worker.dossier.dossier import Dossier, KnownAttempt, Story, Told, cards_of
 from services.worker.merchants import merchant_key
-from services.worker.outside.invoices import SeenCharge
+from services.worker.outside.invoices import Reading, SeenCharge
 from services.worker.recovery import (
     BY_THE_RULES,
     AttemptResult,
@@ -47,8 +47,8 @@ _ATTEMPT = (
     "started_at",
 )
 
-# One statement, because each costs a way to the server and back. The recovery was locked by an earlier one, so that
-# all of it is read as it is under the lock. The networks count by card, whichever invoice it pays.
+# One statement, because each costs a round trip. An earlier statement locked the recovery, so everything is read as it
+# is under the lock. Attempts for other invoices are read too, because the networks count by card.
 READ_DOSSIER = """
 SELECT r.invoice_id, r.state, r.stop_requested, r.amount_due, r.currency, r.opened_at, r.next_attempt_at,
     r.customer_id, r.subscription_id, r.cards, r.next_backup, p.document AS policy, citadel_now() AS now,
@@ -83,16 +83,16 @@ LEFT JOIN merchants AS m ON m.id = $3
 WHERE r.id = $1 AND r.merchant_id = $2
 """.replace("<attempt>", ", ".join(f"a.{name}" for name in _ATTEMPT))
 
-# Two recoveries on one card never count past each other: whoever starts an attempt waits for the other's row.
+# Two recoveries on one card must see each other's attempts: whoever starts one waits until the other's row is there.
 LOCK_CARD = "SELECT pg_advisory_xact_lock(hashtextextended('card/' || $1 || '/' || $2, 0))"
 
 REMEMBER = """
 UPDATE recoveries
-SET cards = $2, next_backup = $3, holdout = $4
-WHERE id = $1 AND (cards, next_backup, holdout) IS DISTINCT FROM ($2, $3, $4)
+SET cards = $2, next_backup = $3, holdout = $4, segment_facts = $5
+WHERE id = $1 AND (cards, next_backup, holdout, segment_facts) IS DISTINCT FROM ($2, $3, $4, $5)
 """
 
-# What the merchant's own retries teach: how each ended, and after which decline it was made. Newest first, bounded.
+# The merchant's own retries, for learned timing: how each ended, and after which decline. Newest first, limited.
 READ_RETRIES = """
 SELECT a.started_at, a.result = 'succeeded' AS succeeded, a.card_country,
     p.error_code, p.decline_code, p.advice_code, p.network_decline_code, p.network_advice_code
@@ -146,7 +146,7 @@ WHERE id = $1 AND result IN ('started', 'unknown')
 RETURNING id
 """
 
-# Seen again and again; a charge has one row.
+# A charge is seen at every reading, and has one row.
 NOTE_ATTEMPT = """
 INSERT INTO attempts (
     recovery_id, merchant_id, origin, number, result, amount, currency, payment_method_id, card_fingerprint,
@@ -164,9 +164,9 @@ RETURNING id
 async def open_dossier(
     db: Connection, merchant_id: str, recovery_id: UUID, cards: Sequence[str] = ()
 ) -> Dossier | None:
-    """All that is known of a recovery, which the engine has locked; None when it is unknown.
+    """The dossier of a recovery, which the engine has locked; None when there is no such recovery.
 
-    What was tried for other invoices is read for `cards`, for those remembered, and for those tried before.
+    Attempts for other invoices are read on `cards`, on the remembered cards, and on those that were tried before.
     """
     row = await db.fetchrow(READ_DOSSIER, recovery_id, merchant_id, merchant_key(merchant_id), list(cards))
     if row is None:
@@ -199,7 +199,7 @@ async def open_dossier(
 
 
 async def _timing(db: Connection, merchant_id: str) -> Timing:
-    """What the merchant's last retries teach about good times."""
+    """The timing that was learned from the merchant's last retries."""
     rows = await db.fetch(READ_RETRIES, merchant_id)
     observed = (
         Observed(
@@ -213,28 +213,34 @@ async def _timing(db: Connection, merchant_id: str) -> Timing:
 
 
 async def refusal(db: Connection, recovery_id: UUID) -> str | None:
-    """Why nothing may be sent for the recovery any more, as far as it is committed; None when it may."""
+    """Why nothing may be sent for the recovery any more, by what is committed; None when it may."""
     found: str | None = await db.fetchval(REFUSAL, recovery_id)
     return found
 
 
 async def lock_card(db: Connection, dossier: Dossier) -> None:
-    """Wait until nobody else of the merchant starts an attempt on the card that is to be charged."""
+    """Lock the card that is to be charged: one attempt of the merchant at a time is started on it."""
     if dossier.cards:
         await db.execute(LOCK_CARD, dossier.merchant_id, dossier.cards[0])
 
 
-async def remember(
-    db: Connection, dossier: Dossier, cards: Sequence[str], *, next_backup: str | None, holdout: bool
-) -> None:
-    """Keep for the next run which cards may be charged, and by which name if not by Stripe's order."""
-    await db.execute(REMEMBER, dossier.recovery_id, list(cards), next_backup, holdout)
+async def remember(db: Connection, dossier: Dossier, reading: Reading, *, next_backup: str | None) -> None:
+    """Keep which cards may be charged next, by which name if not by Stripe's order, and what segments ask."""
+    truth = reading.truth
+    facts = {
+        "products": sorted(truth.products),
+        "prices": sorted(truth.prices),
+        "country": truth.card.country.upper() if truth.card and truth.card.country else None,
+        "subscribed_at": truth.subscribed_at.isoformat() if truth.subscribed_at else None,
+    }
+    cards = cards_of(reading, next_backup)
+    await db.execute(REMEMBER, dossier.recovery_id, list(cards), next_backup, dossier.in_holdout, facts)
 
 
 async def start_attempt(db: Connection, dossier: Dossier) -> KnownAttempt:
-    """Write down the next attempt of ours, with its key, and the card that it is for, so that others count it.
+    """Insert our next attempt, with its key and its card, so that other recoveries on that card count it.
 
-    At most one is in flight; a second one raises.
+    At most one attempt is in flight; a second one raises.
     """
     card = dossier.cards[0] if dossier.cards else None
     number, key = dossier.next_number, f"{dossier.recovery_id}:{dossier.next_number}"
@@ -270,7 +276,7 @@ async def settle_attempt(
     error_code: str | None = None,
     decline: Decline | None = None,
 ) -> bool:
-    """Write down how an attempt of ours ended. False: it was settled before."""
+    """Save how our attempt ended. False: it was settled before."""
     known, said = card or Card(), decline or Decline()
     return (
         await db.fetchval(
@@ -295,7 +301,7 @@ async def settle_attempt(
 
 
 async def note_attempt(db: Connection, dossier: Dossier, seen: SeenCharge) -> bool:
-    """Write down an attempt that was not ours. False: it was known."""
+    """Insert an attempt that was not ours. False: it was known."""
     card, said = seen.card or Card(), seen.decline or Decline()
     return (
         await db.fetchval(
@@ -323,7 +329,7 @@ async def note_attempt(db: Connection, dossier: Dossier, seen: SeenCharge) -> bo
 
 
 def _named(values: Sequence[Any]) -> Mapping[str, Any]:
-    """An attempt's row, which came without names."""
+    """An attempt's row with the names of its columns, which the statement does not give."""
     return dict(zip(_ATTEMPT, values, strict=True))
 
 

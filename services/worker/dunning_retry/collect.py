@@ -1,13 +1,13 @@
-"""What `dunning_retry` does at Stripe: read the truth, decide, and pay if the rules say so about that reading.
+"""What `dunning_retry` does at Stripe: reads the invoice, decides, and pays if the decision is to attempt now.
 
 An attempt of ours that has no outcome is settled first:
 
     paid, or still to be attempted ──> the same request with the same key: Stripe replays what happened, or it happens
-    not to be attempted any more ────> the key is spent on a request that changes nothing: it was free (nothing had
-                                       happened, and never will), or taken: then what happened is read
-    older than Stripe keeps keys ────> what happened is read
+    not to be attempted any more ────> the key is spent on a request that changes nothing. If the key was unused, no
+                                       payment was made and none can be; if it was used, the charges are read
+    older than Stripe keeps keys ────> the charges are read
 
-What is read are the invoice's charges; whose each is, its event says, which names the key of the request behind it.
+Whose charge it is: a charge's event names the key of the request that made it.
 """
 
 from dataclasses import dataclass, replace
@@ -26,13 +26,13 @@ from services.worker.outside.stripe_calls import Declined, Inconclusive, NotPaya
 from services.worker.recovery import AttemptNow, AttemptResult, Card, Decision, Decline, EndReason, Reason
 
 INVOICE_MISSING = "invoice_missing"
-# An event is there within seconds; a charge whose event is still missing after this long is nobody's we can name.
+# An event is there within seconds. A charge whose event is still missing after this long counts as not ours.
 EVENTS_ARE_LATE = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What to do. `attempt` is ours without an outcome; `fresh`: its row was committed just now, nothing was sent."""
+    """What to do. `attempt` is ours without an outcome; `fresh`: its row is new and no request was sent yet."""
 
     dossier: Dossier
     attempt: KnownAttempt | None = None
@@ -44,7 +44,7 @@ Plan = Nothing | Evaluation
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """How an attempt of ours ended, and how that is known. `called`: a request to pay was sent, now or before."""
+    """How our attempt ended, and how that is known. `called`: a request to pay was sent, now or before."""
 
     result: AttemptResult
     how: str
@@ -59,7 +59,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What was read, and how the attempt ended if there was one. `reason` is the decision that it was made by."""
+    """The reading, and how the attempt ended if there was one. `reason` is that of the decision to attempt."""
 
     reading: Reading
     seen: tuple[SeenCharge, ...]
@@ -70,7 +70,7 @@ class Collected:
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """Neither the invoice nor what became of an attempt can be read any more; the recovery ends."""
+    """The invoice and the attempt's outcome can no longer be read; the recovery ends."""
 
     end_reason: str
     text: str
@@ -82,9 +82,9 @@ Outcome = Nothing | Collected | Unreachable
 
 
 async def collect(remote: Remote, evaluation: Evaluation) -> Outcome:
-    """Do what the plan asks. Raises RetryLater when Stripe does not say; the attempt's row stays as it is."""
+    """Carry out the plan. Raises RetryLater when Stripe gives no answer; the attempt's row stays as it is."""
     dossier = evaluation.dossier
-    # An attempt without an outcome is worth a try to read it, whatever our own row says of the merchant.
+    # For an attempt without an outcome, try to read it even if our row says that the merchant is gone.
     if dossier.account is None or (not dossier.merchant_active and evaluation.attempt is None):
         return _gone(evaluation)
     client = remote.stripe.for_merchant(dossier.account)
@@ -122,7 +122,7 @@ async def _collect(client: stripe.StripeClient, remote: Remote, evaluation: Eval
 
 
 async def _read(client: stripe.StripeClient, dossier: Dossier) -> Reading:
-    """The invoice as it is now, with the customer's other payment methods where the policy tries them."""
+    """The invoice as it is now, with the customer's other payment methods if the policy tries them."""
     reading = await stripe_calls.read_invoice(client, dossier.invoice_id)
     if dossier.tries_backups and dossier.customer_id is not None and not reading.truth.paid:
         return with_backups(reading, await stripe_calls.payment_methods_of(client, dossier.customer_id))
@@ -132,10 +132,10 @@ async def _read(client: stripe.StripeClient, dossier: Dossier) -> Reading:
 async def _against(
     remote: Remote, dossier: Dossier, attempt: KnownAttempt, reading: Reading, decision: Decision
 ) -> str | None:
-    """What speaks against making the attempt now, though the rules are for it; None when nothing does.
+    """Why the attempt is not made now although the rules allow it; None when it is made.
 
-    The attempt is for the card that its row names: others on that card have counted it, and no other card's history
-    was read. And nobody has said stop up to this moment.
+    It must be for the card that its row names, because other recoveries have counted it on that card and only that
+    card's history was read. And there must be no stop so far.
     """
     if not isinstance(decision, AttemptNow):
         return None
@@ -152,7 +152,7 @@ def _planned_card(attempt: KnownAttempt) -> tuple[str, ...]:
 
 
 async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Reading) -> tuple[SeenCharge, ...]:
-    """What was tried with the invoice and has no row yet, by whomever."""
+    """The charges of the invoice that have no row yet, whoever made them."""
     known = dossier.known_charges
     found: list[SeenCharge] = []
     for payment_intent, latest in reading.payment_intents:
@@ -170,6 +170,12 @@ async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Re
     return tuple(found)
 
 
+async def _read_again(client: stripe.StripeClient, dossier: Dossier) -> tuple[Reading, tuple[SeenCharge, ...]]:
+    """The invoice and what was tried, after a request that may have changed both."""
+    reading = await _read(client, dossier)
+    return reading, await _unrecorded(client, dossier, reading)
+
+
 # --- The attempt ------------------------------------------------------------------------------------------------------
 
 
@@ -182,23 +188,22 @@ async def _pay(
     seen: tuple[SeenCharge, ...],
     reason: Reason | None,
 ) -> Collected:
-    """Send the request to pay, for the first time or once more, and understand the answer."""
+    """Send the request to pay, for the first time or again, and interpret the answer."""
     dossier = evaluation.dossier
     if not evaluation.fresh and dossier.now - attempt.past.at >= KEYS_ARE_KEPT:
-        return await _by_reading(client, dossier, attempt, reading, seen, "its key is no longer kept", spent=False)
+        return await _by_reading(client, dossier, attempt, (reading, seen), "its key is no longer kept", spent=False)
     key = _key(attempt)
     answer = await stripe_calls.pay(client, dossier.invoice_id, key, remote.lease, attempt.backup)
     how = "Stripe's answer" if evaluation.fresh else "Stripe's answer to the same key"
     match answer:
         case Inconclusive(code):
-            return await _by_reading(client, dossier, attempt, reading, seen, code, spent=True)
+            return await _by_reading(client, dossier, attempt, await _read_again(client, dossier), code, spent=True)
         case Paid():
             reading = answer.reading
             seen = await _unrecorded(client, dossier, reading)
         case NotPayable():
             # Something has changed since the reading; what exactly, only another one tells.
-            reading = await _read(client, dossier)
-            seen = await _unrecorded(client, dossier, reading)
+            reading, seen = await _read_again(client, dossier)
         case Declined() | RequiresAction():
             pass
         case _:
@@ -207,7 +212,7 @@ async def _pay(
 
 
 def _of_planned(attempt: KnownAttempt, settled: Settled) -> Settled:
-    """The outcome, about the payment method that the request named; the reading speaks of the default one."""
+    """The outcome for the payment method that the request named; the reading is about the default one."""
     if attempt.backup is None or settled.payment_method_id == attempt.backup:
         return settled
     card = Card(fingerprint=attempt.past.card_fingerprint)
@@ -276,34 +281,35 @@ async def _settle(
     reading: Reading,
     seen: tuple[SeenCharge, ...],
 ) -> Collected:
-    """Find out how an attempt ended that must not be made (any more)."""
+    """Find out how an attempt ended that must not be made again."""
     if dossier.now - attempt.past.at >= KEYS_ARE_KEPT:
-        return await _by_reading(client, dossier, attempt, reading, seen, "its key is no longer kept", spent=False)
+        return await _by_reading(client, dossier, attempt, (reading, seen), "its key is no longer kept", spent=False)
     if reading.truth.paid:
-        # Nothing can be charged any more, so asking again is safe, and the answer says whose payment it was.
+        # The invoice cannot be charged any more, so sending again is safe, and the answer says whose payment it was.
         return await _pay(client, remote, Evaluation(dossier, attempt), attempt, reading, seen, None)
     if await stripe_calls.spend_key(client, dossier.invoice_id, _key(attempt), remote.lease):
         settled = Settled(AttemptResult.ABANDONED, "its key was free: it never reached Stripe", called=False)
         return Collected(reading, seen, attempt, settled)
     # The request has ended; the reading may be from before it did.
-    reading = await _read(client, dossier)
-    seen = await _unrecorded(client, dossier, reading)
-    return await _by_reading(client, dossier, attempt, reading, seen, "its key was used", spent=True)
+    return await _by_reading(
+        client, dossier, attempt, await _read_again(client, dossier), "its key was used", spent=True
+    )
 
 
 async def _by_reading(
     client: stripe.StripeClient,
     dossier: Dossier,
     attempt: KnownAttempt,
-    reading: Reading,
-    seen: tuple[SeenCharge, ...],
+    read: tuple[Reading, tuple[SeenCharge, ...]],
     why: str,
     *,
     spent: bool,
 ) -> Collected:
-    """Settle the attempt by the invoice's charges. `spent`: its key was used, so its request was executed."""
-    reading = await _read(client, dossier)
-    seen = await _unrecorded(client, dossier, reading)
+    """Settle the attempt by the invoice's charges, as they were `read` after the request had ended.
+
+    `spent`: its key was used, so its request was executed.
+    """
+    reading, seen = read
     for charge in seen:
         if charge.charge_id is None:
             continue

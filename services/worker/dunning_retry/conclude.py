@@ -1,4 +1,4 @@
-"""What follows from what was collected: rows, the ledger, the timeline, and the next step, all in one transaction."""
+"""What follows from `collect`: the attempt's row, the ledger, the timeline and the next step, in one transaction."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -34,7 +34,7 @@ log = get_logger(__name__)
 
 
 async def conclude(db: Connection, job: Job[Any], outcome: Outcome) -> None:
-    """Write what was collected and take the next step."""
+    """Write the outcome and take the next step."""
     if job.recovery_id is None or not isinstance(outcome, Collected | Unreachable):
         return
     cards = cards_of(outcome.reading) if isinstance(outcome, Collected) else ()
@@ -51,10 +51,10 @@ async def conclude(db: Connection, job: Job[Any], outcome: Outcome) -> None:
     if news:
         dossier = await store.open_dossier(db, job.merchant_id, job.recovery_id, cards) or dossier
     if dossier.state.ended:
-        return  # it ended while we were at Stripe; what we did there is written down
+        return  # the recovery ended during our call; the attempt's outcome is recorded
     await _step(db, dossier, outcome.reading, dossier.decide(outcome.reading))
     if dossier.story.told_anew_since(job.now):
-        # The invoice has changed since this run was claimed, perhaps after it was read: the next run reads it again.
+        # An event since the claim says that the invoice has changed, perhaps after our reading: the next run reads it.
         await recovery_tasks.evaluate_sooner(db, dossier.recovery_id)
 
 
@@ -64,9 +64,9 @@ async def conclude(db: Connection, job: Job[Any], outcome: Outcome) -> None:
 async def _record_attempt(
     db: Connection, dossier: Dossier, attempt: KnownAttempt, settled: Settled, outcome: Collected
 ) -> bool:
-    """Write down how our attempt ended. False: it was settled before."""
+    """Record how our attempt ended. False: it was settled before."""
     amount = outcome.reading.truth.amount_remaining
-    # Of a paid invoice nothing remains: what the attempt was about is what was due.
+    # Nothing remains to pay on a paid invoice: the attempt's amount is what was due before.
     amount = amount if amount.amount > 0 else dossier.due
     written = await store.settle_attempt(
         db,
@@ -130,7 +130,7 @@ def _attempted(attempt: KnownAttempt, settled: Settled, reason: Reason | None, a
 
 
 def _settlement(number: int, settled: Settled) -> Reason:
-    """Why an attempt that nobody decides for any more has the outcome that it has."""
+    """The reason for an outcome that was found later, without a new decision."""
     road = Considered("attempt_now", "what an attempt came to is found out, never tried anew")
     return Reason("settle_attempt", f"Attempt {number} was settled: {settled.how}.", {"how": settled.how}, (road,))
 
@@ -150,9 +150,9 @@ def _codes(settled: Settled) -> Mapping[str, str]:
 
 
 async def _record_seen(db: Connection, dossier: Dossier, reading: Reading, seen: tuple[SeenCharge, ...]) -> bool:
-    """Write down what others tried; whether any of it was new.
+    """Record the attempts of others; whether any of them is new.
 
-    Another's success is Stripe's own only where Stripe had announced it.
+    A success counts as Stripe's own attempt only if Stripe had announced one.
     """
     known = {(each.past.result, each.past.payment_method_id) for each in dossier.attempts}
     charges = {each.charge_id for each in dossier.attempts}
@@ -175,7 +175,7 @@ async def _record_seen(db: Connection, dossier: Dossier, reading: Reading, seen:
 
 
 async def _attempts(db: Connection, dossier: Dossier) -> tuple[KnownAttempt, ...]:
-    """The rows as they are by now, in this transaction."""
+    """The attempts' rows as this transaction has left them."""
     now = await store.open_dossier(db, dossier.merchant_id, dossier.recovery_id)
     return now.attempts if now is not None else ()
 
@@ -184,12 +184,12 @@ async def _attempts(db: Connection, dossier: Dossier) -> tuple[KnownAttempt, ...
 
 
 async def _step(db: Connection, dossier: Dossier, reading: Reading, decision: Decision) -> None:
-    """Do what was decided: the state, the timeline, the next task, the next message."""
+    """Carry out the decision: the state, the timeline, the next task, the next message."""
     match decision:
         case Close():
             await _close(db, dossier, reading, decision)
         case AttemptNow(reason):
-            # The row and its key are committed before the call: by the next run, which begins at once.
+            # The next run, which begins at once, commits the row and its key before the call.
             now = dossier.now
             await _remember(db, dossier, reading, decision)
             entry = _decided(reading, reason, "attempt", now)
@@ -204,11 +204,13 @@ async def _step(db: Connection, dossier: Dossier, reading: Reading, decision: De
             await _evaluate_at(db, dossier, until)
             await next_message.plan(db, dossier, decision, MessageKind.PAYMENT_FAILED)
         case RequireAction(reason, deadline):
+            await _remember(db, dossier, reading, decision)
             entry = _decided(reading, reason, "wait for the customer to authenticate", deadline)
             await _go_on(db, dossier, RecoveryState.ACTION_REQUIRED, entry)
             await _evaluate_at(db, dossier, deadline)
             await next_message.plan(db, dossier, decision, MessageKind.ACTION_REQUIRED)
         case AskNewMethod(reason, deadline):
+            await _remember(db, dossier, reading, decision)
             entry = _decided(reading, reason, "wait for another payment method", deadline)
             await _go_on(db, dossier, RecoveryState.NEEDS_NEW_METHOD, entry)
             await _evaluate_at(db, dossier, deadline)
@@ -218,10 +220,9 @@ async def _step(db: Connection, dossier: Dossier, reading: Reading, decision: De
 
 
 async def _remember(db: Connection, dossier: Dossier, reading: Reading, planned: Decision) -> None:
-    """Keep which cards may be charged next, and with which name, for the run that makes the attempt."""
+    """Save which cards may be charged next, and which payment method is named, for the run that makes the attempt."""
     backup = planned.backup if isinstance(planned, AttemptNow) else None
-    cards = cards_of(reading, backup)
-    await store.remember(db, dossier, cards, next_backup=backup, holdout=dossier.in_holdout)
+    await store.remember(db, dossier, reading, next_backup=backup)
 
 
 def _decided(reading: Reading, reason: Reason, next_step: str, next_at: datetime | None) -> Entry:
@@ -235,7 +236,7 @@ def _decided(reading: Reading, reason: Reason, next_step: str, next_at: datetime
 async def _go_on(
     db: Connection, dossier: Dossier, to: RecoveryState, entry: Entry, *, next_attempt_at: datetime | None = None
 ) -> None:
-    """Change the state and say why; nothing is said twice when nothing has changed."""
+    """Change the state and record why; a decision that has not changed is not recorded again."""
     last = dossier.story.last_decision
     same = last is not None and _gist(last.rule, last.next_at, last.detail) == _gist(
         entry.rule, entry.next_at, entry.detail
@@ -248,14 +249,14 @@ async def _go_on(
 
 
 def _gist(rule: str, next_at: datetime | None, detail: Mapping[str, Any]) -> tuple[object, ...]:
-    """What makes one decision another than the last."""
+    """The parts by which a decision differs from the last one."""
     inputs = detail.get("reason", {}).get("inputs", {})
     return rule, next_at, detail.get(STRIPE_NEXT), inputs.get("segment"), inputs.get("backup")
 
 
 async def _evaluate_at(db: Connection, dossier: Dossier, at: datetime) -> None:
-    """Queue the next run. The running one was completed by this very transaction, so that its key is free."""
-    await recovery_tasks.evaluate_at(db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id, at)
+    """Queue the next run. This transaction has completed the present one, so its unique key is free."""
+    await recovery_tasks.evaluate(db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id, at)
 
 
 async def _close(db: Connection, dossier: Dossier, reading: Reading, decision: Close) -> None:
@@ -279,7 +280,7 @@ async def _close(db: Connection, dossier: Dossier, reading: Reading, decision: C
 
 
 def _collected(dossier: Dossier, reading: Reading, by: RecoveredBy) -> Money:
-    """What came in: by our attempt its own amount, else what Stripe says was paid."""
+    """The money collected: our attempt's amount, else what Stripe says was paid."""
     if by is RecoveredBy.RETRY:
         for attempt in dossier.attempts:
             if attempt.past.result is AttemptResult.SUCCEEDED:
@@ -288,7 +289,7 @@ def _collected(dossier: Dossier, reading: Reading, by: RecoveredBy) -> Money:
 
 
 async def _end_unreachable(db: Connection, dossier: Dossier, outcome: Unreachable) -> None:
-    """Stop a recovery of which nothing can be read any more. A stop from outside keeps its own reason."""
+    """Stop a recovery whose invoice can no longer be read. A stop from outside keeps its own reason."""
     if outcome.attempt is not None:
         result = AttemptResult.UNKNOWN if outcome.may_have_paid else AttemptResult.ABANDONED
         settled = Settled(result, outcome.text, called=False)

@@ -1,15 +1,15 @@
-"""The engine: claims tasks, runs each in two phases, ends many in one commit, and keeps the queue in order.
+"""The engine: claims tasks, runs each in two phases, ends many of them in one commit, and keeps the queue in order.
 
     loop        claims, and takes each task through its run
     reserve     how many tasks to claim in advance
-    bell        hears that there is work: LISTEN, as a hint
+    bell        wakes an idle worker: LISTEN/NOTIFY, for speed only
     run         one claimed task in this worker's hands
     loading     the first phase, several tasks in one transaction
     committing  how runs end, many in one commit
-    quarantine  tasks that were in the hands of a worker when it died
-    janitor     rescues, retention, and work that lost its task
-    periodic    work that is done now and then, once however many workers run
-    store       their SQL
+    quarantine  how many rescued tasks may run at a time
+    janitor     rescues, retention, and recoveries that lost their task
+    periodic    periodic work, done once however many workers run
+    store       the SQL of these
 
-What a task type does is its handler's (`services/worker/handlers`).
+What a task of a type does is in its handler (`services/worker/handlers`).
 """

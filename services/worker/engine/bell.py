@@ -1,8 +1,8 @@
-"""The bell: PostgreSQL's LISTEN/NOTIFY, taken as a hint and never as the truth.
+"""The bell: PostgreSQL's LISTEN/NOTIFY, which makes an idle worker claim sooner. Nothing depends on it.
 
-An idle worker says so in `idle_workers` and waits for the bell; only while some worker does so, does an insert of due
-tasks ring it (a trigger): NOTIFY takes a lock of the whole database at the commit. With every hint lost, the worker
-still looks by itself at the end of its polling interval.
+An idle worker declares itself in `idle_workers` and waits for the bell. A trigger rings the bell when due tasks are
+inserted, but only while some worker is declared idle: at the commit, NOTIFY takes a lock of the whole database. If
+every ring is lost, the worker still claims at the end of its polling interval.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _PROBE_SECONDS = 30.0
 
 
 class Bell:
-    """Listens on a connection of its own. `ringing` is set by each hint; `heard` says whether it could be."""
+    """Listens on a connection of its own. `ringing` is set by each ring; `heard`: the LISTEN connection is up."""
 
     def __init__(self, database: Database, name: str) -> None:
         self._database = database
@@ -36,7 +36,7 @@ class Bell:
         self.heard = False
 
     async def run(self) -> None:
-        """Listen until cancelled; a connection that breaks is made anew."""
+        """Listen until cancelled; a broken connection is replaced."""
         pause = _AGAIN_SECONDS[0]
         while True:
             try:
@@ -56,20 +56,20 @@ class Bell:
             db.add_termination_listener(ended)
             await db.add_listener(CHANNEL, ring)
             self.heard = True
-            self.ringing.set()  # something may have come before
+            self.ringing.set()  # tasks may have been inserted before
             try:
                 while not gone.is_set():
                     try:
                         await asyncio.wait_for(gone.wait(), _PROBE_SECONDS)
                     except TimeoutError:
-                        await store.probe(db)  # a connection that nobody uses may be dead without knowing it
+                        await store.probe(db)  # an unused connection may be dead without anybody noticing
             finally:
-                # Ended and not handed back: an UNLISTEN on a connection that is breaking waits for nothing.
+                # Terminated, not given back: an UNLISTEN on a breaking connection would never be answered.
                 self.heard = False
                 db.terminate()
 
     async def wait(self) -> bool:
-        """Declare this worker idle where it is not; whether that was news: then work may have come before it."""
+        """Declare this worker idle. True: it was not declared before, so tasks may have come without a ring."""
         now = time.monotonic()
         if not self.heard or now < self._waiting_until:
             return False
@@ -80,7 +80,7 @@ class Bell:
         return news
 
     async def busy(self) -> None:
-        """Take the declaration back: nobody needs to ring for this worker. Raises DatabaseAway."""
+        """Withdraw the declaration: nobody needs to ring for this worker. Raises DatabaseAway."""
         if not self._declared:
             return
         async with self._database.statement() as db:

@@ -1,11 +1,11 @@
-"""How runs end: completions with their effects, tasks put back, dead letters; many of them in one commit.
+"""How runs end: completions with their effects, tasks put back, dead letters; many of these in one commit.
 
     no effects       one statement for all: UPDATE … FROM unnest(ids, fences)
     effects          one transaction for a few: the recoveries' locks, all completions, each one's effects;
                      when one fails, all are rolled back and each is committed alone
     an error         one statement for all
 
-A task whose fence is old is not completed by any of them; none of its effects are applied, and it is counted.
+None of these statements ends a task under an old fence: the run has no effect, and is counted as a lost lease.
 """
 
 import asyncio
@@ -31,20 +31,20 @@ from shared.queue.tasks import End, Task, TaskStatus
 
 log = get_logger(__name__)
 
-# A commit is repeated while the task is still ours: the outcome of a call that was made must not be dropped lightly.
+# A commit is repeated while the task is still ours: the outcome of a call must not be lost if that can be avoided.
 COMMIT_AGAIN_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
 BUSY = (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError, asyncpg.SerializationError)
-# A task that is not to blame comes back after this long, give or take a half.
+# A task whose failure was not its own fault is due again after this long, give or take a half.
 BLAMELESS_DELAY = timedelta(seconds=10)
 COMPLETED_TOGETHER = 1_000
-# Effects lock totals of merchants until their commit: few at a time, so that others do not wait long.
+# Effects lock merchants' totals until the commit: few together, so that others do not wait long.
 EFFECTS_TOGETHER = 16
 EFFECTS_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What a run has to write. `handler` is that of its type."""
+    """What a run has to write. `handler` is the one of the task's type."""
 
     run: Run
     handler: AnyHandler
@@ -53,7 +53,7 @@ class Effects:
 
     @property
     def place(self) -> tuple[str, str]:
-        """Its place in a transaction: everybody locks a merchant's rows in the same order."""
+        """The sort key within a transaction: everybody locks a merchant's rows in the same order."""
         return self.job.merchant_id, str(self.job.recovery_id or "")
 
 
@@ -65,7 +65,7 @@ class _Failed:
 
 
 class Committer:
-    """Ends runs. `ended` is called once for each, whatever became of it."""
+    """Ends runs. `ended` is called once for each, however it ended."""
 
     def __init__(self, database: Database, ended: Callable[[Run], None]) -> None:
         self._database = database
@@ -92,23 +92,23 @@ class Committer:
         self._effects.add(effects)
 
     def fail(self, run: Run, error: Exception) -> None:
-        """Put the task back, or bury it, for what its run raised."""
+        """Put the task back or bury it, by the error that its run raised."""
         verdict = judge(error)
         run.ending = True
         if verdict.unexpected:
-            # The frames without the error's text, which may quote what must not be logged.
+            # Without the error's text, which may quote what must not be logged.
             frames = traceback.format_tb(error.__traceback__)
             log.error("task_failed", reason=verdict.reason, tries=run.task.tries, trace=frames[-8:], **run.ids())
         self._failures.add(_Failed(run, verdict, self._end_of(run, verdict)))
 
     def put_back(self, run: Run, delay: timedelta, why: str) -> None:
-        """Give back a task that was not begun."""
+        """Put back a task that was not begun."""
         run.ending = True
         verdict = Verdict(why, final=False, counts=False, delay=delay)
         self._failures.add(_Failed(run, verdict, tasks.to_postpone(run.task, delay, why)))
 
     def lose(self, run: Run) -> None:
-        """Note that a run came too late, and end it."""
+        """Note that a run lost its lease, and end it."""
         run.kind.lost.inc()
         log.warning("lease_lost", **run.ids())
         self._ended(run)
@@ -168,8 +168,8 @@ class Committer:
             self._count([effects.run], kept)
 
     async def _write(self, db: Connection, group: Sequence[Effects]) -> set[int]:
-        """The completions and the effects of those that were still held."""
-        # Everybody locks a recovery before its tasks, so that no two wait for each other.
+        """Complete the runs, and write the effects of those whose lease was still held."""
+        # Everybody locks a recovery before its tasks, so that there is no deadlock.
         await store.lock_recoveries(db, [each.job.recovery_id for each in group if each.job.recovery_id])
         kept = await tasks.complete_many(db, [each.run.task for each in group])
         for each in group:
@@ -196,9 +196,9 @@ class Committer:
             self._ended(each.run)
 
     async def _again(self, runs: Sequence[Run], work: Callable[[], Awaitable[set[int]]]) -> set[int]:
-        """Do it; again, for as long as a lease lasts, when the database was busy or away.
+        """Do `work`, and repeat it for as long as a lease lasts when the database was busy or away.
 
-        A COMMIT whose answer got lost is found out by the fence: the task is not running any more.
+        If a COMMIT took effect and its answer was lost, the fence shows it: the task is no longer running.
         """
         for pause in COMMIT_AGAIN_SECONDS:
             try:
@@ -234,7 +234,7 @@ class Committer:
             log.info("task_retried", counts=failed.verdict.counts, **told)
 
     def _left_to_rescue(self, runs: Sequence[Run], error: Exception) -> None:
-        """Nothing is lost: the leases run out, and the tasks are rescued."""
+        """Log it and give up: nothing is lost, the leases run out and the tasks are rescued."""
         log.warning("tasks_left_to_rescue", tasks=len(runs), database=type(error).__name__)
         for run in runs:
             self._ended(run)

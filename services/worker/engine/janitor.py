@@ -1,7 +1,7 @@
-"""Upkeep: tasks of workers that fell silent, rows that have served, and work that lost its task.
+"""Upkeep: tasks of workers that died, rows past their retention, and recoveries that lost their task.
 
-The rescue runs in every worker, whatever the others do: it is what saves a task when they die. The rest is periodic
-work, done once.
+The rescue runs in every worker, because it saves the tasks of the others when they die. The rest is periodic work,
+which one worker does for all.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from shared.queue.tasks import NewTask, TaskStatus
 log = get_logger(__name__)
 
 BATCH = 1_000
-# A worker dies with all that it had claimed ahead: rescued in transactions of this size, one after the other.
+# A worker that dies also leaves the tasks of its reserve: they are rescued in transactions of this size.
 RESCUE_BATCH = 500
 # Stripe lists events, and so may repeat them, for 30 days: https://docs.stripe.com/api/events
 RETENTION = {
@@ -39,14 +39,14 @@ WEEK = timedelta(days=7)
 def rescue_every(lease_seconds: float) -> float:
     """How often leases are looked at, in seconds.
 
-    What a dead worker held starts elsewhere within a lease and 5 s: at most this until it is found, a second of delay
-    (`RESCUE` in shared/queue/tasks.py; more for what was rescued before), and the polling interval.
+    The tasks of a dead worker start elsewhere within a lease and 5 s: at most this long until they are found, a second
+    of delay (`RESCUE` in shared/queue/tasks.py; more for one that was rescued before), and the polling interval.
     """
     return min(3.0, lease_seconds / 3)
 
 
 class Rescuer:
-    """Takes tasks whose lease ran out from their workers, every `every_seconds` (real time)."""
+    """Puts back tasks whose lease ran out, every `every_seconds` (real time)."""
 
     def __init__(self, database: Database, handlers: Handlers, every_seconds: float) -> None:
         self._database = database
@@ -54,7 +54,7 @@ class Rescuer:
         self._every = every_seconds
 
     async def run(self) -> None:
-        """Rescue until cancelled; a database that is away is waited for."""
+        """Rescue until cancelled; wait for a database that is away."""
         while True:
             try:
                 await self.rescue()
@@ -63,7 +63,7 @@ class Rescuer:
             await asyncio.sleep(self._every)
 
     async def rescue(self) -> int:
-        """Rescue what there is now; how many."""
+        """Rescue all tasks whose lease has run out; how many."""
         count = 0
         while True:
             rescued = await self._rescue_batch()
@@ -93,7 +93,7 @@ async def prune(db: Connection, *, table: str) -> bool:
 
 
 async def sweep_recoveries(db: Connection) -> bool:
-    """Give every recovery that goes on without a task one: a lost wake-up is a delay and never a loss."""
+    """Queue a task for every open recovery that has none: a lost task is a delay and never a loss."""
     lost = await store.lost_recoveries(db, BATCH)
     for recovery in lost:
         if await recovery_tasks.evaluate_now(db, recovery.merchant_id, recovery.id, recovery.invoice_id):
@@ -103,7 +103,7 @@ async def sweep_recoveries(db: Connection) -> bool:
 
 
 async def sweep_digests(db: Connection) -> bool:
-    """Give every active merchant without a digest ahead one, a week from now."""
+    """Queue a digest, a week from now, for every active merchant that has none queued."""
     lost = await store.lost_digests(db, BATCH)
     run_at = await business_now(db) + WEEK
     for merchant_id in lost:
@@ -114,7 +114,7 @@ async def sweep_digests(db: Connection) -> bool:
 
 
 async def unpark(db: Connection) -> bool:
-    """Put tasks whose pause has ended back into the lanes: a resume that died on the way is a delay and no loss."""
+    """Unpark tasks whose pause has ended: a resume that died halfway is a delay and no loss."""
     return await control.unpark(db, BATCH) == BATCH
 
 

@@ -14,7 +14,7 @@ from services.worker.handler import AnyHandler, Job
 from shared.database import Connection, Database, DatabaseAway
 from shared.queue import tasks
 
-# A transaction that loads holds the recoveries' locks of all its tasks: few, so that nobody waits long.
+# A loading transaction holds the locks of all its tasks' recoveries: few together, so that nobody waits long.
 TOGETHER = 16
 AT_ONCE = 2
 
@@ -27,7 +27,7 @@ class _Load:
 
 
 class Loader:
-    """Loads tasks; tasks that ask at the same time share a transaction. One that fails is repeated alone."""
+    """Loads tasks; those that ask at the same time share a transaction. If it fails, each is loaded alone."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -38,7 +38,7 @@ class Loader:
         await self._batcher.run()
 
     async def load(self, handler: AnyHandler, job: Job[Any]) -> Any:
-        """The plan that the handler makes of the task, committed. Raises what `load` raises, and DatabaseAway."""
+        """The handler's plan for the task, after the commit. Raises what `load` raises, and DatabaseAway."""
         plan: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._batcher.add(_Load(handler, job, plan))
         return await plan
@@ -80,7 +80,7 @@ class Loader:
 
 
 async def _lock(db: Connection, loads: Sequence[_Load]) -> list[_Load]:
-    """Lock their recoveries; those whose task is still this worker's by then. The others fail."""
+    """Lock the recoveries; returns the loads whose task is still held after that. The others fail."""
     await store.lock_recoveries(db, [load.job.recovery_id for load in loads if load.job.recovery_id])
     kept = await tasks.held(db, [load.job.claimed for load in loads])
     for load in loads:

@@ -5,13 +5,13 @@
                                  └────────── an error ────────┴──> retry, or dead letter
 
 Guarantees. A task's effects commit together with its completion or not at all. A run whose lease was lost changes
-nothing in the database, and nothing outside once its own clock says so. A database that goes away stops the loop for
-as long as it is away: what was claimed is finished when it comes back in time, else rescued. After `stop` no task is
-claimed; running ones have the grace period, and what is left is given back.
+nothing in the database, and nothing outside once this process's own clock says that the lease is over. While the
+database is away, the loop claims nothing; claimed tasks are finished if the database comes back before their leases
+end, else rescued. After `stop` no task is claimed; running ones get the grace period, and the rest is given back.
 
-The shape. Claimed tasks wait in `_ready`. `concurrency` workers (asyncio tasks that live as long as the loop, because
-making one per task costs more than a short task) take one after the other through load and perform, and hand it to the
-`Committer`, which ends many in one commit. The loop claims ahead, as much as a tenth of a second's work.
+Structure. Claimed tasks wait in `_ready`. `concurrency` workers (asyncio tasks that live as long as the loop, because
+creating one per task costs more than a short task) take one task after the other through load and perform, and pass it
+to the `Committer`, which ends many in one commit. The loop claims a reserve in advance, a tenth of a second's work.
 """
 
 import asyncio
@@ -46,15 +46,15 @@ from shared.queue.limits import NO_LIMITS, TaskLimits, claim_within
 log = get_logger(__name__)
 
 AWAY_PAUSE_SECONDS = (0.1, 5.0)
-# A worker whose tasks never wait for anything lets the rest of the process have its turn after so many.
+# A worker whose tasks never wait for anything yields to the rest of the process after so many.
 BREATH = 50
-# A task here and there leaves the worker idle; so many claims in a row that found something make it busy.
+# After so many claims in a row that found tasks, the worker is no longer declared idle; fewer leave it so.
 BUSY_AFTER = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How the loop runs. `batch` is the most of one claim; `poll` the shortest and the longest wait, in seconds."""
+    """How the loop runs. `batch` is the most tasks per claim; `poll` the shortest and the longest wait, in seconds."""
 
     concurrency: int = 32
     batch: int = 500
@@ -88,12 +88,12 @@ class Engine:
 
     @property
     def seconds_since_turn(self) -> float:
-        """How long ago the loop last went round; it does so while it waits, and while the database is away."""
+        """Seconds since the loop last went round; it goes round while it waits and while the database is away, too."""
         return time.monotonic() - self._last_turn
 
     @property
     def running(self) -> int:
-        """How many tasks are in its hands."""
+        """How many claimed tasks this engine holds."""
         return len(self._runs)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -106,7 +106,7 @@ class Engine:
             bell.cancel()
 
     async def run_due(self) -> int:
-        """Run what is due, and what becomes due by that, until nothing is; how many runs. Raises DatabaseAway."""
+        """Run due tasks, and those that these make due, until there are none; how many runs. Raises DatabaseAway."""
         count = 0
         async with self._at_work():
             while True:
@@ -121,7 +121,7 @@ class Engine:
 
     @asynccontextmanager
     async def _at_work(self) -> AsyncIterator[None]:
-        """Everything but the claiming, for the life of the block."""
+        """Everything but claiming, for the life of the block."""
         group = asyncio.TaskGroup()
         async with group:
             crew = [
@@ -151,10 +151,10 @@ class Engine:
                 streak = streak + 1 if claimed else 0
                 if streak == BUSY_AFTER:
                     await self._bell.busy()
-                # Declared idle only now: what came just before rang for nobody, so look once more.
+                # This worker is declared idle only now: a task that came just before rang no bell, so claim again.
                 again = not claimed and not self._runs and await self._bell.wait()
             except (DatabaseAway, asyncpg.PostgresError) as error:
-                # Also what the server refuses (a full disk, a failover's last moments): the loop outlives it.
+                # Also when the server refuses (a full disk, the last moments before a failover): the loop goes on.
                 metrics.DATABASE_AWAY.inc()
                 log.warning("database_away", reason=type(error).__name__, again_in=round(away, 1))
                 await _first_of(stop, seconds=away * self._draw.uniform(0.5, 1))
@@ -168,7 +168,7 @@ class Engine:
             await _first_of(stop, self._bell.ringing, seconds=wait)
 
     def _next_wait(self, before: float, claimed: int) -> float:
-        """How long to wait for work; a worker that hears the bell need not look often."""
+        """How long to wait for work; a worker that hears the bell need not poll often."""
         shortest, longest = self._pace.poll
         if claimed:
             return shortest
@@ -177,7 +177,7 @@ class Engine:
         return min(before * 1.5, longest)
 
     async def _claim(self, limit: int) -> int:
-        """Claim up to `limit` tasks and have them run; how many."""
+        """Claim up to `limit` tasks and pass them on to be run; how many."""
         sent_at = time.monotonic()
         limits, lease = self._pace.limits, self._pace.lease
         try:
@@ -188,14 +188,14 @@ class Engine:
                 async with self._database.statement() as db:
                     claimed = await tasks.claim(db, self._name, limit, lease, self._lanes)
         except asyncpg.UniqueViolationError:
-            return 0  # another worker was first with a task of the same recovery: the next claim sees it
+            return 0  # another worker took a task of the same recovery first: the next claim sees that
         kinds: dict[Kind, int] = {}
         for task in claimed:
             kind = self._kinds.get(task.task_type, self._unknown)
             run = Run(task, kind, Lease(self._pace.lease, sent_at), sent_at)
             before = self._runs.get(task.id)
             if before is not None:
-                self._lose(before)  # it was rescued from this very worker
+                self._lose(before)  # this worker held it before, and it was rescued
             self._runs[task.id] = run
             kinds[kind] = kinds.get(kind, 0) + 1
             if task.rescues and not self._quarantine.admits(run):
@@ -238,7 +238,7 @@ class Engine:
                 await asyncio.sleep(0)
 
     async def _attempt(self, run: Run) -> None:
-        """Bring one run to its end, or to the committer. Raises CancelledError only when this worker is to end."""
+        """Take one run to its end, or to the committer. Raises CancelledError only when this worker is to end."""
         try:
             handler = run.kind.handler
             if handler is None:
@@ -266,7 +266,7 @@ class Engine:
             self._committer.complete(run)
 
     def _ended(self, run: Run) -> None:
-        # Only its own entry: the same task may have been claimed anew while this run was ending.
+        # Only this run's entry: the same task may have been claimed again while this run was ending.
         if self._runs.get(run.task.id) is run:
             del self._runs[run.task.id]
         if run.task.rescues:
@@ -279,7 +279,7 @@ class Engine:
     # -- leases ----------------------------------------------------------------------------------
 
     async def _renew_leases(self) -> None:
-        """At every third of a lease renew those of all tasks in hand; end the work on those that were lost."""
+        """Every third of a lease, renew the leases of all held tasks; stop the work on those that were lost."""
         while True:
             await asyncio.sleep(self._pace.lease.total_seconds() / 3)
             held = list(self._runs.values())
@@ -299,7 +299,7 @@ class Engine:
                     self._lose(run)
 
     def _lose(self, run: Run) -> None:
-        """End the work on a task that another run has; one that is ending finds it out by its fence."""
+        """Stop the work on a task that another run has; a run that is already ending learns it by its fence."""
         if run.ending or run.lost:
             return
         run.lost = True
@@ -309,7 +309,7 @@ class Engine:
     # -- the end ---------------------------------------------------------------------------------
 
     async def _wind_down(self) -> None:
-        """Give back what was not begun; running tasks get their grace, and are given back after it."""
+        """Give back tasks that were not begun; running ones get the grace period, and are given back after it."""
         unbegun, self._ready = list(self._ready), deque()
         await self._release(unbegun)
         if self._runs:

@@ -1,7 +1,7 @@
-"""Periodic work: once at its time, however many workers run.
+"""Periodic work: done once each time it is due, however many workers run.
 
-Each worker looks at `periodic_tasks` now and then. The one that finds a row due moves its time on and does the work in
-one transaction; the others skip the locked row. When the worker dies in the middle, the time was not moved on.
+Each worker looks at `periodic_tasks` now and then. The one that finds a row due sets its next time and does the work
+in one transaction; the others skip the locked row. If the worker dies in the middle, the row is still due.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Periodic:
-    """Work that is done `every` so often. `run` does a bounded piece and says whether more is left."""
+    """Work that is done once in `every`. `run` does a limited piece of it and says whether more is left."""
 
     name: str
     every: timedelta
@@ -29,7 +29,7 @@ class Periodic:
 
 
 class PeriodicRunner:
-    """Does what is due."""
+    """Does the periodic work that is due."""
 
     def __init__(self, database: Database, works: Sequence[Periodic], *, look_every_seconds: float = 1.0) -> None:
         self._database = database
@@ -38,7 +38,7 @@ class PeriodicRunner:
         self._declared = False
 
     async def run(self) -> None:
-        """Look and work until cancelled; a database that is away is waited for."""
+        """Look and work until cancelled; wait for a database that is away."""
         while True:
             try:
                 while await self.run_one():
@@ -46,13 +46,13 @@ class PeriodicRunner:
             except DatabaseAway as error:
                 log.debug("periodic_waits", reason=str(error))
             except asyncpg.PostgresError as error:
-                # A piece of upkeep that fails must not end the worker: it is tried again with its next turn.
+                # Upkeep that fails must not end the worker: it is tried again when it is due next.
                 log.exception("periodic_failed", sqlstate=error.sqlstate)
                 await asyncio.sleep(self._look_every * 10)
             await asyncio.sleep(self._look_every)
 
     async def run_one(self) -> bool:
-        """Do one piece of work that is due; whether there was one. Raises DatabaseAway."""
+        """Do one piece of due work; whether there was any. Raises DatabaseAway."""
         if not self._declared:
             async with self._database.transaction() as db:
                 await store.declare_periodic(db, [(work.name, work.every) for work in self._works.values()])

@@ -1,8 +1,8 @@
-"""Tasks that were in the hands of a worker when it died: one of them may have killed it.
+"""The quarantine for rescued tasks: a worker died while it held them, so one of them may have killed it.
 
-They are let in few at a time, the fewer the oftener it happened: so a poisonous task meets ever fewer neighbours, ends
-in the dead letters after its attempts, and takes no innocent one with it. One with its last attempt runs apart from
-all other suspects.
+The more often a task was rescued, the fewer run beside it. So a task that kills its worker ends in the dead letters
+after its tries, and takes no other task with it. A rescued task with one try left runs apart from all other rescued
+tasks.
 """
 
 import random
@@ -10,14 +10,14 @@ from datetime import timedelta
 
 from services.worker.engine.run import Run
 
-# By how often they were rescued: how many suspects may be in hand at a time. Afterwards one.
+# By how often they were rescued: how many rescued tasks may run at a time. After that, one.
 _AT_ONCE = {1: 32, 2: 4}
 _DELAY_SECONDS = (0.5, 10.0)
 _REMEMBERED = 10_000
 
 
 class Quarantine:
-    """Who is let in."""
+    """Which rescued tasks may run now."""
 
     __slots__ = ("_draw", "_inside", "_refused")
 
@@ -27,7 +27,7 @@ class Quarantine:
         self._draw = random.Random()  # noqa: S311 - jitter, not a secret
 
     def admits(self, run: Run) -> bool:
-        """Whether a rescued task may run now; then it is inside until `ended`."""
+        """Whether a rescued task may run now; if so, it counts as running until `ended`."""
         task = run.task
         room = 1 if task.tries >= task.max_tries else _AT_ONCE.get(task.rescues, 1)
         if len(self._inside) >= room:
@@ -37,11 +37,11 @@ class Quarantine:
         return True
 
     def ended(self, run: Run) -> None:
-        """Note that a run ended, let in or not."""
+        """Note that a run ended, whether it was admitted or not."""
         self._inside.discard(id(run))
 
     def delay(self, run: Run) -> timedelta:
-        """When one that was not let in tries again: later each time, so that waiting in line costs few claims."""
+        """When a task that was not admitted is due again: later each time, so that waiting costs few claims."""
         if len(self._refused) >= _REMEMBERED:
             self._refused.clear()
         before = self._refused.get(run.task.id, 0)

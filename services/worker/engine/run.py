@@ -12,7 +12,7 @@ from shared.queue.tasks import Task
 
 
 class Kind:
-    """A task type as the engine sees it: its handler, what it leaves out, its label and counters looked up once."""
+    """A task type as the engine sees it: its handler, which steps it has, its metrics' label and counters."""
 
     __slots__ = ("claimed", "commits", "completed", "handler", "label", "loads", "lost", "seconds")
 
@@ -34,9 +34,9 @@ def kinds_of(handlers: Handlers) -> tuple[Mapping[str, Kind], Kind]:
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """`worker` is the asyncio task that performs it, else None; `ending`: its effects are on their way.
+    """`worker` is the asyncio task that performs it, else None; `ending`: its effects are being committed.
 
-    `lost`: it belongs to another run by now, and this one is to stop.
+    `lost`: the task belongs to another run by now, and this one is to stop.
     """
 
     task: Task

@@ -24,7 +24,7 @@ WITHDRAW_IDLE = "DELETE FROM idle_workers WHERE name = $1 OR until < clock_times
 
 # --- Periodic work ----------------------------------------------------------------------------------------------------
 
-# A row that is there keeps its time; a new rhythm takes effect with the next run.
+# A row that exists keeps its time; a new interval takes effect with the next run.
 DECLARE_PERIODIC = """
 INSERT INTO periodic_tasks (name, every)
 SELECT * FROM unnest($1::text[], $2::interval[]) AS declared (name, every)
@@ -47,7 +47,7 @@ WHERE name = (
 RETURNING name
 """
 
-# There was more to do than one run may: it is due again at once.
+# More is left than one run may do: due again at once.
 PERIODIC_AGAIN = "UPDATE periodic_tasks SET next_run_at = citadel_now() WHERE name = $1"
 
 # --- Retention --------------------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ WHERE id IN (
 )
 RETURNING 1
 """,
-    # Real time: a browser waits in real time.
+    # In real time, because a browser waits in real time.
     "oauth_states": """
 DELETE FROM oauth_states
 WHERE nonce_hash IN (
@@ -94,9 +94,9 @@ RETURNING 1
 """,
 }
 
-# --- The sweep: work that lost its task -------------------------------------------------------------------------------
+# --- The sweep: recoveries and digests without a task -----------------------------------------------------------------
 
-# A dead task is not replaced: somebody has to look at it first.
+# A dead task is not replaced: an operator has to look at it first.
 LOST_RECOVERIES = """
 WITH lost AS MATERIALIZED (
     SELECT r.id, r.merchant_id, r.invoice_id
@@ -139,7 +139,7 @@ LIMIT $1
 
 @dataclass(frozen=True, slots=True)
 class LostRecovery:
-    """A recovery that goes on and has no task."""
+    """An open recovery without a task."""
 
     id: UUID
     merchant_id: str
@@ -153,48 +153,48 @@ async def lock_recoveries(db: Connection, recovery_ids: Sequence[UUID]) -> None:
 
 
 async def probe(db: Connection) -> None:
-    """Hear from the server. Raises when the connection is dead."""
+    """Ask the server for an answer. Raises when the connection is dead."""
     await db.execute(PROBE)
 
 
 async def declare_idle(db: Connection, name: str, how_long: timedelta) -> None:
-    """Have the next insert of due tasks notify, for as long as this worker lets it stand."""
+    """Declare this worker idle for `how_long`: the next insert of due tasks rings the bell."""
     await db.execute(DECLARE_IDLE, name, how_long)
 
 
 async def withdraw_idle(db: Connection, name: str) -> None:
-    """This worker waits no more; what dead ones left goes with it."""
+    """Withdraw this worker's declaration, and those that have run out."""
     await db.execute(WITHDRAW_IDLE, name)
 
 
 async def declare_periodic(db: Connection, rhythms: Sequence[tuple[str, timedelta]]) -> None:
-    """Make sure that each (name, every) has a row; a new one is due at once."""
+    """Make sure that each (name, interval) has a row; a new one is due at once."""
     await db.execute(DECLARE_PERIODIC, [name for name, _ in rhythms], [every for _, every in rhythms])
 
 
 async def claim_periodic(db: Connection, names: Sequence[str]) -> str | None:
-    """Take the periodic work that is due longest; None when none is, or others are at it."""
+    """Take the periodic work that has been due longest; None when none is due or others are doing it."""
     name: str | None = await db.fetchval(CLAIM_PERIODIC, list(names))
     return name
 
 
 async def periodic_again(db: Connection, name: str) -> None:
-    """Have the periodic work run again at once."""
+    """Make the periodic work due again at once."""
     await db.execute(PERIODIC_AGAIN, name)
 
 
 async def prune(db: Connection, table: str, age: timedelta, limit: int) -> int:
     """Delete at most `limit` rows older than `age`; how many. Inside a transaction."""
-    # The index of what has finished is a BRIN, which is read by bitmaps only; `shared.database` turns them off.
+    # The index of finished tasks is a BRIN, which only bitmap scans read, and `shared.database` turns those off.
     await db.execute("SET LOCAL enable_bitmapscan = on")
     return len(await db.fetch(PRUNE[table], age, limit))
 
 
 async def lost_recoveries(db: Connection, limit: int) -> list[LostRecovery]:
-    """Recoveries that go on without a task that will look after them."""
+    """Open recoveries without a task."""
     return [LostRecovery(**row) for row in await db.fetch(LOST_RECOVERIES, limit)]
 
 
 async def lost_digests(db: Connection, limit: int) -> list[str]:
-    """The ids of active merchants without a weekly digest ahead."""
+    """The ids of active merchants without a queued weekly digest."""
     return [row["merchant_id"] for row in await db.fetch(LOST_DIGESTS, limit)]

@@ -31,19 +31,19 @@ from shared.queue import tasks
 
 log = get_logger(__name__)
 
-# What waits longer than this is evaluated within this time, so that not all of a merchant's invoices are read at once.
+# Recoveries that would wait longer are evaluated within this time; spread, so that not all are read at once.
 LOOK_AGAIN_WITHIN = timedelta(hours=1)
 LOOKED_AT_ONCE = 1_000
 UNREACHABLE_FOR = timedelta(days=1)
 
 
 class CatchUpPayload(Payload):
-    """Nothing: the merchant is the task's, and how far it has come is in its row."""
+    """Empty: the task names the merchant, and its progress is in `catch_ups`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Do this step for the account."""
+    """Make this step for the account."""
 
     account: str
     step: Step
@@ -51,12 +51,12 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """The merchant's account lets nobody in."""
+    """The platform has no access to the merchant's account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a step brought for the account."""
+    """What a step found for the account."""
 
     account: str
     fetched: Fetched
@@ -68,7 +68,7 @@ Outcome = Nothing | Unreachable | Found
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """How far a step came, and what was new."""
+    """The progress after a step, and what was new."""
 
     progress: Progress
     events: int = 0
@@ -84,7 +84,7 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
     retry = RetryPolicy(base=timedelta(seconds=30), factor=3.0, longest=timedelta(minutes=30))
 
     async def load(self, db: Connection, task: Job[CatchUpPayload]) -> Plan:
-        """What the merchant's row says comes next."""
+        """The next step, by the merchant's row."""
         merchant = await find_merchant(db, task.merchant_id)
         if merchant is None or not merchant.active:
             return Nothing("the merchant is gone")
@@ -95,7 +95,7 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
         return Nothing("it is up to date") if step is None else Fetch(merchant.account, step)
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
-        """Fetch it. Nothing is changed at Stripe."""
+        """Fetch the step's list or objects. Changes nothing at Stripe."""
         if isinstance(plan, Nothing):
             return plan
         try:
@@ -104,13 +104,13 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
             return Unreachable()
 
     async def commit(self, db: Connection, task: Job[CatchUpPayload], outcome: Outcome) -> None:
-        """Take what was found, note how far it came, and queue the next step: all of it or nothing."""
+        """Take what was found, save the progress, and queue the next step: all of it or nothing."""
         match outcome:
             case Nothing(why):
                 log.debug("not_caught_up", reason=why)
                 await store.forget_task(db, task.claimed.id)
             case Unreachable():
-                # Whether it has gone, Stripe tells by an event, or a recovery of its that cannot be read.
+                # Stripe sends an event when a merchant disconnects; an unreadable recovery shows it as well.
                 log.warning("merchant_unreachable", merchant_id=task.merchant_id)
                 await store.put_off(db, task.merchant_id, UNREACHABLE_FOR)
             case Found(account, fetched):
@@ -122,7 +122,7 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
         merchant = (await find_merchants(db, [account], MerchantLock.STAYS)).get(account)
         progress = await store.find(db, task.merchant_id, lock=True)
         if merchant is None or merchant.status != "active" or progress is None:
-            return  # it left meanwhile
+            return  # the merchant has left meanwhile
         came = await _came(db, task.merchant_id, account, progress, fetched)
         following = next_step(came.progress, await business_now(db))
         finished = following is None
@@ -174,5 +174,5 @@ async def _invoices(db: Connection, merchant_id: str, progress: Progress, page: 
         return Came(replace(came, invoices_after=page.last))
     looked = await store.look_again(db, merchant_id, LOOK_AGAIN_WITHIN, LOOKED_AT_ONCE)
     if looked == LOOKED_AT_ONCE:
-        return Came(came)  # this page once more: there may be others to look at again
+        return Came(came)  # the same page again: more recoveries may have to be evaluated
     return Came(replace(came, invoices_at=page.step.began, invoices_from=None, invoices_after=None))

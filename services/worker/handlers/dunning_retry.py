@@ -15,21 +15,21 @@ from shared.recoveries import Entry, RecoveryState
 
 
 class DunningRetryPayload(Payload):
-    """Which invoice; the recovery itself is named by the task's `recovery_id`."""
+    """The invoice. The recovery is in the task's `recovery_id`."""
 
     invoice_id: str
 
 
 @handles("dunning_retry")
 class DunningRetry(Handler[DunningRetryPayload, Plan, Outcome]):
-    """One run: an attempt that is due, the settlement of one whose outcome is unknown, or a look at the invoice."""
+    """One run: makes a due attempt, settles one whose outcome is unknown, or only reads the invoice."""
 
     payload = DunningRetryPayload
     calls = ("stripe",)
     retry = RetryPolicy(base=timedelta(seconds=5), factor=4.0, longest=timedelta(hours=6))
 
     async def load(self, db: Connection, task: Job[DunningRetryPayload]) -> Plan:
-        """Read the recovery; when an attempt is due, write it down: its row is committed before anything is sent."""
+        """Open the dossier. If an attempt is due, insert its row, which is committed before anything is sent."""
         if task.recovery_id is None:
             raise BadPayload("a dunning_retry names its recovery in recovery_id")
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)

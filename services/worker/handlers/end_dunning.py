@@ -23,7 +23,7 @@ Action = Literal["cancel", "pause", "mark_uncollectible"]
 
 
 class EndDunningPayload(Payload):
-    """What to do with which invoice; the recovery itself is named by the task's `recovery_id`."""
+    """The end action and the invoice. The recovery is in the task's `recovery_id`."""
 
     invoice_id: str
     action: Action
@@ -45,7 +45,7 @@ Plan = Nothing | End
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What came of it: by which rule, in a sentence."""
+    """The result: the rule, and a sentence."""
 
     action: Action
     rule: Literal[
@@ -73,7 +73,7 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
     retry = RetryPolicy(base=timedelta(seconds=5), factor=4.0, longest=timedelta(hours=6))
 
     async def load(self, db: Connection, task: Job[EndDunningPayload]) -> Plan:
-        """Whether it is still to be done."""
+        """Check that the end action is still to be carried out."""
         if task.recovery_id is None:
             raise BadPayload("an end_dunning names its recovery in recovery_id")
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
@@ -88,7 +88,7 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
         return End(account, dossier.invoice_id, dossier.subscription_id, action, key)
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
-        """Read the truth; act only while the invoice is still open."""
+        """Read the invoice; act only while it is still open."""
         if isinstance(plan, Nothing):
             return plan
         if plan.account is None:
@@ -130,7 +130,7 @@ async def _end(remote: Remote, plan: End, account: str) -> Done:
 
 
 def _already_so(action: Action, truth: InvoiceTruth) -> bool:
-    """A repeat after a crash finds its own work done."""
+    """Whether the action has been carried out already, as a repeat after a crash finds it."""
     if action == "mark_uncollectible":
         return truth.status is InvoiceStatus.UNCOLLECTIBLE
     return truth.subscription_status in SUBSCRIPTION_OVER

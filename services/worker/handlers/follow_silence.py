@@ -1,8 +1,8 @@
-"""`follow_silence`: what an operator's word about a customer's messages means for the recoveries in flight.
+"""`follow_silence`: after an operator silenced a customer or lifted a silence, updates the customer's open recoveries.
 
-The silence itself is a row that every message asks for, in force before this runs. Here what is queued is canceled and
-the timelines tell it; and when the last silence of a customer was lifted, each recovery is decided anew, which queues
-the message that is due.
+The silence itself is a row that every message checks, and it is in force before this runs. This task cancels queued
+messages and adds the timelines' entries. When the last silence of a customer was lifted, it has each recovery evaluated
+again, which queues the message that is due.
 """
 
 from typing import Annotated, Literal
@@ -21,7 +21,7 @@ ORIGIN = {"source": "operator"}
 
 
 class FollowSilencePayload(Payload):
-    """Which customer, and what was changed; what holds by now is read."""
+    """The customer, and what was changed. The silences that hold by now are read."""
 
     customer_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
     change: Literal["silenced", "lifted"]
@@ -29,22 +29,22 @@ class FollowSilencePayload(Payload):
 
 @handles("follow_silence")
 class FollowSilence(Handler[FollowSilencePayload, FollowSilencePayload, FollowSilencePayload]):
-    """One change of one customer."""
+    """One change of one customer's silences."""
 
     payload = FollowSilencePayload
 
     async def perform(self, remote: Remote, plan: FollowSilencePayload) -> FollowSilencePayload:  # noqa: ARG002 - nobody is asked
-        """Nothing of this is outside."""
+        """Makes no call."""
         return plan
 
     async def commit(self, db: Connection, task: Job[FollowSilencePayload], outcome: FollowSilencePayload) -> None:
-        """Tell it in the timelines; cancel what is queued, or have the next message queued."""
+        """Add entries to the timelines; cancel queued messages, or have the next message queued."""
         merchant_id, asked = task.merchant_id, outcome
-        # Locked first: a message that is being decided on was decided before, or sees what is seen here.
+        # Locked first: a message that is being decided on is decided before this, or sees the same silences.
         concerned = await lock_of_customer(db, merchant_id, asked.customer_id)
         silence = await silences.find(db, merchant_id, asked.customer_id)
         if (silence is not None) != (asked.change == "silenced"):
-            return  # it was changed again, or another reason stands: nothing has come of this one
+            return  # changed again since, or another silence still holds: this change has no effect
         for recovery in concerned:
             if silence is not None:
                 await recovery_tasks.cancel_messages(db, recovery.id, f"the customer is not written to: {silence}")

@@ -1,8 +1,8 @@
 """`notify_action_required`: one message to the customer of a recovery, and the next one queued.
 
-What the message asks for is decided when it goes out, from the recovery's state at that moment: a customer who has
-opted out by then is not written to. The invoice is read first, so that nobody who has paid is asked to. The address,
-the language and the merchant's brand come from Stripe with that reading and are dropped with it.
+What the message asks for is decided when it is sent, from the recovery's state at that moment; a customer who has
+unsubscribed by then gets none. The invoice is read first, so that nobody who has paid is asked to pay. The address, the
+language and the merchant's brand come from Stripe with that reading and are dropped with it.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ from shared.recoveries import Entry, RecoveryState
 from shared.silences import TEXTS, SilenceReason
 from shared.unsubscribe import Recipient
 
-# What a customer may be told of the reason, by its name in the texts; a thief is told nothing.
+# The reason that a customer may be told, as it is named in the texts. A thief must learn nothing.
 BECAUSE = {
     DeclineCause.INSUFFICIENT_FUNDS: "insufficient_funds",
     DeclineCause.EXPIRED_CARD: "expired_card",
@@ -44,7 +44,7 @@ DECLINED = "declined"
 
 
 class NotifyPayload(Payload):
-    """`kind` is what the message was queued for; what it will say is decided when it goes out."""
+    """`kind` is what the message was queued for; what it asks for is decided when it is sent."""
 
     invoice_id: str
     kind: MessageKind = MessageKind.PAYMENT_FAILED
@@ -52,7 +52,7 @@ class NotifyPayload(Payload):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """The message that is due, and what the brain calls it."""
+    """The message that is due, and its kind."""
 
     kind: MessageKind
     due: Due
@@ -63,7 +63,7 @@ Plan = Nothing | SilenceReason | Write
 
 @dataclass(frozen=True, slots=True)
 class Messaged:
-    """The message went out (or was printed)."""
+    """The message was sent (or printed)."""
 
     kind: MessageKind
     delivered: Delivered
@@ -73,7 +73,7 @@ Outcome = Nothing | SilenceReason | Messaged | NotSent
 
 
 def because(decline: Decline | None) -> str | None:
-    """What the customer is told of the reason: for a lost, stolen or suspected card that it was declined, no more."""
+    """The reason that the customer is told; for a lost, stolen or suspected card only that it was declined."""
     if decline is None:
         return None
     understood = classify(decline)
@@ -89,7 +89,7 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
     retry = RetryPolicy(base=timedelta(seconds=20), factor=2.5, longest=timedelta(hours=2))
 
     async def load(self, db: Connection, task: Job[NotifyPayload]) -> Plan:
-        """Whether a message is due, and which."""
+        """Decide whether a message is due, and which."""
         if task.recovery_id is None:
             raise BadPayload("a notify_action_required names its recovery in recovery_id")
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
@@ -103,7 +103,7 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
             return Nothing("the invoice has no customer")
         if dossier.in_holdout:
             return Nothing("the invoice is of the holdout: it is watched and left alone")
-        # The recovery is locked: whoever silences the customer waits for us, or was there before.
+        # The recovery is locked: a silence either commits before this, or waits for this transaction.
         silence = await silences.find(db, dossier.merchant_id, dossier.customer_id)
         return silence or _plan(dossier, dossier.account, dossier.customer_id, str(task.public_id))
 
@@ -115,7 +115,7 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
         return Messaged(plan.kind, result) if isinstance(result, Delivered) else result
 
     async def commit(self, db: Connection, task: Job[NotifyPayload], outcome: Outcome) -> None:
-        """Tell it in the timeline, count it, and queue the next one; after an end nothing is queued."""
+        """Add it to the timeline and the ledger, and queue the next message, unless the recovery has ended."""
         if task.recovery_id is None:
             return
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
@@ -147,7 +147,7 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
 
 
 def _plan(dossier: Dossier, account: str, customer_id: str, task_id: str) -> Nothing | Write:
-    """The message that is due now, or when one will be."""
+    """The message that is due now; else Nothing with the time when one is due."""
     kind, sent = messages.kind_now(dossier.state), dossier.story.sent
     due = _due(dossier, kind)
     if due is None or due > dossier.now:
@@ -181,7 +181,7 @@ def _due(dossier: Dossier, kind: MessageKind) -> datetime | None:
 
 
 def _following(dossier: Dossier, kind: MessageKind) -> datetime | None:
-    """When the message after this one is due, as things stand."""
+    """When the message after this one is due, by what is known now."""
     if dossier.state.ended or dossier.stop_requested is not None:
         return None
     sent = (*dossier.story.sent, SentMessage(kind, dossier.now))

@@ -1,4 +1,4 @@
-"""`report_usage`: one row of usage told to Stripe's meters, once.
+"""`report_usage`: reports one row of usage to Stripe's meters, once.
 
 The meter event's `identifier` is the usage row's public id; Stripe refuses a second one with it for at least 24 hours
 (https://docs.stripe.com/api/billing/meter-event/create, read October 2026).
@@ -24,7 +24,7 @@ REPORTED_BEFORE = frozenset({"duplicate_meter_event"})
 
 
 class ReportUsagePayload(Payload):
-    """`usage_id` is `usage_logs.public_id`; `timestamp` is when it was used, in unix seconds."""
+    """`usage_id` is `usage_logs.public_id`; `timestamp` is when the usage happened, in unix seconds."""
 
     usage_id: UUID
     event_name: Annotated[str, Field(min_length=1, max_length=100)]
@@ -43,14 +43,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """Stripe has it. `before`: it had it already."""
+    """Stripe has the meter event. `before`: it had it already."""
 
     before: bool
 
 
 @handles("report_usage")
 class ReportUsage(Handler[ReportUsagePayload, Plan, Reported]):
-    """One meter event. No effects beside the completion: the usage row was written when it was reported to us."""
+    """One meter event. No effects: `POST /v1/usage` has written the usage row."""
 
     payload = ReportUsagePayload
     calls = ("stripe",)
@@ -64,7 +64,7 @@ class ReportUsage(Handler[ReportUsagePayload, Plan, Reported]):
         return Plan(merchant.account, task.payload)
 
     async def perform(self, remote: Remote, plan: Plan) -> Reported:
-        """Send the event; a refusal because it is there already is a success."""
+        """Send the meter event; a refusal because Stripe has it already is a success."""
         usage, identifier = plan.usage, str(plan.usage.usage_id)
         client = remote.stripe.for_merchant(plan.account)
         try:

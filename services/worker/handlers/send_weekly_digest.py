@@ -1,6 +1,6 @@
-"""`send_weekly_digest`: what a merchant's week brought, by email to the merchant; then the next one is queued.
+"""`send_weekly_digest`: emails a merchant the numbers of its week, and queues the next digest.
 
-A week in which nothing happened is not written about. The merchant's address is read from Stripe when the email is
+No digest is sent for a week in which nothing happened. The merchant's address is read from Stripe when the email is
 sent, and dropped.
 """
 
@@ -28,12 +28,12 @@ DAY = timedelta(days=1)
 
 
 class DigestPayload(Payload):
-    """Nothing: the merchant is the task's."""
+    """Empty: the task names the merchant."""
 
 
 @dataclass(frozen=True, slots=True)
 class MerchantGone:
-    """No digest, and none follows."""
+    """No digest now, and none follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class WeekToTell:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The week is dealt with; the next one follows."""
+    """The week is done; the next digest follows."""
 
     written: bool
 
@@ -75,7 +75,7 @@ class SendWeeklyDigest(Handler[DigestPayload, Plan, Outcome]):
         return WeekToTell(merchant.account, first, end, tuple(sums), str(task.public_id))
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
-        """Write to the merchant, if there is something to write."""
+        """Send the email, if anything happened in the week."""
         if isinstance(plan, MerchantGone):
             return plan
         if not plan.sums:
@@ -107,7 +107,7 @@ class SendWeeklyDigest(Handler[DigestPayload, Plan, Outcome]):
 
 
 def following(was_due: datetime, now: datetime) -> datetime:
-    """The next time after `now` in steps of a week from `was_due`: weeks that were missed are not made up for."""
+    """The next time after `now` in steps of a week from `was_due`; missed weeks get no digest."""
     weeks = max(1, (now - was_due) // WEEK + 1)
     return was_due + weeks * WEEK
 

@@ -1,7 +1,7 @@
-"""`thank_customer`: after a payment that followed our messages, one more, which says that all is well.
+"""`thank_customer`: thanks a customer for a payment, if there were messages about it before.
 
-Queued when a recovery ends as recovered and its customer had been written to. It keeps the day's distance from the
-last message, and is the last one.
+Queued when a recovery ends as recovered and its customer had got a message. It is sent at least a day after the last
+message, and is the last one.
 """
 
 from datetime import timedelta
@@ -24,7 +24,7 @@ from shared.unsubscribe import Recipient
 
 
 class ThankPayload(Payload):
-    """The invoice that was paid; its recovery is named by the task's `recovery_id`."""
+    """The invoice that was paid. The recovery is in the task's `recovery_id`."""
 
     invoice_id: str
 
@@ -42,7 +42,7 @@ class ThankCustomer(Handler[ThankPayload, Plan, Outcome]):
     retry = RetryPolicy(base=timedelta(seconds=20), factor=2.5, longest=timedelta(hours=2))
 
     async def load(self, db: Connection, task: Job[ThankPayload]) -> Plan:
-        """Whether the customer is thanked now."""
+        """Decide whether the customer is thanked now."""
         if task.recovery_id is None:
             raise BadPayload("a thank_customer names its recovery in recovery_id")
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
@@ -55,11 +55,11 @@ class ThankCustomer(Handler[ThankPayload, Plan, Outcome]):
         return silence or _plan(dossier, dossier.account, recipient, str(task.public_id))
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
-        """Thank, if Stripe says too that it was paid."""
+        """Send the email, if the invoice is paid at Stripe, too."""
         return await deliver(remote, plan) if isinstance(plan, Due) else plan
 
     async def commit(self, db: Connection, task: Job[ThankPayload], outcome: Outcome) -> None:
-        """Tell it, and count it; or come back when a day has passed."""
+        """Add it to the timeline and the ledger; or queue it again for when a day has passed."""
         if task.recovery_id is None:
             return
         match outcome:
@@ -89,7 +89,7 @@ class ThankCustomer(Handler[ThankPayload, Plan, Outcome]):
 
 
 def _plan(dossier: Dossier, account: str, recipient: Recipient, task_id: str) -> Nothing | Due:
-    """The thanks that are due now, or when they will be."""
+    """The message that is due now; else Nothing with the time when it is due."""
     if dossier.state is not RecoveryState.RECOVERED or not dossier.merchant_active:
         return Nothing("the recovery did not end as recovered, or the merchant is gone")
     if not dossier.policy.thank_you:

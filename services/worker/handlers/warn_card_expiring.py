@@ -1,7 +1,7 @@
-"""`warn_card_expiring`: ahead of a renewal, a customer whose card will have expired by then is told, once per card.
+"""`warn_card_expiring`: before a renewal, warns a customer whose card will have expired by then, once per card.
 
-Whoever sees a renewal coming queues it. It comes back on the day that the policy says, and reads from Stripe whether
-there is anything to tell then: a card that was replaced meanwhile, or a subscription that ends, says nothing.
+Queued when an event announces a renewal. The task runs again on the policy's day and reads the subscription from
+Stripe: if the card was replaced meanwhile, or the subscription ends, no warning is sent.
 """
 
 from dataclasses import dataclass, replace
@@ -43,7 +43,7 @@ PAGE_OUTLIVES_RENEWAL = timedelta(days=30)
 
 
 class WarnPayload(Payload):
-    """Whose subscription renews."""
+    """The subscription that renews, and its customer."""
 
     customer_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
     subscription_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
@@ -51,7 +51,7 @@ class WarnPayload(Payload):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Read the subscription, and tell its customer `ahead` of the renewal, unless the card is among those told of."""
+    """Read the subscription, and warn its customer `ahead` of the renewal, once per card."""
 
     account: str
     recipient: Recipient
@@ -64,14 +64,14 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Early:
-    """The customer is to be told on another day."""
+    """The customer is to be warned on another day."""
 
     on: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """The customer was told of this card."""
+    """The customer was warned of this card."""
 
     card: CardDate
 
@@ -89,7 +89,7 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
     retry = RetryPolicy(base=timedelta(minutes=1), factor=3.0, longest=timedelta(hours=6))
 
     async def load(self, db: Connection, task: Job[WarnPayload]) -> Plan:
-        """What is known of the customer: whether they want messages, and which cards they were told of."""
+        """Read whether the customer gets messages, and which cards they were warned of."""
         merchant = await find_merchant(db, task.merchant_id)
         if merchant is None or not merchant.active:
             return Nothing("the merchant is gone")
@@ -106,7 +106,7 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
         return Look(merchant.account, recipient, subscription_id, told, task_id, task.now, ahead)
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
-        """Read the subscription; tell the customer if its card will have expired."""
+        """Read the subscription; warn the customer if its card will have expired."""
         if not isinstance(plan, Look):
             return plan
         client = remote.stripe.for_merchant(plan.account)
@@ -116,7 +116,7 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
             return Nothing("the merchant's account cannot be reached any more")
 
     async def commit(self, db: Connection, task: Job[WarnPayload], outcome: Outcome) -> None:
-        """Remember the card that was told of."""
+        """Save which card the customer was warned of."""
         match outcome:
             case Early(on):
                 payload = task.payload.model_dump()
@@ -177,7 +177,7 @@ def _email(
     month = language.month(seen.card.year, seen.card.month)
     facts = Facts(card=seen.name, expires=month, expired=seen.card.ends < plan.now, link=page)
     letter = write(Message.CARD_EXPIRING, language, brand, facts, unsubscribe)
-    # Two of its subscriptions may see the same card at the same moment: the key is the card's, not the task's.
+    # Two subscriptions may use the same card at the same moment: so the key is the card's, not the task's.
     key = f"card_expiring:{seen.card.payment_method_id}:{seen.card.year}-{seen.card.month:02}"
     sent = envelope(Message.CARD_EXPIRING, plan.recipient, plan.task_id, address, brand, letter, unsubscribe)
     return replace(sent, key=key)

@@ -1,11 +1,11 @@
-"""What customers and merchants are written: which message, in which language, in whose colours, with which link.
+"""Messages to customers and merchants: which one, in which language, in whose colours, with which link.
 
-    campaign.py   the messages there are, and which of them is due      brand.py    a merchant's name and colour
-    language.py   languages, and how dates and amounts are written      letters.py  an email of facts, texts and layout
-    sending.py    an invoice as Stripe writes it → one email            cards.py    the page on which a card is changed
-    delivery.py   a message that is due → the email service             silence.py  why a customer is not written to
-    expiry.py     whether a card outlives its next renewal              preview.py  all of it to look at
-    store.py      the SQL of silences and of warnings
+    campaign  the messages, and which of them is due           brand     a merchant's name and colour
+    language  languages, and how dates and amounts are written letters   an email from facts, texts and layout
+    amounts   amounts of money as people read them             cards     the page on which a card is changed
+    sending   Stripe's invoice → one email                     delivery  a due message → the email service
+    expiry    whether a card expires before its next renewal   preview   all messages, to look at
+    store     the SQL of card warnings
 
 The texts are in `services/worker/messages/templates/texts`, one file per language; the layout beside them, in MJML.
 """

@@ -1,4 +1,4 @@
-"""A merchant as its customers know it, read from its Stripe account when an email is sent and dropped with it."""
+"""A merchant's name and colour, read from its Stripe account for each email and dropped with it."""
 
 import re
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 _INK, _PAPER = "#1c2330", "#ffffff"
-# WCAG 2.2, success criterion 1.4.3: text stands out from its ground by 4.5:1.
+# WCAG 2.2, success criterion 1.4.3: a contrast of at least 4.5:1 between text and background.
 _READABLE = 4.5
 
 
@@ -35,7 +35,7 @@ class _Settings(_Part):
 
 
 class Account(_Part):
-    """Of a Stripe account what its emails show. `country` is ISO 3166 alpha-2."""
+    """The parts of a Stripe account that emails show. `country` is ISO 3166 alpha-2."""
 
     email: str | None = None
     country: str | None = None
@@ -45,7 +45,7 @@ class Account(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Brand:
-    """How a merchant looks: its name, the ground of a button, and the ink on it. `reply_to` is for people to answer."""
+    """A merchant's name, the colours of a button and of its text, and `reply_to`, the address for answers."""
 
     name: str | None = field(repr=False)
     color: str = _INK
@@ -55,7 +55,7 @@ class Brand:
 
 
 def brand_of(account: dict[str, Any], fallback_name: str | None = None) -> Brand:
-    """The brand of an account as Stripe writes it; `fallback_name` is what an invoice calls it."""
+    """The brand of an account (Stripe's own JSON); `fallback_name` is the account's name on an invoice."""
     read = Account.model_validate(account)
     profile, settings = read.business_profile or _Profile(), read.settings or _Settings()
     shown = settings.dashboard.display_name if settings.dashboard else None

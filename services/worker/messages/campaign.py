@@ -1,8 +1,8 @@
 """The messages of a campaign, and which of them is due.
 
-The brain says what a message is for (`MessageKind`) and when it goes out; here it becomes one of the messages that
-there are texts for. A new kind of the brain is one line of `_FIRST` and one of `_AGAIN`; a new message is one member
-of `Message`, one line of `STEPS`, and its texts in every language (a test walks all of them).
+The brain decides what a message is for (`MessageKind`) and when it is sent; this module chooses one of the messages
+that have texts. A new kind of the brain needs one line of `_FIRST` and one of `_AGAIN`. A new message needs one member
+of `Message`, one line of `STEPS`, and its texts in every language (a test checks all of them).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ ONE_DAY = timedelta(days=1)
 
 
 class Message(StrEnum):
-    """A message to a customer; the names of the texts and of the tag that the email service is told."""
+    """A message to a customer; the name of its texts, and its tag at the email service."""
 
     PAYMENT_FAILED = "payment_failed"
     REMINDER = "reminder"
@@ -36,7 +36,7 @@ class Link(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What holds for a message. `may_hurry`: it may follow another within a day, for the customer is waited for."""
+    """The rules of a message. `may_hurry`: it may follow another within a day, because the customer has to act."""
 
     link: Link
     may_hurry: bool = False
@@ -57,21 +57,21 @@ _FIRST: Mapping[MessageKind, Message] = {
     MessageKind.ACTION_REQUIRED: Message.ACTION_REQUIRED,
     MessageKind.NEW_METHOD_NEEDED: Message.NEW_METHOD_NEEDED,
 }
-# What the second message of a kind is, and each one after it. One that asks for an action goes on asking for it.
+# The second message of a kind, and each later one. A message that asks for an action repeats that request.
 _AGAIN: Mapping[MessageKind, Message] = {**_FIRST, MessageKind.PAYMENT_FAILED: Message.REMINDER}
-# The last of a campaign, where something comes before it.
+# The last message of a campaign, unless it is the only one.
 _LAST: Mapping[MessageKind, Message] = {**_FIRST, MessageKind.PAYMENT_FAILED: Message.LAST_NOTICE}
 
 
 def message_for(kind: MessageKind, sent: Sequence[SentMessage], *, last: bool) -> Message:
-    """Which message a request of `kind` is after those that were sent. `last`: no other one follows."""
+    """The message for `kind`, after those that were sent. `last`: no other one follows."""
     if not sent:
         return _FIRST[kind]
     return (_LAST if last else _AGAIN)[kind]
 
 
 def free_from(message: Message, sent: Sequence[SentMessage]) -> datetime | None:
-    """The earliest moment for another message of the same recovery, None for any time.
+    """The earliest time for another message of the same recovery; None: any time.
 
     A day after the last one, except for a message that may hurry and was not sent before.
     """

@@ -1,6 +1,6 @@
-"""A message that is due on its way: read the invoice and the brand, write the email, hand it to the email service.
+"""Delivers a due message: reads the invoice and the brand, writes the email, hands it to the email service.
 
-The ways in are Stripe's answers, the way out is one email; nothing in between is kept.
+Nothing of Stripe's answers or of the email is kept.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from shared.unsubscribe import Recipient
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A message that is due about an invoice. `until` is the end of the recovery, and of the page for another card."""
+    """A due message about an invoice. `until` is when the recovery ends, and with it the page for another card."""
 
     account: str
     invoice_id: str
@@ -41,7 +41,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """The message was not sent; `look` when the recovery has to be evaluated at once, for the truth has changed."""
+    """The message was not sent. `look`: the invoice has changed, so the recovery has to be evaluated at once."""
 
     rule: Unsent | Literal["merchant_unreachable", "invoice_missing", "address_refused", "stopped"]
     look: bool = False
@@ -60,7 +60,7 @@ NOT_SENT = {
 
 
 async def deliver(remote: Remote, due: Due) -> Delivered | NotSent | SilenceReason:
-    """Send it, once however often it is tried. Raises RetryLater, Refused and LeaseLost."""
+    """Send the message; repeats send nothing more. Raises RetryLater, Refused and LeaseLost."""
     client = remote.stripe.for_merchant(due.account)
     draft = due.draft
     try:
@@ -69,7 +69,7 @@ async def deliver(remote: Remote, due: Due) -> Delivered | NotSent | SilenceReas
         return NotSent("merchant_unreachable", look=True)
     if isinstance(written, NotSent):
         return written
-    # Thanks are for a recovery that has ended; all else is for one that goes on.
+    # A thank-you is about an ended recovery; every other message is about an open one.
     if draft.message is not Message.RECOVERED and await remote.permission.refusal(UUID(draft.recovery_id)) is not None:
         return NotSent("stopped")
     return await hand_over(remote, draft.message, draft.recipient, written)
@@ -78,7 +78,7 @@ async def deliver(remote: Remote, due: Due) -> Delivered | NotSent | SilenceReas
 async def hand_over(
     remote: Remote, message: Message, recipient: Recipient, email: Email
 ) -> Delivered | NotSent | SilenceReason:
-    """Hand an email to the email service, unless its recipient has said meanwhile that they want none."""
+    """Hand an email to the email service, unless its recipient has unsubscribed meanwhile."""
     silence = await remote.permission.silence(recipient)
     if silence is not None:
         return silence

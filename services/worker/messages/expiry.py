@@ -1,6 +1,5 @@
-"""Whether a subscription's card will have expired when it renews, by the subscription as Stripe writes it."""
+"""Whether a subscription's card will have expired when it renews, from Stripe's own JSON of the subscription."""
 
-import calendar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from services.worker.messages.sending import card_name
+from services.worker.recovery import end_of_card
 
 RENEWS = frozenset({"active", "trialing"})
 
@@ -69,14 +69,13 @@ class CardDate:
 
     @property
     def ends(self) -> datetime:
-        """The last second that it is good for, in the zone of nobody in particular."""
-        last = calendar.monthrange(self.year, self.month)[1]
-        return datetime(self.year, self.month, last, 23, 59, 59, tzinfo=UTC)
+        """The first moment at which it is good nowhere any more."""
+        return end_of_card(self.year, self.month)
 
 
 @dataclass(frozen=True, slots=True)
 class Expiring:
-    """A card that will have expired at the renewal, and whom to tell; `name` and `address` go with the email."""
+    """A card that will have expired at the renewal, and its customer; `name` and `address` are for the email only."""
 
     card: CardDate
     name: str | None
@@ -86,7 +85,7 @@ class Expiring:
 
 
 def expiring(subscription: dict[str, Any]) -> Expiring | str:
-    """The card that the next renewal will find expired; else a word on why there is nothing to tell."""
+    """The card that will have expired at the next renewal; else a code for why there is no warning."""
     read = _Subscription.model_validate(subscription)
     customer = read.customer
     if isinstance(customer, str) or customer.deleted:
@@ -95,13 +94,13 @@ def expiring(subscription: dict[str, Any]) -> Expiring | str:
         return "the subscription does not renew"
     if read.collection_method != "charge_automatically" or not read.items.data:
         return "the renewal is not charged by itself"
-    # Stripe charges the subscription's own method, where it has one, before the customer's.
+    # Stripe charges the subscription's own payment method before the customer's.
     method = read.default_payment_method or customer.invoice_settings.default_payment_method
     if not isinstance(method, _Method) or method.card is None:
         return "it is not a card that is charged"
     card = CardDate(method.id, method.card.exp_year, method.card.exp_month)
     renews_at = datetime.fromtimestamp(min(item.current_period_end for item in read.items.data), UTC)
-    if card.ends >= renews_at:
+    if card.ends > renews_at:
         return "the card is good for the renewal"
     return Expiring(card, _name(subscription), customer.email, customer.preferred_locales or (), renews_at)
 

@@ -1,4 +1,4 @@
-"""The language of a message, and how dates, months and amounts are written where its reader lives."""
+"""The language of a message, and how dates, months and amounts are written where its recipient lives."""
 
 import re
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from services.worker.messages.amounts import readable
 from shared.money import Money
 
 LANGUAGES = ("en", "de", "fr", "es", "pt", "ja")
-"""The languages that there are texts in; the first is for readers of every other one."""
+"""The languages that have texts; the first is for recipients of every other language."""
 
-# What a country's customers are written in when they have not said which language they prefer. A country with
-# several languages is not here: nobody is addressed in a language for living beside its speakers.
+# The language for customers of a country who have not said which one they prefer. A country with several languages is
+# not here, because the language cannot be known from it.
 LANGUAGE_OF_COUNTRY = {
     **dict.fromkeys(("DE", "AT", "LI"), "de"),
     **dict.fromkeys(("FR", "MC"), "fr"),
@@ -30,14 +30,14 @@ _TERRITORY = re.compile(r"[A-Za-z]{2}|\d{3}")
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """`texts` is one of LANGUAGES; `region` is Babel's identifier of the reader's own way to write numbers."""
+    """`texts` is one of LANGUAGES; `region` is Babel's identifier of how the recipient's region writes numbers."""
 
     texts: str
     region: str
 
     @property
     def tag(self) -> str:
-        """As HTML names it (BCP 47)."""
+        """The language's tag for HTML (BCP 47)."""
         return self.region.replace("_", "-")
 
     def amount(self, money: Money) -> str:
@@ -45,7 +45,7 @@ class Language:
         return readable(money, self.region)
 
     def day(self, day: date) -> str:
-        """A day of about now: day and month, without a year."""
+        """A day near the present: day and month, without a year."""
         return str(format_skeleton("MMMMd", day, locale=self.region))
 
     def whole_day(self, day: date) -> str:
@@ -64,8 +64,8 @@ class Language:
 def choose(preferred: Sequence[str], country: str | None = None) -> Language:
     """The language of the first preferred locale that there are texts in; else by the country; else English.
 
-    `preferred` are BCP 47 tags in order (Stripe's `customer.preferred_locales`), of which nothing is expected to be
-    well-formed; `country` is the merchant's (ISO 3166 alpha-2), whose customers' language it most likely is.
+    `preferred` are BCP 47 tags in order (Stripe's `customer.preferred_locales`), which may be malformed. `country` is
+    the merchant's (ISO 3166 alpha-2), because its customers most likely speak that country's language.
     """
     for tag in preferred:
         found = _of_tag(tag)
@@ -85,5 +85,5 @@ def _of_tag(tag: str) -> Language | None:
     try:
         region = str(Locale(texts, territory))
     except (UnknownLocaleError, ValueError):
-        region = texts  # a region that CLDR has no ways for, as Spanish in Japan
+        region = texts  # CLDR has no such region for the language, as Spanish in Japan
     return Language(texts, region)

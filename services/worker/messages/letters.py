@@ -1,7 +1,7 @@
-"""An email of facts, texts and the layout: a subject, a text and its HTML.
+"""Writes an email from facts, texts and the layout: a subject, a text and HTML.
 
-Every text is rendered twice, as plain text and as HTML; HTML escapes every fact. The layout is MJML, which `mrml`
-makes into tables that mail programs of twenty years show alike.
+Every text is rendered twice, as plain text and as HTML; in HTML every fact is escaped. The layout is MJML, from which
+`mrml` makes HTML tables that old and new mail programs show alike.
 """
 
 import re
@@ -22,14 +22,14 @@ from services.worker.messages.campaign import Message
 from services.worker.messages.language import Language
 
 DIGEST = "weekly_digest"
-# What the texts ask for before they say it; of the rest, a text that says what is not known fails.
+# The facts that texts check for before they use them. A text that uses any other missing fact fails.
 _MAY_BE_MISSING = frozenset(("retry_on", "end_action", "card", "paid_on"))
 _SPACES = re.compile(r"[ \t\r\n]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a message to a customer may say, already in its reader's language; None for what is not known.
+    """What a message to a customer may say, already in the recipient's language; None for what is unknown.
 
     `because` is a name of the texts' `because`. `retry_on`, `deadline` and `paid_on` are days; `expires` is a month
     (`expired`: one that is over); `end_action` is the policy's. `link` is where the button leads, `invoice_link` the
@@ -51,7 +51,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Week:
-    """A merchant's week in one currency, amounts as they are read."""
+    """A merchant's week in one currency, its amounts as text."""
 
     currency: str
     recovered: str
@@ -112,12 +112,12 @@ class _Voice:
     def say(self, source: str, **more: Any) -> str:
         """One text, on one line."""
         said = _SPACES.sub(" ", _compiled(source, self._html).render({**self._facts, **more})).strip()
-        # What came out of the escaping environment is HTML already: the layout must not escape it again.
+        # The escaping environment gives HTML already: the layout must not escape it again.
         return do_mark_safe(said) if self._html else said
 
 
 def write(message: Message, language: Language, brand: Brand, facts: Facts, unsubscribe: str | None = None) -> Letter:
-    """A message to a customer; `unsubscribe` is the page on which to end all of them."""
+    """A message to a customer; `unsubscribe` is the page on which the customer ends all messages."""
     known = {field.name: getattr(facts, field.name) for field in fields(facts)}
     said = {name: value for name, value in known.items() if value is not None or name in _MAY_BE_MISSING}
     said["business"] = brand.name or texts(language.texts)["someone"]
@@ -152,7 +152,7 @@ def again(letter: Letter, language: Language) -> Letter:
 
 
 def write_digest(language: Language, brand: Brand, first: str, last: str, weeks: Sequence[Week]) -> Letter:
-    """The weekly digest to a merchant; `first` and `last` are days as they are read."""
+    """The weekly digest to a merchant; `first` and `last` are days as text."""
     business = brand.name or texts(language.texts)["someone"]
     said = {"first": first, "last": last, "business": business}
 

@@ -1,6 +1,6 @@
-"""Every message in every language, to look at: HTML, text, and pictures of a desk, a phone and a phone in the dark.
+"""A preview of every message in every language: HTML, text, and pictures for a desktop, a phone and its dark mode.
 
-A picture needs a Chromium on the PATH. Nothing here is real: no database, no Stripe, no customer.
+Pictures need a Chromium on the PATH. All facts are made up: no database, no Stripe, no customer.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ AT_A_TIME = 2
 _HEIGHT = 860
 _WIDTH = 1580
 
-# (tag, currency, name, color): where a reader of each language could live.
+# (tag, currency, name, color): a possible region of each language.
 _PLACES = (
     ("en-US", "usd", "Northwind Coffee", "#0b6e4f"),
     ("de-DE", "eur", "Bergluft Verlag", "#5b2a86"),
@@ -50,7 +50,7 @@ class Sample:
 
     @property
     def stem(self) -> str:
-        """The name of its files."""
+        """The name of the sample's files, without their endings."""
         return f"{self.language}/{self.name}"
 
 
@@ -96,7 +96,7 @@ def _digest(language: Language, brand: Brand, currency: str) -> Letter:
 
 
 def write_pages(folder: Path, shown: Sequence[Sample]) -> Path:
-    """Write each sample's HTML and text, and an index of all; its path."""
+    """Write each sample's HTML and text, and an index; returns the index's path."""
     for sample in shown:
         stem = folder / sample.stem
         stem.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def find_browser() -> str:
 
 
 async def take_pictures(folder: Path, shown: Sequence[Sample], browser: str) -> AsyncIterator[tuple[Sample, bool]]:
-    """Make a PNG of each sample beside its HTML; each with whether it worked, as they come."""
+    """Make a PNG of each sample beside its HTML; yields each sample, when done, and whether it worked."""
     gate = asyncio.Semaphore(AT_A_TIME)
 
     async def one(sample: Sample) -> tuple[Sample, bool]:
@@ -137,7 +137,7 @@ async def _picture(folder: Path, sample: Sample, browser: str) -> bool:
         process = await asyncio.create_subprocess_exec(
             browser,
             "--headless",
-            "--no-sandbox",  # it shows nothing but our own page
+            "--no-sandbox",  # it opens our own page only
             "--disable-gpu",
             "--hide-scrollbars",
             f"--user-data-dir={scratch}/profile",
@@ -157,7 +157,7 @@ async def _picture(folder: Path, sample: Sample, browser: str) -> bool:
 
 
 def _sheet(sample: Sample) -> str:
-    """One page with the email at the width of a desk, of a phone, and of a phone in the dark."""
+    """One page with the email at the width of a desktop, of a phone, and of a phone in dark mode."""
     frames = "".join(
         f'<figure><figcaption>{scene}, {width} px</figcaption><iframe style="width:{width}px;color-scheme:{scheme}" '
         f'srcdoc="{escape(sample.letter.html)}"></iframe></figure>'

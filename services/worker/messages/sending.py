@@ -1,6 +1,6 @@
-"""One email about an invoice, of what we know and what Stripe says; or why there is none.
+"""Makes one email about an invoice from our rows and Stripe's answers; or says why none is sent.
 
-Everything personal (address, name of the card) comes in with Stripe's answers, is in the `Email`, and goes with it.
+Personal data (the address, the card's name) comes from Stripe's answers, is in the `Email` only, and dropped with it.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from shared.unsubscribe import Recipient
 
 Unsent = Literal["not_open", "not_paid", "no_address", "no_page"]
 
-# As the networks write their own names; a card of another one goes by its digits.
+# As the networks write their own names; a card of another network is named by its digits only.
 _NETWORKS = {
     "visa": "Visa",
     "mastercard": "Mastercard",
@@ -44,7 +44,7 @@ class _Customer(_Part):
 
 
 class _Addressee(_Part):
-    """Whom to write to."""
+    """Whom the email goes to."""
 
     customer: _Customer | str | None = None
     customer_email: str | None = None
@@ -52,7 +52,7 @@ class _Addressee(_Part):
 
     @property
     def address(self) -> str | None:
-        """The customer's address of today, else the one that the invoice was made out to."""
+        """The customer's present address, else the one on the invoice."""
         today = self.customer.email if isinstance(self.customer, _Customer) else None
         return today or self.customer_email
 
@@ -64,7 +64,7 @@ class _Addressee(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A message that is due, as far as our own rows know it.
+    """A due message, from our own rows.
 
     `because` is a name of the texts' reasons. `again`: the same request was made before. `retry_at` is our next
     attempt, `until` the end of the recovery, `failed_method` the payment method that was charged last.
@@ -83,7 +83,7 @@ class Draft:
 
 
 def readiness(draft: Draft, invoice: dict[str, Any]) -> Unsent | None:
-    """Why a message about an invoice as it is now is not sent; None when it is."""
+    """Why a message about the invoice as it is now is not sent; None when it is sent."""
     reading = read(Invoice.model_validate(invoice))
     open_ = reading.truth.status is InvoiceStatus.OPEN and not reading.truth.paid
     if draft.message is Message.RECOVERED and reading.truth.status is not InvoiceStatus.PAID:
@@ -96,9 +96,9 @@ def readiness(draft: Draft, invoice: dict[str, Any]) -> Unsent | None:
 def compose(
     draft: Draft, invoice: dict[str, Any], account: dict[str, Any], card_page: str | None, unsubscribe: str | None
 ) -> Email | Unsent:
-    """The email, of the invoice and the account as Stripe writes them. `card_page` is for a message that leads there.
+    """The email, from Stripe's own JSON of invoice and account. `card_page` is for a message whose button leads there.
 
-    Without a page to pay on there is no message that asks to; a thank-you goes out without one.
+    Without a page to pay on, no message asks for a payment; a thank-you needs none.
     """
     reading, addressee = read(Invoice.model_validate(invoice)), _Addressee.model_validate(invoice)
     if addressee.address is None:
@@ -133,7 +133,7 @@ def envelope(
     unsubscribe: str | None,
     recovery_id: str | None = None,
 ) -> Email:
-    """A letter on its way: to whom, from whom, and by which ids it is found again."""
+    """The email for a letter: recipient, sender, and the ids by which a bounce names it."""
     tags = {"message": task_id, "merchant": recipient.merchant_id, "customer": recipient.customer_id}
     return Email(
         kind=message,
@@ -161,7 +161,7 @@ def _facts(
     truth = reading.truth
     zone = zone_of(truth.card.country if truth.card else None)
     retry_at = draft.retry_at or truth.stripe_next_attempt_at
-    # The last day that is over before the recovery is: whoever pays on it, at whatever hour, is in time.
+    # The last day that ends before the recovery does: a payment at any hour of it is in time.
     until = (draft.until - ONE_DAY).astimezone(zone).date() if draft.until else None
     return Facts(
         amount=language.amount(reading.amount_paid if draft.message is Message.RECOVERED else truth.amount_remaining),
@@ -177,7 +177,7 @@ def _facts(
 
 
 def _card(invoice: Mapping[str, Any], method_id: str | None) -> str | None:
-    """The card of a payment method that came with the invoice, as its holder knows it."""
+    """The name of a payment method's card, as its holder knows it, if the invoice came with that method."""
     customer, subscription = _at(invoice, "customer"), _at(invoice, "parent", "subscription_details", "subscription")
     for place in (invoice, subscription, _at(customer, "invoice_settings")):
         method = _at(place, "default_payment_method")
@@ -187,7 +187,7 @@ def _card(invoice: Mapping[str, Any], method_id: str | None) -> str | None:
 
 
 def card_name(method: Mapping[str, Any]) -> str | None:
-    """`Visa •••• 4242`, of a payment method as Stripe writes it; None for one that is no card."""
+    """`Visa •••• 4242`, from Stripe's own JSON of a payment method; None if it is not a card."""
     card = _at(method, "card")
     digits = card.get("last4")
     if not isinstance(digits, str):
@@ -196,7 +196,7 @@ def card_name(method: Mapping[str, Any]) -> str | None:
 
 
 def _at(value: Any, *path: str) -> Mapping[str, Any]:
-    """What is at the end of a path of expanded objects; nothing where one of them is not."""
+    """The object at the end of a path of expanded objects; empty when one of them is missing."""
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value if isinstance(value, Mapping) else {}

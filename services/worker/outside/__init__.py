@@ -1,13 +1,13 @@
-"""The remote services, and everything that stands before a call to them.
+"""The remote services, and everything that a call to them passes.
 
-    remote        what `perform` may use of them
+    remote        remote services that `perform` may use
     stripe_calls  the calls to Stripe; its answers as typed outcomes, its errors as ours
-    invoices      what the rules need of an invoice as Stripe writes it
+    invoices      Stripe's invoices and charges, reduced to what the rules need
     email         the calls to Resend
     stripe_gate   what every call to Stripe passes: rates, circuit, lease
-    call_rates    calls a second, over all workers
-    circuits      a service that is down is left alone
+    call_rates    limits on calls a second, over all workers
+    circuits      no calls to a service that is down
     lease         how long this worker still holds its task
 
-Nothing here has a database in its hands but `call_rates`, whose rows all workers share.
+Only `call_rates` uses the database, because all workers share its rows.
 """

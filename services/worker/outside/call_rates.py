@@ -1,11 +1,11 @@
-"""How many calls per second go to one account of a remote service, and to all together, from all workers.
+"""Limits on calls per second to one account of a remote service, and to all accounts together, over all workers.
 
-A call gets the earliest moment that is not given away yet, from a row of `call_rates` that all workers share: so the
-limit holds however many they are, and a worker that dies takes nothing with it. Moments are a gap apart (10 ms for
-100/s), so that a limit per second holds in every second. Calls that ask at the same time share one statement.
+A call books the earliest free slot in a row of `call_rates`, which all workers share. So the limit holds however many
+workers run, and a worker that dies leaves nothing behind. Slots are a gap apart (10 ms for 100/s), so that the limit
+holds in every second. Calls that ask at the same time share one statement.
 
-Nobody waits long in line: a call whose moment is further away is put off (RetryLater, no attempt used up), each one a
-gap later than the one before, so that a merchant with a million tasks fills its own calendar and no worker's hands.
+Nobody waits long: a call whose slot is further away is put off (RetryLater, no try used up), each one a gap later than
+the one before. So a merchant with a million tasks books its own slots and ties up no worker.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from services.worker.outside import store
 from shared.database import Database, DatabaseAway
 
 ALL = ""
-"""The account that stands for all together."""
+"""The name under which calls to all accounts together are counted."""
 
 HORIZON_SECONDS = 0.25
 WAITING_AT_ONCE = 8
@@ -34,7 +34,7 @@ class _Asked:
 
 
 class CallRates:
-    """Spaces the calls to `remote`: `per_account` and `in_all` a second; None is no limit."""
+    """Spaces the calls to `remote`: at most `per_account` and `in_all` a second; None is no limit."""
 
     def __init__(self, database: Database, remote: str, per_account: float | None, in_all: float | None = None) -> None:
         self._database = database
@@ -46,18 +46,18 @@ class CallRates:
         self._draw = random.Random()  # noqa: S311 - jitter, not a secret
 
     async def run(self) -> None:
-        """Answer until cancelled."""
+        """Book slots until cancelled."""
         await self._batcher.run()
 
     async def turn(self, account: str) -> None:
-        """Come back when a call to the account may go out. Raises RetryLater when that is not soon, DatabaseAway."""
+        """Wait until a call to the account may be made. Raises RetryLater when that is not soon, and DatabaseAway."""
         for key in (account, ALL):
             rate = self._rate(key)
             if rate is not None:
                 await self._one_turn(key, rate)
 
     async def slow_down(self, account: str, seconds: float) -> None:
-        """No call to the account for so long: it said that there were too many. Best effort."""
+        """Make no call to the account for so long, because it answered 429. Best effort."""
         if self._rate(account) is None:
             return
         try:
@@ -99,7 +99,7 @@ class CallRates:
         return RetryLater(f"{self._remote}: the limit of calls per second", delay=delay, counts=False)
 
     async def _grant(self, asked: list[_Asked]) -> None:
-        """Give each its moment: those of one account one after the other."""
+        """Book a slot for each: those of one account one after the other."""
         wanted: dict[str, list[_Asked]] = {}
         for each in asked:
             wanted.setdefault(each.account, []).append(each)
@@ -115,7 +115,7 @@ class CallRates:
                 if not each.moment.done():
                     each.moment.set_exception(error)
             return
-        # From the answer on: a call may go out a little late, never early.
+        # Counted from the answer, so that a call may go out a little late, never early.
         now = time.monotonic()
         for key, gap in zip(keys, gaps, strict=True):
             first = waits.get(key)

@@ -1,12 +1,12 @@
-"""A circuit breaker per remote service, so that an outage is waited out and not knocked at.
+"""A circuit breaker per remote service: during an outage no calls are made.
 
     closed ──5 failures in a row──> open ──60 s──> half open: one call tries ──success──> closed
                                       ^                          │
                                       └──────────failure─────────┘
 
-A failure is no answer, or a 5xx; an answer of any other kind, a refusal too, is a success: the service is there. While
-a circuit is open, tasks that need the service wait and burn no attempts. The state is this process's own: it is learnt
-again within five calls, and two workers that differ for a while do no harm.
+A failure is no answer, or a 5xx. Any other answer is a success, also a refusal: the service is up. While a circuit is
+open, tasks that need the service wait and use up no tries. The state is kept in this process only: a new process
+learns it within five calls, and two workers that differ for a while do no harm.
 """
 
 import random
@@ -25,7 +25,7 @@ OPEN_SECONDS = 60.0
 
 
 class CircuitOpen(RetryLater):
-    """The service is not called for now; no attempt is used up."""
+    """The service is not called for now; no try is used up."""
 
     def __init__(self, name: str, delay: timedelta) -> None:
         super().__init__(f"{name}: circuit open", delay=delay, counts=False)
@@ -41,7 +41,7 @@ class _Circuit:
 
 
 class Circuits:
-    """The circuits of this process by the name of the service. `clock` gives monotonic seconds."""
+    """The circuits of this process, by the service's name. `clock` gives monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, open_seconds: float = OPEN_SECONDS) -> None:
         self._clock = clock
@@ -53,7 +53,7 @@ class Circuits:
         return self._circuits.setdefault(name, _Circuit())
 
     def check(self, name: str) -> None:
-        """Raise CircuitOpen while calls would be refused. Takes no place: the call itself asks `enter`."""
+        """Raise CircuitOpen while calls would be refused. Does not count as a call: that asks `enter` itself."""
         circuit = self._of(name)
         if circuit.opened_until is None:
             return
@@ -62,14 +62,14 @@ class Circuits:
             raise CircuitOpen(name, self._delay(left))
 
     def enter(self, name: str) -> None:
-        """Ask to make one call; `left` must follow. Raises CircuitOpen; half open, while another call tries."""
+        """Ask to make one call; `left` must follow. Raises CircuitOpen, when half open while another call tries."""
         self.check(name)
         circuit = self._of(name)
         if circuit.opened_until is not None:
             circuit.trying = True
 
     def left(self, name: str, *, failed: bool | None) -> None:
-        """Note how a call ended; None: nobody knows, it was broken off from here."""
+        """Note how a call ended; None: unknown, because this side broke it off."""
         circuit = self._of(name)
         half_open, circuit.trying = circuit.opened_until is not None, False
         if failed is None:
@@ -88,5 +88,5 @@ class Circuits:
             metrics.CIRCUIT_OPEN.labels(name).set(1)
 
     def _delay(self, left: float) -> timedelta:
-        """Until the circuit is half open, and a little more, spread: those who waited do not come at once."""
+        """Until the circuit is half open, and a little longer, at random, so that those who waited come spread out."""
         return timedelta(seconds=max(left, 0.5) * self._draw.uniform(1.0, 1.2))

@@ -1,12 +1,12 @@
 """Emails through Resend, or printed where there is no key for it.
 
 A repeat has the same `Idempotency-Key`, which Resend keeps for 24 hours
-(https://resend.com/docs/dashboard/emails/idempotency-keys). An address is in an `Email` while it is sent, and nowhere
-else: neither stored nor logged nor printed.
+(https://resend.com/docs/dashboard/emails/idempotency-keys). An address exists only in an `Email` while it is sent: it
+is neither stored nor logged nor printed.
 
 Resend has a circuit (`circuits.py`): while it is open no email is sent, and the tasks that would send one wait.
 
-What comes back about an email (a bounce, a complaint) names it by the tags that it was sent with, all of them ids.
+A bounce or a complaint names its email by the tags that the email was sent with, all of them ids.
 """
 
 from collections.abc import Mapping
@@ -34,8 +34,8 @@ REMOTE = "resend"
 class Email:
     """One email. `key` and `entity_ref` are made of ids; `kind` names its texts; `tags` are ids and codes.
 
-    `sender_name` is who it is from, by the platform's own address; `reply_to` who reads an answer. `unsubscribe` is the
-    page that its recipient ends such emails on: it becomes the headers of RFC 8058.
+    `sender_name` is shown as the sender, with the platform's own address; answers go to `reply_to`. `unsubscribe` is
+    the page on which the recipient unsubscribes: it becomes the headers of RFC 8058.
     """
 
     kind: str
@@ -53,21 +53,21 @@ class Email:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What became of an email. `printed`: nobody received it, there is no key for the email service."""
+    """The result of sending. `printed`: nobody received it, because there is no key for the email service."""
 
     printed: bool
     provider_id: str | None = None
 
 
 class EmailSender(Protocol):
-    """Sends emails. Raises RetryLater (not now; CircuitOpen: nor any other) and Refused (this email never)."""
+    """Sends emails. Raises RetryLater (not now), CircuitOpen (no email now) and Refused (this email never)."""
 
     async def send(self, email: Email) -> Sent:
-        """Send it, once however often it is repeated with the same key within a day."""
+        """Send the email; repeats with the same key within a day send nothing more."""
         ...
 
     def unsubscribe_page(self, recipient: Recipient) -> str | None:
-        """The page on which this recipient ends all messages; None where none is set up."""
+        """The page on which this recipient unsubscribes; None where none is set up."""
         ...
 
 
@@ -115,7 +115,7 @@ class ResendSender:
         return self._pages.address(recipient) if self._pages is not None else None
 
     async def send(self, email: Email) -> Sent:
-        """Send it. What Resend answers to an error is not kept: it may quote the address."""
+        """Send the email. The text of Resend's errors is not kept, because it may quote the address."""
         status, retry_after, answer = await self._post(email)
         if status < 300:
             metrics.EMAILS.labels(email.kind, "sent").inc()
@@ -123,7 +123,7 @@ class ResendSender:
         return _refusal(email, status, _field(answer, "name"), retry_after)
 
     async def _post(self, email: Email) -> tuple[int, str, bytes]:
-        """One call: its status, `Retry-After` and body. Raises CircuitOpen, and RetryLater without a whole answer."""
+        """One call: status, `Retry-After` and body. Raises CircuitOpen, and RetryLater without a complete answer."""
         headers = {
             "Authorization": f"Bearer {self._api_key.get_secret_value()}",
             "Content-Type": "application/json",
@@ -131,7 +131,7 @@ class ResendSender:
         }
         body = orjson.dumps(message_of(email, self._sender))
         self._circuits.enter(REMOTE)
-        failed: bool | None = None  # broken off from here, unless it is known better
+        failed: bool | None = None  # stays None if this side breaks the call off
         try:
             async with self._session.post(self._url, data=body, headers=headers, timeout=self._timeout) as response:
                 answer = await response.read()
@@ -168,7 +168,7 @@ def message_of(email: Email, sender: str) -> dict[str, Any]:
 
 
 def _from(sender: str, name: str | None) -> str:
-    """The platform's address under another name, which is quoted: a name is never part of the address."""
+    """The platform's address with another name, in quotes so that the name cannot become part of the address."""
     if name is None:
         return sender
     _, address = parseaddr(sender)
@@ -177,10 +177,10 @@ def _from(sender: str, name: str | None) -> str:
 
 
 def _refusal(email: Email, status: int, name: str | None, retry_after: str) -> Sent:
-    """What to do about an answer that is no success (https://resend.com/docs/api-reference/errors)."""
+    """What to do about an answer that is not a success (https://resend.com/docs/api-reference/errors)."""
     what = f"resend: {status} {name or ''}".rstrip()
     if name == "invalid_idempotent_request":
-        # An earlier try of this very task got through, with a text that has changed since.
+        # An earlier try of this task sent the email, with a text that has changed since.
         metrics.EMAILS.labels(email.kind, "sent_before").inc()
         return Sent(printed=False)
     if status == 429:
@@ -195,7 +195,7 @@ def _refusal(email: Email, status: int, name: str | None, retry_after: str) -> S
 
 
 def _field(body: bytes, name: str) -> str | None:
-    """A field of an answer; None for one that is missing, or is no word of a closed list."""
+    """A field of an answer; None when it is missing or not a plain code."""
     try:
         value = orjson.loads(body).get(name)
     except (orjson.JSONDecodeError, AttributeError):

@@ -1,7 +1,6 @@
-"""An invoice and its charges as Stripe tells them, read down to what the rules ask for.
+"""Stripe's invoices and charges, reduced to what the rules need.
 
-The models name every field that is kept. What Stripe sends beside it (names, addresses, emails) is dropped here, where
-it comes in.
+The models name every field that is kept. Everything else that Stripe sends (names, addresses, emails) is dropped here.
 """
 
 from collections.abc import Iterable
@@ -46,7 +45,7 @@ class InvoiceSettings(_Part):
 
 
 class Customer(_Part):
-    """Of a customer only what is charged."""
+    """The parts of a customer that say what is charged."""
 
     id: str
     invoice_settings: InvoiceSettings = InvoiceSettings()
@@ -54,7 +53,7 @@ class Customer(_Part):
 
 
 class Subscription(_Part):
-    """A subscription's state, and what it charges."""
+    """A subscription's state, and the payment methods that it charges."""
 
     id: str
     status: str | None = None
@@ -64,7 +63,7 @@ class Subscription(_Part):
 
 
 class SubscriptionDetails(_Part):
-    """Where the invoice comes from."""
+    """The subscription that an invoice comes from."""
 
     subscription: Subscription | str | None = None
 
@@ -105,14 +104,14 @@ class Payments(_Part):
 
 
 class PriceDetails(_Part):
-    """What a line is the price of."""
+    """The price and product of a line."""
 
     price: str | None = None
     product: str | None = None
 
 
 class Pricing(_Part):
-    """How a line's amount came about."""
+    """Where a line's amount comes from."""
 
     price_details: PriceDetails | None = None
 
@@ -158,7 +157,7 @@ class Invoice(_Part):
 
 
 class ChargeOutcome(_Part):
-    """What the network said to a charge."""
+    """The network's answer to a charge."""
 
     type: str | None = None
     reason: str | None = None
@@ -168,7 +167,7 @@ class ChargeOutcome(_Part):
 
 
 class Charge(_Part):
-    """One try at the network."""
+    """One request to the card network for money."""
 
     id: str
     created: int
@@ -184,7 +183,7 @@ class Charge(_Part):
 
 @dataclass(frozen=True, slots=True)
 class SeenCharge:
-    """A try to charge the invoice, made by whomever. `charge_id=None`: it waits for 3-D Secure, before any charge."""
+    """An attempt on the invoice, whoever made it. `charge_id=None`: it waits for 3-D Secure and has no charge yet."""
 
     charge_id: str | None
     payment_intent_id: str | None
@@ -198,9 +197,9 @@ class SeenCharge:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one read of the invoice told. `amount_paid` is what Stripe collected.
+    """One reading of the invoice. `amount_paid` is what Stripe collected.
 
-    `payment_intents` are the invoice's, each with the id of its last charge; the one that paid it comes last.
+    `payment_intents` are the invoice's, each with the id of its last charge; the one that paid comes last.
     `awaiting_action` is the one that waits for the customer, with its payment method. `hosted_invoice_url` is the page
     on which the customer can pay.
     """
@@ -214,7 +213,7 @@ class Reading:
 
 
 def read(invoice: Invoice) -> Reading:
-    """The invoice as the rules see it."""
+    """Turn Stripe's invoice into a reading."""
     subscription = _subscription(invoice)
     method, card = _next_method(invoice)
     paid_last = sorted(invoice.payments.data, key=lambda payment: payment.status == "paid")
@@ -246,7 +245,7 @@ def read(invoice: Invoice) -> Reading:
 
 
 def _out_of_band(invoice: Invoice) -> bool:
-    """Paid, and not through Stripe: it says so, or none of the invoice's payments is a paid one."""
+    """Whether it was paid outside Stripe: the invoice says so, or none of its payments is a paid one."""
     if invoice.status is not InvoiceStatus.PAID:
         return False
     if invoice.amount_paid_off_stripe:
@@ -261,8 +260,8 @@ def _subscription(invoice: Invoice) -> Subscription | None:
 
 
 def _next_method(invoice: Invoice) -> tuple[str | None, Card | None]:
-    """What Stripe charges next, in its order: the invoice's own, the subscription's, the customer's; methods before
-    sources at each (https://docs.stripe.com/billing/subscriptions/payment-methods-setting, read October 2026)."""
+    """What Stripe charges next. Its order: the invoice's own, the subscription's, the customer's; at each, methods
+    before sources (https://docs.stripe.com/billing/subscriptions/payment-methods-setting, read October 2026)."""
     subscription = _subscription(invoice)
     customer = invoice.customer if isinstance(invoice.customer, Customer) else None
     candidates: list[PaymentMethod | str | None] = [invoice.default_payment_method, invoice.default_source]
@@ -294,7 +293,7 @@ def _card(method: PaymentMethod) -> Card:
 
 
 def with_backups(reading: Reading, methods: Iterable[dict[str, Any]]) -> Reading:
-    """The reading with the customer's other payment methods, in Stripe's order; the default one is left out."""
+    """The reading with the customer's other payment methods, in Stripe's order, without the default one."""
     found = [PaymentMethod.model_validate(each) for each in methods]
     others = tuple(
         OnFile(each.id, _card(each)) for each in found if each.id and each.id != reading.truth.payment_method_id
@@ -308,7 +307,7 @@ def card_of(method: dict[str, Any]) -> Card:
 
 
 def seen(charge: Charge) -> SeenCharge | None:
-    """A charge that ended; None while it is pending."""
+    """The charge as an attempt; None while it is pending."""
     if charge.status not in {"succeeded", "failed"}:
         return None
     failed = charge.status == "failed"

@@ -12,9 +12,9 @@ from services.worker.errors import LeaseLost
 class Lease:
     """Ends by itself on the process's monotonic clock, which also runs while the process is stopped.
 
-    It is never later than the database's: its time counts from before the statement that took or renewed it was sent.
-    Whoever is about to change something outside asks `check()` first, so that a worker that slept through its lease
-    does nothing when it wakes up.
+    It never ends later than the database's lease: its time counts from before the statement that took or renewed the
+    lease was sent. Code that is about to change something outside calls `check()` first, so that a worker that was
+    stopped for longer than its lease changes nothing when it goes on.
     """
 
     __slots__ = ("_expires", "_length")
@@ -29,17 +29,17 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether it has not run out."""
+        """Whether the lease is still held."""
         return time.monotonic() < self._expires
 
     def check(self) -> None:
-        """Raise LeaseLost when it has run out."""
+        """Raise LeaseLost when the lease has run out."""
         if not self.held:
             raise LeaseLost
 
     @contextmanager
     def guarding(self) -> Iterator[None]:
-        """Around a call that changes something: looked at now and when its turn comes. Raises LeaseLost."""
+        """For a call that changes something: checked now and again when its slot has come. Raises LeaseLost."""
         self.check()
         token = _guarding.set(self)
         try:
@@ -52,7 +52,7 @@ _guarding: ContextVar[Lease | None] = ContextVar("guarding", default=None)
 
 
 def check_guarding() -> None:
-    """Look again at the lease that guards the call at hand, if one does. Raises LeaseLost."""
+    """Check again the lease that guards the present call, if there is one. Raises LeaseLost."""
     lease = _guarding.get()
     if lease is not None:
         lease.check()

@@ -1,6 +1,6 @@
-"""What `perform` gets: the ways out of the house. No database is among them, and none can be reached from here.
+"""Remote services that `perform` may use. No database is among them, and none can be reached through them.
 
-One question may be asked on the way out: whether what is about to be sent is still wanted (`Permission`).
+Before a call `perform` may ask one question: whether the call is still wanted (`Permission`).
 """
 
 from dataclasses import dataclass, field
@@ -16,18 +16,18 @@ from shared.unsubscribe import Recipient
 
 
 class Permission(Protocol):
-    """Says right before a call whether somebody has stopped meanwhile what was claimed."""
+    """Says right before a call whether the recovery was stopped, or the customer silenced, since the claim."""
 
     async def refusal(self, recovery_id: UUID) -> str | None:
         """Why nothing may be sent for the recovery any more; None when it may. Raises RetryLater."""
 
     async def silence(self, recipient: Recipient) -> SilenceReason | None:
-        """Why this customer is not written to; None for one who is. Raises RetryLater."""
+        """Why this customer gets no messages; None for one who does. Raises RetryLater."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """The remote services; they live as long as the process. `circuits` says which of them can be reached."""
+    """The remote services, for the life of the process. `circuits` says which of them may be called."""
 
     stripe: StripeClientFactory
     email: EmailSender
@@ -35,13 +35,13 @@ class Outside:
     circuits: Circuits = field(default_factory=Circuits)
 
     def remote(self, lease: Lease) -> "Remote":
-        """What one task gets of it."""
+        """The remote services for one task, with its lease."""
         return Remote(self.stripe, self.email, lease, self.permission)
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """The remote services, and the lease of the task at hand: check it before anything outside is changed."""
+    """The remote services and the task's lease: check the lease before you change anything outside."""
 
     stripe: StripeClientFactory
     email: EmailSender

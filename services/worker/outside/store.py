@@ -1,11 +1,11 @@
-"""The SQL of the spacing of calls."""
+"""The SQL that spaces calls."""
 
 from collections.abc import Sequence
 
 from shared.database import Connection
 
-# One row per account: the earliest moment that is free moves on by what is taken. Beyond the horizon nothing is given.
-# In the order of accounts, or two workers wait for each other.
+# One row per account holds the earliest free slot, which moves on by what is booked. Nothing is booked beyond the
+# horizon. In the order of accounts, or two workers would deadlock.
 TAKE_CALLS = """
 INSERT INTO call_rates AS r (remote, account, next_call_at)
 SELECT $1, asked.account, statement_timestamp() + asked.calls * asked.gap * interval '1 second'
@@ -28,9 +28,9 @@ SET next_call_at = greatest(r.next_call_at, excluded.next_call_at)
 async def take_calls(
     db: Connection, remote: str, accounts: Sequence[str], calls: Sequence[int], gaps: Sequence[float], horizon: float
 ) -> dict[str, float]:
-    """Take so many calls of each account, `gap` seconds apart; the seconds until the first of each.
+    """Book so many slots of each account, `gap` seconds apart; the seconds until the first slot of each.
 
-    An account that is missing has none within `horizon` seconds: nothing was taken.
+    An account that is missing in the answer has no free slot within `horizon` seconds: nothing was booked.
     """
     rows = await db.fetch(TAKE_CALLS, remote, accounts, calls, gaps, horizon)
     taken = dict(zip(accounts, zip(calls, gaps, strict=True), strict=True))
@@ -38,5 +38,5 @@ async def take_calls(
 
 
 async def hold_calls(db: Connection, remote: str, account: str, seconds: float) -> None:
-    """Give no call of the account away for so long."""
+    """Leave the account without a free slot for so long."""
     await db.execute(HOLD_CALLS, remote, account, seconds)

@@ -1,8 +1,8 @@
 """Stripe's answers as typed outcomes, and its errors as ours.
 
-What Stripe does with a key: an answer is saved for it once the request began to run, declines and 500s included, and
-is replayed for at least 24 hours; validation errors, 409s and 429s save nothing; the same key for another request is
-refused (https://docs.stripe.com/api/idempotent_requests, read October 2026).
+What Stripe does with an idempotency key: once a request has begun to run, its answer (declines and 500s included) is
+saved and replayed for at least 24 hours. Validation errors, 409s and 429s save nothing. The same key with another
+request is refused (https://docs.stripe.com/api/idempotent_requests, read October 2026).
 """
 
 import asyncio
@@ -34,21 +34,21 @@ INVOICE_PARTS = [
     "default_payment_method",
     "parent.subscription_details.subscription.default_payment_method",
 ]
-"""All that the rules ask about an invoice in one read; Stripe expands four levels deep and no further."""
+"""Everything that the rules need of an invoice, in one read; Stripe expands at most four levels."""
 
 _jitter = random.Random()  # noqa: S311 - spreads repeats, is no secret
 
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """This key's request collected the invoice, now or when it first ran."""
+    """The request under this key collected the invoice, now or when it first ran."""
 
     reading: Reading
 
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """This key's request was declined by the bank or by Stripe."""
+    """The bank or Stripe declined the request under this key."""
 
     decline: Decline
     payment_intent_id: str | None
@@ -67,14 +67,14 @@ class RequiresAction:
 
 @dataclass(frozen=True, slots=True)
 class NotPayable:
-    """Stripe refused to try: paid already, void, no payment method. Nothing was charged by this key's request."""
+    """Stripe refused to try: paid already, void, no payment method. The request under this key charged nothing."""
 
     code: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Inconclusive:
-    """Stripe replays an error for this key, or knows it from another request: only reading tells what happened."""
+    """Stripe replays an error for this key, or the key belongs to another request: the invoice must be read."""
 
     code: str
 
@@ -86,8 +86,8 @@ PayOutcome = Paid | Declined | RequiresAction | NotPayable | Inconclusive
 def stripe_errors() -> Iterator[None]:
     """Turn what the SDK raises into the worker's errors.
 
-    Raises RetryLater (outages, rate limits, locks, outcomes unknown), MerchantUnreachable and Refused. A card error
-    passes through: only `pay` meets one, and knows what it means.
+    Raises RetryLater (outages, rate limits, locks, unknown outcomes), MerchantUnreachable and Refused. Card errors
+    pass through: only `pay` gets them, and handles them.
     """
     try:
         yield
@@ -96,7 +96,7 @@ def stripe_errors() -> Iterator[None]:
     except stripe.StripeError as error:
         raise _translated(error) from error
     except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, ConnectionError) as error:
-        # A body that breaks off escapes the SDK as it is. What happened is unknown: the same key again.
+        # The SDK does not wrap the error of a body that breaks off. The outcome is unknown: repeat with the same key.
         raise RetryLater(f"stripe: no whole answer ({type(error).__name__})") from error
 
 
@@ -111,11 +111,11 @@ def _translated(error: stripe.StripeError) -> RetryLater | MerchantUnreachable |
         case _ if code == NO_ACCESS:
             return MerchantUnreachable(what)
         case stripe.AuthenticationError():
-            # The platform's key is wrong for everybody: loud, and no recovery pays for it.
+            # The platform's own key is wrong, for all merchants: log it loudly, and use up no tries.
             log.critical("stripe_key_refused", reason=what)
             return RetryLater(what, delay=timedelta(seconds=_jitter.uniform(20, 60)), counts=False)
         case _ if status is None or status == 409 or not 400 <= status < 500:
-            return RetryLater(what)  # also a 2xx whose body makes no sense: it may have happened
+            return RetryLater(what)  # also a 2xx whose body cannot be read: the request may have been executed
         case _:
             return Refused(what, status=status, code=code, param=getattr(error, "param", None))
 
@@ -130,19 +130,19 @@ def _request(error: stripe.StripeError) -> str:
 
 
 def _asked_delay(error: stripe.StripeError) -> timedelta:
-    """`Retry-After` in seconds where Stripe sends one; else a few seconds, spread."""
+    """Stripe's `Retry-After`; else a few seconds, at random."""
     asked = str((error.headers or {}).get("retry-after", ""))
     seconds = float(asked) if asked.isdigit() else 1.0
     return timedelta(seconds=min(seconds, 3600.0) + _jitter.uniform(0, 4))
 
 
 def replayed(error: stripe.StripeError) -> bool:
-    """Whether Stripe gave a saved answer again."""
+    """Whether Stripe replayed a saved answer."""
     return str((error.headers or {}).get("idempotent-replayed", "")).lower() == "true"
 
 
 async def retrieve_invoice(client: stripe.StripeClient, invoice_id: str) -> dict[str, Any]:
-    """The invoice as Stripe writes it, with a customer's personal data: for models that drop it, at once."""
+    """Stripe's own JSON of the invoice, with the customer's personal data: pass it at once to a model that drops it."""
     with stripe_errors():
         return await ask(client, "get", f"/v1/invoices/{part(invoice_id)}", expand=INVOICE_PARTS)
 
@@ -153,7 +153,7 @@ async def read_invoice(client: stripe.StripeClient, invoice_id: str) -> Reading:
 
 
 async def payment_methods_of(client: stripe.StripeClient, customer_id: str) -> list[dict[str, Any]]:
-    """The customer's payment methods as Stripe writes them, newest first (a hundred at most), with personal data."""
+    """Stripe's own JSON of the customer's payment methods, newest first (100 at most), with personal data."""
     with stripe_errors():
         found = await ask(client, "get", f"/v1/customers/{part(customer_id)}/payment_methods", limit=100)
     methods: list[dict[str, Any]] = found["data"]
@@ -161,7 +161,7 @@ async def payment_methods_of(client: stripe.StripeClient, customer_id: str) -> l
 
 
 async def own_account(client: stripe.StripeClient) -> dict[str, Any]:
-    """The merchant's account as Stripe writes it."""
+    """Stripe's own JSON of the merchant's account."""
     with stripe_errors():
         return await ask(client, "get", "/v1/account")
 
@@ -169,10 +169,10 @@ async def own_account(client: stripe.StripeClient) -> dict[str, Any]:
 async def pay(
     client: stripe.StripeClient, invoice_id: str, key: str, lease: Lease, payment_method_id: str | None = None
 ) -> PayOutcome:
-    """Collect the invoice off-session, with this payment method, by default the one that Stripe takes by its order.
+    """Collect the invoice off-session, with this payment method, by default the first in Stripe's order.
 
-    The request is the same in every repeat, so that its key fits. Raises RetryLater when the outcome is unknown:
-    repeat with the same key; MerchantUnreachable and LeaseLost: it was not sent or did not run.
+    The request is the same in every repeat, as its key requires. Raises RetryLater when the outcome is unknown: repeat
+    with the same key. Raises MerchantUnreachable and LeaseLost: it was not sent or did not run.
     """
     asked: dict[str, Any] = {"off_session": True, "expand": INVOICE_PARTS}
     if payment_method_id is not None:
@@ -233,8 +233,9 @@ def _id(value: object) -> str | None:
 async def spend_key(client: stripe.StripeClient, invoice_id: str, key: str, lease: Lease) -> bool:
     """Make sure that `key` never pays: True when it never has and never will, False when a payment was made with it.
 
-    Sends a request that changes nothing under the key. Stripe takes a key for one request only, so a payment that is
-    sent later with it is refused, and if one was sent before, this request is. Raises RetryLater while that one runs.
+    Sends a request that changes nothing under the key. Stripe accepts a key for one request only: a payment that is
+    sent with it later is refused, and if a payment was sent before, this request is refused. Raises RetryLater while
+    that payment still runs.
     """
     try:
         with lease.guarding(), stripe_errors():
@@ -245,7 +246,7 @@ async def spend_key(client: stripe.StripeClient, invoice_id: str, key: str, leas
 
 
 async def charges_of(client: stripe.StripeClient, payment_intent_id: str) -> list[SeenCharge]:
-    """Every charge that was made for a PaymentIntent and has ended, newest first (a hundred at most)."""
+    """Every charge of a PaymentIntent that has ended, newest first (100 at most)."""
     with stripe_errors():
         found = await ask(client, "get", "/v1/charges", payment_intent=payment_intent_id, limit=100)
     charges = (seen(Charge.model_validate(each)) for each in found["data"])
@@ -253,7 +254,7 @@ async def charges_of(client: stripe.StripeClient, payment_intent_id: str) -> lis
 
 
 async def key_behind(client: stripe.StripeClient, charge: SeenCharge) -> str | None:
-    """The idempotency key of the request that made a charge, "" when it had none, None when no event tells (yet).
+    """The idempotency key of the request that made a charge; "" when it had none; None while no event says it.
 
     Every event names the request that caused it (https://docs.stripe.com/api/events/object#event_object-request).
     """
@@ -270,7 +271,7 @@ async def key_behind(client: stripe.StripeClient, charge: SeenCharge) -> str | N
     return None
 
 
-# --- The end of dunning -----------------------------------------------------------------------------------------------
+# --- End actions ------------------------------------------------------------------------------------------------------
 
 
 async def mark_uncollectible(client: stripe.StripeClient, invoice_id: str, key: str, lease: Lease) -> None:
@@ -288,7 +289,7 @@ async def cancel_subscription(client: stripe.StripeClient, subscription_id: str,
 async def pause_subscription(client: stripe.StripeClient, subscription_id: str, key: str, lease: Lease) -> None:
     """Pause the subscription's collection until somebody resumes it; its next invoices are kept as drafts.
 
-    Drafts, because of the three ways that Stripe has this one can be taken back without a loss.
+    Of Stripe's three behaviours only drafts can be undone without loss.
     """
     with lease.guarding(), stripe_errors():
         await client.v1.subscriptions.update_async(

@@ -1,6 +1,6 @@
 """The recovery brain: what to do next about a failed invoice, as a pure function of what is known.
 
-No I/O, no clock, no chance. `decide` is the rulebook; the rest are its tables and its words.
+No I/O, no clock, no randomness. `decide` is the rulebook; the other modules are its tables and its types.
 """
 
 from services.worker.recovery.attribution import RecoveredBy, attribute_payment
@@ -26,10 +26,11 @@ from services.worker.recovery.model import (
     RecoveryFacts,
     RequireAction,
     Wait,
+    end_of_card,
 )
 from services.worker.recovery.networks import CURRENT_RULES, Allowed, NetworkRules, Never, NotBefore, check
 from services.worker.recovery.schedule import next_retry
-from services.worker.recovery.segments import in_holdout, segment_of
+from services.worker.recovery.segments import in_holdout, segment_facts
 from services.worker.recovery.timing import BY_THE_RULES, Timing
 from shared.policy import DeclineCause, Delays, Paydays, Policy, Schedule, Schedules
 
@@ -74,8 +75,9 @@ __all__ = [
     "check",
     "classify",
     "decide",
+    "end_of_card",
     "in_holdout",
     "next_message",
     "next_retry",
-    "segment_of",
+    "segment_facts",
 ]

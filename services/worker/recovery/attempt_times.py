@@ -1,4 +1,4 @@
-"""At which local times an attempt may be made."""
+"""The local times at which an attempt may be made."""
 
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta
@@ -12,14 +12,14 @@ from services.worker.recovery.timezones import zone_of
 from shared.policy import WEEKDAYS, AttemptTimes
 
 _A_DAY = timedelta(days=1)
-# The longest run of days that are closed one after another: a policy open on one weekday, which is a holiday, twice.
+# Longer than any likely run of closed days: a policy with one open weekday, on which a holiday falls twice in a row.
 _LOOK_AHEAD_DAYS = 60
 
 
 def next_open(times: AttemptTimes, at: datetime, country: str | None) -> datetime:
-    """The first time from `at` on (UTC) at which an attempt may be made; `country` is the card's.
+    """The first time at or after `at` (UTC) at which an attempt may be made; `country` is the card's.
 
-    Days that are all closed for two months count as open: a calendar must not end a recovery.
+    If all days of two months are closed, they count as open: a calendar must not end a recovery.
     """
     at = as_utc("at", at)
     if times.always:
@@ -38,12 +38,12 @@ def next_open(times: AttemptTimes, at: datetime, country: str | None) -> datetim
 
 
 def is_holiday(day: date, country: str | None) -> bool:
-    """Whether the day is a public holiday in the whole country (ISO 3166 alpha-2); False where that is not known."""
+    """Whether the day is a public holiday in the whole country (ISO 3166 alpha-2); False when that is unknown."""
     return country is not None and day in _holidays(country.upper(), day.year)
 
 
 def _open_hours(times: AttemptTimes, day: date, zone: ZoneInfo) -> list[tuple[datetime, datetime]]:
-    """The spans (UTC) of a local day that are not quiet, in order."""
+    """The spans (UTC) of a local day outside its quiet hours, in order."""
     first, last = times.quiet_from, times.quiet_until
     if first == last:
         spans = [(0, 24)]

@@ -1,4 +1,4 @@
-"""Whose money it is when the invoice turns out to be paid."""
+"""Attribution: whether the payment of an invoice counts as ours."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -13,9 +13,9 @@ def attribute_payment(
 ) -> tuple[Literal["recovered"], RecoveredBy] | tuple[Literal["stopped"], Literal[EndReason.PAID_ELSEWHERE]]:
     """How a recovery of a paid invoice ends: `("recovered", by)` or `("stopped", "paid_elsewhere")`.
 
-    Ours only what can be shown: an attempt of ours that succeeded (`retry`), or a payment at Stripe by the customer
-    after a message of ours (`message`). What Stripe's own retry collected, and what was paid outside Stripe, is not.
-    An attempt without an outcome proves nothing: settle it by reading before asking.
+    Only what can be shown is ours: an attempt of ours that succeeded (`retry`), or a payment at Stripe by the customer
+    after a message of ours (`message`). A success of Stripe's own retry and a payment outside Stripe are not ours. An
+    attempt without an outcome proves nothing: settle it first.
     """
     succeeded = {attempt.origin for attempt in attempts if attempt.result is AttemptResult.SUCCEEDED}
     if Origin.CITADEL in succeeded:

@@ -1,30 +1,38 @@
-"""One failed invoice as the rules see it: the facts, and what can be read off them."""
+"""One failed invoice as the rules see it: the facts, and what follows from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from services.worker.recovery.attempt_times import next_open
 from services.worker.recovery.declines import CURED_BY_ENTERING_AGAIN, Classified, classify
-from services.worker.recovery.model import AttemptResult, Card, InvoiceTruth, OnFile, Origin, PastAttempt, RecoveryFacts
+from services.worker.recovery.model import (
+    AttemptResult,
+    Card,
+    InvoiceTruth,
+    OnFile,
+    Origin,
+    PastAttempt,
+    RecoveryFacts,
+    end_of_card,
+)
 from services.worker.recovery.networks import NetworkRules
 from services.worker.recovery.schedule import next_retry, span
 from services.worker.recovery.timezones import zone_of
 from services.worker.recovery.timing import BY_THE_RULES, Timing
 from shared.policy import DeclineCause, Policy
+from shared.policy.segments import Budget, budget_of
 
 LONGEST_BACKOFF = timedelta(days=1)
 ONE_HOUR = timedelta(hours=1)
-# A card is good through its last month wherever its bank is: the last place on Earth is 12 hours behind UTC.
-LAST_TIME_ZONE = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """All that a rule may look at; `attempts` in the order of time.
+    """Everything that a rule may look at; `attempts` in the order of time.
 
-    `policy` is the merchant's as it is for `segment`. With `backup` the case is about that payment method of the
-    customer's, and `invoice` names it as the one to charge; the first rules have found the default one unusable.
+    `policy` is the merchant's policy for `segment`. With `backup` the case is about that payment method of the
+    customer's, and `invoice` names it as the one to charge, because the default one must not be charged.
     """
 
     policy: Policy
@@ -37,12 +45,16 @@ class Case:
     timing: Timing = BY_THE_RULES
     segment: str | None = None
     backup: str | None = None
-    # The attempts that count, made with the payment method that is next to be charged: nearly every rule asks.
+    # The attempts that count, made with the payment method that is charged next. Nearly every rule needs them.
     on_method: list[PastAttempt] = field(init=False)
-    # Why the payment method must not be charged off-session again; empty when it may.
+    # Why the payment method must not be charged off-session again; empty when it may be charged.
     hard_declines: list[Classified] = field(init=False)
+    # What is left of the policy's window and attempts.
+    budget: Budget = field(init=False)
 
     def __post_init__(self) -> None:
+        used = sum(attempt.counts and attempt.origin is Origin.CITADEL for attempt in self.attempts)
+        object.__setattr__(self, "budget", budget_of(self.policy, self.recovery.opened_at, used))
         on_method = [a for a in self.attempts if a.counts and _same_method(a, self.invoice)]
         hard = [verdict for attempt in on_method if (verdict := _understood(attempt)) and verdict.hard]
         object.__setattr__(self, "on_method", on_method)
@@ -51,16 +63,11 @@ class Case:
     @property
     def deadline(self) -> datetime:
         """The end of the window: from here on nothing is tried."""
-        return self.recovery.opened_at + timedelta(days=self.policy.window_days)
-
-    @property
-    def used(self) -> int:
-        """How many attempts of the budget are gone: ours that reached Stripe, or may have."""
-        return sum(attempt.counts and attempt.origin is Origin.CITADEL for attempt in self.attempts)
+        return self.budget.ends_at
 
     @property
     def method_is_new(self) -> bool:
-        """Whether others were tried, and this payment method was not."""
+        """Whether other payment methods were tried and this one was not."""
         return not self.on_method and any(attempt.counts for attempt in self.attempts)
 
     @property
@@ -70,23 +77,23 @@ class Case:
 
     @property
     def last_by_stripe(self) -> datetime | None:
-        """When Stripe last retried by itself; the failure that opened the recovery was no retry."""
+        """When Stripe last retried by itself; the failure that opened the recovery is not a retry."""
         theirs = [a.at for a in self.attempts if a.counts and a.origin is Origin.STRIPE]
         return theirs[-1] if theirs and theirs[-1] > self.recovery.opened_at else None
 
     def with_backup(self, method: OnFile) -> "Case":
-        """The same case, were this payment method the one to charge."""
+        """The same case with this payment method as the one to charge."""
         invoice = replace(self.invoice, payment_method_id=method.payment_method_id, card=method.card)
         return replace(self, invoice=invoice, backup=method.payment_method_id)
 
 
 def last_cause(attempts: Sequence[PastAttempt]) -> DeclineCause:
-    """The cause of the last decline, of whichever payment method; unknown without one."""
+    """The cause of the last decline, whatever the payment method; UNKNOWN when there is none."""
     return next((_cause(each) for each in reversed(attempts) if each.counts), DeclineCause.UNKNOWN)
 
 
 def next_cause(case: Case) -> DeclineCause:
-    """The cause that the next attempt with the payment method to charge goes by."""
+    """The cause by which the next attempt with the payment method to charge is scheduled."""
     return _cause(case.on_method[-1] if case.on_method else None)
 
 
@@ -96,7 +103,7 @@ def used_for(case: Case, cause: DeclineCause) -> int:
 
 
 def when_due(case: Case) -> tuple[DeclineCause, datetime]:
-    """When the schedule and the gaps between attempts allow the next one, and the cause that it goes by.
+    """When the schedule and the gaps between attempts allow the next one, and the cause that it is scheduled by.
 
     Never at a time that the policy closes, except for a customer who has just brought another payment method.
     """
@@ -113,7 +120,7 @@ def when_due(case: Case) -> tuple[DeclineCause, datetime]:
 
 
 def _scheduled(case: Case, cause: DeclineCause, since: datetime) -> datetime:
-    """The schedule's time, or what the signal makes of it, if the policy asks for that."""
+    """The schedule's time, or the one that learned timing picks, if the policy asks for that."""
     country = case.invoice.card.country if case.invoice.card else None
     schedule = case.policy.schedules.for_cause(cause)
     tries = max(1, len(case.on_method))
@@ -125,7 +132,7 @@ def _scheduled(case: Case, cause: DeclineCause, since: datetime) -> datetime:
 
 
 def _opened(case: Case, due: datetime) -> datetime:
-    """The first time from `due` on that the policy leaves open; one that has passed unused opens anew from now on."""
+    """The first time from `due` on at which the policy allows attempts; if that has passed, the first from now on."""
     if case.policy.attempt_times.always:
         return due
     country = case.invoice.card.country if case.invoice.card else None
@@ -133,7 +140,7 @@ def _opened(case: Case, due: datetime) -> datetime:
 
 
 def _backed_off(case: Case, gap: timedelta) -> datetime:
-    """Attempts that never reached Stripe cost nothing, but are not repeated in a hurry: the gap, doubled each time."""
+    """Attempts that never reached Stripe use up no budget, but are not repeated at once: the gap doubles each time."""
     streak = 0
     for attempt in reversed(case.attempts):
         if attempt.counts:
@@ -141,7 +148,7 @@ def _backed_off(case: Case, gap: timedelta) -> datetime:
         streak += 1
     if not streak:
         return case.recovery.opened_at
-    doublings = min(streak - 1, 10)  # capped before it is multiplied: a long streak's power of 2 is no timedelta
+    doublings = min(streak - 1, 10)  # capped, because a large power of 2 does not fit into a timedelta
     return case.attempts[-1].at + min(gap * (1 << doublings), LONGEST_BACKOFF)
 
 
@@ -153,14 +160,14 @@ def _cause(attempt: PastAttempt | None) -> DeclineCause:
 
 
 def _understood(attempt: PastAttempt) -> Classified | None:
-    """What the bank said to an attempt; None when it declined nothing."""
+    """The bank's decline of an attempt, classified; None when there was none."""
     if attempt.result is AttemptResult.REQUIRES_ACTION:
         return Classified(DeclineCause.AUTHENTICATION_REQUIRED, True, "requires_action", customer_may_know=True)
     return classify(attempt.decline) if attempt.decline is not None else None
 
 
 def _same_method(attempt: PastAttempt, invoice: InvoiceTruth) -> bool:
-    """Whether an attempt speaks about the payment method that is next. An attempt that does not say which: yes."""
+    """Whether an attempt was made with the payment method that is charged next. Unknown counts as yes."""
     if attempt.payment_method_id == invoice.payment_method_id:
         return True
     fingerprint = invoice.card.fingerprint if invoice.card else None
@@ -173,9 +180,8 @@ def _same_method(attempt: PastAttempt, invoice: InvoiceTruth) -> bool:
 
 
 def expired(case: Case) -> bool:
-    """By the card's own date; where Stripe gives none, by the bank's word about it."""
+    """Whether the card has expired, by its date; where Stripe gives none, by the bank's decline."""
     card = case.invoice.card or Card()
     if card.exp_month is None or card.exp_year is None:
         return any(_cause(attempt) is DeclineCause.EXPIRED_CARD for attempt in case.on_method)
-    years, month = divmod(card.exp_month, 12)
-    return case.now >= datetime(card.exp_year + years, month + 1, 1, tzinfo=UTC) + LAST_TIME_ZONE
+    return case.now >= end_of_card(card.exp_year, card.exp_month)

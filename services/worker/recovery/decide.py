@@ -1,11 +1,11 @@
 """What to do next about one failed invoice: the rulebook, read from top to bottom. The first rule that speaks decides.
 
 `decide` is a pure function: the same facts give the same decision, live, in a back-test and in a simulation. It fails
-closed: what is unknown is waited for or asked for, never charged. It always ends: nothing is scheduled past the
-window, and the window is closed by a rule that comes before every rule that waits.
+closed: while a fact is unknown, nothing is charged. Every recovery ends: nothing is scheduled past the window, and the
+rule that closes the window comes before every rule that waits.
 
-The handler settles an attempt of its own that is still in flight before it asks; should it ask all the same, the
-answer is to wait, or, after a stop, to close.
+The handler settles an attempt in flight before it calls `decide`. If it calls anyway, the decision is to wait or, after
+a stop, to close.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,11 +30,12 @@ from services.worker.recovery.model import (
 )
 from services.worker.recovery.networks import CURRENT_RULES, NetworkRules
 from services.worker.recovery.reasons import collected, exhaust, stop, wait
-from services.worker.recovery.segments import in_holdout, segment_of
+from services.worker.recovery.segments import in_holdout, segment_facts
 from services.worker.recovery.timing import BY_THE_RULES, Timing
 from shared.policy import Policy
+from shared.policy.segments import segment_of
 
-# How soon to look again when an outcome or a finalization is awaited: long enough for a call to time out and be read.
+# When to look again for an outcome or a finalization: long enough for a call to time out and its result to be readable.
 LOOK_AGAIN = timedelta(minutes=30)
 SUBSCRIPTION_OVER = frozenset({"canceled", "incomplete_expired"})
 
@@ -52,13 +53,13 @@ def decide(
 ) -> Decision:
     """The next step for the recovery, and why.
 
-    `attempts` are all of this recovery, Stripe's and ours, in any order; `same_card_elsewhere` those of the merchant
-    on the same cards for other invoices, which count for the networks only. `timing` is asked where the policy's
-    timing is learned. Raises ValueError for a naive datetime.
+    `attempts` are all of this recovery, Stripe's and ours, in any order; `same_card_elsewhere` are the merchant's on
+    the same cards for other invoices, which count for the networks' rules only. `timing` is used where the policy's
+    timing is `learned`. Raises ValueError for a naive datetime.
     """
     now = as_utc("now", now)
     in_order = tuple(sorted(attempts, key=lambda a: (a.at, a.number)))
-    segment = segment_of(policy, invoice, last_cause(in_order), now) if policy.segments else None
+    segment = segment_of(policy, segment_facts(invoice, last_cause(in_order)), now) if policy.segments else None
     case = Case(
         policy.segment(segment), recovery, invoice, in_order, now, tuple(same_card_elsewhere), rules, timing, segment
     )
@@ -69,11 +70,11 @@ def decide(
     return decide_method(case)
 
 
-# --- Ends: nothing is left to do, or somebody said stop ---------------------------------------------------------------
+# --- Ends: nothing is left to do, or there is a stop ------------------------------------------------------------------
 
 
 def _paid_by_our_attempt(case: Case) -> Close | None:
-    """Our own money comes before any stop: a stop that arrived while the charge was in flight does not undo it."""
+    """Before any stop: a stop that arrived while our charge was in flight does not undo the charge."""
     ours = (a.result is AttemptResult.SUCCEEDED and a.origin is Origin.CITADEL for a in case.attempts)
     if not (case.invoice.paid and any(ours)):
         return None
@@ -132,16 +133,16 @@ def _below_minimum(case: Case) -> Close | None:
 
 
 def _window_over(case: Case) -> Close | None:
-    if case.now < case.deadline:
+    if case.now < case.budget.ends_at:
         return None
     return exhaust(case, EndReason.WINDOW_OVER, f"{case.policy.window_days} days have passed.")
 
 
-# --- Not now: something has to be known first, or nothing is to be done at all ----------------------------------------
+# --- Not now: a fact is missing, or nothing is to be done at all ------------------------------------------------------
 
 
 def _outcome_unknown(case: Case) -> Wait | None:
-    """An attempt without an outcome may have charged; so may one that succeeded while the invoice is still open."""
+    """An attempt without an outcome may have charged, as may one that succeeded while the invoice still reads open."""
     for attempt in case.attempts:
         if attempt.unresolved or attempt.result is AttemptResult.SUCCEEDED:
             return wait(
@@ -181,4 +182,4 @@ RULEBOOK: tuple[Callable[[Case], Decision | None], ...] = (
     _not_final,
     _in_holdout,
 )
-"""The rules that come before any payment method is looked at; those about it are `method.METHOD_RULES`."""
+"""The rules before any payment method is looked at; the rules about payment methods are `method.METHOD_RULES`."""

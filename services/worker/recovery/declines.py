@@ -1,7 +1,7 @@
 """Why a payment was refused, and whether the same payment method may ever be tried again.
 
-One table of Stripe's codes with their sources, and `classify`, which reads it. A hard decline is never softened: what
-Stripe's advice and the networks' codes say can only make a soft one hard, or name a vague cause better.
+One table of Stripe's codes with their sources, and `classify`, which reads it. A hard decline never becomes soft:
+Stripe's advice codes and the networks' codes can only make a soft one hard, or make a vague cause more precise.
 """
 
 from collections.abc import Mapping
@@ -23,24 +23,24 @@ ALWAYS_HARD = frozenset(
     }
 )
 
-# The same card, entered again by the customer as a new payment method, is worth a try after these.
+# After these causes the same card may be tried, if the customer has entered it again as a new payment method.
 CURED_BY_ENTERING_AGAIN = frozenset(
     {DeclineCause.EXPIRED_CARD, DeclineCause.INCORRECT_DETAILS, DeclineCause.AUTHENTICATION_REQUIRED}
 )
 
-# Stripe: present these to the customer as a plain decline, so that a thief learns nothing.
+# Stripe asks to show these to the customer as a plain decline, so that a thief learns nothing.
 HIDDEN_FROM_CUSTOMER = frozenset({DeclineCause.LOST_OR_STOLEN, DeclineCause.FRAUD_SUSPECTED})
 
 
 class Hardness(StrEnum):
-    """SOFT: the same method may work later. HARD: it will not, or must not be tried."""
+    """SOFT: the same payment method may work later. HARD: it will not, or must not be tried."""
 
     HARD = "hard"
     SOFT = "soft"
 
 
 class Source(StrEnum):
-    """Where a code is documented. Hardness is Stripe's word where it gives one, and our reading of it elsewhere."""
+    """Where a code is documented. The hardness is Stripe's own where Stripe gives one, else our interpretation."""
 
     CODES = "https://docs.stripe.com/declines/codes (card decline codes), copy of April 2026"
     LOCAL = "https://docs.stripe.com/declines/codes (local payment method decline codes), copy of April 2026"
@@ -162,8 +162,8 @@ ROWS: tuple[DeclineRow, ...] = (
 
 BY_CODE: Mapping[str, DeclineRow] = {row.code: row for row in ROWS}
 
-# Codes of the networks that forbid this method, whatever Stripe's own code says. The network is not known here, so
-# every network's codes count: Visa's category 1 (the same ISO 8583 meanings elsewhere), then Mastercard's advice
+# Network codes that forbid this payment method, whatever Stripe's own code says. The network is not known here, so all
+# networks' codes count: Visa's category 1 (the same ISO 8583 meanings at other networks), then Mastercard's advice
 # (03, 21: never; 01: new credentials).
 NEVER_BY_NETWORK_CODE: Mapping[str, DeclineCause] = {
     "04": _C.LOST_OR_STOLEN,
@@ -195,11 +195,11 @@ _VAGUE = frozenset({_C.DO_NOT_HONOR, _C.UNKNOWN})
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """A decline understood.
+    """A decline, classified.
 
-    `hard`: this payment method must not be tried again. `why`: the fields that said so, for people.
-    `customer_may_know`: False where the customer is only told "declined". `unknown`: no table has the code; it was
-    taken for soft, and the caller logs a warning so that the table grows.
+    `hard`: this payment method must not be tried again. `why`: the fields that say so, for people.
+    `customer_may_know`: False when the customer is only told "declined". `unknown`: the code is in no table; it counts
+    as soft, and the caller logs a warning so that the code can be added.
     """
 
     cause: DeclineCause
@@ -209,10 +209,10 @@ class Classified:
     unknown: bool = False
 
 
-# Called for every attempt at every look; there are few different declines.
+# Called for every attempt at every evaluation, and there are few different declines.
 @lru_cache(maxsize=4096)
 def classify(decline: Decline) -> Classified:
-    """What `decline` means, from Stripe's code and whatever the advice and the network add to it."""
+    """What `decline` means, from Stripe's code, its advice code and the network's codes."""
     code = decline.decline_code or decline.code
     row = BY_CODE.get(code) if code else None
     causes = [row.cause if row else _C.UNKNOWN]

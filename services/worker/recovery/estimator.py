@@ -1,17 +1,17 @@
-"""Learns from a merchant's own attempts when another one is likely to succeed: the timing signal `learned`.
+"""Learned timing: from a merchant's own retries, the time at which another one is likely to succeed.
 
 For each cause there is one success rate, and one more for each weekday, each day of the month and each hour of the day
 in the card's country. Each is the mean of a Beta distribution: successes and tries on top of a prior (Gelman et al.,
-Bayesian Data Analysis, 3rd ed., section 2.4). The prior of a cause is what all attempts together show; the prior of a
-weekday, a day or an hour is its cause, as strong as `PRIOR_TRIES` tries.
+Bayesian Data Analysis, 3rd ed., section 2.4). The prior of a cause is the rate of all attempts together; the prior of a
+weekday, a day or an hour is its cause's rate, as strong as `PRIOR_TRIES` tries.
 
-The schedule's own time is kept unless another is surely better, by the lower end of what the data leave open. So little
-data changes nothing, and a time that was never tried is not preferred because nobody knows better. (The idea is that of
-safe policy improvement: Laroche et al., 2019, https://arxiv.org/abs/1712.06924. Going by the mean alone took attempts
-away from good paydays after some 150 retries, and lost money: `citadel simulate` showed it.)
+The schedule's own time is kept unless another is surely better, by the lower end of the interval. So little data
+changes nothing, and a time that was never tried is not preferred. (The idea is that of safe policy improvement: Laroche
+et al., 2019, https://arxiv.org/abs/1712.06924. With the mean alone, attempts moved away from good paydays after some
+150 retries and lost money, as `citadel simulate` showed.)
 
-What the three say is added up on the logit scale, as if they were independent. They are not quite (the 1st is a Friday
-now and then); the order of times, which is all that is used, suffers little from that.
+The contributions of weekday, day and hour are added up on the logit scale, as if they were independent. They are not
+quite (the 1st is sometimes a Friday), but only the order of times is used, which changes little by that.
 """
 
 from collections import defaultdict
@@ -25,13 +25,13 @@ from zoneinfo import ZoneInfo
 from shared.policy import DeclineCause
 
 PRIOR_TRIES = 40.0
-"""As many tries as one weekday, day or hour needs until its own rate weighs as much as its cause's."""
+"""How many tries of one weekday, day or hour weigh as much as its cause's rate."""
 PRIOR_OF_ALL = (10.0, 30.0)
-"""Successes and failures that are taken for seen before anything is: a quarter of retries succeed."""
+"""The prior of all: successes and failures that are assumed before any data, so that a quarter of retries succeed."""
 WORTH_IT = 0.01
-"""A picked time has to be better than the scheduled one by this much, or the scheduled one is kept."""
+"""How much better than the scheduled time a picked one has to be; else the scheduled one is kept."""
 SURE = 1.64
-"""So many standard deviations its lead has to be above nothing: 95 % sure, by the normal distribution's table."""
+"""How many standard deviations above zero its lead has to be: 95 % sure, one-sided, by the normal distribution."""
 ONE_HOUR = timedelta(hours=1)
 
 
@@ -52,7 +52,7 @@ class Estimator:
 
     @classmethod
     def learn(cls, observed: Iterable[Observed]) -> Self:
-        """All that these retries teach."""
+        """The estimator after these retries."""
         counts: defaultdict[Hashable, tuple[int, int]] = defaultdict(lambda: (0, 0))
         for each in observed:
             for key in ("all", each.cause, *_parts(each.cause, each.at)):
@@ -68,10 +68,10 @@ class Estimator:
     def pick(
         self, cause: DeclineCause, scheduled: datetime, between: tuple[datetime, datetime], zone: ZoneInfo
     ) -> datetime:
-        """The best hour between the two, at the minute of `scheduled`; of equals the one nearest to it.
+        """The best hour `between` the two times, at the minute of `scheduled`; of equals the one nearest to it.
 
-        The best is the one that is surely better by most: its lead over the scheduled time at the lower end of what
-        the data leave open. Where none is surely better, or none by as much as is worth it, it is `scheduled`.
+        The best is the one with the largest lead over the scheduled time, taken at the lower end of its interval. If no
+        lead is surely above zero, or none is large enough, the answer is `scheduled`.
         """
         earliest, latest = between
         local = scheduled.astimezone(zone)
@@ -94,7 +94,7 @@ class Estimator:
         return best
 
     def _said(self, cause: DeclineCause) -> "tuple[float, tuple[list[_Said], list[_Said], list[_Said]]]":
-        """The cause's own score, and what each weekday, day and hour adds to it: a pick asks for hundreds of hours."""
+        """The cause's own score, and what each weekday, day and hour adds; at once, as a pick scores many hours."""
         of_cause = self._mean(cause, _prior(self._mean("all", PRIOR_OF_ALL)))
         base, prior = _logit(of_cause), _prior(of_cause)
 
@@ -123,7 +123,7 @@ class _Said:
 
 
 def _leads(of_part: list[_Said], own: int) -> list[_Said]:
-    """How far each weekday (day, hour) is ahead of the scheduled time's `own`, which is level with itself for sure."""
+    """The lead of each weekday (day, hour) over the scheduled time's `own`, whose lead over itself is surely zero."""
     level = of_part[own]
     leads = [_Said(each.mean - level.mean, each.variance + level.variance) for each in of_part]
     leads[own] = _Said(0.0, 0.0)

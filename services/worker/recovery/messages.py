@@ -1,4 +1,4 @@
-"""When the customer hears from us next."""
+"""When the next message to the customer is due."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ ONE_DAY = timedelta(days=1)
 
 
 class MessageKind(StrEnum):
-    """What a message asks of the customer: nothing but to know, to authenticate, or another payment method."""
+    """What a message is for: to inform, to ask for 3-D Secure, or to ask for another payment method."""
 
     PAYMENT_FAILED = "payment_failed"
     ACTION_REQUIRED = "action_required"
@@ -35,10 +35,10 @@ def next_message(
 ) -> datetime | None:
     """When the next message of `kind` is due (at or before `now`: due now); None when none follows.
 
-    By the policy's days for that kind, counted from `opened_at`. A first request to act (another kind than all
-    before) does not wait for its day. Days missed, by us or by a late start, become one message. Never two within 24
-    hours, but for the first request to authenticate, which the bank waits for. Never one after the window: a message
-    for the window's last day goes out at that day's beginning, while there is time.
+    It is due on the policy's days for that kind, counted from `opened_at`. The first message of another kind than all
+    before does not wait for its day. Missed days become one message. Two messages are never within 24 hours, except
+    for the first request to authenticate, which the bank waits for. None is due after the window: the message for the
+    window's last day is due at the beginning of that day.
     """
     opened_at, now = as_utc("opened_at", opened_at), as_utc("now", now)
     end = opened_at + timedelta(days=policy.window_days)

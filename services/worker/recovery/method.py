@@ -1,7 +1,7 @@
 """Whether, when and with which payment method an open invoice is charged: the second half of the rulebook.
 
-It is read for the payment method that Stripe takes by its order. Where that one must not be charged any more and the
-policy allows it, it is read once more for each of the customer's others, until one may be charged.
+The rules are applied to the payment method that Stripe takes by its order. If that one must not be charged any more,
+and the policy allows backup methods, they are applied to each of the customer's others, until one may be charged.
 """
 
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def _also(decision: Decision, *considered: Considered) -> Decision:
 
 
 def _needs_authentication(case: Case) -> RequireAction | None:
-    """3-D Secure is the customer's part. Pointless where the payment method was declined for good otherwise, too."""
+    """Only the customer can pass 3-D Secure. Not asked for if the payment method has another hard decline, too."""
     causes = {verdict.cause for verdict in case.hard_declines}
     if causes != {DeclineCause.AUTHENTICATION_REQUIRED}:
         return None
@@ -94,7 +94,7 @@ def _no_usable_method(case: Case) -> AskNewMethod | None:
 
 
 def _attempts_used_up(case: Case) -> Close | None:
-    if case.used < case.policy.max_attempts:
+    if case.budget.attempts_left > 0:
         return None
     return exhaust(case, EndReason.ATTEMPTS_USED_UP, f"All {case.policy.max_attempts} attempts are used up.")
 
@@ -122,10 +122,10 @@ def _cause_used_up(case: Case) -> AskNewMethod | None:
 
 
 def _stripe_tries_itself(case: Case) -> Wait | None:
-    """Keep away from Stripe's own attempts: the one that it has scheduled, and the one that it made last.
+    """Keep away from Stripe's own attempts: the scheduled one, and the last one.
 
-    With the driver `auto` retries leave the field to what Stripe has scheduled, however far off. With `citadel`, or
-    with a payment method that the customer has just brought, they only keep out of the quiet period around it.
+    With the driver `auto` we make no retry while Stripe has one scheduled, however far off. With `citadel`, or with a
+    payment method that the customer has just brought, retries only keep out of the quiet period around it.
     """
     quiet = timedelta(hours=case.policy.quiet_hours_around_stripe)
     theirs, last = case.invoice.stripe_next_attempt_at, case.last_by_stripe
@@ -159,7 +159,7 @@ def _network_rules(case: Case) -> Wait | AskNewMethod | None:
 
 
 def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
-    """The last rule, which always decides: now if it is time, else when it is."""
+    """The last rule, which always decides: attempt now if the schedule's time has come, else wait for it."""
     cause, due = when_due(case)
     inputs: dict[str, JsonScalar] = {"due": iso(due), "tries_with_method": len(case.on_method)}
     if case.backup is not None and case.method_is_new:

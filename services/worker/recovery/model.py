@@ -1,12 +1,12 @@
-"""The values that the recovery brain thinks in: what happened, what is true now, and what to do next.
+"""The types of the recovery brain: what happened, what is true now, and what to do next.
 
-Every time is an aware datetime and kept in UTC; a naive one is refused where it enters. Nothing here knows a customer:
-only ids, codes, amounts and times.
+Every time is an aware datetime in UTC; a naive one is refused. Nothing here holds a customer's data: only ids, codes,
+amounts and times.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
@@ -17,9 +17,9 @@ JsonScalar = str | int | float | bool | None
 
 
 def as_utc(name: str, at: datetime) -> datetime:
-    """`at` in UTC. Raises ValueError for a naive time, which would be read in the machine's own zone.
+    """`at` in UTC. Raises ValueError for a naive time, which Python would read in the machine's own zone.
 
-    In UTC, because Python adds hours to a local time by the clock on the wall, which jumps twice a year.
+    In UTC, because Python adds hours to a local time by wall-clock time, which jumps twice a year.
     """
     if at.utcoffset() is None:
         raise ValueError(f"{name} must be an aware datetime (UTC), not the naive {at.isoformat()}")
@@ -27,7 +27,7 @@ def as_utc(name: str, at: datetime) -> datetime:
 
 
 class Origin(StrEnum):
-    """Who made an attempt: we did, or Stripe's own automatic collection."""
+    """Who made an attempt: we, or Stripe's own automatic collection."""
 
     CITADEL = "citadel"
     STRIPE = "stripe"
@@ -36,9 +36,9 @@ class Origin(StrEnum):
 class AttemptResult(StrEnum):
     """How an attempt ended.
 
-    started: the call may be in flight. unknown: it ended, and nobody could say how yet. succeeded, declined,
-    requires_action: what the bank said. failed: settled that nothing was charged, for a reason other than a decline.
-    abandoned: settled that the call never reached Stripe; it uses up no budget.
+    started: the call may be in flight. unknown: the call has ended, its outcome is not known yet. succeeded, declined,
+    requires_action: the bank's answer. failed: nothing was charged, for a reason other than a decline. abandoned: the
+    call never reached Stripe; it uses up no budget.
     """
 
     STARTED = "started"
@@ -61,7 +61,7 @@ class InvoiceStatus(StrEnum):
 
 
 class EndReason(StrEnum):
-    """Why a recovery ended, where the brain itself says so. A stop requested from outside brings its own word."""
+    """Why a recovery ended, when the brain ended it. A stop from outside has its own reasons."""
 
     PAID_BY_RETRY = "paid_by_retry"
     PAID_AFTER_MESSAGE = "paid_after_message"
@@ -78,7 +78,7 @@ class EndReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decline:
-    """A refusal as Stripe reports it: the error's `code`, and what the PaymentIntent and the Charge's outcome add."""
+    """A decline as Stripe reports it: codes of the error, the PaymentIntent and the charge's outcome."""
 
     code: str | None = None
     decline_code: str | None = None
@@ -89,7 +89,7 @@ class Decline:
 
 @dataclass(frozen=True, slots=True)
 class PastAttempt:
-    """One try to collect, Stripe's or ours. `number` is our own count; `at` is when it began."""
+    """One attempt, Stripe's or ours. `number` counts ours; `at` is when it began."""
 
     number: int
     origin: Origin
@@ -105,18 +105,28 @@ class PastAttempt:
 
     @property
     def counts(self) -> bool:
-        """Whether it used up a try: it reached Stripe, or may have."""
+        """Whether it counts against the budget: it reached Stripe, or may have."""
         return self.result is not AttemptResult.ABANDONED
 
     @property
     def unresolved(self) -> bool:
-        """Whether money may have moved without anyone knowing: to be settled by reading, never by guessing."""
+        """Whether its outcome is unknown: money may have moved, so it has to be settled."""
         return self.result in (AttemptResult.STARTED, AttemptResult.UNKNOWN)
+
+
+# A card is good through its last month wherever its bank is: the last place on Earth is 12 hours behind UTC.
+LAST_TIME_ZONE = timedelta(hours=12)
+
+
+def end_of_card(exp_year: int, exp_month: int) -> datetime:
+    """The first moment at which a card that names this month is good nowhere any more."""
+    years, month = divmod(exp_month, 12)
+    return datetime(exp_year + years, month + 1, 1, tzinfo=UTC) + LAST_TIME_ZONE
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What the rules ask about a payment method; each part is None where Stripe does not say.
+    """What the rules need of a payment method; each part is None when Stripe does not give it.
 
     `network` is Stripe's `card.brand` (`visa`, `amex`, …); for a debit it is the payment method's type
     (`us_bank_account`). `country` is the issuer's, as ISO 3166 alpha-2.
@@ -140,12 +150,12 @@ class OnFile:
 
 @dataclass(frozen=True, slots=True)
 class InvoiceTruth:
-    """The invoice as it was just read from Stripe; never a webhook's copy.
+    """The invoice as it was just read from Stripe, never a webhook's copy.
 
     `payment_method_id` is the one that the next attempt would charge by Stripe's order, None when there is none;
-    `backups` are the customer's others, in the order in which they are to be tried.
+    `backups` are the customer's others, in the order in which they are tried.
     `stripe_next_attempt_at` is `next_payment_attempt`: when Stripe itself will try, None when it will not.
-    `products`, `prices` and `subscribed_at` (the subscription's start) are what segments ask for.
+    `products`, `prices` and `subscribed_at` (the subscription's start) are for segments.
     """
 
     status: InvoiceStatus
@@ -178,7 +188,7 @@ class RecoveryFacts:
     """What our own rows say about the recovery.
 
     `stop_requested` is the end reason of a stop from outside. `jitter_key` (the recovery's id) spreads the attempts of
-    many recoveries over their morning; the same key gives the same times. `invoice_id` says whether the invoice is of
+    many recoveries over a morning; the same key gives the same times. `invoice_id` decides whether the invoice is in
     the holdout; without one it is not.
     """
 
@@ -195,7 +205,7 @@ class RecoveryFacts:
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """An action that was possible and why it was not taken."""
+    """An action that was possible, and why it was not taken."""
 
     action: str
     rejected_because: str
@@ -203,7 +213,7 @@ class Considered:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a decision was made: the rule's name, one sentence for people, the rule's inputs and the roads not taken."""
+    """Why a decision was made: the rule's name, a sentence for people, its inputs, and the actions considered."""
 
     rule: str
     text: str
@@ -224,7 +234,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class AttemptNow:
-    """Charge now: the payment method that Stripe takes by its order, or the backup that is named."""
+    """Charge now: the payment method that Stripe takes by its order, or the named backup."""
 
     reason: Reason
     backup: str | None = None
@@ -232,7 +242,7 @@ class AttemptNow:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Do nothing until `until`, which is after the now it was decided at; then read the truth and decide again."""
+    """Do nothing until `until`, which is in the future; then read the invoice and decide again."""
 
     until: datetime
     reason: Reason
@@ -256,7 +266,7 @@ class AskNewMethod:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The recovery is over. `end_action` is what is then to be done at Stripe; only an exhausted one has any."""
+    """The recovery ends. `end_action` is then carried out at Stripe; only an exhausted recovery has one."""
 
     state: Literal["recovered", "exhausted", "stopped"]
     end_reason: str

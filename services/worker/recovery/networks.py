@@ -1,7 +1,7 @@
-"""The card networks' rules about repeats, as data with their sources, and the check that applies them.
+"""The card networks' rules about repeated attempts, as data with sources, and the check that applies them.
 
-The check fails closed: a network that is not in the table gets every row of it, an attempt whose
-card is not known counts against this card, and attempts of Stripe and of ours count together.
+The check fails closed: to an unknown network every row of the table applies, an attempt whose card is unknown counts
+against this card, and Stripe's attempts and ours count together.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ class Per(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `most` (1 or more, or 0 for ever) of what is `counted` in any `within` (None: for ever)."""
+    """At most `most` (1 or more, or 0 for ever) of what is `counted` in any span of `within` (None: for ever)."""
 
     name: str
     most: int
@@ -42,9 +42,9 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class NetworkRule:
-    """What one network (or, with a region, one country's issuers) asks. Codes as the network writes them.
+    """The rules of one network or, with a region, of one country's issuers. Codes as the network writes them.
 
-    `source` says where the figures stand, and whether that is the network's own text or somebody's account of it.
+    `source` says where the figures are from, and whether that is the network's own text or somebody's account of it.
     """
 
     network: str
@@ -58,7 +58,7 @@ class NetworkRule:
 
 @dataclass(frozen=True, slots=True)
 class NetworkRules:
-    """The whole table; `version` changes with any row of it and is written into each decision that a row made."""
+    """The whole table. `version` changes with any row, and is recorded in each decision that a row made."""
 
     version: str
     rows: tuple[NetworkRule, ...]
@@ -66,12 +66,12 @@ class NetworkRules:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """No network rule stands against an attempt now."""
+    """No network rule forbids an attempt now."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotBefore:
-    """An attempt is allowed again at `at`; `rule` is the name of the one that holds longest."""
+    """An attempt is allowed again at `at`; `rule` is the name of the rule that forbids it longest."""
 
     at: datetime
     rule: str
@@ -79,7 +79,7 @@ class NotBefore:
 
 @dataclass(frozen=True, slots=True)
 class Never:
-    """This card must not be tried again; `rule` says by which rule."""
+    """This card must not be tried again; `rule` is the name of the rule."""
 
     rule: str
 
@@ -118,7 +118,7 @@ CURRENT_RULES = NetworkRules(
                 "30": timedelta(days=10),
             },
         ),
-        # The fee is counted by calendar month; 31 days from the first attempt on is never laxer.
+        # The fee is counted by calendar month; 31 days from the first attempt on is at least as strict.
         NetworkRule(
             network="mastercard",
             region="BR",
@@ -157,9 +157,8 @@ def check(
 ) -> Verdict:
     """Whether `card` may be charged `amount` at `now`, after `attempts` (of Stripe and ours, in any order).
 
-    Pass every known attempt of the merchant on this card, those for other invoices too: the
-    networks count by card, not by invoice. The strictest rule wins: never over not before, and the
-    latest not before.
+    Pass every known attempt of the merchant on this card, also for other invoices: the networks count by card, not by
+    invoice. The strictest rule wins: Never before NotBefore, and the latest NotBefore.
     """
     now = as_utc("now", now)
     on_card = sorted((a for a in attempts if a.counts and _may_be_same_card(a, card)), key=lambda a: a.at)
@@ -173,7 +172,7 @@ def check(
 
 
 def network_code(code: str | None) -> str | None:
-    """A network's code in the form of the table: upper case, two digits (`4` → `04`)."""
+    """A network's code in the table's form: upper case, two digits (`4` → `04`)."""
     if not code or not code.strip():
         return None
     return code.strip().upper().zfill(2)
@@ -208,7 +207,7 @@ def _of_limit(
 ) -> Iterator[NotBefore | Never]:
     series = [attempt for attempt in on_card if limit.per is Per.CARD or attempt.amount == amount]
     if not series:
-        return  # the next attempt is the first of its kind, no repeat
+        return  # the next attempt is the first of its kind, not a repeat
     used = series if limit.counted is Counted.ATTEMPTS else series[1:]
     if limit.within is None:
         if len(used) >= limit.most:
@@ -216,7 +215,7 @@ def _of_limit(
         return
     in_window = [attempt.at for attempt in used if attempt.at > now - limit.within]
     if len(in_window) >= limit.most:
-        # Room again when so many have left the window that fewer than `most` are in it.
+        # Allowed again when fewer than `most` are left in the window.
         yield NotBefore(in_window[len(in_window) - limit.most] + limit.within, limit.name)
 
 
@@ -234,7 +233,7 @@ def _rows_for(rules: NetworkRules, card: Card | None, amount: Money) -> list[Net
 def _country(card: Card | None, amount: Money) -> str | None:
     if card and card.country:
         return card.country.upper()
-    # Fail closed: whoever is charged rupees with a card of unknown origin is taken for Indian.
+    # Fail closed: a card of unknown origin that is charged in rupees counts as Indian.
     return "IN" if amount.currency == "inr" else None
 
 

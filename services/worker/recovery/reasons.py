@@ -1,4 +1,4 @@
-"""How a decision is written down: the rule, one sentence, its inputs, the roads that were not taken."""
+"""How a decision is recorded: the rule, a sentence, its inputs, the actions considered and not taken."""
 
 from datetime import datetime
 
@@ -8,9 +8,9 @@ from services.worker.recovery.segments import in_holdout
 
 
 def reason(case: Case, rule: str, text: str, *considered: Considered, **inputs: JsonScalar) -> Reason:
-    """A reason with what every decision looks at."""
+    """A reason with the inputs that every decision has."""
     facts: dict[str, JsonScalar] = {
-        "attempts_used": case.used,
+        "attempts_used": case.budget.used,
         "max_attempts": case.policy.max_attempts,
         "window_ends": iso(case.deadline),
     }
@@ -22,27 +22,27 @@ def reason(case: Case, rule: str, text: str, *considered: Considered, **inputs: 
 
 
 def not_attempted(case: Case, rule: str, text: str, **inputs: JsonScalar) -> Reason:
-    """The reason of a decision against an attempt now."""
+    """The reason for not attempting now."""
     return reason(case, rule, text, Considered("attempt_now", text), **inputs)
 
 
 def collected(case: Case, rule: str, text: str, *considered: Considered, **inputs: JsonScalar) -> Reason:
-    """The reason of an end because the money is there."""
+    """The reason for an end because the invoice is paid."""
     return reason(case, rule, text, Considered("attempt_now", "nothing is left to collect"), *considered, **inputs)
 
 
 def wait(case: Case, until: datetime, rule: str, text: str, **inputs: JsonScalar) -> Wait:
-    """Wait, but never past the window."""
+    """A decision to wait, never past the window."""
     return Wait(min(until, case.deadline), not_attempted(case, rule, text, **inputs))
 
 
 def stop(case: Case, end_reason: str, text: str) -> Close:
-    """The end for a reason from outside."""
+    """A decision to stop, for a reason from outside."""
     return Close("stopped", end_reason, not_attempted(case, end_reason, text))
 
 
 def exhaust(case: Case, end_reason: EndReason, text: str) -> Close:
-    """The end because nothing has helped, with the policy's end action; the holdout is left as it is."""
+    """A decision to end as exhausted, with the policy's end action; the holdout has none."""
     asked = case.policy.end_action
     watched = in_holdout(case.policy, case.recovery.invoice_id)
     action = "leave" if watched else asked

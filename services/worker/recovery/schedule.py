@@ -1,4 +1,4 @@
-"""When to try again, by the cause of the last decline. No clock and no chance: equal inputs give equal times."""
+"""When to try again, by the cause of the last decline. No clock, no randomness: equal inputs give equal times."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -13,9 +13,9 @@ from services.worker.recovery.timezones import zone_of
 from shared.policy import WEEKDAYS, Delays, Paydays, Schedule
 
 FRIDAY = 4
-# A delay is drawn out by up to this part of itself, so that what failed together is not retried together.
+# A delay is lengthened by up to this share, so that invoices that failed together are not retried together.
 DELAY_SPREAD = 0.1
-# How far a learned time may move away from the schedule's own delay: halved or doubled.
+# How far learned timing may change the schedule's delay: to half or to double.
 EARLIER, LATER = 0.5, 2.0
 COMMON_PAYDAYS = Paydays()
 
@@ -23,7 +23,8 @@ COMMON_PAYDAYS = Paydays()
 def next_retry(schedule: Schedule, since: datetime, tries: int, country: str | None, key: str) -> datetime:
     """The time (UTC) of the next attempt after one at `since`; always later than `since`.
 
-    `tries` (1 or more) is how many attempts this method has seen. `key` and `tries` decide the place within the spread.
+    `tries` (1 or more) is the number of attempts with this payment method. `key` and `tries` decide the place within
+    the spread.
     """
     since = as_utc("since", since)
     share = spread(key, tries)
@@ -38,10 +39,11 @@ def next_retry(schedule: Schedule, since: datetime, tries: int, country: str | N
 def span(
     schedule: Schedule, since: datetime, tries: int, country: str | None, due: datetime
 ) -> tuple[datetime, datetime]:
-    """Between which times (UTC) another attempt after one at `since` is still in the sense of the schedule.
+    """The span of times (UTC) in which learned timing may place the next attempt after one at `since`.
 
-    With paydays from the morning of the day of `due` to its end: the day stays. A few months say too little about days
-    (the last business day is now the 28th, now the 31st), and whoever waits for a better one gives up a try.
+    With paydays: from the morning of the day of `due` to its end, so the day stays. A few months of data say too little
+    about days (the last business day is the 28th in one month, the 31st in another), and waiting for a better day
+    costs an attempt.
     """
     since = as_utc("since", since)
     match schedule:
@@ -79,7 +81,7 @@ def _last_business_day(year: int, month: int, country: str | None) -> date:
 
 
 def spread(key: str, tries: int) -> float:
-    """A number in [0, 1) that is always the same for a key and a try, and evenly spread over them."""
+    """A number in [0, 1): always the same for a key and a number of tries, and evenly distributed."""
     return int.from_bytes(sha256(f"{key}/{tries}".encode()).digest()[:4]) / 2**32
 
 

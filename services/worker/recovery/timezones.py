@@ -1,7 +1,7 @@
-"""One time zone for each country: where its banks' mornings are.
+"""One time zone for each country, to tell when its banks' morning is.
 
-Countries with one zone come from CLDR (the library babel); for those with several the zone of the most people is
-named here, by its name in the IANA tz database.
+Countries with one zone come from CLDR (the library babel). For those with several, the zone with the most people is
+listed here, by its name in the IANA tz database.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ UTC = ZoneInfo("UTC")
 
 
 def zone_of(country: str | None) -> ZoneInfo:
-    """The time zone of an ISO 3166 alpha-2 country; UTC for none and for one that is not known."""
+    """The time zone of a country (ISO 3166 alpha-2); UTC for None and for an unknown one."""
     code = (country or "").upper()
     if code in MOST_POPULOUS_ZONE:
         return ZoneInfo(MOST_POPULOUS_ZONE[code])

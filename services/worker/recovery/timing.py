@@ -1,7 +1,7 @@
-"""The signal that says when another attempt is most likely to succeed.
+"""The timing signal: picks the time at which another attempt is most likely to succeed.
 
-The rules come first: a signal picks within the span that the schedule leaves, and whatever it picks has still to pass
-the policy's times, the quiet period around Stripe's attempts and the networks' limits.
+The rules come first: a signal picks within the schedule's span, and the time that it picks must still pass the policy's
+attempt times, the quiet period around Stripe's attempts and the networks' limits.
 """
 
 from datetime import datetime
@@ -12,15 +12,15 @@ from shared.policy import DeclineCause
 
 
 class Timing(Protocol):
-    """What can pick a time. Pure: the same question gives the same answer."""
+    """Picks a time. Pure: the same arguments give the same answer."""
 
     def pick(
         self, cause: DeclineCause, scheduled: datetime, between: tuple[datetime, datetime], zone: ZoneInfo
     ) -> datetime:
         """The time to try again after a decline of this cause: `scheduled`, or a better one `between` the two.
 
-        All times are UTC; `zone` is the card country's. The minute and second of `scheduled` are its place in the
-        spread of attempts, which a picked hour keeps.
+        All times are UTC; `zone` is the card country's. A picked hour keeps the minute and second of `scheduled`, which
+        spread attempts over the hour.
         """
 
 

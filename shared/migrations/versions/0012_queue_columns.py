@@ -1,4 +1,4 @@
-"""What the queue's engine needs beside the tasks: pauses, the spacing of calls, who waits for work."""
+"""The engine's other tables: pauses, call rates, idle workers."""
 
 from shared.migrations.sql_files import from_sql
 

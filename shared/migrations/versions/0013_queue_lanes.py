@@ -1,4 +1,4 @@
-"""The indexes of the claim by lanes, of pauses and of the prune."""
+"""The indexes for claims by lanes, for parked tasks and for retention."""
 
 from shared.migrations.sql_files import from_sql
 

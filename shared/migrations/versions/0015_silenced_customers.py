@@ -1,4 +1,4 @@
-"""Customers that are not written to."""
+"""Customers who get no messages."""
 
 from shared.migrations.sql_files import from_sql
 

@@ -1,4 +1,4 @@
-"""Whose card was told to expire."""
+"""Which customers were warned of which expiring card."""
 
 from shared.migrations.sql_files import from_sql
 

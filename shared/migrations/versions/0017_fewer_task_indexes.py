@@ -1,4 +1,4 @@
-"""Fewer entries in fewer indexes per task, and a public id that is found without an index of its own."""
+"""Fewer index entries per task, and a public id that needs no index."""
 
 from shared.migrations.sql_files import from_sql
 

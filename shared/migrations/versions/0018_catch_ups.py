@@ -1,4 +1,4 @@
-"""How far each merchant's events were looked through for what no webhook brought."""
+"""How far each merchant was caught up with the events that were not delivered."""
 
 from shared.migrations.sql_files import from_sql
 

@@ -12,7 +12,7 @@ from tests.conftest import OpenDatabase
 from tests.integration.ingress.world import ACCOUNT, World, new_id
 from tests.unit.shared.events.examples import NAMES, event_of, example, invoice
 
-DEADLOCKS = "citadel_ingress_deadlocks_total"
+DEADLOCKS = "citadel_deadlocks_total"
 
 REFUSE_TASKS = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused by a test'; END $$;

@@ -1,9 +1,11 @@
 """The room where policies are written, checked, put in force and compared."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 
 from shared.policy import Policy
 from tests.integration.ledger.api import Api
@@ -108,3 +110,57 @@ async def test_the_schema_is_the_one_in_the_documents(api: Api) -> None:
     written = orjson.loads((Path(__file__).parents[3] / "docs" / "policy.schema.json").read_bytes())
     assert served == written
     assert set(served["properties"]) == set(Policy.model_fields)
+
+
+async def _moved(api: Api, world: World, document: dict[str, Any], facts: dict[str, Any] | None = None) -> Any:
+    """What a move of a recovery of 10 days and one attempt to this document would change."""
+    merchant = await world.connect()
+    recovery = await world.recovery(merchant)
+    await world.execute(
+        "UPDATE recoveries SET opened_at = opened_at - interval '10 days', decline_cause = 'insufficient_funds', "
+        "segment_facts = $2 WHERE id = $1",
+        recovery,
+        facts,
+    )
+    await world.execute(
+        "INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key, amount, currency, result) "
+        "VALUES ($1, $2, 'citadel', 1, 'key', 1000, 'usd', 'declined')",
+        recovery,
+        merchant,
+    )
+    target = await api.post("/v1/policies", {"merchant_id": merchant, "document": document})
+    assert target.status == 201, target.body
+    (move,) = (await api.get(f"/v1/policies/{target.body['id']}/move")).body["data"]
+    return move
+
+
+HARSH: dict[str, Any] = {"window_days": 2, "max_attempts": 1, "message_days": [0]}
+PATIENT: dict[str, Any] = {"window_days": 30, "max_attempts": 8, "message_days": [0]}
+
+
+@pytest.mark.parametrize(
+    ("when", "facts"),
+    [
+        ({"currencies": ["usd"]}, None),
+        ({"amount_at_least": {"usd": 500}}, None),
+        ({"causes": ["insufficient_funds"]}, None),
+        ({"countries": ["DE"]}, {"country": "DE"}),
+        ({"products": ["prod_1"]}, {"products": ["prod_0", "prod_1"]}),
+        ({"prices": ["price_1"]}, {"prices": ["price_1"]}),
+        ({"tenure_days_at_least": 365}, {"subscribed_at": "2020-01-01T00:00:00+00:00"}),
+    ],
+)
+async def test_a_move_counts_by_the_segment_that_the_brain_would_take(
+    api: Api, world: World, when: dict[str, Any], facts: dict[str, Any] | None
+) -> None:
+    document = {**HARSH, "segments": [{"name": "patient", "when": when, "then": PATIENT}]}
+    move = await _moved(api, world, document, facts)
+    assert (move["ends_at_once"], move["attempts_left_after"]) == (False, 7)
+    days = datetime.fromisoformat(move["window_ends_after"]) - datetime.fromisoformat(move["window_ends_before"])
+    assert days == timedelta(days=30 - 21)
+
+
+async def test_a_move_to_a_harsh_policy_ends_what_no_segment_saves(api: Api, world: World) -> None:
+    segments = [{"name": "patient", "when": {"products": ["prod_1"]}, "then": PATIENT}]
+    move = await _moved(api, world, {**HARSH, "segments": segments})
+    assert (move["ends_at_once"], move["attempts_left_after"]) == (True, 0)

@@ -144,7 +144,10 @@ def test_two_handlers_for_one_task_type_are_refused() -> None:
     assert registered()["report_usage"] is HANDLERS["report_usage"]
 
 
-def test_a_handler_of_one_file_is_enough() -> None:
+def test_a_handler_of_one_file_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A register of its own: what is registered here must not be a task type for the tests that follow.
+    monkeypatch.setattr("services.worker.handler._registered", dict(registered()))
+
     @handles("a_new_type")
     class NewType(Handler[Payload, None, None]):
         payload = Payload
