@@ -17,7 +17,7 @@ from shared import recoveries
 from shared.clock import travel_to
 from shared.database import Database
 from shared.money import Money
-from shared.recoveries import Entry, FailedInvoice
+from shared.recovery_model import Entry, EntryKind, FailedInvoice
 from simulator import SimulatorClient
 
 LATENCY_MS = 20
@@ -45,7 +45,7 @@ async def _populate(control: SimulatorClient, url: str, count: int) -> None:
             )
             for account in accounts
         }
-    entry = Entry("opened", "renewal_failed", "The renewal's payment failed.")
+    entry = Entry(EntryKind.OPENED, "renewal_failed", "The renewal's payment failed.")
     async with Database.open(url, None, size=2) as database:
         for start in range(0, count, 100):
             failures: list[tuple[FailedInvoice, Entry]] = []

@@ -1,9 +1,9 @@
 """The console command `citadel`.
 
-    0  done        1  something is in the way, said in a line        2  wrong usage, or settings missing, all listed
+    0  done        1  it cannot be done, with a line that says why      2  wrong usage, or missing settings, all listed
     128 + n        ended by signal n
 
-Each command imports what it runs when it runs: `citadel version` needs no Stripe, and production no simulator.
+Each command imports its modules when it runs: `citadel version` needs no Stripe SDK, and production no simulator.
 """
 
 import os
@@ -92,7 +92,7 @@ def demo(
     story = Story.small() if small else Story()
     asked = {"merchants": merchants, "subscriptions": subscriptions, "days": days}
     chosen = {name: value for name, value in asked.items() if value is not None}
-    # Only a variable that was set on purpose: a `.env` beside us is about the real thing.
+    # Only from the environment: a `.env` in this folder is for the real system.
     url = os.environ.get("CITADEL_DATABASE_URL") or None
     try:
         holds = run(
@@ -123,7 +123,7 @@ def up(
     try:
         run(local_up.up(local_up.UpOptions(data_dir.absolute(), workers), terminal()))
     except Interrupted:
-        print("stopped")  # the way in which it is meant to end
+        print("stopped")  # the normal end
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`citadel backtest`: reads the past, from Stripe or from a file, and says what a policy would have done."""
+"""`citadel backtest`: reads a merchant's past, from Stripe or a file, and says what a policy would have done."""
 
 import re
 import sys
@@ -93,7 +93,7 @@ def _from_file(file: Path) -> tuple[Header, list[Failure]]:
 def _from_stripe(
     merchant: str, given: dict[str, int | datetime | Path | None], data_dir: Path, per_second: float, *, fresh: bool
 ) -> tuple[Header, list[Failure]]:
-    """Read from Stripe, and kept in a file; a run that was killed is gone on with."""
+    """Read the past from Stripe and keep it in a file; continues a run that was killed."""
     if not _ACCOUNT.fullmatch(merchant):
         raise typer.BadParameter(
             f"expected a connected account's id (acct_…), not {merchant!r}", param_hint="--merchant"

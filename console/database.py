@@ -1,4 +1,4 @@
-"""What commands that talk to the database have in common: where it is, as whom, and about which merchant."""
+"""What commands that use the database share: its URL, the role, and which merchant is meant."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ DataDir = Annotated[Path, typer.Option(help="Folder of the embedded PostgreSQL a
 
 
 def database_url(data_dir: Path) -> str:
-    """CITADEL_DATABASE_URL, or the embedded database of `citadel up`. Raises SettingsMissing when there is neither."""
+    """CITADEL_DATABASE_URL, or the URL of `citadel up`'s embedded database. Raises SettingsMissing without both."""
     url = given_database_url() or embedded_url(data_dir / "postgres")
     if url is None:
         raise SettingsMissing(f"set CITADEL_DATABASE_URL, or start an embedded database in {data_dir}: `citadel up`")
@@ -28,7 +28,7 @@ def database_url(data_dir: Path) -> str:
 
 
 def with_database(data_dir: Path, role: Role, work: Callable[[Database], Awaitable[T]]) -> T:
-    """Do something in the database with the rights of a service. Raises SettingsMissing."""
+    """Run `work` on the database with the rights of a service. Raises SettingsMissing."""
 
     async def inside() -> T:
         async with Database.open(database_url(data_dir), role, size=1, name="citadel-console") as database:
@@ -40,7 +40,7 @@ def with_database(data_dir: Path, role: Role, work: Callable[[Database], Awaitab
 def in_transaction(
     data_dir: Path, role: Role, work: Callable[[Connection], Awaitable[T]], *, status: int = WRONG_USAGE
 ) -> T:
-    """Do something in one transaction; a LookupError ends the command with its message and `status`."""
+    """Run `work` in one transaction; a LookupError ends the command with its message and `status`."""
 
     async def inside(database: Database) -> T:
         async with database.transaction() as db:
@@ -53,7 +53,7 @@ def in_transaction(
 
 
 async def merchant_id_of(db: Connection, named: str) -> str:
-    """The id of the merchant that somebody named by it or by `acct_…`. Raises LookupError."""
+    """The id of the merchant that is named by its id or by `acct_…`. Raises LookupError."""
     found = await merchant_named(db, named)
     if found is None:
         raise LookupError(f"there is no merchant {named}")

@@ -1,4 +1,4 @@
-"""`citadel emails`: look at what customers and merchants are written."""
+"""`citadel emails`: shows the emails to customers and merchants."""
 
 import asyncio
 import sys
@@ -12,7 +12,7 @@ emails_app = typer.Typer(help="What customers and merchants are written.", no_ar
 
 @emails_app.callback()
 def emails() -> None:
-    """What customers and merchants are written."""
+    """The emails to customers and merchants."""
 
 
 @emails_app.command()

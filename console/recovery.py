@@ -17,6 +17,7 @@ from services.ledger.api.select import fetch
 from services.ledger.recoveries.schemas import RecoveryStory
 from services.ledger.recoveries.store import select_recoveries, whole_story
 from shared.database import Connection, Role
+from shared.recovery_model import EntryKind
 
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00")
 
@@ -93,7 +94,7 @@ def in_brief(story: RecoveryStory) -> list[str]:
     for entry in story.timeline:
         if entry.rule == "attempt_due":
             continue  # how the attempt went is said by the next step
-        kind = "heard" if entry.kind == "stop_requested" else entry.kind  # by itself it ends nothing
+        kind = "heard" if entry.kind == EntryKind.STOP_REQUESTED else entry.kind  # by itself it ends nothing
         explanation = _short_times(entry.explanation)
         roads = (entry.detail.get("reason") or {}).get("considered", ())
         refused = [(str(road["action"]), _short_times(str(road["rejected_because"]))) for road in roads]

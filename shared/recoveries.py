@@ -12,11 +12,9 @@ The stop is noted (`stop_requested`), no further attempt is made, and the attemp
 ends.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
 from uuid import UUID
 
 import orjson
@@ -26,58 +24,8 @@ from shared.database import Connection
 from shared.money import Money
 from shared.queue import tasks
 from shared.queue.tries import tries_of
+from shared.recovery_model import EndReason, Entry, EntryKind, FailedInvoice, RecoveredBy, RecoveryState
 from shared.recovery_tasks import EVALUATE
-
-STRIPE_NEXT = "stripe_next_attempt_at"
-"""The key in an entry's detail for the time of Stripe's own next attempt; missing when there is none."""
-
-INVOICE_CHANGED = "invoice_changed"
-"""The rule of an entry that notes an event about a change in how the invoice will be collected."""
-
-
-class RecoveryState(StrEnum):
-    """A recovery's state; the drawing is above."""
-
-    OPEN = "open"
-    WAITING = "waiting"
-    ATTEMPTING = "attempting"
-    ACTION_REQUIRED = "action_required"
-    NEEDS_NEW_METHOD = "needs_new_method"
-    RECOVERED = "recovered"
-    EXHAUSTED = "exhausted"
-    STOPPED = "stopped"
-
-    @property
-    def ended(self) -> bool:
-        """Whether it is an end state."""
-        return self in ENDS
-
-
-ENDS = frozenset({RecoveryState.RECOVERED, RecoveryState.EXHAUSTED, RecoveryState.STOPPED})
-
-TRANSITIONS: Mapping[RecoveryState, frozenset[RecoveryState]] = {
-    state: frozenset(RecoveryState) - {state, RecoveryState.OPEN} if state not in ENDS else frozenset()
-    for state in RecoveryState
-}
-
-
-class RecoveredBy(StrEnum):
-    """What brought the money in: our attempt, or our message to the customer."""
-
-    RETRY = "retry"
-    MESSAGE = "message"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One row of the timeline: what happened, and why. `detail` holds ids, codes, amounts and times only."""
-
-    kind: str
-    rule: str
-    explanation: str
-    detail: Mapping[str, Any] = field(default_factory=dict)
-    next_step: str | None = None
-    next_at: datetime | None = None
 
 
 def _with_reason(entry: Entry, next_step: str, *refused: str) -> Entry:
@@ -92,17 +40,6 @@ def _with_reason(entry: Entry, next_step: str, *refused: str) -> Entry:
         }
         entry = replace(entry, detail={**entry.detail, "reason": reason})
     return entry if entry.next_step is not None else replace(entry, next_step=next_step)
-
-
-@dataclass(frozen=True, slots=True)
-class FailedInvoice:
-    """What is known when a recovery opens. `amount` is what was due."""
-
-    merchant_id: str
-    invoice_id: str
-    subscription_id: str | None
-    customer_id: str | None
-    amount: Money
 
 
 # Pins the policy in force: the merchant's own active one, else the platform's. In the order of the unique key, so that
@@ -338,7 +275,7 @@ async def close(
     db: Connection,
     recovery_id: UUID,
     to: RecoveryState,
-    end_reason: str,
+    end_reason: EndReason,
     entry: Entry,
     *,
     recovered: Money | None = None,
@@ -368,7 +305,7 @@ async def close(
     return True
 
 
-async def request_stop(db: Connection, recovery_id: UUID, end_reason: str, entry: Entry) -> bool:
+async def request_stop(db: Connection, recovery_id: UUID, end_reason: EndReason, entry: Entry) -> bool:
     """Stop a recovery for a reason from outside; no attempt and no message follows. False: it had ended before.
 
     It ends at once, unless an attempt is in flight: then the stop is noted, pending tasks are canceled, and the
@@ -380,7 +317,7 @@ async def request_stop(db: Connection, recovery_id: UUID, end_reason: str, entry
     if locked.state is RecoveryState.ATTEMPTING:
         await tasks.cancel_of_recovery(db, recovery_id, f"stop requested: {end_reason}")
         await db.execute(REQUEST_STOP, recovery_id, end_reason)
-        entry = replace(entry, kind="stop_requested")
+        entry = replace(entry, kind=EntryKind.STOP_REQUESTED)
         entry = _with_reason(entry, "find out how the attempt in flight ends", "attempt_now", "message", "end_at_once")
         await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
         await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
@@ -401,14 +338,14 @@ async def settle_paid(db: Connection, recovery_id: UUID, paid: Money, *, out_of_
     if in_flight or out_of_band or not await db.fetchval(MESSAGED, recovery_id):
         why = "outside Stripe" if out_of_band else "without a message of ours"
         why = "while our attempt was on its way" if in_flight and not out_of_band else why
-        entry = Entry("closed", "paid_elsewhere", f"The invoice was paid {why}.", inputs)
-        return await request_stop(db, recovery_id, "paid_elsewhere", entry)
-    entry = Entry("closed", "paid_after_message", "The customer paid after our message.", inputs)
+        entry = Entry(EntryKind.CLOSED, "paid_elsewhere", f"The invoice was paid {why}.", inputs)
+        return await request_stop(db, recovery_id, EndReason.PAID_ELSEWHERE, entry)
+    entry = Entry(EntryKind.CLOSED, "paid_after_message", "The customer paid after our message.", inputs)
     return await close(
         db,
         recovery_id,
         RecoveryState.RECOVERED,
-        "paid_after_message",
+        EndReason.PAID_AFTER_MESSAGE,
         entry,
         recovered=paid,
         recovered_by=RecoveredBy.MESSAGE,

@@ -1,4 +1,4 @@
-"""What the production stack (`deploy/compose`) needs of our code beside the services.
+"""Commands for the production stack (`deploy/compose`), beside the services themselves.
 
 python -m console.compose up [--simulator]      secrets, images, containers, health; `make up`
 python -m console.compose down [--volumes]      `make down`

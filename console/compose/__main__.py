@@ -1,6 +1,6 @@
 """`python -m console.compose`: what `make up` and the container `migrate` run; see the package's docstring.
 
-0  done        1  something is in the way, said in a line        2  wrong usage, settings or secrets missing
+0  done        1  it cannot be done, with a line that says why      2  wrong usage, settings or secrets missing
 """
 
 from typing import Annotated, Any
@@ -82,7 +82,7 @@ MigrateSettings = create_model("MigrateSettings", __base__=OwnerSettings, **_URL
 @app.command()
 def migrate() -> None:
     """Bring the schema up to date, and give each service its login. Repeating it changes nothing."""
-    from console.compose.logins import Login, LoginsFailed, make_logins  # psycopg and Alembic: not for the others
+    from console.compose.logins import Login, LoginsFailed, make_logins  # psycopg and Alembic: only here
     from shared import migrations
 
     urls = load(MigrateSettings)

@@ -1,4 +1,4 @@
-"""What an operator reads when the stack is up: its addresses, and what Stripe has to be told."""
+"""What is printed when the stack is up: its addresses, and what to set at Stripe."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from shared.events.routing import ROUTES
 
 
 def announcement(public_url: str, simulator_url: str | None) -> Iterable[str]:
-    """Lines to print. `public_url`: where the edge is reached; `simulator_url`: where the simulator is, if there."""
+    """Lines to print. `public_url` is the edge's address; `simulator_url` the simulator's, if there is one."""
     yield f"The Citadel is up at {public_url}"
     yield ""
     yield from _labelled(

@@ -1,7 +1,7 @@
-"""A TLS certificate for a first start: signed by an authority whose own key is thrown away.
+"""A TLS certificate for a first start, signed by an authority whose own key is thrown away.
 
-Whoever trusts the authority's certificate trusts this one server certificate, and nothing can be added to that. It is
-for a desk and for the tests; a public host gets its certificate from a real authority.
+To trust the authority's certificate means to trust this one server certificate only, because the authority can sign no
+other. It is for development and tests; a public host gets its certificate from a real authority.
 """
 
 import ipaddress
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LIFE: Final = timedelta(days=825)
-"""What browsers accept at most of a certificate from a private authority."""
+"""The longest life that browsers accept for a certificate from a private authority."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def _begin(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))  # for a client whose clock is behind
+        .not_valid_before(now - timedelta(hours=1))  # for clients whose clock is slow
         .not_valid_after(now + LIFE)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)

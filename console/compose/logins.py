@@ -18,7 +18,7 @@ class LoginsFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Name and password as they stand in a service's URL, and the role that it may take."""
+    """Name and password from a service's URL, and the role that the login may take."""
 
     name: str
     password: str
@@ -34,9 +34,9 @@ class Login:
 
 
 def make_logins(owner_url: str, logins: list[Login]) -> None:
-    """All logins with their passwords, in one transaction; needs the migrations. Repeating it changes nothing.
+    """Make all logins with their passwords, in one transaction, after the migrations. A repeat changes nothing.
 
-    A login whose password is right already is left as it is. Raises LoginsFailed.
+    A login that has the right password is not changed. Raises LoginsFailed.
     """
     try:
         with psycopg.connect(owner_url, connect_timeout=10) as owner:

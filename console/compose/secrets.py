@@ -1,10 +1,10 @@
 """The stack's secrets: one file each, in a folder that only its owner can enter.
 
     made here       the database's passwords, the encryption key, the state secret, a TLS certificate
-    given by hand   what Stripe and Resend issue; an empty file waits for it
+    given by hand   what Stripe and Resend issue; until then the file is empty
 
-Compose mounts each file into the containers that need it, with the owner and the mode that it has here. The services
-run under a user of their own there, so the files are readable to all: what keeps others out is the folder's mode.
+Compose mounts each file into the containers that need it, with its owner and mode on this machine. The services run as
+another user there, so the files are readable by all; the folder's mode keeps others out.
 """
 
 import secrets
@@ -31,7 +31,7 @@ LOGINS: Final[Mapping[str, Role]] = {f"{role.service}_database_url": role for ro
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A secret that somebody else issues: where it is found, and what the simulator takes in its place."""
+    """A secret that somebody else issues: where to find it, and the value for the simulator."""
 
     where: str
     simulator: str
@@ -57,17 +57,17 @@ TLS_AUTHORITY: Final = "tls_authority"
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What was made now, and what is still empty: needed secrets with the place where they are found."""
+    """The secrets that were made now, and the needed ones that are still empty, with where to find them."""
 
     made: tuple[str, ...]
     missing: Mapping[str, str]
 
 
 def prepare(folder: Path, public_url: str, *, simulator: bool) -> Prepared:
-    """Make every secret that is not there yet; what is there is never changed, so repeating it changes nothing.
+    """Make every missing secret; existing ones are never changed.
 
-    With `simulator` the given ones are the simulator's well-known keys. Raises OSError, and ValueError for a half of a
-    TLS pair.
+    With `simulator` the given ones are the simulator's well-known keys. Raises OSError, and ValueError when only one of
+    certificate and key exists.
     """
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(_FOLDER_MODE)
@@ -84,11 +84,11 @@ def prepare(folder: Path, public_url: str, *, simulator: bool) -> Prepared:
 
 
 class SecretsMissing(Exception):
-    """Secrets that only others can issue are missing; the message lists them, with the files to write them to."""
+    """Secrets that others issue are missing; the message lists them, with the files to write them to."""
 
 
 def make_secrets(stack: Stack) -> Path:
-    """Make the stack's secrets that are not there yet, and say which; the folder. Raises SecretsMissing, StackError."""
+    """Make the stack's missing secrets and print which; returns the folder. Raises SecretsMissing, StackError."""
     folder = stack.secrets
     try:
         prepared = prepare(folder, stack.public_url, simulator=stack.simulator)
@@ -124,7 +124,7 @@ def _keep_or_write(path: Path, make: Callable[[], str]) -> bool:
 
 
 def _write(path: Path, text: str) -> None:
-    """All or nothing: an interrupted start must not leave half a key that the next one keeps."""
+    """Write the whole file or nothing: an interrupted start must not leave half a key for the next one."""
     unfinished = path.with_name(f".{path.name}")
     unfinished.unlink(missing_ok=True)
     unfinished.touch(mode=0o600)
@@ -146,7 +146,7 @@ def _certificate(folder: Path, public_url: str) -> list[str]:
         raise ValueError(f"{there[0]} is there without its other half: give both of {', '.join(TLS)}, or neither")
     host = urlsplit(public_url).hostname or "localhost"
     made = make_certificate((host, "localhost", "edge"))
-    # The authority first and the certificate last: an interrupted start begins anew with all three.
+    # The authority first and the certificate last: after an interruption all three are made again.
     (folder / TLS_AUTHORITY).unlink(missing_ok=True)
     _write(folder / TLS_AUTHORITY, made.authority)
     _write(folder / "tls_key", made.key)

@@ -1,7 +1,7 @@
-"""The stack as `docker compose` runs it: the command lines, and what is looked at before and after them.
+"""The stack in containers: the `docker compose` command lines, and the checks before and after them.
 
-Everything that can be told from outside is told before anything is changed: no engine, a port that is taken, a secret
-that is missing. The stack with the simulator has a name, secrets and a volume of its own: it meets no real merchant.
+Problems that can be found beforehand are reported before anything is changed: no Docker engine, a port in use, a
+missing secret. The stack with the simulator has a name, secrets and a volume of its own, apart from real merchants.
 """
 
 import os
@@ -22,12 +22,12 @@ WAIT_SECONDS: Final = 240
 
 
 class StackError(Exception):
-    """Something is in the way; the message says what, and what to do."""
+    """It cannot be done; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """One stack. `settings` come before those of the environment, `.env` and, with the simulator, its own file."""
+    """One stack. `settings` override the environment, `.env` and, with the simulator, its own file."""
 
     simulator: bool = False
     project: str = ""
@@ -37,13 +37,13 @@ class Stack:
 
     @classmethod
     def here(cls, *, simulator: bool) -> "Stack":
-        """The stack of this folder: with the settings of its `.env`, which the simulator's stack does not read."""
+        """The stack of this folder, with the settings of its `.env`, which the simulator's stack does not read."""
         env_file = Path(".env")
         return cls(simulator=simulator, env_file=env_file if env_file.exists() and not simulator else None)
 
     @property
     def name(self) -> str:
-        """Compose's project: what its containers, networks and volumes are named after."""
+        """The name of the Compose project, from which containers, networks and volumes have their names."""
         return self.project or ("citadel-simulator" if self.simulator else "citadel")
 
     def setting(self, name: str, default: str) -> str:
@@ -80,7 +80,7 @@ class Stack:
                 *profile, *arguments]  # fmt: skip
 
     def run(self, *arguments: str, quiet: bool = False) -> str:
-        """Run it; what it printed. Raises StackError with the end of its words when it fails."""
+        """Run it; returns its output. Raises StackError with the end of the output when it fails."""
         done = subprocess.run(  # noqa: S603 - our own arguments, no shell
             self.command(*arguments),
             env=self._compose_environment(),
@@ -110,7 +110,7 @@ class Stack:
         return found
 
     def _compose_environment(self) -> dict[str, str]:
-        # Secrets that stand in the environment (of a desk, say) are none of this stack's: it has files.
+        # Secrets in the environment do not belong to this stack, which has files for them.
         kept = {name: value for name, value in self.environment.items() if not name.endswith(("_KEY", "_SECRETS"))}
         stack = {"CITADEL_SECRETS": str(self.secrets), "CITADEL_PUBLIC_URL": self.public_url}
         return {**kept, **self.settings, **stack}
@@ -134,7 +134,7 @@ class Stack:
                 raise StackError("\n  ".join([f"{what}: {hint}", *said[-1:]]))
 
     def refuse_missing_settings(self) -> None:
-        """Raise StackError with every setting that no default can stand in for."""
+        """Raise StackError with every missing setting that has no default."""
         if self.simulator:
             return
         needed = {
@@ -148,7 +148,7 @@ class Stack:
             raise StackError("\n".join([f"{len(missing)} setting(s) are missing; set each {where}:", *missing]))
 
     def refuse_taken_ports(self) -> None:
-        """Raise StackError when a port to be published is somebody else's. A stack that runs keeps its own."""
+        """Raise StackError when a port to be published is in use by others; a running stack may use its own."""
         if self.running():
             return
         wanted = {"CITADEL_EDGE_PORT": self.edge_port}
@@ -161,13 +161,13 @@ class Stack:
     # -- its life --------------------------------------------------------------------------------
 
     def build(self) -> None:
-        """Build all images; layers that have not changed are taken as they are."""
+        """Build all images; unchanged layers are reused."""
         self.run("build", "--quiet")
 
     def up(self) -> None:
-        """Start what does not run, change what has changed, and wait until all of it is healthy."""
+        """Start what does not run, replace what has changed, and wait until everything is healthy."""
         services = [name for name in self.services() if name != "migrate"]
-        # `--wait` takes a container that has done its work and ended for a failure: it is waited for by the others.
+        # `--wait` treats a container that has done its work and ended as a failure; the others wait for that one.
         self.run("up", "--detach", "--wait", "--wait-timeout", str(WAIT_SECONDS), "--no-build", *services)
 
     def down(self, *, volumes: bool) -> None:

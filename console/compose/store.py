@@ -1,4 +1,4 @@
-"""The SQL of the stack's logins, and of what else the owner prepares in a new database.
+"""The SQL of the stack's logins, and of the owner's other preparations of a new database.
 
 Names are ours and quoted by psycopg. A password reaches the server only as a SCRAM verifier made here: utility
 statements are kept in `pg_stat_statements` and shown in logs as they were sent.
@@ -12,8 +12,8 @@ from psycopg import sql
 LOGIN_EXISTS: LiteralString = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %s)"
 CREATE_LOGIN: LiteralString = "CREATE ROLE {login} LOGIN NOINHERIT PASSWORD {verifier}"
 CHANGE_PASSWORD: LiteralString = "ALTER ROLE {login} PASSWORD {verifier}"  # noqa: S105 - a statement, not a password
-# No role but its own, whatever an earlier version or a hand has granted. (The option INHERIT is the role's own: it
-# has nothing of its service's rights before it takes the service's role.)
+# No role but its own, whatever was granted before. (Without INHERIT a login has none of its service's rights until it
+# takes the service's role.)
 GRANT_ROLE: LiteralString = "GRANT {role} TO {login}"
 OTHER_ROLES: LiteralString = """
 SELECT granted.rolname
@@ -32,18 +32,18 @@ CREATE_STATISTICS: LiteralString = "CREATE EXTENSION IF NOT EXISTS pg_stat_state
 
 
 def close_to_the_public(owner: psycopg.Connection) -> None:
-    """Nobody connects to any database of this server but its owner and those that `make_login` lets in."""
+    """Revoke all connections to this server's databases, except for the owner and the logins of `make_login`."""
     for (name,) in owner.execute(DATABASES).fetchall():
         owner.execute(sql.SQL(CLOSE_DATABASE).format(database=sql.Identifier(name)))
 
 
 def keep_statistics(owner: psycopg.Connection) -> None:
-    """Have the server count statements; it has to have loaded the library."""
+    """Make the server count statements (pg_stat_statements), for which it must have loaded the library."""
     owner.execute(CREATE_STATISTICS)
 
 
 def make_login(owner: psycopg.Connection, login: str, role: str, password: str) -> None:
-    """`login` may connect to this database, take `role` and no other, and has this password."""
+    """Create or change `login`: it may connect to this database and take `role` only, and has this password."""
     name = sql.Identifier(login)
     verifier = owner.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256").decode()
     exists = owner.execute(LOGIN_EXISTS, (login,)).fetchone() == (True,)

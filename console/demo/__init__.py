@@ -1,4 +1,4 @@
-"""`citadel demo`: thirty days of two thousand subscriptions in about a minute, with proof at the end.
+"""`citadel demo`: thirty days of two thousand subscriptions in about a minute, with checks at the end.
 
-`story.py` tells it, `checks.py` proves it, `summary.py` prints it.
+`story.py` runs it, `checks.py` checks it, `summary.py` prints it.
 """

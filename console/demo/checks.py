@@ -1,11 +1,11 @@
-"""The three checks of the demo, computed from two sides that know nothing of each other.
+"""The three checks of the demo, each computed from two independent sides.
 
     money     what the simulator charged = what the ledger says was recovered, per currency
     twice     no invoice was charged twice
     privacy   nothing personal that the simulator gave out is in the database or in a log
 
-The simulator's charge log is the bank's side: it says when money moved, for which invoice and by whose doing
-(`api_pay`: our attempt; `hosted_page`: the customer; `stripe_retry`: Stripe's own schedule; `renewal`: at once).
+The simulator's charge log is the bank's side: it says when money moved, for which invoice and who made the charge
+(`api_pay`: our attempt; `hosted_page`: the customer; `stripe_retry`: Stripe's own schedule; `renewal`: the renewal).
 """
 
 from collections import Counter, defaultdict
@@ -24,12 +24,12 @@ Row = Mapping[str, Any]
 OURS, CUSTOMER = "api_pay", "hosted_page"
 
 CLOCKS_APART = timedelta(minutes=2)
-"""Within a step the simulator's clock stands, and the database's runs on: one may be this much ahead."""
+"""Within a step the simulator's clock stands still and the database's runs: they may differ by this much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One check: what it says, its figures in short lines, and what is wrong (nothing: it holds)."""
+    """One check: its title, its figures in short lines, and the problems (none: the check holds)."""
 
     claim: str
     figures: tuple[str, ...]
@@ -37,16 +37,16 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there is no problem."""
         return not self.problems
 
 
 @dataclass(frozen=True, slots=True)
 class MoneyLine:
-    """One currency in cents. `charged` by whose doing is the bank's side, `recovered` by table is the ledger's.
+    """One currency in cents. `charged` by source is the bank's side, `recovered` by table is the ledger's.
 
-    `elsewhere` and `late` are the bank's, too: paid by Stripe's own retry, without a message, or out of band; and
-    paid by the customer when the recovery had ended already. Neither is counted as recovered.
+    `elsewhere` and `late` are on the bank's side, too: paid by Stripe's own retry, without a message, or out of band;
+    and paid by the customer after the recovery had ended. Neither counts as recovered.
     """
 
     currency: str
@@ -60,7 +60,7 @@ class MoneyLine:
 
     @property
     def charged(self) -> int:
-        """What the simulator charged by our doing."""
+        """What the simulator charged because of our retries and messages."""
         return self.by_retry + self.by_customer
 
 
@@ -80,9 +80,9 @@ def compare_money(
     ledger_totals: Mapping[str, int],
     api_totals: Mapping[str, int],
 ) -> tuple[list[MoneyLine], list[str]]:
-    """The bank's side against the ledger's, per currency; and what does not agree.
+    """Compare the bank's side with the ledger's, per currency; returns the lines and the differences.
 
-    `charges`: the simulator's charge log. `failed_invoices`: those that it has ever seen fail.
+    `charges`: the simulator's charge log. `failed_invoices`: all that ever failed there.
     `recoveries`: the rows of RECOVERIES. `ledger_totals`, `api_totals`: recovered cents by currency, from
     `merchant_totals` and from `GET /v1/stats`.
     """
@@ -118,7 +118,7 @@ def compare_money(
 
 
 def _place(charge: Row, recovery: Row | None, sums: _Sums) -> None:
-    """Add a charge to the sum that it belongs to by the bank's own word; say so if our row tells another story."""
+    """Add a charge to the sum that it belongs to on the bank's side; note a problem if our row disagrees."""
     source, amount = charge["source"], charge["amount"]
     sum_ = sums.lines[charge["currency"]]
     what = f"{charge['invoice']} ({source}, {amount} {charge['currency']})"
@@ -166,9 +166,9 @@ def _disagreements(lines: Sequence[MoneyLine]) -> list[str]:
 
 
 def check_twice(attempts: Sequence[Row], succeeded: Iterable[Row]) -> Verdict:
-    """No invoice twice in the bank's log, no idempotency key spent twice, and our successes are the bank's.
+    """Check that no invoice is twice in the bank's log, no idempotency key was used twice, and successes agree.
 
-    `attempts`: every try in the simulator's log. `succeeded`: the rows of SUCCEEDED_ATTEMPTS.
+    `attempts`: every attempt in the simulator's log. `succeeded`: the rows of SUCCEEDED_ATTEMPTS.
     """
     charges = [each for each in attempts if each["outcome"] == "succeeded"]
     per_invoice = Counter(each["invoice"] for each in charges)
@@ -197,7 +197,7 @@ def check_twice(attempts: Sequence[Row], succeeded: Iterable[Row]) -> Verdict:
 
 @dataclass(slots=True)
 class Scan:
-    """What was looked at, and what was found where."""
+    """What was searched, and what was found where."""
 
     columns: int = 0
     characters: int = 0
@@ -205,14 +205,14 @@ class Scan:
     found: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def look(self, needles: Needles, place: str, text: str) -> None:
-        """Look for the needles in one text."""
+        """Search one text for the needles."""
         self.characters += len(text)
         for value in needles.found_in(text):
             self.found[value].add(place)
 
 
 async def scan(database: Database, logs: Iterable[Path], needles: Needles) -> Scan:
-    """Look for the needles in every text-like column of every table, and in the logs."""
+    """Search every text-like column of every table, and the logs, for the needles."""
     result = Scan()
     async with database.transaction() as db:
         await _scan_tables(db, needles, result)
@@ -233,14 +233,14 @@ async def _scan_tables(db: Connection, needles: Needles, result: Scan) -> None:
 async def check_privacy(
     database: Database, logs: Sequence[Path], personal: Iterable[str], known: Iterable[str]
 ) -> Verdict:
-    """Nothing of `personal` is anywhere. `known` are values that are surely in the database: a scan that misses one
-    of them has not looked, and its verdict is that nothing is proven."""
+    """Check that nothing of `personal` is anywhere. `known` are control values that are surely in the database: if the
+    scan misses one of them, it has proven nothing, and the check fails."""
     personal, known = set(personal), set(known)
     needles = Needles(personal | known)
     result = await scan(database, logs, needles)
     leaks = {value: places for value, places in result.found.items() if value in personal}
     missed = known - result.found.keys()
-    # The values themselves are not printed: the demo's own output is a log, too.
+    # The values themselves are not printed, because the demo's output may be logged.
     problems = [f"a personal value of {len(value)} characters is in {_some(places)}" for value, places in leaks.items()]
     if missed:
         problems.append(f"the scan is blind: {len(missed)} of {len(known)} values that are surely there were not found")

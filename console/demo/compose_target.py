@@ -1,7 +1,7 @@
-"""The story on the stack in containers (`make up SIMULATOR=1`), told from outside: through the edge, over TLS.
+"""The story on the stack in containers (`make up SIMULATOR=1`), from outside: through the edge, over TLS.
 
-What the edge has no route for (PostgreSQL, metrics) is reached at the containers' own addresses, which on Linux the
-machine that they run on can do, and nobody else.
+Where the edge has no route (PostgreSQL, metrics), the containers' own addresses are used. On Linux only the machine
+that runs the containers can reach these.
 """
 
 import asyncio
@@ -35,12 +35,12 @@ SERVICES: Final = ("postgres", *(role.service for role in Role), "edge")
 _LOOK_EVERY_S: Final = 2.0
 _RESTART_PATIENCE_S: Final = 90.0
 
-# A container ends with its main process: Docker's init is process 1, and ends with the service that it watches.
+# Docker's init is process 1; the container ends when the service below it ends.
 _KILL: Final = "import os, sys; os.kill(int(sys.argv[1]), 9)"
 
 
 class _LocalhostResolver(AbstractResolver):
-    """Every name below `.localhost` is this machine, as in a browser; the others are asked for as usual."""
+    """Resolves every name below `.localhost` to this machine, as a browser does, and others as usual."""
 
     def __init__(self) -> None:
         self._usual = aiohttp.ThreadedResolver()
@@ -57,14 +57,14 @@ class _LocalhostResolver(AbstractResolver):
 
 
 class Edge:
-    """What a browser needs to get to a stack's auth: its address, a trusted authority, the simulator's name."""
+    """What a browser needs to reach a stack's auth: its address, a trusted authority, the simulator's name."""
 
     def __init__(self, stack: Stack) -> None:
         self.auth_url = stack.public_url
         self._trusted = ssl.create_default_context(cafile=str(stack.secrets / "tls_authority"))
 
     def connector(self) -> aiohttp.TCPConnector:
-        """Trusts the authority of this stack, and knows where the simulator's name leads."""
+        """A connector that trusts this stack's authority and resolves the simulator's name."""
         return aiohttp.TCPConnector(ssl=self._trusted, resolver=_LocalhostResolver())
 
 
@@ -86,12 +86,12 @@ class ComposeTarget(Edge):
         self.ledger_url = stack.public_url
 
     def logging_to(self, folder: Path) -> "ComposeTarget":
-        """Where the containers' logs are to be written."""
+        """The same target, which writes the containers' logs to this folder."""
         self._data_dir = folder
         return self
 
     async def fail_if_ended(self) -> None:
-        """Raise LocalStackError when a container of a service is not running. It is not looked at all the time."""
+        """Raise LocalStackError when a container of a service is not running; checked now and then only."""
         if time.monotonic() - self._looked_at < _LOOK_EVERY_S:
             return
         self._looked_at = time.monotonic()
@@ -101,7 +101,7 @@ class ComposeTarget(Edge):
             raise LocalStackError(f"not running any more: {', '.join(gone)}; see `docker logs`")
 
     async def kill_worker(self, locked_by: str) -> str | None:
-        """SIGKILL the worker's process from inside its container: Docker sees a crash, and starts it again."""
+        """SIGKILL the worker's process from inside its container: to Docker it is a crash, after which it restarts."""
         host, _, rest = locked_by.partition(":")
         for number, container in enumerate(self._ids["worker"], 1):
             if container.startswith(host):
@@ -122,13 +122,13 @@ class ComposeTarget(Edge):
         raise LocalStackError(f"{name} was not started again within {_RESTART_PATIENCE_S:g} s")
 
     async def ingress_metrics(self) -> str:
-        """The ingress' `/metrics`."""
+        """The ingress's `/metrics`."""
         url = INGRESS_METRICS.format(address=self._ingress)
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
             return await answer.text()
 
     async def logs(self) -> list[Path]:
-        """What every container of a service has logged so far, in files."""
+        """The logs of all services' containers so far, as files."""
         folder = self._data_dir or Path.cwd()
         folder.mkdir(parents=True, exist_ok=True)
         files = []
@@ -140,14 +140,14 @@ class ComposeTarget(Edge):
         return files
 
     def how_to_look(self) -> Mapping[str, str]:
-        """The stack's containers."""
+        """A command that shows the stack's containers."""
         return {"containers": f"docker ps --filter label=com.docker.compose.project={self._stack.name}"}
 
 
 @asynccontextmanager
 async def compose_target(stack: Stack, workers: int, data_dir: Path, teller: Teller) -> AsyncIterator[ComposeTarget]:
-    """A running stack with the simulator, with so many workers. It has to be new: merchants of an earlier story would
-    mix with ours. Raises LocalStackError."""
+    """A running stack with the simulator and so many workers. It must be new, or merchants of an earlier story would
+    be mixed with ours. Raises LocalStackError."""
     again = "make down SIMULATOR=1 VOLUMES=1 && make up SIMULATOR=1"
     try:
         await asyncio.to_thread(stack.refuse_without_engine)
@@ -195,7 +195,7 @@ def _owner_url(stack: Stack, address: str) -> str:
 
 
 async def _docker(*arguments: str) -> str:
-    """What the command printed, its errors among it. Raises LocalStackError."""
+    """The command's output, including errors. Raises LocalStackError."""
     done = await asyncio.to_thread(
         subprocess.run,
         ["docker", *arguments],

@@ -1,4 +1,4 @@
-"""Merchants connect as they do in a browser: by following redirects, with cookies."""
+"""Connects merchants as a browser does: follows redirects, with cookies."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -9,14 +9,14 @@ from console.demo.target import Reached, browsing
 
 
 class ConnectFailed(Exception):
-    """A merchant's way through OAuth ended somewhere else than expected."""
+    """A merchant's OAuth flow did not end as expected."""
 
 
 async def connect_all(target: Reached, merchants: int, connected: Callable[[], None], *, at_once: int = 4) -> None:
     """Send `merchants` browsers through the OAuth flow: our redirect, Stripe's page, our callback.
 
-    Each browser is a session of its own; at Stripe each says yes for the next account that is not connected yet.
-    `connected` is called for each. Raises ConnectFailed.
+    Each browser is a session of its own, and gives consent for the next account that is not connected yet. `connected`
+    is called for each. Raises ConnectFailed.
     """
     turns = asyncio.Semaphore(at_once)
 

@@ -1,4 +1,4 @@
-"""One worker is killed in the middle of its work, and what it held must be done by another."""
+"""Kills one worker in the middle of its work; another one must do its tasks."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ _IDLE_S = 0.3
 
 @dataclass(slots=True)
 class Crash:
-    """A kill: which worker, when (in days of the story), and the ids of the tasks that it held."""
+    """A kill: the worker, the day of the story, and the ids of the tasks that it held."""
 
     worker: str
     locked_by: str
@@ -28,7 +28,7 @@ class Crash:
 
 
 async def kill_a_busy_worker(target: Target, database: Database, day: int) -> Crash | None:
-    """Look for a worker that holds running tasks, and SIGKILL it; None when there is no work to be caught at."""
+    """Find a worker that holds running tasks, and SIGKILL it; None when no worker has any."""
     began = busy = time.monotonic()
     while (now := time.monotonic()) < began + _LOOKING_S and now < busy + _IDLE_S:
         async with database.transaction() as db:
@@ -39,7 +39,7 @@ async def kill_a_busy_worker(target: Target, database: Database, day: int) -> Cr
             name = await target.kill_worker(locked_by)
             if name is None:
                 continue
-            # What it still holds now that it is dead: nobody but a rescue can move it.
+            # The tasks that it still holds after its death: only a rescue can move them.
             async with database.transaction() as db:
                 left = (await store.held_tasks(db)).get(locked_by, [])
             return Crash(name, locked_by, day, tuple(left))
@@ -48,7 +48,7 @@ async def kill_a_busy_worker(target: Target, database: Database, day: int) -> Cr
 
 
 async def wait_for_rescue(database: Database, crash: Crash, patience_s: float) -> None:
-    """Wait until every task that the dead worker held has been taken from it. Raises Stuck."""
+    """Wait until every task of the dead worker has been rescued. Raises Stuck."""
     began = time.monotonic()
     while crash.rescued < len(crash.held):
         await count_rescued(database, crash)
@@ -60,7 +60,7 @@ async def wait_for_rescue(database: Database, crash: Crash, patience_s: float) -
 
 
 async def count_rescued(database: Database, crash: Crash) -> None:
-    """Note how many of the tasks were taken from the dead worker, and how many are done by now."""
+    """Count how many of the tasks were rescued, and how many are done by now."""
     async with database.transaction() as db:
         row = (await store.rows(db, store.CLAIMED_AGAIN, list(crash.held), crash.locked_by))[0]
     crash.rescued, crash.finished = row["rescued"], row["finished"]

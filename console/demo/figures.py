@@ -1,4 +1,4 @@
-"""What the story came to: numbers read from the database, the ledger's API, the ingress and the simulator."""
+"""The story's results: numbers read from the database, the ledger's API, the ingress and the simulator."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from simulator.client import SimulatorClient
 
 @dataclass(frozen=True, slots=True)
 class Webhooks:
-    """What was sent and how much of it ingress knew already."""
+    """How many webhooks were sent, and how many of them were duplicates for the ingress."""
 
     events: int
     deliveries: int
@@ -28,7 +28,7 @@ class Webhooks:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Everything that the summary tells. `totals`: rows of TOTALS, `recoveries`: rows of RECOVERIES.
+    """Everything that the summary prints. `totals`: rows of TOTALS, `recoveries`: rows of RECOVERIES.
 
     `ways`: ours and the ladders, on the same failed renewals. `story`: one recovery from its beginning to its end.
     """
@@ -51,7 +51,7 @@ class Figures:
 async def collect(
     target: Target, simulator: SimulatorClient, database: Database, api_key: str, crash: Crash | None
 ) -> Figures:
-    """Read everything once all is quiet, and compute the checks."""
+    """Read everything when no work is left, and compute the checks."""
     charges, attempts = await simulator.charges(), await simulator.attempts()
     async with database.transaction() as db:
         totals = await store.rows(db, store.TOTALS)
@@ -118,7 +118,7 @@ def _money_verdict(lines: list[MoneyLine], problems: list[str]) -> Verdict:
 
 
 def _lost(tasks: Mapping[str, int], crash: Crash | None) -> list[str]:
-    """Work that was given up: the money may agree, and yet something did not run."""
+    """Problems with work that was given up: even if the money agrees, a task did not run."""
     problems = []
     if tasks.get("dead"):
         problems.append(f"{tasks['dead']} tasks ended in the dead letters")
@@ -128,12 +128,12 @@ def _lost(tasks: Mapping[str, int], crash: Crash | None) -> list[str]:
 
 
 def cause_of(recovery: Mapping[str, Any]) -> str:
-    """The cause of a recovery's decline, or that it is not known yet."""
+    """The cause of a recovery's decline, or a word that says that it is unknown."""
     return recovery["cause"] or "not known yet"
 
 
 async def _asked(target: Target, api_key: str, path: str) -> dict[str, Any]:
-    """What the ledger's API answers to a dashboard."""
+    """The ledger's API's answer."""
     headers = {"Authorization": f"Bearer {api_key}"}
     async with (
         browsing(target, headers) as session,

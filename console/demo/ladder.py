@@ -1,9 +1,9 @@
-"""The same failed renewals under the ladders that others use, worked out from what the simulator alone knows.
+"""The same failed renewals under the fixed ladders that others use, computed from the simulator's own data.
 
-Cards clear when they clear, and customers react to the emails that they get, whoever retries: the simulator drew all of
-it before anything was tried (`GET /_sim/fates`). A ladder has the default policy's emails, so that the attempts alone
-differ. Where something had to be assumed, it is in the ladder's favour: its attempts and its customers have until the
-end of the story, ours until the end of the policy's window.
+The simulator draws before any attempt when each card clears and how each customer reacts to emails, whoever retries
+(`GET /_sim/fates`). A ladder sends the default policy's emails, so that only the attempts differ. Assumptions are in
+the ladder's favour: its attempts and customers have until the end of the story, ours until the end of the policy's
+window.
 """
 
 from collections import Counter, defaultdict
@@ -25,9 +25,9 @@ Fate = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class LadderOutcome:
-    """What became of one failed renewal. `paid_at`: unix seconds, None when nobody has paid.
+    """The outcome of one failed renewal. `paid_at`: unix seconds, None when nobody has paid.
 
-    `after_hard`: attempts on a card that had been declined for good.
+    `after_hard`: attempts on a card after a hard decline.
     """
 
     paid_at: float | None
@@ -36,7 +36,7 @@ class LadderOutcome:
 
 
 def climb(rungs: Rungs, fates: Iterable[Fate], ends: float) -> dict[str, LadderOutcome]:
-    """Every failed renewal under a ladder, by invoice. `ends`: the story's last second."""
+    """The outcomes of all failed renewals under a ladder, by invoice. `ends`: the story's last second."""
     policy = Policy.default()
     gaps = {kind: message_gaps(policy, kind) for kind in MessageKind}
     outcomes = {}
@@ -50,14 +50,14 @@ def climb(rungs: Rungs, fates: Iterable[Fate], ends: float) -> dict[str, LadderO
 def play(
     fate: Fate, tries: Sequence[float], emails: Sequence[float], ends: float, *, obeys_hard: bool = False
 ) -> LadderOutcome:
-    """One failed renewal with these attempts and emails (unix seconds, rising), as long as nothing is paid.
+    """Play one failed renewal with these attempts and emails (unix seconds, rising) until it is paid.
 
-    `obeys_hard`: a card that was declined for good is left alone until there is another.
+    `obeys_hard`: no attempt on a card after a hard decline, until there is another card.
     """
     decline = decline_of(fate)
     hard = classify(decline).hard
     acts_at = _customer_acts(fate, emails)
-    # An email about another card leads to the place to enter it, which collects nothing; all others to the invoice.
+    # An email about another card leads to a form, which collects nothing; all other emails lead to the invoice.
     brings_card = fate["reaction"] == "new_card" and asks_for(decline) is MessageKind.NEW_METHOD_NEEDED
     made = after_hard = 0
     for at in tries:
@@ -76,7 +76,7 @@ def play(
 
 
 def decline_of(fate: Fate) -> Decline:
-    """What the bank said to the renewal."""
+    """The bank's decline of the renewal."""
     if fate["needs_3ds"]:
         return Decline("authentication_required", "authentication_required")
     names = ("code", "decline_code", "advice_code", "network_decline_code", "network_advice_code")
@@ -84,7 +84,7 @@ def decline_of(fate: Fate) -> Decline:
 
 
 def _customer_acts(fate: Fate, emails: Sequence[float]) -> float:
-    """When the customer does something about it, if nothing was paid until the email that moves them."""
+    """When the customer acts, if the invoice is still unpaid at the email to which they react."""
     if fate["reaction"] == "ignore" or len(emails) < fate["on_email"]:
         return inf
     email: int = fate["on_email"]
@@ -92,7 +92,7 @@ def _customer_acts(fate: Fate, emails: Sequence[float]) -> float:
 
 
 def _clear(fate: Fate, at: float, declines: int) -> bool:
-    """Whether the card goes through at this time, after so many declines: the renewal's own is one of them."""
+    """Whether a charge succeeds at this time, after so many declines, including the renewal's own."""
     if fate["needs_3ds"]:
         return False
     if fate["clears_at"] is not None and at >= fate["clears_at"]:
@@ -105,8 +105,8 @@ def _clear(fate: Fate, at: float, declines: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What came of one way to retry: recovered renewals by cause, attempts, attempts on cards that were declined for
-    good, and the mean days until a recovered one was paid (None without any)."""
+    """The results of one way to retry: recovered renewals by cause, attempts, attempts on cards after a hard decline,
+    and the mean days until a recovered one was paid (None without any)."""
 
     name: str
     recovered: Counter[str]
@@ -138,8 +138,8 @@ def side_by_side(
     recovered: Set[str],
     ends: float,
 ) -> list[Way]:
-    """Ours, as it went, and each ladder. `tries`: the simulator's attempt log; `causes` and `recovered` are our rows'
-    invoices. A failed renewal without a row of ours counts nowhere: the checks say so."""
+    """Our results, and those of each ladder. `tries`: the simulator's attempt log; `causes` and `recovered` are from
+    our rows, by invoice. A failed renewal without a row of ours is left out here; the checks report it."""
     fates = [fate for fate in fates if fate["invoice"] in causes]
     ours = Way.of("The Citadel", as_it_went(fates, tries, recovered), fates, causes)
     return [ours, *(Way.of(each.name, climb(each, fates, ends), fates, causes) for each in LADDERS)]
@@ -148,7 +148,7 @@ def side_by_side(
 def as_it_went(
     fates: Iterable[Fate], tries: Iterable[Mapping[str, Any]], recovered: Set[str]
 ) -> dict[str, LadderOutcome]:
-    """What really became of each failed renewal, by the simulator's attempt log."""
+    """The real outcome of each failed renewal, by the simulator's attempt log."""
     log: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for each in tries:
         log[each["invoice"]].append(each)

@@ -1,4 +1,4 @@
-"""The story on processes of this machine: they are started for it, and end with it."""
+"""The story on processes of this machine, which are started for it and end with it."""
 
 import re
 import secrets
@@ -16,7 +16,7 @@ from shared.crypto import KeyRing
 from shared.database import Role
 
 FIRST_DAY: Final = datetime(2026, 11, 2, 9, tzinfo=UTC)
-"""Every such demo begins on the same Monday: the same seed tells the same story."""
+"""Every local demo begins on the same Monday, so that the same seed gives the same story."""
 
 LEASE_SECONDS: Final = 4
 
@@ -35,15 +35,15 @@ class LocalTarget:
         self.ledger_url = stack.url(Role.LEDGER)
 
     def connector(self) -> aiohttp.TCPConnector:
-        """Nothing special: plain HTTP on the loopback interface."""
+        """A default connector: plain HTTP on the loopback interface."""
         return aiohttp.TCPConnector()
 
     async def fail_if_ended(self) -> None:
-        """Raise ProcessFailed when a process has ended that nobody has killed or stopped."""
+        """Raise ProcessFailed when a process has ended without having been killed or stopped by us."""
         self._stack.fail_if_ended()
 
     async def kill_worker(self, locked_by: str) -> str | None:
-        """SIGKILL the worker process behind a lease's holder, whose name has the process id in it."""
+        """SIGKILL the worker process that holds a lease: the holder's name contains the process id."""
         pids = set(re.findall(r"\d+", locked_by))
         for service, index in self._stack.numbered():
             process = self._stack.process(service, index)
@@ -57,7 +57,7 @@ class LocalTarget:
         await self._stack.start(Role.WORKER, int(name.rpartition("-")[2]))
 
     async def ingress_metrics(self) -> str:
-        """The ingress' `/metrics`."""
+        """The ingress's `/metrics`."""
         url = f"{self._stack.url(Role.INGRESS)}/metrics"
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
             return await answer.text()
@@ -67,7 +67,7 @@ class LocalTarget:
         return self._stack.service_logs()
 
     def how_to_look(self) -> Mapping[str, str]:
-        """Metrics and the database."""
+        """How to look at metrics and the database."""
         return {
             "metrics": f"curl -s {self._stack.url(Role.WORKER)}/metrics",
             "database": f"psql '{self.database_url}'",
@@ -78,8 +78,8 @@ class LocalTarget:
 async def local_target(
     seed: int, workers: int, data_dir: Path, database_url: str | None, teller: Teller
 ) -> AsyncIterator[LocalTarget]:
-    """Start everything; raises LocalStackError and EmbeddedPostgresError. `database_url`: a server to make a database
-    on, instead of an embedded one."""
+    """Start everything; raises LocalStackError and EmbeddedPostgresError. `database_url`: a server on which to create a
+    database, instead of an embedded one."""
     plan = StackPlan(
         data_dir=data_dir,
         workers=workers,
@@ -89,14 +89,14 @@ async def local_target(
             "CITADEL_STATE_SECRET": secrets.token_urlsafe(48),
             "CITADEL_WORKER_LEASE_SECONDS": str(LEASE_SECONDS),
             "CITADEL_WORKER_POLL_MAX_SECONDS": "0.05",
-            # A month passes in a minute: a merchant's calls of a day would be too many for a second,
-            # and what no webhook brought is looked for as often as in other months.
+            # A month passes in a minute, so a merchant's calls of a day come within a second. Catch-ups run as often
+            # per simulated month as they would in real time.
             "CITADEL_STRIPE_CALLS_PER_SECOND": "1000",
             "CITADEL_CATCH_UP_MINUTES": "720",
         },
         grace_s=10.0,
     )
-    # A power cut may take what a demo has; that a process is killed, its server included, may not.
+    # A demo may lose its data in a power cut, but not when a process is killed, PostgreSQL included.
     source = scratch(database_url) if database_url else embedded(None, {"fsync": "off"})
     async with LocalStack(plan, source, teller.say) as stack:
         yield LocalTarget(stack)

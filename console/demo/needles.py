@@ -1,8 +1,8 @@
-"""Finds any of many texts in any amount of text, in one pass.
+"""Finds any of many texts (needles) in any amount of text, in one pass.
 
-Every needle has at least `SHORTEST` characters, so it covers a whole window of `_WINDOW` characters that begins at a
-multiple of `_STRIDE`, wherever it stands. The windows that needles can show there are in a table; a text is looked at
-in every `_STRIDE`-th place only, and what the table knows is compared in full.
+Every needle has at least `SHORTEST` characters. So wherever it occurs, it covers a whole window of `_WINDOW` characters
+that begins at a multiple of `_STRIDE`. A table has all such windows of all needles; a text is looked up at every
+`_STRIDE`-th place only, and a hit in the table is compared in full.
 """
 
 import json
@@ -19,9 +19,9 @@ _STRIDE: Final = SHORTEST - _WINDOW + 1
 
 
 class Needles:
-    """What is looked for, in the spellings that a log or a column can hold it in; capitals do not matter.
+    """The values to look for, in all spellings that a log or a column may contain; case does not matter.
 
-    `too_short` are the values below `SHORTEST`: they would be found by accident everywhere, and are not looked for.
+    `too_short` are values below `SHORTEST`: they would be found by chance everywhere, and are not looked for.
     """
 
     def __init__(self, values: Iterable[str]) -> None:
@@ -55,7 +55,7 @@ class Needles:
 
 
 def spellings(value: str) -> set[str]:
-    """A value as plain text, inside JSON, a Python literal, a URL and HTML; all folded."""
+    """A value as plain text, and as in JSON, a Python literal, a URL and HTML; all case-folded."""
     plain = unicodedata.normalize("NFC", value)
     every = (plain, json.dumps(plain)[1:-1], ascii(plain)[1:-1], quote(plain), quote_plus(plain), escape(plain))
     return {_folded(each) for each in every}

@@ -1,4 +1,4 @@
-"""What is shown while the story runs: a live bar on a terminal, plain lines elsewhere."""
+"""Shows progress while the story runs: a live bar on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _PLAIN_EVERY = 5  # days between two plain lines
 
 
 class Teller:
-    """Says what happens. On a terminal a bar moves; in a pipe or a log each step is a line without control codes."""
+    """Shows what happens: a moving bar on a terminal; in a pipe or a log a line per step, without control codes."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -25,12 +25,12 @@ class Teller:
         return time.monotonic() - self._began
 
     def say(self, what: str) -> None:
-        """One line, with the seconds that have passed."""
+        """Print one line, with the seconds that have passed."""
         self._console.print(f"[dim]{self.seconds:5.1f} s[/]  {what}", highlight=False, soft_wrap=True)
 
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator["Count"]:
-        """Something that is done `total` times."""
+        """Show the progress of something that is done `total` times."""
         if not self._console.is_terminal:
             yield Count(self, what, total, None)
             return

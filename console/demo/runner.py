@@ -1,4 +1,4 @@
-"""`citadel demo`: run the story, print the summary, and say whether every check holds."""
+"""`citadel demo`: runs the story, prints the summary, and returns whether every check holds."""
 
 import asyncio
 import contextlib
@@ -22,11 +22,11 @@ from simulator.client import SimulatorError
 
 
 class DemoFailed(Exception):
-    """The story came to no end; the message says where the logs are."""
+    """The story did not finish; the message says where the logs are."""
 
 
 class Where(StrEnum):
-    """Where the story is told."""
+    """Where the story runs."""
 
     LOCAL = "local"
     COMPOSE = "compose"
@@ -35,10 +35,11 @@ class Where(StrEnum):
 async def run_demo(
     story: Story, where: Where, data_dir: Path, database_url: str | None, console: Console, *, keep: bool
 ) -> bool:
-    """Whether every check holds. With `keep` it goes on running until it is cancelled, if they hold.
+    """Run the demo; returns whether every check holds. With `keep`, and if they hold, it runs until it is cancelled.
 
-    `data_dir` holds the logs of this run; those of the last run go. `database_url`: a server to make a database on,
-    instead of an embedded one. A stack in containers goes on running anyway. Raises DemoFailed and LocalStackError.
+    `data_dir` gets the logs of this run; those of the last run are deleted. `database_url`: a server on which to create
+    a database, instead of an embedded one. A stack in containers keeps running in any case. Raises DemoFailed and
+    LocalStackError.
     """
     await asyncio.to_thread(shutil.rmtree, data_dir, ignore_errors=True)
     teller = Teller(console)
@@ -53,7 +54,7 @@ async def run_demo(
             if told.holds and (keep or where is Where.COMPOSE):
                 summary.show_how_to_look(told, console)
             if told.holds and keep and where is Where.LOCAL:
-                with contextlib.suppress(asyncio.CancelledError):  # being ended is how this is meant to end
+                with contextlib.suppress(asyncio.CancelledError):  # cancelling is the normal end
                     await asyncio.Event().wait()
             return told.holds
     except (ConnectFailed, Stuck, SimulatorError) as error:

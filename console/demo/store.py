@@ -1,4 +1,4 @@
-"""The demo's SQL: it looks at the database from outside, with the owner's rights, and changes nothing but the clock."""
+"""The demo's SQL, with the owner's rights: it reads the database, and changes nothing but the test clock."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from typing import Any
 
 from shared.database import Connection
 
-# Everything that the services do shows in one of these numbers: equal twice, nothing has happened in between.
+# Everything that the services do changes one of these numbers: if they are equal twice, nothing happened in between.
 ACTIVITY = """
 SELECT
     citadel_now() AS now,
@@ -20,7 +20,7 @@ SELECT
     (SELECT min(run_at) FROM scheduled_tasks WHERE status = 'pending') AS next_run_at
 """
 
-# What keeps a step from ending, for whoever has to find out why.
+# What keeps a step from ending, for the diagnosis.
 UNFINISHED = """
 SELECT task_type, status, count(*) AS tasks, min(run_at) AS oldest, max(attempts) AS attempts,
     max(last_error) AS last_error
@@ -38,7 +38,7 @@ WHERE status = 'running'
 GROUP BY locked_by
 """
 
-# A rescue leaves its mark until the task ends well; the raised fence stays.
+# A rescue is noted in the row until the task succeeds; the raised fence stays.
 CLAIMED_AGAIN = """
 SELECT count(*) FILTER (WHERE status <> 'running' OR locked_by <> $2) AS rescued,
     count(*) FILTER (WHERE status = 'succeeded') AS finished
@@ -66,7 +66,7 @@ GROUP BY currency
 ORDER BY currency
 """
 
-# A card that asks for 3-D Secure has not been declined: its cause is in the decision.
+# A card that needs 3-D Secure has not been declined: its cause is in the decision.
 RECOVERIES = """
 SELECT r.id, r.invoice_id, r.currency, r.amount_due, r.amount_recovered, r.state, r.end_reason, r.recovered_by,
     r.opened_at, r.closed_at,
@@ -106,7 +106,7 @@ FROM scheduled_tasks
 GROUP BY status
 """
 
-# A recovery to read as a story: some attempts, a rule that made us wait, a reminder, and a good end; the shortest such.
+# An instructive recovery: the shortest with several attempts, a rule that made us wait, a reminder, and a good end.
 INSTRUCTIVE = """
 SELECT r.id
 FROM recoveries AS r
@@ -121,7 +121,7 @@ ORDER BY r.recovered_by = 'retry' DESC,
 LIMIT 1
 """
 
-# Numbers, times and ids of our own cannot hold a name; a type that is not in this list is looked into.
+# Numbers, times and ids of our own cannot contain a name; columns of all other types are searched.
 TEXT_COLUMNS = """
 SELECT c.table_schema, c.table_name, c.column_name, c.data_type
 FROM information_schema.columns AS c
@@ -139,7 +139,7 @@ READ_COLUMNS = "SELECT {columns} FROM {table}"
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """How far the services are. `mark` is equal twice when nothing has happened in between."""
+    """The services' progress. If `mark` is equal twice, nothing happened in between."""
 
     now: datetime
     mark: tuple[int, int, int]
@@ -167,7 +167,7 @@ class Column:
 
 
 async def activity(db: Connection) -> Activity:
-    """How far the services are, now."""
+    """The services' progress now."""
     row = await db.fetchrow(ACTIVITY)
     if row is None:
         raise LookupError("a SELECT without FROM gave no row")

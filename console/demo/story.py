@@ -1,8 +1,8 @@
-"""The demo's story, from nothing to the three checks.
+"""The demo's story, from the start of the services to the three checks.
 
-start everything ──> merchants connect ──> day by day to the end ──> collect, check, tell
+start everything ──> merchants connect ──> day by day to the end ──> collect figures, check
                                                │
-                                               └ on some day a busy worker is killed, and another takes over
+                                               └ on one day a busy worker is killed, and another takes over
 """
 
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ _RESCUE_PATIENCE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """How much happens. `stripe_retrying`: so many merchants keep Stripe's own retries switched on."""
+    """The story's size. `stripe_retrying`: how many merchants keep Stripe's own retries switched on."""
 
     seed: int = 7
     merchants: int = 20
@@ -54,7 +54,7 @@ class Story:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A story that is over, while everything still runs."""
+    """A finished story, while the services still run."""
 
     story: Story
     figures: Figures
@@ -75,7 +75,7 @@ class Told:
 async def tell(
     story: Story, where: AbstractAsyncContextManager[Target], data_dir: Path, teller: Teller
 ) -> AsyncIterator[Told]:
-    """Run the story; everything keeps running during the block. Errors of the parts pass through."""
+    """Run the story; the services keep running during the block. Errors of the parts pass through."""
     async with (
         where as target,
         SimulatorClient(target.simulator_url) as simulator,
@@ -102,7 +102,7 @@ class _Scene:
     # -- before ----------------------------------------------------------------------------------
 
     async def set(self) -> None:
-        """Merchants with customers and cards exist at the simulator, and connect."""
+        """Create merchants with customers and cards at the simulator, and connect them."""
         story, simulator = self.story, self.simulator
         accounts = await simulator.populate(accounts=story.merchants, subscriptions=story.subscriptions)
         for account in accounts[: story.stripe_retrying]:
@@ -129,7 +129,7 @@ class _Scene:
     # -- day by day ------------------------------------------------------------------------------
 
     async def play(self) -> None:
-        """All days pass."""
+        """Let all days pass."""
         first_day = self.target.first_day
         end = first_day + timedelta(days=self.story.days)
         travel = Travel(self.target, self.simulator, self.database, self.story.pace)
@@ -146,8 +146,8 @@ class _Scene:
         self.steps = travel.steps
 
     async def _kill(self, day: int) -> None:
-        """Kill a worker that is at work, wait until its tasks are rescued, and start a new one."""
-        # Stripe is slow for a moment, so that the worker is caught while it waits for an answer about money.
+        """Kill a busy worker, wait until its tasks are rescued, and start a new one."""
+        # Stripe is slow for a moment, so that the worker is killed while it waits for the answer of a payment.
         await self.simulator.add_fault("slow", method="POST", path="/v1/invoices/*/pay", latency_ms=400)
         try:
             crash = await kill_a_busy_worker(self.target, self.database, day)

@@ -1,4 +1,4 @@
-"""What a stranger reads when the demo is over: the money, the work, the checks, and where to look next."""
+"""Prints the demo's results: the money, the work, the checks, and where to look next."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -75,7 +75,7 @@ def _table(first: str, columns: Iterable[str]) -> Table:
 
 
 def _by_currency(figures: Figures) -> Table:
-    """One line per currency: the money, in whole units to be read at a glance (the checks count cents)."""
+    """One line per currency: the money, in whole units (the checks count cents)."""
     table = _table("money", ("failed", "", "recovered", "", "elsewhere", "gave up", "at risk"))
     for row in figures.totals:
         failed, recovered = row["failed_cents"], row["recovered_cents"]
@@ -87,7 +87,7 @@ def _by_currency(figures: Figures) -> Table:
 
 
 def _by_cause(figures: Figures) -> Table:
-    """One line per cause of the decline: how many renewals, and what share of them came back, by us and by ladders."""
+    """One line per cause of the decline: how many renewals, and what share was recovered, by us and by ladders."""
     failed = Counter(cause_of(row) for row in figures.recoveries)
     table = _table("recovered, by cause", ("failed", *(way.name for way in figures.ways)))
     for cause, count in sorted(failed.items(), key=lambda item: (-item[1], item[0])):
@@ -111,7 +111,7 @@ def _part(count: int, of: int) -> str:
 
 
 def money(cents: int, currency: str) -> str:
-    """Minor units in whole major units, as people write them: `$1,234`."""
+    """Minor units rounded to major units, as people write them: `$1,234`."""
     code = currency.upper()
     amount = Decimal(cents).scaleb(-get_currency_precision(code))
     return format_currency(amount, code, "¤#,##0", locale="en_US", currency_digits=False)
@@ -129,7 +129,7 @@ def _share(part: int, whole: int) -> str:
 
 
 def _work(told: Told) -> Iterable[tuple[str, str]]:
-    """What was done for it, a line each."""
+    """What was done, a line each."""
     figures = told.figures
     most = max(figures.attempts_per_recovery, default=0)
     yield (
@@ -183,7 +183,7 @@ def _verdict(verdict: Verdict, console: Console) -> None:
 
 
 def show_how_to_look(told: Told, console: Console) -> None:
-    """URLs and lines to paste, for a demo that was left running."""
+    """URLs and command lines, for a demo that keeps running."""
     target, story = told.target, told.figures.story
     ledger, curl = target.ledger_url, target.curl
     key = f'-H "Authorization: Bearer {told.api_key}"'
@@ -202,7 +202,7 @@ def show_how_to_look(told: Told, console: Console) -> None:
 
 
 def _shortest(folder: Path) -> Path:
-    """The folder as short as it can be said."""
+    """The shortest path to the folder."""
     try:
         return folder.relative_to(Path.cwd())
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where the story is told: a stack of this machine's processes, or the one in containers. Both look like this."""
+"""What the story runs on: processes of this machine, or the stack in containers. Both implement `Target`."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,19 +10,19 @@ import aiohttp
 
 
 class Reached(Protocol):
-    """What a browser needs to get to auth."""
+    """What a browser needs to reach auth."""
 
     auth_url: str
 
     def connector(self) -> aiohttp.TCPConnector:
-        """How a browser gets there: names, and the certificates that it trusts."""
+        """A connector for browsers: resolves names, and trusts the right certificates."""
 
 
 class Target(Reached, Protocol):
     """A running stack with a simulator, seen from outside.
 
-    `webhook_url` is where the simulator finds the ingress; the other URLs are as this machine reaches them.
-    `first_day`: when the simulator's clock began. `curl`: the command that gets to these URLs.
+    `webhook_url` is the ingress's address for the simulator; the other URLs are for this machine. `first_day`: when the
+    simulator's clock began. `curl`: the command that reaches these URLs.
     """
 
     curl: str
@@ -33,27 +33,27 @@ class Target(Reached, Protocol):
     ledger_url: str
 
     async def fail_if_ended(self) -> None:
-        """Raise LocalStackError when something has ended that nobody has killed."""
+        """Raise LocalStackError when a service has ended without having been killed by us."""
 
     async def kill_worker(self, locked_by: str) -> str | None:
-        """SIGKILL the worker behind a lease's holder; its name, or None when it is none of ours that runs."""
+        """SIGKILL the worker that holds a lease; its name, or None when it is not a running worker of ours."""
 
     async def start_worker(self, name: str) -> None:
-        """Have a killed worker run again, and wait until it is ready."""
+        """Start a killed worker again, and wait until it is ready."""
 
     async def ingress_metrics(self) -> str:
-        """The ingress' `/metrics`."""
+        """The ingress's `/metrics`."""
 
     async def logs(self) -> list[Path]:
         """The log of every service and of PostgreSQL; not the simulator's."""
 
     def how_to_look(self) -> Mapping[str, str]:
-        """More to look at while it is kept running: what it is, and a line to paste."""
+        """More to look at while it keeps running: descriptions, and command lines."""
 
 
 @asynccontextmanager
 async def browsing(target: Reached, headers: Mapping[str, str] | None = None) -> AsyncIterator[aiohttp.ClientSession]:
-    """A browser of its own, that gets to where `target` is and keeps cookies also for addresses that are numbers."""
+    """A new browser session that reaches `target` and keeps cookies also for IP addresses."""
     jar = aiohttp.CookieJar(unsafe=True)
     async with aiohttp.ClientSession(connector=target.connector(), cookie_jar=jar, headers=headers) as session:
         yield session

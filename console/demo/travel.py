@@ -1,4 +1,4 @@
-"""Time travel: the simulator's clock and the database's move together, and every step waits until all is quiet."""
+"""Time travel: moves the simulator's clock and the database's together; each step waits until no work is left."""
 
 import asyncio
 import time
@@ -17,14 +17,14 @@ _POLL_S = 0.01
 
 
 class Stuck(Exception):
-    """A step did not come to an end; the message says what is still due or running."""
+    """A step did not end; the message says what is still due or running."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How long a step is, in simulated time, and how long one may take, in real time.
 
-    A step goes to the next thing that is to happen, yet at least `shortest` and at most `longest`.
+    A step goes to the next time at which something is due, but at least `shortest` and at most `longest`.
     """
 
     shortest: timedelta = timedelta(hours=3)
@@ -51,7 +51,7 @@ class Travel:
         self._next_due = (await self._simulator.clock())["next_due"]
 
     async def step(self, end: datetime, woken: Callable[[], Awaitable[None]] | None = None) -> datetime:
-        """One step towards `end`; the new time, when everything that was due there has been done. Raises Stuck."""
+        """One step towards `end`; returns the new time when everything due by then is done. Raises Stuck."""
         target = self._next_time(self._quiet or await self.settle(), end)
         moved = await asyncio.gather(self._simulator.advance(to=int(target.timestamp())), self._travel(target))
         self._next_due = moved[0]["next_due"]
@@ -75,9 +75,9 @@ class Travel:
             await travel_to(db, target)
 
     async def settle(self) -> Activity:
-        """Wait until webhooks are delivered, nothing is due or running, and nothing has happened since that was seen.
+        """Wait until webhooks are delivered, and nothing is due, running or happening any more.
 
-        Raises Stuck with a diagnosis, or ProcessFailed when a service has ended meanwhile.
+        Raises Stuck with a diagnosis, or ProcessFailed when a service has ended.
         """
         ends = time.monotonic() + self._pace.patience_s
         before: Activity | None = None

@@ -1,4 +1,4 @@
-"""What a policy would do, before it is switched on: the brain that runs live, over failures that are made up or past.
+"""What a policy would do before it is activated: the live brain, on made-up or past failures.
 
-No database: the same pure `decide`, asked again and again. Only a back-test's reading of the past knows Stripe.
+Without a database: it calls the same pure `decide`. Only a back-test calls Stripe, to read the past.
 """

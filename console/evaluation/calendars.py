@@ -1,4 +1,4 @@
-"""The world's calendars: when wages arrive and when limits begin anew, in seconds since the epoch."""
+"""Calendars by country: when wages arrive and when limits are reset, in seconds since the epoch."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from services.worker.recovery.timezones import zone_of
 
 FRIDAY: Final = 4
-# Wages are booked overnight: they are there when the bank's day begins.
+# Wages are booked overnight, so they are there when the bank's day begins.
 PAID_AT: Final = time(5)
 
 
@@ -25,7 +25,7 @@ class Rhythm(StrEnum):
 
 
 class LimitWindow(StrEnum):
-    """How long a card's limit lasts before it begins anew."""
+    """The period after which a card's limit is reset."""
 
     DAY = "day"
     WEEK = "week"
@@ -53,7 +53,7 @@ def paydays(rhythm: Rhythm, country: str, first: date, days: int) -> tuple[float
 
 
 def limit_ends(window: LimitWindow, country: str, since: float) -> float:
-    """When a limit that was reached at `since` begins anew: by the calendar of the card's country."""
+    """When a limit that was reached at `since` is reset, by the calendar of the card's country."""
     zone = zone_of(country)
     today = datetime.fromtimestamp(since, zone).date()
     match window:

@@ -1,4 +1,4 @@
-"""A simulation as a picture: what is recovered against the attempts that it takes, for each strategy, by cause."""
+"""Draws a simulation: the recovered share against the attempts, for each strategy, by cause."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 _COLUMNS: Final = 4
 _MARKERS: Final = "osD^vP*X"
 _SPAN: Final = 12.0
-"""The y axis shows at least so many points of per cent."""
+"""The y axis covers at least so many percentage points."""
 
 
 def panels(simulations: Sequence[Simulation]) -> dict[str, list[dict[str, Tally]]]:
@@ -35,7 +35,7 @@ def panels(simulations: Sequence[Simulation]) -> dict[str, list[dict[str, Tally]
 
 
 def draw(simulations: Sequence[Simulation], file: Path) -> None:
-    """Write the picture as a PNG; a mark for each strategy and seed. Raises OSError."""
+    """Write the chart as a PNG, with a mark for each strategy and seed. Raises OSError."""
     shown = panels(simulations)
     rows = ceil(len(shown) / _COLUMNS)
     figure = Figure(figsize=(4.0 * _COLUMNS, 3.4 * rows + 0.8), layout="constrained")
@@ -55,7 +55,7 @@ def draw(simulations: Sequence[Simulation], file: Path) -> None:
         panel.set_xlabel("attempts per failed renewal", fontsize=9)
         panel.grid(visible=True, alpha=0.3)
         panel.margins(0.15)
-        low, high = panel.get_ylim()  # small differences are to look small
+        low, high = panel.get_ylim()  # small differences should look small
         panel.set_ylim(min(low, (low + high) / 2 - _SPAN / 2), max(high, (low + high) / 2 + _SPAN / 2))
     for panel in axes.flat[len(shown) :]:
         panel.set_axis_off()

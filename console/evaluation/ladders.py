@@ -1,4 +1,4 @@
-"""What others do when a renewal fails: attempts at fixed gaps, whatever the bank said."""
+"""The ladders that others use when a renewal fails: attempts at fixed gaps, whatever the decline."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,8 +9,8 @@ _DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Rungs:
-    """A ladder: the gaps between its attempts, the first one after the failure. `obeys_hard`: a card that was declined
-    for good is not tried again."""
+    """A ladder: the gaps between its attempts, the first one after the failure. `obeys_hard`: no attempt on a card
+    after a hard decline."""
 
     name: str
     gaps: tuple[timedelta, ...]

@@ -1,9 +1,9 @@
-"""What a merchant's own past teaches the learned timing, before the compared renewals fail.
+"""Trains learned timing on a merchant's own past, before the compared renewals fail.
 
-The past are failures of other customers, drawn from the same model, in the twelve weeks before. They are lived through
-in the order of time under the policy: at the end of each week the estimator learns anew from the retries made until
-then, the last 2,000 as in production, and plans the next week's. What it has learned on the eve of the comparison it
-keeps; nothing of the compared customers is known to it.
+The past consists of failures of other customers, drawn from the same model, in the twelve weeks before. They are played
+in the order of time under the policy: at the end of each week the estimator learns from the retries so far (the last
+2,000, as in production) and plans the next week's. The comparison uses what it has learned by then; it knows nothing of
+the compared customers.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,20 +23,20 @@ from services.worker.recovery.timezones import zone_of
 
 WEEKS: Final = 12
 REMEMBERED: Final = 2_000
-"""As many of a merchant's last retries as the worker reads (`services/worker/dossier/store.py`)."""
+"""How many of a merchant's last retries are used, as in the worker (`services/worker/dossier/store.py`)."""
 _WEEK: Final = 7 * DAY
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What was learned, and from how many retries."""
+    """The learned timing, and the number of retries behind it."""
 
     timing: Timing
     retries: int
 
 
 def learn(policy: Policy, failures: int, seed: int) -> Lesson:
-    """The timing of a merchant who had so many failed renewals in the twelve weeks before. Same seed, same lesson."""
+    """The learned timing after so many failed renewals in the twelve weeks before; the same for the same seed."""
     policy = as_learned(policy)
     first_day = FIRST_DAY - timedelta(weeks=WEEKS)
     eve = _midnight(FIRST_DAY)
@@ -54,12 +54,12 @@ def learn(policy: Policy, failures: int, seed: int) -> Lesson:
 
 
 def as_learned(policy: Policy) -> Policy:
-    """The same policy with its timing learned."""
+    """The same policy with `timing: learned`."""
     return policy.model_copy(update={"timing": "learned"})
 
 
 def _learned(retries: list[tuple[float, Observed]], until: float) -> tuple[Estimator, int]:
-    """What is known at a time: only of retries that were made before it."""
+    """The estimator at a time, from the retries before it; and their number."""
     made = sorted((each for each in retries if each[0] < until), key=lambda each: each[0])[-REMEMBERED:]
     return Estimator.learn(observed for _, observed in made), len(made)
 
@@ -69,7 +69,7 @@ def _retries(brain: Brain, failure: Failure) -> Iterator[tuple[float, Observed]]
     fate, plan = play(brain, failure), brain.plan(failure.kind)
     cause, zone = MODEL[failure.kind.code].cause, zone_of(failure.kind.country)
     times = [step.at for step, _ in zip(plan.attempts, range(fate.attempts), strict=False)]
-    if len(times) < fate.attempts:  # the first try of a renewed card stands in no plan
+    if len(times) < fate.attempts:  # the first attempt with a renewed card is in no plan
         times.append(failure.fate.updated_at)
     for at in times:
         paid = fate.by == RETRY and at == fate.paid_at
@@ -82,17 +82,17 @@ def _midnight(day: date) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Remembering:
-    """A timing that answers the same question, which failures of many kinds share, only once."""
+    """Caches the answers of another timing, because many failures ask the same."""
 
     picked: Callable[[DeclineCause, datetime, tuple[datetime, datetime], ZoneInfo], datetime]
 
     def pick(
         self, cause: DeclineCause, scheduled: datetime, between: tuple[datetime, datetime], zone: ZoneInfo
     ) -> datetime:
-        """As the timing that it asks."""
+        """As the cached timing."""
         return self.picked(cause, scheduled, between, zone)
 
 
 def remembering(timing: Timing) -> Timing:
-    """The same timing, only faster."""
+    """The same timing with a cache."""
     return _Remembering(cache(timing.pick))

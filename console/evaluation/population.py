@@ -1,8 +1,7 @@
 """A synthetic population of failed renewals: what each one's bank and customer would do, drawn from a seed.
 
-The model is in `README.md` beside this file, with its sources and what is assumed. A failure's whole fate is drawn
-before any strategy sees it, so that all strategies are asked about the very same customers: differences between them
-are differences of the strategies.
+`console/evaluation/README.md` describes the model, its sources and assumptions. A failure's whole fate is drawn before
+any strategy sees it, so that all strategies get the same customers, and differences are due to the strategies only.
 """
 
 from bisect import bisect_right
@@ -22,8 +21,8 @@ K = TypeVar("K")
 
 FIRST_DAY: Final = date(2026, 1, 5)
 DAYS: Final = 28
-# Each day's renewals are collected in one run, at an hour of its own. Failures of a run share their plans by kind,
-# which is what makes a simulation fast.
+# Each day's renewals are collected in one run, at an hour of its own. Failures of one kind in a run share their plan,
+# which makes a simulation fast.
 RUN_HOURS: Final = 7
 SPREADS: Final = 2
 HORIZON_DAYS: Final = 75
@@ -41,7 +40,7 @@ _COUNTRIES: Final = {
 _NETWORKS: Final = {"visa": 0.55, "mastercard": 0.37, "amex": 0.08}
 _AMOUNTS: Final = {900: 0.2, 1900: 0.3, 2900: 0.25, 4900: 0.15, 9900: 0.08, 29900: 0.02}
 
-# How often private businesses pay. US: Bureau of Labor Statistics, figures of March 2013,
+# How often private businesses pay wages. US: Bureau of Labor Statistics, figures of March 2013,
 # https://www.bls.gov/opub/btn/volume-3/how-frequently-do-private-businesses-pay-workers.htm
 # Elsewhere monthly pay is usual; those shares are assumed.
 _RHYTHMS_US: Final = {
@@ -56,11 +55,11 @@ _WINDOWS: Final = {LimitWindow.DAY: 0.45, LimitWindow.WEEK: 0.25, LimitWindow.MO
 
 @dataclass(frozen=True, slots=True)
 class CauseModel:
-    """How failures with one decline code go on.
+    """How failures with one decline code develop.
 
-    `share` of all failures; `clears`: the share whose bank says yes some day, without the customer's doing, and
-    `median_hours`, `spread` (of a lognormal) until then, where neither wages nor limits decide it; `approves`: how
-    likely the bank says yes to one attempt then. `responds`: the share of customers who pay after the first message.
+    `share` of all failures; `clears`: the share whose bank says yes some day without an action of the customer, and
+    `median_hours`, `spread` (of a lognormal) until then, where neither wages nor limits decide; `approves`: the chance
+    that the bank accepts an attempt then. `responds`: the share of customers who pay after the first message.
     """
 
     cause: DeclineCause
@@ -81,7 +80,7 @@ MODEL: Final[Mapping[str, CauseModel]] = {
     "processing_error": CauseModel(_C.TRY_LATER, 0.03, 0.92, 0.95, 0.08, 2, 1.3),
     "card_velocity_exceeded": CauseModel(_C.LIMIT_EXCEEDED, 0.03, 0.85, 0.90, 0.10),
     "withdrawal_count_limit_exceeded": CauseModel(_C.LIMIT_EXCEEDED, 0.01, 0.85, 0.90, 0.10),
-    # Cleared by the networks' updater services: Stripe gets the new card and says so by an event.
+    # Cleared by the networks' updater services: Stripe gets the new card and sends an event.
     "expired_card": CauseModel(_C.EXPIRED_CARD, 0.09, 0.25, 0.95, 0.22, 120, 0.8),
     "restricted_card": CauseModel(_C.NOT_ALLOWED, 0.03, 0.15, 0.85, 0.16, 96, 1.0),
     "lost_card": CauseModel(_C.LOST_OR_STOLEN, 0.04, 0.0, 0.0, 0.22),
@@ -90,19 +89,19 @@ MODEL: Final[Mapping[str, CauseModel]] = {
     "fraudulent": CauseModel(_C.FRAUD_SUSPECTED, 0.01, 0.0, 0.0, 0.10),
 }
 
-# Wages last for some days; now and then money arrives on another day.
+# Wages last for some days; sometimes money arrives on another day.
 FUNDS_LAST_DAYS: Final = 6.0
-# Each further message reaches fewer of those who have not answered yet, and an answer takes its time.
+# Each further message moves fewer of those who have not answered yet, and an answer takes time.
 RESPONSE_FADES: Final = 0.6
 RESPONSE_MEDIAN_HOURS, RESPONSE_SPREAD = 9.0, 1.3
 MESSAGES_ANSWERABLE: Final = 8
-# Some notice by themselves (access is lost, a statement is read): this share within the horizon.
+# The share of customers who notice by themselves within the horizon (lost access, a bank statement).
 ALONE_SHARE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a strategy can know of a failure: failures of one kind get the same plan."""
+    """What a strategy knows of a failure; failures of one kind get the same plan."""
 
     code: str
     opened_at: float
@@ -112,7 +111,7 @@ class Kind:
 
     @property
     def decline(self) -> Decline:
-        """What the bank said."""
+        """The bank's decline."""
         return Decline("card_declined", self.code)
 
     @property
@@ -128,8 +127,8 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed renewal and its fate. `draws` decide single attempts, `answers` when each message would be answered
-    (seconds after it, NEVER when not), `alone_at` is when the customer pays without being asked."""
+    """A failed renewal and its fate. `draws` decide single attempts; `answers` are the seconds after which each message
+    would be answered, or NEVER; `alone_at` is when the customer pays without a message."""
 
     kind: Kind
     amount: Money
@@ -139,15 +138,15 @@ class Failure:
     alone_at: float
 
     def approves(self, at: float, number: int) -> bool:
-        """Whether the bank says yes to the `number`-th attempt (from 0), made at `at`."""
+        """Whether the bank accepts the `number`-th attempt (from 0), made at `at`."""
         return self.draws[number % len(self.draws)] < self.fate.chance(at)
 
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """When the bank would say yes: within `spans` (from, to), with the chance `approves`.
+    """When the bank would accept an attempt: within `spans` (from, to), with the chance `approves`.
 
-    `updated_at` is when Stripe learns of a renewed card by itself: whoever listens may try again at once.
+    `updated_at` is when Stripe gets a renewed card from the network; a strategy that hears of it may try at once.
     """
 
     spans: tuple[tuple[float, float], ...]
@@ -155,7 +154,7 @@ class Fate:
     updated_at: float = NEVER
 
     def chance(self, at: float) -> float:
-        """How likely a charge at `at` goes through."""
+        """The chance that a charge at `at` succeeds."""
         for begins, ends in self.spans:
             if begins <= at < ends:
                 return self.approves
@@ -163,7 +162,7 @@ class Fate:
 
 
 class Population:
-    """Draws failures, always the same ones for a seed. Iterating draws new ones, without an end.
+    """Draws failures, always the same ones for a seed. Iteration never ends.
 
     They fail on the `days` from `first_day` on, in no order.
     """
@@ -211,11 +210,11 @@ class Population:
         return Fate(((clears_at, NEVER),), model.approves, updated_at)
 
     def _funded(self, kind: Kind) -> tuple[tuple[float, float], ...]:
-        """The spans with enough on the account: from each payday on, for some days."""
+        """The spans with enough money on the account: from each payday on, for some days."""
         draw = self._random.random
         rhythm = (self._rhythms_us if kind.country == "US" else self._rhythms)(draw())
         days = paydays(rhythm, kind.country, self._first_day - timedelta(days=40), 40 + self._days + HORIZON_DAYS)
-        first = last_before(days, kind.opened_at) + 1  # the wages before had gone by: that is why it failed
+        first = last_before(days, kind.opened_at) + 1  # earlier wages were spent, or it would not have failed
         ends = kind.opened_at + HORIZON_DAYS * DAY
         return tuple(
             (begins, begins - FUNDS_LAST_DAYS * DAY * log(1 - draw())) for begins in days[first:] if begins < ends
@@ -232,7 +231,7 @@ class Population:
 
 
 def _table(shares: Mapping[K, float]) -> Callable[[float], K]:
-    """Turns an even draw from [0, 1) into one of the keys, each as often as its share says."""
+    """A function that turns an even draw from [0, 1) into one of the keys, with probabilities by share."""
     keys = list(shares)
     bounds = list(accumulate(shares.values()))
     whole = bounds[-1]

@@ -1,4 +1,4 @@
-"""What a simulation came to, as tables for people and as JSON for programs."""
+"""A simulation's results, as tables for people and as JSON for programs."""
 
 from typing import Any
 

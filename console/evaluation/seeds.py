@@ -1,4 +1,4 @@
-"""Several simulations, each of another seed, side by side: means, and how far the seeds are apart."""
+"""Several simulations with different seeds: means and ranges."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Range:
         return cls(sum(values) / len(values), min(values), max(values))
 
     def as_json(self) -> dict[str, float]:
-        """Rounded as the figures of one seed are."""
+        """Rounded like the figures of one seed."""
         return {"mean": round(self.mean, 5), "lowest": round(self.lowest, 5), "highest": round(self.highest, 5)}
 
 
@@ -49,13 +49,13 @@ def attempts(tally: Tally) -> float:
 
 
 def played_a_second(simulations: Sequence[Simulation]) -> float:
-    """Recoveries played through in a second of one core, over all seeds."""
+    """Recoveries played per second of one core, over all seeds."""
     played = sum(each.failures * len(each.tallies) for each in simulations)
     return played / sum(each.seconds for each in simulations)
 
 
 def all_as_json(simulations: Sequence[Simulation]) -> dict[str, Any]:
-    """Every seed's figures, and the ranges over them. One simulation is its own figures alone."""
+    """Every seed's figures, and their ranges; of a single simulation only its figures."""
     if len(simulations) == 1:
         return as_json(simulations[0])
     first = simulations[0]

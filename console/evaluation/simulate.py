@@ -1,4 +1,4 @@
-"""Strategies against one population, and what came of it: counts, shares, and how sure the differences are."""
+"""Plays strategies on one population: counts, shares, and differences with intervals."""
 
 import time
 from bisect import bisect_left
@@ -31,7 +31,7 @@ RETRY, MESSAGE, ALONE, NOBODY = "retry", "message", "alone", "nobody"
 
 
 def play(strategy: Strategy, failure: Failure) -> Fate:
-    """One failure under one strategy: attempts and messages go on until something of it is paid."""
+    """Play one failure under one strategy: attempts and messages go on until it is paid."""
     plan = strategy.plan(failure.kind)
     paid_at, by = failure.alone_at, ALONE
     for sent_at, answer in zip(plan.messages, failure.answers, strict=False):
@@ -49,7 +49,7 @@ def play(strategy: Strategy, failure: Failure) -> Fate:
         made += 1
     updated_at = failure.fate.updated_at
     if strategy.hears_of_new_cards and updated_at < min(paid_at, plan.ends):
-        # The first try of a new card, which is all that its update calls for.
+        # The one attempt that a renewed card causes.
         made += 1
         if failure.approves(updated_at, made):
             paid_at, by = updated_at, RETRY
@@ -82,7 +82,7 @@ class Tally:
 
     @property
     def paid(self) -> int:
-        """How many were paid in the end, by whomever."""
+        """How many were paid in the end, by anybody."""
         return self.retry + self.message + self.alone
 
     @property
@@ -101,7 +101,7 @@ class Difference:
 
 @dataclass(slots=True)
 class _Paired:
-    """Differences failure by failure: the same customers under both, so that chance largely cancels out."""
+    """Differences failure by failure: the same customers under both, so that most randomness cancels out."""
 
     count: int = 0
     total: int = 0
@@ -121,7 +121,7 @@ class _Paired:
 
 @dataclass(slots=True)
 class Simulation:
-    """What came of it; strategies by name, in the order given. `seconds`: of this process on a core."""
+    """The results by strategy's name, in the order given. `seconds`: processor time of this process."""
 
     seed: int
     failures: int
@@ -132,7 +132,7 @@ class Simulation:
 
     @property
     def played_a_second(self) -> float:
-        """Recoveries played through in a second of one core, all strategies together."""
+        """Recoveries played per second of one core, all strategies together."""
         return self.failures * len(self.tallies) / self.seconds
 
 

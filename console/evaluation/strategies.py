@@ -1,7 +1,7 @@
-"""Ways to retry, as plans: the brain under a policy, and the fixed ladders that others use.
+"""Strategies as plans: the brain under a policy, and the fixed ladders that others use.
 
-A plan is what a strategy does about one kind of failure as long as nothing is paid. It is worked out step by step as
-far as somebody asks, and kept: failures of one kind share it.
+A plan is what a strategy does about one kind of failure while it is unpaid. It is computed step by step, only as far as
+needed, and kept, because failures of one kind share it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -39,7 +39,7 @@ from services.worker.recovery import (
 )
 from shared.money import Money
 
-# Limits count attempts for the same amount: which amount it is makes no difference to a plan.
+# Limits count attempts for the same amount; which amount makes no difference to a plan.
 SOME_AMOUNT: Final = Money(1000, "usd")
 RUPEES: Final = Money(1000, "inr")
 METHOD: Final = "pm_synthetic"
@@ -49,7 +49,7 @@ METHOD: Final = "pm_synthetic"
 class Plan:
     """Attempts (their times, and whether a rule forbids each) and messages, in seconds since the epoch.
 
-    `ends`: from then on nothing is tried.
+    `ends`: no attempt from then on.
     """
 
     attempts: Sequence["Step"]
@@ -74,7 +74,7 @@ class Strategy(Protocol):
 
     @property
     def hears_of_new_cards(self) -> bool:
-        """Whether it tries at once when Stripe says that a card was renewed."""
+        """Whether it tries at once when an event says that a card was renewed."""
 
     def plan(self, kind: Kind) -> Plan:
         """What it does about failures of a kind."""
@@ -82,7 +82,7 @@ class Strategy(Protocol):
 
 @dataclass(slots=True)
 class _Unfolding(Sequence[Step]):
-    """Steps that are worked out when they are first asked for."""
+    """Steps that are computed when they are first needed."""
 
     source: Iterator[Step]
     known: list[Step] = field(default_factory=list)
@@ -126,7 +126,7 @@ class _Planned:
         return plan
 
     def _written(self, kind: Kind) -> tuple[float, ...]:
-        """When messages go out, as the worker asks for them."""
+        """When messages are sent, by the worker's rules."""
         about = asks_for(kind.decline)
         if about not in self._gaps:
             self._gaps[about] = message_gaps(self._messages, about)
@@ -134,7 +134,7 @@ class _Planned:
 
 
 class Brain(_Planned):
-    """The brain under a policy: `decide`, asked as the worker does. `timing` counts where the policy's is `learned`."""
+    """The brain under a policy: calls `decide` as the worker does. `timing` is used if the policy's is `learned`."""
 
     hears_of_new_cards = True
 
@@ -143,9 +143,9 @@ class Brain(_Planned):
 
 
 class Ladder(_Planned):
-    """Attempts at fixed gaps, whatever the bank said; `obeys_hard`: but none after a hard decline.
+    """Attempts at fixed gaps, whatever the decline; `obeys_hard`: none after a hard decline.
 
-    Its messages are those of `messages`, so that a comparison with a policy shows the attempts alone.
+    It sends the messages of the policy `messages`, so that only the attempts differ from that policy.
     """
 
     def __init__(self, name: str, gaps: Sequence[timedelta], messages: Policy, *, obeys_hard: bool) -> None:
@@ -153,7 +153,7 @@ class Ladder(_Planned):
 
 
 def common_ladders(messages: Policy) -> list[Strategy]:
-    """What others do when a renewal fails; their messages are those of `messages`."""
+    """The ladders that others use, with the messages of the policy `messages`."""
     return [Ladder(each.name, each.gaps, messages, obeys_hard=each.obeys_hard) for each in LADDERS]
 
 
@@ -168,7 +168,7 @@ def _declined(kind: Kind, number: int, origin: Origin, at: datetime) -> PastAtte
 
 
 def _decided(policy: Policy, kind: Kind, timing: Timing) -> Iterator[Step]:
-    """The brain's attempts, each of them declined as the first one was."""
+    """The brain's attempts, if each is declined like the first one."""
     now, invoice = kind.opened, _invoice(kind)
     facts = RecoveryFacts(now, jitter_key=f"simulated/{kind.spread}")
     attempts = [_declined(kind, 1, Origin.STRIPE, now)]
@@ -181,7 +181,7 @@ def _decided(policy: Policy, kind: Kind, timing: Timing) -> Iterator[Step]:
             case Wait():
                 now = decision.until
             case AskNewMethod() | RequireAction() | Close():
-                return  # what follows is the customer's part
+                return  # from here on only the customer can act
             case _:
                 assert_never(decision)
 
@@ -206,8 +206,8 @@ def _is_breach(kind: Kind, attempts: Sequence[PastAttempt], now: datetime) -> bo
 
 
 def message_gaps(policy: Policy, about: MessageKind) -> tuple[float, ...]:
-    """How long after the opening each message goes out while nothing is paid, in seconds."""
-    opened = datetime(2026, 1, 1, tzinfo=UTC)  # messages go by days since the opening: any opening will do
+    """The seconds from the opening to each message, while nothing is paid."""
+    opened = datetime(2026, 1, 1, tzinfo=UTC)  # any time: messages depend on the days since the opening only
     sent: list[SentMessage] = []
     now = opened
     while (due := next_message(policy, opened, sent, about, now)) is not None:
@@ -217,7 +217,7 @@ def message_gaps(policy: Policy, about: MessageKind) -> tuple[float, ...]:
 
 
 def asks_for(decline: Decline) -> MessageKind:
-    """What customers are written about after this decline."""
+    """What messages ask of the customer after this decline."""
     understood = classify(decline)
     if understood.cause is DeclineCause.AUTHENTICATION_REQUIRED:
         return MessageKind.ACTION_REQUIRED

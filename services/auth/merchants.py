@@ -15,10 +15,9 @@ from shared.clock import business_now
 from shared.crypto import KeyRing
 from shared.database import Connection
 from shared.queue import tasks
-from shared.recoveries import Entry
+from shared.recovery_model import EndReason, Entry, EntryKind
 
 _DIGEST_HOUR = time(8, tzinfo=UTC)
-_GONE = "merchant_gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +96,8 @@ async def disconnect(db: Connection, merchant_id: UUID) -> Disconnected | None:
         status = await store.disconnect(db, merchant.id)
     stopped = 0
     for recovery_id in await store.lock_open_recoveries(db, merchant.id):
-        entry = Entry("closed", _GONE, "The merchant was disconnected.")
-        stopped += await recoveries.request_stop(db, recovery_id, _GONE, entry)
+        entry = Entry(EntryKind.CLOSED, EndReason.MERCHANT_GONE, "The merchant was disconnected.")
+        stopped += await recoveries.request_stop(db, recovery_id, EndReason.MERCHANT_GONE, entry)
     # After the recoveries, in the order of locks: a transaction that holds a recovery may wait for its tasks.
     canceled = await tasks.cancel_of_merchant(db, merchant.id, "the merchant was disconnected")
     return Disconnected(merchant.id, merchant.stripe_connect_id, status, stopped, canceled)

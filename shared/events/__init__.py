@@ -1,6 +1,7 @@
 """Stripe's events: what each means, and what is written for it.
 
     incoming   bytes that are an event, or not; the event without its payload
+    intents    what an event asks for
     routing    event → intent: pure, a table
     taking     an event's row and its effects, for one event, for many, or for a page of a list
     effects    intent → effects: recoveries are opened, ended, or evaluated again

@@ -13,8 +13,7 @@ from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
 from shared.events import store
 from shared.events.incoming import Incoming
-from shared.events.routing import (
-    NEXT_ATTEMPT,
+from shared.events.intents import (
     AddressChanged,
     CardChanged,
     Ignored,
@@ -27,12 +26,20 @@ from shared.events.routing import (
     StopCharge,
     StopCustomer,
     StopInvoice,
-    StopReason,
     StopSubscription,
 )
+from shared.events.routing import NEXT_ATTEMPT
 from shared.events.store import Concerned
 from shared.queue import tasks
-from shared.recoveries import INVOICE_CHANGED, STRIPE_NEXT, Entry, FailedInvoice, RecoveryState
+from shared.recovery_model import (
+    INVOICE_CHANGED,
+    STRIPE_NEXT,
+    EndReason,
+    Entry,
+    EntryKind,
+    FailedInvoice,
+    RecoveryState,
+)
 from shared.silences import SilenceReason
 
 # The states in which a recovery waits, for a time or for the customer: a new card, or a change of the invoice, may end
@@ -45,14 +52,14 @@ _READ_WITHIN = timedelta(minutes=1)
 _FIRST_STEP = "read the invoice at Stripe and decide"
 
 _STOP_TEXTS = {
-    StopReason.PAID_ELSEWHERE: "The invoice was paid, and Stripe's event does not say how much.",
-    StopReason.VOIDED: "The invoice was voided.",
-    StopReason.MARKED_UNCOLLECTIBLE: "The invoice was marked uncollectible.",
-    StopReason.REFUNDED: "A charge of the invoice was refunded.",
-    StopReason.DISPUTED: "A charge of the invoice was disputed.",
-    StopReason.SUBSCRIPTION_CANCELED: "The subscription was canceled.",
-    StopReason.CUSTOMER_DELETED: "The customer was deleted.",
-    StopReason.MERCHANT_GONE: "The merchant ended the connection.",
+    EndReason.PAID_ELSEWHERE: "The invoice was paid, and Stripe's event does not say how much.",
+    EndReason.VOIDED: "The invoice was voided.",
+    EndReason.MARKED_UNCOLLECTIBLE: "The invoice was marked uncollectible.",
+    EndReason.REFUNDED: "A charge of the invoice was refunded.",
+    EndReason.DISPUTED: "A charge of the invoice was disputed.",
+    EndReason.SUBSCRIPTION_CANCELED: "The subscription was canceled.",
+    EndReason.CUSTOMER_DELETED: "The customer was deleted.",
+    EndReason.MERCHANT_GONE: "The merchant ended the connection.",
 }
 
 
@@ -86,7 +93,7 @@ def _origin(event: Incoming) -> dict[str, str | None]:
 
 def opening(merchant_id: str, event: Incoming, failed: OpenRecovery) -> tuple[FailedInvoice, Entry]:
     entry = Entry(
-        "opened",
+        EntryKind.OPENED,
         "renewal_failed",
         "The renewal's payment failed.",
         {**_origin(event), "amount": failed.amount.amount, "currency": failed.amount.currency},
@@ -107,7 +114,7 @@ async def open_found(db: Connection, merchant_id: str, failed: Sequence[OpenReco
     text = "The renewal's payment failed; no event told of it, it was found among the open invoices."
     entries = [
         Entry(
-            "opened",
+            EntryKind.OPENED,
             "found_open",
             text,
             {"object_id": each.invoice_id, "amount": each.amount.amount, "currency": each.amount.currency},
@@ -134,7 +141,9 @@ async def _settle(db: Connection, merchant_id: str, event: Incoming, intent: Inv
         silenced = await recovery_tasks.cancel_messages(db, recovery.id, "the invoice was paid")
         if await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id) or silenced:
             text = "The invoice was paid; whether at Stripe or elsewhere is to be read."
-            entry = Entry("changed", "paid_somehow", text, _origin(event), next_step="read the invoice at Stripe")
+            entry = Entry(
+                EntryKind.CHANGED, "paid_somehow", text, _origin(event), next_step="read the invoice at Stripe"
+            )
             await recoveries.record(db, recovery.id, entry)
 
 
@@ -153,9 +162,9 @@ async def _stopped_by(
     assert_never(intent)
 
 
-async def _stop(db: Connection, concerned: list[Concerned], reason: StopReason, event: Incoming) -> None:
+async def _stop(db: Connection, concerned: list[Concerned], reason: EndReason, event: Incoming) -> None:
     for recovery in concerned:
-        entry = Entry("closed", reason, _STOP_TEXTS[reason], _origin(event))
+        entry = Entry(EntryKind.CLOSED, reason, _STOP_TEXTS[reason], _origin(event))
         await recoveries.request_stop(db, recovery.id, reason, entry)
 
 
@@ -165,7 +174,7 @@ async def _try_card(db: Connection, merchant_id: str, event: Incoming, card: Car
             db, merchant_id, recovery.id, recovery.invoice_id
         ):
             text = "A payment method was added or changed."
-            entry = Entry("changed", "card_changed", text, _origin(event), next_step="decide anew at once")
+            entry = Entry(EntryKind.CHANGED, "card_changed", text, _origin(event), next_step="decide anew at once")
             await recoveries.record(db, recovery.id, entry)
 
 
@@ -183,7 +192,7 @@ async def _note_change(db: Connection, merchant_id: str, event: Incoming, change
             detail = {**_origin(event), "changed": list(changed.changed)}
             if changed.next_attempt_at is not None:
                 detail[STRIPE_NEXT] = changed.next_attempt_at.isoformat()
-            entry = Entry("changed", INVOICE_CHANGED, _told(changed), detail, next_step="decide anew at once")
+            entry = Entry(EntryKind.CHANGED, INVOICE_CHANGED, _told(changed), detail, next_step="decide anew at once")
             await recoveries.record(db, recovery.id, entry)
 
 
@@ -211,6 +220,6 @@ async def _look_at_card(db: Connection, merchant_id: str, ahead: RenewalAhead) -
 
 async def _end_merchant(db: Connection, merchant_id: str, event: Incoming) -> None:
     await store.deauthorize(db, merchant_id)
-    await _stop(db, await store.lock_of_merchant(db, merchant_id), StopReason.MERCHANT_GONE, event)
+    await _stop(db, await store.lock_of_merchant(db, merchant_id), EndReason.MERCHANT_GONE, event)
     # After the recoveries, in the order of locks: a transaction that holds a recovery may wait for its tasks.
     await tasks.cancel_of_merchant(db, merchant_id, "the merchant ended the connection")

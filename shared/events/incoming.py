@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
-from shared.events.routing import Routed, route
+from shared.events.intents import Routed
+from shared.events.routing import route
 
 
 class Envelope(BaseModel):

@@ -12,12 +12,27 @@ leave this module. A text that does not look like an id is dropped, so that no n
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
+from shared.events.intents import (
+    AddressChanged,
+    CardChanged,
+    Ignored,
+    Intent,
+    InvoiceChanged,
+    InvoicePaid,
+    MerchantGone,
+    OpenRecovery,
+    RenewalAhead,
+    Routed,
+    StopCharge,
+    StopCustomer,
+    StopInvoice,
+    StopSubscription,
+)
 from shared.money import Money
+from shared.recovery_model import EndReason
 
 Json = Mapping[str, Any]
 
@@ -32,147 +47,6 @@ _NOTHING: Json = {}
 
 NEXT_ATTEMPT = "next_payment_attempt"
 """The invoice's field that says when Stripe will make its next attempt."""
-
-
-class StopReason(StrEnum):
-    """Why an event stops a recovery; becomes the recovery's `end_reason`."""
-
-    PAID_ELSEWHERE = "paid_elsewhere"
-    VOIDED = "voided"
-    MARKED_UNCOLLECTIBLE = "marked_uncollectible"
-    REFUNDED = "refunded"
-    DISPUTED = "disputed"
-    SUBSCRIPTION_CANCELED = "subscription_canceled"
-    CUSTOMER_DELETED = "customer_deleted"
-    MERCHANT_GONE = "merchant_gone"
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRecovery:
-    """A renewal failed: open its recovery. `amount` is what was left to pay, more than zero."""
-
-    invoice_id: str
-    subscription_id: str | None
-    customer_id: str | None
-    amount: Money
-
-
-@dataclass(frozen=True, slots=True)
-class InvoicePaid:
-    """An invoice was paid. `out_of_band=None`: this event cannot tell whether Stripe moved the money."""
-
-    invoice_id: str
-    paid: Money
-    out_of_band: bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class StopInvoice:
-    """This invoice is not to be collected any more."""
-
-    invoice_id: str
-    reason: StopReason
-
-
-@dataclass(frozen=True, slots=True)
-class StopSubscription:
-    """Nothing is to be collected for this subscription any more."""
-
-    subscription_id: str
-    reason: StopReason
-
-
-@dataclass(frozen=True, slots=True)
-class StopCustomer:
-    """Nothing is to be collected from this customer any more."""
-
-    customer_id: str
-    reason: StopReason
-
-
-@dataclass(frozen=True, slots=True)
-class StopCharge:
-    """The invoice of this charge is left alone. Without `invoice_id` (basil and later) our attempts tell it."""
-
-    charge_id: str | None
-    payment_intent_id: str | None
-    invoice_id: str | None
-    reason: StopReason
-
-
-@dataclass(frozen=True, slots=True)
-class CardChanged:
-    """The card to charge may have changed, for one subscription or for all of a customer's."""
-
-    customer_id: str | None
-    subscription_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class AddressChanged:
-    """A customer has another email address: a bounce of the old one says nothing about it."""
-
-    customer_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceChanged:
-    """An open invoice will be collected in another way: at another time, with another amount or payment method.
-
-    `changed` names the changed fields, in alphabetical order. `next_attempt_at` is when Stripe will make its next
-    attempt, None when it will make none.
-    """
-
-    invoice_id: str
-    next_attempt_at: datetime | None
-    changed: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RenewalAhead:
-    """A subscription will renew and be charged automatically: its card may have expired by then."""
-
-    customer_id: str
-    subscription_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class MerchantGone:
-    """The merchant has disconnected the platform: all work for it ends."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """The event is recorded and has no effect; `why` is a short code."""
-
-    why: str
-
-
-Intent = (
-    OpenRecovery
-    | InvoicePaid
-    | StopInvoice
-    | StopSubscription
-    | StopCustomer
-    | StopCharge
-    | CardChanged
-    | AddressChanged
-    | InvoiceChanged
-    | RenewalAhead
-    | MerchantGone
-    | Ignored
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Routed:
-    """An event without its payload: its intent, and what is kept of it. Unreadable facts are None."""
-
-    intent: Intent
-    object_id: str | None
-    api_version: str | None
-    created: datetime | None
-    livemode: bool | None
 
 
 def route(event: Json) -> Routed:
@@ -302,7 +176,7 @@ def _paid(*, at_stripe: bool) -> "Rule":
         paid = _money(invoice, "amount_paid", "amount_due")
         if paid is None:
             # Paid, but the amount cannot be read: the recovery stops, and the payment is not counted as ours.
-            return StopInvoice(invoice_id, StopReason.PAID_ELSEWHERE)
+            return StopInvoice(invoice_id, EndReason.PAID_ELSEWHERE)
         return InvoicePaid(invoice_id, paid, _out_of_band(invoice, paid, at_stripe=at_stripe))
 
     return rule
@@ -348,7 +222,7 @@ def _invoice_updated(invoice: Json, previous: Json) -> Intent:
     )
 
 
-def _stop_invoice(reason: StopReason) -> "Rule":
+def _stop_invoice(reason: EndReason) -> "Rule":
     def rule(invoice: Json, _previous: Json) -> Intent:
         invoice_id = _id(invoice.get("id"))
         return StopInvoice(invoice_id, reason) if invoice_id else Ignored("unreadable")
@@ -360,25 +234,25 @@ def _subscription_deleted(subscription: Json, _previous: Json) -> Intent:
     subscription_id = _id(subscription.get("id"))
     if subscription_id is None:
         return Ignored("unreadable")
-    return StopSubscription(subscription_id, StopReason.SUBSCRIPTION_CANCELED)
+    return StopSubscription(subscription_id, EndReason.SUBSCRIPTION_CANCELED)
 
 
 def _customer_deleted(customer: Json, _previous: Json) -> Intent:
     customer_id = _id(customer.get("id"))
-    return StopCustomer(customer_id, StopReason.CUSTOMER_DELETED) if customer_id else Ignored("unreadable")
+    return StopCustomer(customer_id, EndReason.CUSTOMER_DELETED) if customer_id else Ignored("unreadable")
 
 
 def _refunded(charge: Json, _previous: Json) -> Intent:
-    return _stop_charge(charge.get("id"), charge, StopReason.REFUNDED)
+    return _stop_charge(charge.get("id"), charge, EndReason.REFUNDED)
 
 
 def _disputed(dispute: Json, _previous: Json) -> Intent:
     # A dispute's charge is an id, or the whole charge, which may still name its invoice.
     charge = _mapping(dispute.get("charge"))
-    return _stop_charge(dispute.get("charge"), {**charge, **dispute}, StopReason.DISPUTED)
+    return _stop_charge(dispute.get("charge"), {**charge, **dispute}, EndReason.DISPUTED)
 
 
-def _stop_charge(charge: object, resource: Json, reason: StopReason) -> Intent:
+def _stop_charge(charge: object, resource: Json, reason: EndReason) -> Intent:
     charge_id, intent_id = _id(charge), _id(resource.get("payment_intent"))
     invoice_id = _id(resource.get("invoice"))
     if not (charge_id or intent_id or invoice_id):
@@ -435,8 +309,8 @@ ROUTES: Mapping[str, Rule] = {
     "invoice.payment_succeeded": _paid(at_stripe=True),
     "invoice.upcoming": _renewal_ahead,
     "invoice.updated": _invoice_updated,
-    "invoice.voided": _stop_invoice(StopReason.VOIDED),
-    "invoice.marked_uncollectible": _stop_invoice(StopReason.MARKED_UNCOLLECTIBLE),
+    "invoice.voided": _stop_invoice(EndReason.VOIDED),
+    "invoice.marked_uncollectible": _stop_invoice(EndReason.MARKED_UNCOLLECTIBLE),
     "customer.subscription.deleted": _subscription_deleted,
     "customer.subscription.updated": _subscription_updated,
     "customer.deleted": _customer_deleted,

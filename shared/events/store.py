@@ -11,8 +11,8 @@ from enum import StrEnum
 from uuid import UUID
 
 from shared.database import Connection
-from shared.events.routing import CardChanged, Routed, StopCharge
-from shared.recoveries import RecoveryState
+from shared.events.intents import CardChanged, Routed, StopCharge
+from shared.recovery_model import RecoveryState
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from shared.database import Connection
 from shared.events import store
 from shared.events.effects import apply, opening
 from shared.events.incoming import Incoming
-from shared.events.routing import (
+from shared.events.intents import (
     AddressChanged,
     CardChanged,
     Ignored,
@@ -37,7 +37,7 @@ from shared.events.routing import (
     StopSubscription,
 )
 from shared.events.store import Concern, EventRow, MerchantLock, MerchantOfEvent
-from shared.recoveries import Entry, FailedInvoice
+from shared.recovery_model import Entry, FailedInvoice
 
 
 class EventOutcome(StrEnum):

@@ -16,7 +16,7 @@ from shared.money import Money
 from shared.policy.causes import DeclineCause
 from shared.policy.document import Policy
 from shared.policy.segments import Budget, SegmentFacts, budget_of, segment_of
-from shared.recoveries import Entry
+from shared.recovery_model import Entry, EntryKind
 
 # One writer of a merchant's versions at a time, because the next number and the active version are read, then written.
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('policies/' || COALESCE($1, ''), 0))"
@@ -169,7 +169,7 @@ async def move(db: Connection, version: Version, token: str) -> list[Move]:
     for each in moves:
         detail = {"from_version": each.from_version, "to_version": version.version}
         text = f"Moved from version {each.from_version} of the policy to version {version.version}."
-        await recoveries.move(db, each.recovery_id, version.id, Entry("changed", "policy_moved", text, detail))
+        await recoveries.move(db, each.recovery_id, version.id, Entry(EntryKind.CHANGED, "policy_moved", text, detail))
     return moves
 
 

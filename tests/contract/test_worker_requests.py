@@ -16,7 +16,7 @@ from services.worker.outside.lease import Lease
 from shared import recoveries
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
-from shared.recoveries import Entry
+from shared.recovery_model import EndReason, Entry, EntryKind
 from shared.stripe_clients import API_VERSION
 from tests.integration.worker.world import World
 
@@ -51,7 +51,9 @@ async def _spends_a_key(world: World) -> None:
         (task,) = await tasks.claim(db, "doomed", 1, timedelta(0))
         await handler.load(db, handler.understand(task))
     async with world.worker.transaction() as db:
-        await recoveries.request_stop(db, failed.recovery_id, "opted_out", Entry("stop_requested", "t", "t"))
+        await recoveries.request_stop(
+            db, failed.recovery_id, EndReason.DISPUTED, Entry(EntryKind.STOP_REQUESTED, "t", "t")
+        )
         await tasks.rescue(db)
     await world.pass_time(minutes=5)
     await world.work()

@@ -18,7 +18,7 @@ from services.worker.outside.lease import Lease
 from shared import recoveries
 from shared.database import Database, Role
 from shared.queue import tasks
-from shared.recoveries import Entry
+from shared.recovery_model import EndReason, Entry, EntryKind
 from shared.silences import SilenceReason
 from tests.conftest import OpenDatabase
 from tests.integration.ingress.world import RESEND_SECRETS, SECRETS, UNSUBSCRIBE_SECRET, client_for
@@ -140,7 +140,9 @@ async def test_a_recovery_that_is_stopped_while_its_message_is_being_written_sen
     await world.pass_time(days=3, minutes=1)
     handler, plan = await _decide(world)
     async with world.worker.transaction() as db:
-        await recoveries.request_stop(db, failed.recovery_id, "voided", Entry("closed", "voided", "Voided."))
+        await recoveries.request_stop(
+            db, failed.recovery_id, EndReason.VOIDED, Entry(EntryKind.CLOSED, "voided", "Voided.")
+        )
     outcome = await handler.perform(world.outside.remote(Lease(timedelta(seconds=30))), plan)
     assert outcome == NotSent("stopped")
     assert len(await street.emails()) == 1

@@ -1,1 +1,1 @@
-"""What a policy would have done about a merchant's own past failures, beside what happened."""
+"""What a policy would have done about a merchant's own past failures, compared with what happened."""

@@ -1,23 +1,21 @@
-"""How likely another attempt would have gone through, learned from the merchant's own attempts.
+"""How likely another attempt would have succeeded, learned from the merchant's own attempts.
 
-Between two attempts with the same payment method something may happen that makes the bank say yes: money comes in, a
-limit begins anew. Such events are taken to come by chance (a Poisson process) at a rate that depends on the cause of
-the decline and on how long ago the renewal failed; for missing funds, some more come on the morning of a likely payday
-and are worth something for two days. An attempt goes through exactly when an event has come since the last one that
-failed, at u':
+Between two attempts with the same payment method an event may happen that makes the bank say yes: money comes in, a
+limit is reset. Such events are modelled as a Poisson process, at a rate that depends on the cause of the decline and on
+the time since the renewal failed; for missing funds there is one more rate for the morning of a likely payday, which
+counts for two days. An attempt succeeds exactly when an event has come since the last failed attempt, at u':
 
     P(yes at u | no at u') = 1 - exp(-(sum over spans of days between u' and u in the span, times its rate))
 
-with a payday between the two adding its own rate to the sum. So attempts in quick succession gain nothing, and what a
-later attempt gains depends on how long one has waited. History says of each pair of attempts only whether an event came
-between them, not when, nor what would have come after the last one (interval and right censoring); both are what the
-formula takes into account. The rates are found by expectation and maximization, which is exact here: the expected
-number of events in each span, given what was seen, over the days watched (Dempster, Laird and Rubin 1977). Each rate
-has a Gamma prior worth half an event, at the rate of all causes together: so little data changes little, and never
-gives a rate of nothing or of certainty. In spans in which the merchant never retried, past the end of the ladder of the
-past, the rate is a guess: half of the one before, since what clears at all mostly clears early.
+where a payday between the two adds its own rate to the sum. So attempts in quick succession gain nothing, and the gain
+of a later attempt depends on the time waited. For each pair of attempts history says only whether an event came between
+them, not when, and nothing after the last one (interval and right censoring); the formula takes both into account. The
+rates are found by expectation and maximization, which is exact here: the expected number of events in each span, given
+the data, over the days watched (Dempster, Laird and Rubin 1977). Each rate has a Gamma prior worth half an event, at
+the rate of all causes together: so little data changes little, and no rate becomes zero or infinite. In spans in which
+the merchant never retried the rate is a guess: half of the one before, because most clearing happens early.
 
-Customers who pay by themselves are a second, independent process, of which the times are known.
+Customers who pay by themselves are a second, independent process, whose times are known.
 """
 
 from collections import Counter
@@ -41,17 +39,17 @@ SPANS: Final = (6, 24, 72, 168, 336, 504, 1440)
 PAYDAY: Final = len(SPANS)
 WEEK_HOURS: Final = 168
 RATES: Final = len(SPANS) + 2
-# Times are rounded to this grid (hours), which makes equal what hardly differs.
+# Times are rounded to this grid (hours), so that nearly equal times are equal.
 GRID: Final = (0, 1, 2, 4, 6, 9, 12, 16, 20, *range(24, 72, 6), *range(72, 168, 12), *range(168, 1441, 24))
 
 MORNING_HOUR: Final = 5
 FRESH: Final = timedelta(days=2)
 
 PRIOR_EVENTS: Final = 0.5
-# Before anything is seen: one in fifty clears in a day, one in ten on a payday.
+# Before any data: one in fifty clears per day, one in ten on a payday.
 FIRST_RATES: Final = (*(0.02,) * len(SPANS), 0.1, 0.1)
 FIRST_CUSTOMER_RATE: Final = 0.01
-# With fewer days watched in a span there is nothing to learn from; its rate is this part of the span before.
+# With fewer days watched, a span has too little data; its rate is derived from the span before.
 UNSEEN_DAYS: Final = 1.0
 FADES: Final = 0.5
 MOST_ROUNDS: Final = 60
@@ -65,7 +63,7 @@ Rates = Mapping[DeclineCause, tuple[float, ...]]
 
 
 def grid_place(hours: float) -> int:
-    """The place in GRID that is nearest to so many hours; the last one for more than it has."""
+    """The index in GRID nearest to so many hours; the last one beyond its end."""
     return _PLACES[min(int(hours), len(_PLACES) - 1)]
 
 
@@ -75,7 +73,7 @@ _PLACES: Final = tuple(min(range(len(GRID)), key=lambda place: abs(GRID[place] -
 
 @cache
 def exposure(from_: int, to: int, payday: bool) -> Exposure:
-    """What an attempt at the grid's place `to` was exposed to since the one at `from_`, in days (and paydays)."""
+    """The exposure of an attempt at the grid's index `to` since the one at `from_`, in days (and paydays)."""
     begins, ends = GRID[from_], max(GRID[to], GRID[from_] + 0.25)
     found: list[tuple[int, float]] = []
     lower = 0.0
@@ -90,13 +88,13 @@ def exposure(from_: int, to: int, payday: bool) -> Exposure:
 
 
 def payday_between(after: int, at: int, country: str | None) -> bool:
-    """Whether the morning of a likely payday came after `after`, and not longer than two days before `at` (unix)."""
+    """Whether the morning of a likely payday came after `after`, and at most two days before `at` (unix seconds)."""
     return _payday_mornings(at // HOUR, country, max(after, at - int(FRESH.total_seconds())) // HOUR)
 
 
 @cache
 def _payday_morning(day: int, country: str | None) -> int | None:
-    """The hour (since the epoch) of the payday's morning on this day of UTC's calendar, None when it is none."""
+    """The hour (since the epoch) of a payday's morning on this UTC day; None when the day is not a payday."""
     date = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).date()
     if not is_payday(date, country=country):
         return None
@@ -114,10 +112,10 @@ def _payday_mornings(at_hour: int, country: str | None, after_hour: int) -> bool
 
 @dataclass(slots=True)
 class Seen:
-    """Counts of what history saw; they can be added up and weighted.
+    """Counts from history, which can be added up and weighted.
 
-    `yes`, `no`: attempts that went through or did not, by cell. `paid`, `watched`: customers who paid by themselves,
-    and days in which they could have, by cause and span.
+    `yes`, `no`: attempts that succeeded or failed, by cell. `paid`, `watched`: customers who paid by themselves, and
+    days in which they could have, by cause and span.
     """
 
     yes: Counter[Cell] = field(default_factory=Counter)
@@ -126,7 +124,7 @@ class Seen:
     watched: dict[tuple[DeclineCause, int], float] = field(default_factory=dict)
 
     def add(self, other: "Seen", times: int = 1) -> None:
-        """Add what another one saw, so many times."""
+        """Add the counts of another one, so many times."""
         for mine, theirs in ((self.yes, other.yes), (self.no, other.no)):
             for cell, count in theirs.items():
                 mine[cell] += count * times
@@ -136,7 +134,7 @@ class Seen:
             self.watched[key] = self.watched.get(key, 0.0) + days * times
 
     def watch(self, cause: DeclineCause, hours: float, *, paid: bool) -> None:
-        """A customer could have paid for so many hours from the failure on, and did at their end or did not."""
+        """Count a customer who could have paid for so many hours from the failure on; `paid`: and did at their end."""
         lower = 0
         last = 0
         for index, upper in enumerate(SPANS):
@@ -157,16 +155,16 @@ class Model:
     customer: Rates
 
     def chance(self, cause: DeclineCause, seen: Exposure) -> float:
-        """How likely an attempt with this exposure goes through."""
+        """The chance that an attempt with this exposure succeeds."""
         return -expm1(-self.events(cause, seen))
 
     def events(self, cause: DeclineCause, seen: Exposure) -> float:
-        """How many events are expected."""
+        """The expected number of events."""
         rates = self.bank[cause]
         return sum(rates[index] * much for index, much in seen)
 
     def nobody_paid(self, cause: DeclineCause, from_hours: float, to_hours: float) -> float:
-        """How likely a customer does not pay between two times after the failure."""
+        """The chance that a customer does not pay between two times after the failure."""
         total, lower = 0.0, 0.0
         for rate, upper in zip(self.customer[cause], SPANS, strict=True):
             total += rate * max(0.0, min(to_hours, upper) - max(from_hours, lower))
@@ -175,10 +173,10 @@ class Model:
 
 
 def fit(seen: Seen, start: Model | None = None, prior_factor: Mapping[int, float] | None = None) -> Model:
-    """The model that history makes most likely, given the prior; `start` is where the search begins.
+    """The most likely model, given the history and the prior; `start` is where the search begins.
 
-    `prior_factor` multiplies the prior's rates, by their index: what the prior says is a guess, and a bootstrap guesses
-    anew each time.
+    `prior_factor` multiplies the prior's rates, by their index: the prior is a guess, and a bootstrap varies it in each
+    draw.
     """
     cells = _by_cause(seen)
     everything: dict[Exposure, tuple[float, float]] = {}
@@ -225,7 +223,7 @@ def _rates(
         events = [PRIOR_EVENTS] * RATES
         for vector, yes in through:
             expected = sum(rates[index] * much for index, much in vector)
-            # At least one event came: of a Poisson count that is not 0, each span has its share.
+            # At least one event came: each span has its share of a Poisson count that is not 0.
             for_each = yes / -expm1(-expected)
             for index, much in vector:
                 events[index] += for_each * rates[index] * much

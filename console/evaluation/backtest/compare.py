@@ -1,9 +1,9 @@
-"""Policies beside what happened: totals, by cause and currency, and how sure they are.
+"""Compares policies with what happened: totals, by cause and currency, with intervals.
 
-Intervals are from a bootstrap over the failures: they are dealt into at most `GROUPS` groups by chance, groups are
-drawn with replacement, the model is learned anew from each draw, with another guess of what is not on record, and the
-same draw counts what happened. So an interval has in it that other customers might have failed, and that the model is
-an estimate. It does not have in it that the model may be of the wrong kind.
+Intervals are from a bootstrap over the failures: these are put into at most `GROUPS` random groups, groups are drawn
+with replacement, the model is fitted again to each draw, with other guesses of what is not on record, and what happened
+is counted in the same draw. So an interval includes the chance of other customers failing, and the error of the model's
+estimate. It does not include that the model itself may be wrong.
 """
 
 import time
@@ -24,9 +24,9 @@ from services.worker.recovery import DeclineCause, Origin, PastAttempt, Policy
 HAPPENED: Final = "what happened"
 GROUPS: Final = 100
 DRAWS: Final = 200
-# So many failures tell how much the totals move with the model; each draw asks about all of them.
+# The size of the sample that shows how much the totals change with the model; each draw evaluates the whole sample.
 SAMPLE: Final = 400
-# How far a guess may be off: by a factor whose mean is 1 and whose logarithm has this deviation.
+# How uncertain a guess is: a factor with mean 1 whose logarithm has this standard deviation.
 GUESS_SPREAD: Final = 1.0
 LOW, HIGH = 0.025, 0.975
 
@@ -65,7 +65,7 @@ class Totals:
 
     @property
     def paid(self) -> float:
-        """How many are paid."""
+        """The number of paid failures."""
         return self.by_retry + self.otherwise
 
 
@@ -73,8 +73,8 @@ class Totals:
 class PolicyOutcome:
     """One policy, or what happened: totals and intervals.
 
-    `share` is of failures, `money` in minor units. `gain` and `money_gain` are the differences to what happened,
-    failure by failure. `saved` and `added`: attempts that were made and would not have been, and the other way round.
+    `share` is of failures, `money` in minor units. `gain` and `money_gain` are the differences from what happened,
+    failure by failure. `saved`: attempts that were made and would not have been; `added`: the other way round.
     """
 
     name: str
@@ -92,7 +92,7 @@ class PolicyOutcome:
 
 @dataclass(slots=True)
 class Comparison:
-    """All that a report shows; `outcomes` begins with what happened."""
+    """Everything that a report shows; the first of `outcomes` is what happened."""
 
     header: Header
     failures: int
@@ -106,13 +106,13 @@ class Comparison:
 
     @property
     def replayed_a_second(self) -> float:
-        """Failures replayed under one policy in a second of processor time, which no other program takes away."""
+        """Failures replayed under one policy per second of this process's processor time."""
         policies = len(self.outcomes) - 1
         return self.failures * policies / self.replay_seconds if self.replay_seconds else 0.0
 
 
 def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, Policy], *, seed: int) -> Comparison:
-    """Each policy beside what happened. Raises ValueError without failures."""
+    """Compare each policy with what happened. Raises ValueError without failures."""
     if not failures:
         raise ValueError("there is no failed renewal in the history")
     began = time.perf_counter()
@@ -152,7 +152,7 @@ def _in_order(pasts: Sequence[Past], replay: Replay) -> list[Way]:
 
 
 def _groups(pasts: Sequence[Past], seed: int) -> list[int]:
-    """A group for each failure: by chance, but the same for an invoice and a seed, and as even as can be."""
+    """A random group for each failure: the same for an invoice and a seed, in groups of nearly equal size."""
     keys = [sha256(f"{seed}/{past.failure.invoice}".encode()).digest() for past in pasts]
     groups = [0] * len(pasts)
     for place, index in enumerate(sorted(range(len(pasts)), key=keys.__getitem__)):
@@ -171,7 +171,7 @@ def _sum(seen: Sequence[Seen], times: Sequence[int] | None = None) -> Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Draw:
-    """How often each group was drawn, and the model that was learned from it."""
+    """How often each group was drawn, and the model that was fitted to the draw."""
 
     times: tuple[int, ...]
     model: Model
@@ -189,7 +189,7 @@ def _models(seen: Sequence[Seen], start: Model, seed: int) -> list[_Draw]:
 
 
 class _Draws:
-    """The bootstrap: of each draw the share and the money, of what happened and of each policy."""
+    """The bootstrap: for each draw the share and the money, of what happened and of each policy."""
 
     def __init__(
         self,
@@ -239,7 +239,7 @@ class _Draws:
         return [sum(n * size for n, size in zip(d.times, self._sizes, strict=True)) for d in self._draws]
 
     def _moved(self, ways: Sequence[Way], values: Sequence[Expected]) -> list[list[float]]:
-        """Of each draw: how much each failure's chance to be paid moves with the model."""
+        """For each draw, how much each failure's chance to be paid changes with the model."""
         uncertain = [way.paid_at is None and (bool(way.steps) or way.past.paid_by_retry) for way in ways]
         return [
             [
@@ -253,7 +253,7 @@ class _Draws:
 def _shifted(
     totals: Sequence[float], moved: Sequence[Sequence[float]] | None, weights: Sequence[float], whole: float
 ) -> list[float]:
-    """The draws' totals, moved by what the sample says about all of them (`whole`)."""
+    """The draws' totals, changed by what the sample shows about all failures (`whole`)."""
     of_sample = sum(weights)
     if moved is None or not of_sample:
         return list(totals)
@@ -264,7 +264,7 @@ def _shifted(
 
 
 def _interval(value: float, draws: Sequence[float], least: float, most: float) -> Interval:
-    """The middle 95 of 100 draws, never beyond what is possible, and never without the estimate."""
+    """The middle 95 % of the draws, limited to possible values, and including the estimate."""
     in_order = sorted(draws)
     low = in_order[int(LOW * (len(in_order) - 1))]
     high = in_order[-1 - int((1 - HIGH) * (len(in_order) - 1))]
@@ -340,7 +340,7 @@ def _of_policy(
 
 
 def _breaches_of_history(pasts: Sequence[Past]) -> tuple[int, dict[str, int]]:
-    """The retries that were made, and how many of them broke which rule."""
+    """The number of retries that were made, and how many of them broke which rule."""
     on_card: defaultdict[str, list[tuple[Past, list[PastAttempt]]]] = defaultdict(list)
     made: list[tuple[Past, list[PastAttempt]]] = []
     for past in pasts:

@@ -1,4 +1,4 @@
-"""What is to be expected of a policy, of one failure: how likely it is paid and by whom, after how many attempts."""
+"""The expected outcome of one failure under a policy: the chance that it is paid, by whom, after how many attempts."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,9 +10,9 @@ from console.evaluation.backtest.replay import Way
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Of one failure under one policy: the chances (0 to 1) to be paid, and the attempts and messages to expect.
+    """One failure under one policy: the chances (0 to 1) to be paid, and the expected attempts and messages.
 
-    `estimated`: how much of `attempts` rests on an estimate and not on what history shows.
+    `estimated`: the part of `attempts` that is estimated and not known from history.
     """
 
     by_retry: float
@@ -23,12 +23,12 @@ class Expected:
 
     @property
     def paid(self) -> float:
-        """How likely it is paid, by whomever."""
+        """The chance that it is paid, by anybody."""
         return self.by_retry + self.otherwise
 
 
 def expected(way: Way, model: Model) -> Expected:
-    """What a policy's way comes to under the model."""
+    """The expected outcome of a policy's way under the model."""
     past = way.past
     if way.paid_at is not None:
         sent = sum(at < way.paid_at for at in way.messages)
@@ -36,7 +36,7 @@ def expected(way: Way, model: Model) -> Expected:
     open_, by_retry, alone, estimated = 1.0, 0.0, 0.0, 0.0
     messages, sent = way.messages, 0
     mailed = 0.0
-    # What the customer would have done after the retry that paid is not on record: that is for the model, too.
+    # What the customer would have done after the successful retry is not on record: the model estimates that, too.
     unknown_from = past.hours(past.paid_at) if past.paid_by_retry and past.paid_at is not None else None
     before = 0.0
     for step in way.steps:
@@ -63,7 +63,7 @@ def expected(way: Way, model: Model) -> Expected:
 
 
 HAPPENED_MESSAGES: Final = 0.0
-"""History does not tell which messages were sent."""
+"""History does not say which messages were sent."""
 
 
 def happened(past: Past) -> Expected:

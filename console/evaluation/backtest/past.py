@@ -1,4 +1,4 @@
-"""One failure of the past as the replay asks about it, and what it teaches."""
+"""One failure of the past, as the replay needs it, and the data that it gives to the model."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ from shared.money import Money
 
 METHOD: Final = "pm_first"
 HORIZON: Final = 60 * DAY
-"""How long a failure is followed: as long as the longest window of a policy."""
+"""How long a failure is followed: the longest window that a policy may have."""
 AUTHENTICATE: Final = Classified(DeclineCause.AUTHENTICATION_REQUIRED, True, "requires_action", customer_may_know=True)
 _RESULTS: Final = {
     "succeeded": AttemptResult.SUCCEEDED,
@@ -38,7 +38,7 @@ _RESULTS: Final = {
 
 @dataclass(frozen=True)
 class Past:
-    """A failure, up to `until` (unix seconds), from when on history is silent."""
+    """A failure, up to `until` (unix seconds), where the history ends."""
 
     failure: Failure
     until: int
@@ -60,7 +60,7 @@ class Past:
 
     @property
     def cause(self) -> DeclineCause:
-        """The cause of the renewal's decline, by which likelihoods are grouped."""
+        """The cause of the renewal's decline, by which the model's rates are grouped."""
         return self.why.cause
 
     @cached_property
@@ -75,7 +75,7 @@ class Past:
 
     @cached_property
     def card(self) -> Card:
-        """The card. One whose fingerprint is not known is the same on all attempts of this failure."""
+        """The card. If its fingerprint is unknown, it counts as the same card in all attempts of this failure."""
         card = self.failure.card
         return Card(card.fingerprint, card.network, card.country, card.exp_month, card.exp_year)
 
@@ -86,7 +86,7 @@ class Past:
 
     @cached_property
     def paid_at(self) -> int | None:
-        """When it was paid, by whomever; None: not while it was followed."""
+        """When it was paid, by anybody; None: not while it was followed."""
         last = self.failure.attempts[-1]
         at = last.at if last.result == "succeeded" else None
         if self.failure.ending == "paid_elsewhere":
@@ -101,12 +101,12 @@ class Past:
 
     @cached_property
     def followed_until(self) -> int:
-        """From here on nothing is looked at, in what happened as in what a policy would have done."""
+        """The end of the comparison, for what happened and for what a policy would have done."""
         return min(self.until, self.opened_at + HORIZON)
 
     @cached_property
     def ends_at(self) -> int:
-        """When it ended other than by a retry: the customer paid, or somebody gave it up; else the last look."""
+        """When it ended without a retry: the customer paid, or the invoice was given up; else `followed_until`."""
         ends = self.followed_until
         if self.paid_at is not None and not self.paid_by_retry:
             ends = min(ends, self.paid_at)
@@ -116,7 +116,7 @@ class Past:
 
     @cached_property
     def invoice(self) -> InvoiceTruth:
-        """The invoice as the brain sees it as long as it is open."""
+        """The invoice as the brain sees it while it is open."""
         given, subscribed = self.failure, self.failure.subscribed_at
         return InvoiceTruth(
             InvoiceStatus.OPEN,
@@ -136,7 +136,7 @@ class Past:
 
     @cached_property
     def elsewhere(self) -> tuple[PastAttempt, ...]:
-        """What else was charged on the card, in the order of time."""
+        """The other charges on the card, in the order of time."""
         attempts = (
             PastAttempt(
                 0,
@@ -157,7 +157,7 @@ class Past:
         return (at - self.opened_at) / HOUR
 
     def teach(self, seen: Seen) -> None:
-        """Add what this failure shows of the bank and of the customer."""
+        """Add this failure's data about the bank and the customer to the counts."""
         before = self.failure.attempts[0]
         for each in self.retries:
             if each.at >= self.followed_until:
@@ -171,7 +171,7 @@ class Past:
         seen.watch(self.cause, self.hours(watched), paid=by_customer)
 
     def payday_between(self, after: int, at: int) -> bool:
-        """Whether a likely payday of this card's country is fresh at `at`; asked for missing funds only."""
+        """Whether a likely payday in this card's country counts at `at`; for missing funds only."""
         if self.cause is not DeclineCause.INSUFFICIENT_FUNDS:
             return False
         return payday_between(after, at, self.card.country)
@@ -196,8 +196,8 @@ AFTER_HARD: Final = "after a hard decline"
 def breach(past: Past, before: list[PastAttempt], elsewhere: list[PastAttempt], at: datetime) -> str | None:
     """The rule that forbids an attempt with the first payment method at `at`; None: it is allowed.
 
-    `before`: this failure's attempts so far; `elsewhere`: others on the card. Limits are by the card networks' table,
-    read here anew and not where `decide` has read it.
+    `before`: this failure's attempts so far; `elsewhere`: others on the card. The card networks' table is checked here
+    again, independently of `decide`.
     """
     recent = [each for each in elsewhere if at - timedelta(days=60) <= each.at <= at]
     for each in before:

@@ -1,15 +1,15 @@
-"""A policy over the past: the brain that runs live, asked again and again with what was known at each time.
+"""Replays a policy over the past: calls the live brain with what was known at each time.
 
-The way of a failure is worked out as if nothing went through that history does not show to have gone through: all
-attempts that the policy could come to make, with the last decline told again and again. How far down this way a failure
-gets is for `clearing` to say. So the rules are checked against more attempts than would really have been made.
+The way of a failure has all attempts that the policy could make, as if each attempt without a known success failed with
+the last decline. `clearing` estimates how far along this way a failure gets. So the rules are checked against more
+attempts than would really have been made.
 
-What history answers itself is taken from it. As long as the policy's attempts fall within an hour of those that were
-made, none more and none left out, each one's outcome is known. With the drivers `auto` and `stripe`, Stripe's retries
-stay as they were. When the customer paid, or somebody gave the invoice up, the way ends there.
+Known outcomes are taken from history. As long as the policy's attempts fall within an hour of those made, with
+none added and none left out, each outcome is known. With the drivers `auto` and `stripe`, Stripe's retries stay as they
+were. The way ends when the customer paid or the invoice was given up.
 
-An expired card is not tried until Stripe tells that the network has renewed it, and then at once. History shows by when
-that was: by the retry that went through.
+An expired card is not tried until an event of Stripe's says that the network has renewed it, and then at once. History
+shows the latest time of that event: the retry that succeeded.
 """
 
 from collections import defaultdict
@@ -46,9 +46,9 @@ LOOK_BACK: Final = timedelta(days=45)
 
 @dataclass(slots=True)
 class Step:
-    """An attempt of which only an estimate tells whether it went through; unix seconds.
+    """An attempt whose outcome must be estimated; unix seconds.
 
-    `on_news`: it is made when Stripe tells of a renewed card, at some time before `at`, and not made without the news.
+    `on_news`: it is made only when an event says that the card was renewed, at some time before `at`.
     """
 
     at: float
@@ -58,7 +58,7 @@ class Step:
 
 @dataclass(slots=True)
 class Way:
-    """What a policy does about a failure, as long as nothing is paid; unix seconds.
+    """What a policy does about a failure while it is unpaid; unix seconds.
 
     `known` attempts came out as history shows; with `paid_at` the last of them paid. Then come `steps`, up to
     `ends_at`.
@@ -74,7 +74,7 @@ class Way:
 
 
 class Replay:
-    """One policy. The holdout is left out: a back-test asks about the invoices that the policy acts on."""
+    """One policy, without its holdout: a back-test is about the invoices that the policy acts on."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy.model_copy(update={"holdout_share": 0.0})
@@ -82,7 +82,7 @@ class Replay:
         self._gaps: dict[tuple[str | None, MessageKind], tuple[float, ...]] = {}
 
     def __call__(self, failures: Iterable[Past]) -> Iterator[Way]:
-        """The way of each failure. Those on one card are played side by side, because the networks count by card."""
+        """The way of each failure. Those on one card are replayed together, because the networks count by card."""
         on_card: defaultdict[str, list[Past]] = defaultdict(list)
         for past in failures:
             fingerprint = past.card.fingerprint
@@ -94,7 +94,7 @@ class Replay:
             yield from self._group(group)
 
     def message_gaps(self, segment: str | None, asks: Sequence[tuple[float, MessageKind]]) -> tuple[float, ...]:
-        """Seconds from the failure to each message, where the customer is asked for one thing after the other."""
+        """Seconds from the failure to each message; `asks` says what the customer is asked for from when on."""
         policy = self.policy.segment(segment)
         if len(asks) > 1 or asks[0][0] > 0:
             return _message_gaps(policy, asks)
@@ -141,7 +141,7 @@ class _Run:
         self._messages_end: float = min(past.ends_at, past.opened_at + self._policy.window_days * 86_400)
 
     def step(self, others: Sequence[PastAttempt]) -> bool:
-        """Decide at `now`, and go on to the next time; False: nothing more is tried."""
+        """Decide at `now`, and go on to the next time. False: no further attempt follows."""
         next_known = self._ahead[-1] if self._ahead else None
         theirs = next_known if self._stripe_goes_on else None
         if self.now.timestamp() >= self._way.ends_at:
@@ -171,23 +171,23 @@ class _Run:
                 self._messages_end = min(self._messages_end, now.timestamp())
             case _:
                 assert_never(decision)
-        self._over = True  # what follows is the customer's part, or Stripe's
+        self._over = True  # from here on only the customer or Stripe acts
         return theirs is not None and self._stripe_tries()
 
     def finished(self) -> Way:
-        """The way, when nothing more is tried."""
+        """The way, when no further attempt follows."""
         self._way.messages = self._messages()
         return self._way
 
     def _elsewhere(self, others: Sequence[PastAttempt]) -> list[PastAttempt]:
-        """What was known of the card's other charges: none of the future, and none that limits nothing any more."""
+        """The card's other charges that were known then and still count for a limit."""
         if not others and not self._past.failure.elsewhere:
             return []
         since = self.now - LOOK_BACK
         return [each for each in (*self._past.elsewhere, *others) if since <= each.at <= self.now]
 
     def _stripe_tries(self) -> bool:
-        """Stripe's own next attempt, as it happened."""
+        """Make Stripe's own next attempt, as it happened."""
         said = self._ahead.pop()
         if said.at >= self._way.ends_at:
             return False
@@ -201,7 +201,7 @@ class _Run:
         return True
 
     def _try(self, elsewhere: list[PastAttempt]) -> bool:
-        """Our attempt now: known if history made it, too, else to be estimated."""
+        """Make our attempt now: its outcome is known if history has the same attempt, else estimated."""
         past, way, at = self._past, self._way, self.now.timestamp()
         broken = breach(past, self.attempts, elsewhere, self.now)
         if broken is not None:
@@ -224,7 +224,7 @@ class _Run:
         return True
 
     def _wait_for_renewal(self) -> None:
-        """Try at once when the card's renewal is heard of, up to the end of the window."""
+        """Try at once when an event says that the card was renewed, up to the end of the window."""
         past, way = self._past, self._way
         ends = min(way.ends_at, past.opened_at + self._policy.window_days * 86_400)
         declined = past.opened_at
@@ -254,7 +254,7 @@ class _Run:
 
 
 def _message_gaps(policy: Policy, asks: Sequence[tuple[float, MessageKind]]) -> tuple[float, ...]:
-    opened = datetime(2026, 1, 1, tzinfo=UTC)  # messages go by days since the opening: any opening will do
+    opened = datetime(2026, 1, 1, tzinfo=UTC)  # any time: messages depend on the days since the opening only
     sent: list[SentMessage] = []
     for number, (after, kind) in enumerate(asks):
         now = opened + timedelta(seconds=after)

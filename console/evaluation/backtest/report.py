@@ -15,7 +15,7 @@ from shared.money import Money
 
 _BAR = 24
 FEW_RETRIES = 200
-"""With fewer failures that were ever retried, the likelihoods are mostly a guess."""
+"""With fewer retried failures, the model's rates are mostly a guess."""
 
 
 RETRY_UNKNOWN = (
@@ -91,7 +91,7 @@ def _spread(each: Interval, digits: int) -> dict[str, float]:
 
 
 def show(comparison: Comparison, policies: dict[str, Policy], console: Console) -> None:
-    """The tables, readable by somebody who has seen none before."""
+    """Print the tables, with explanations."""
     header = comparison.header
     whose = f" of {escape(header.merchant)}" if header.merchant else ""
     console.print(
@@ -147,7 +147,7 @@ def _shares(comparison: Comparison) -> Table:
 
 
 def _bar(share: Interval) -> str:
-    """Full up to the low end, dotted over the interval."""
+    """A bar: full up to the interval's low end, dotted over the interval."""
     low, high = round(_BAR * share.low), round(_BAR * share.high)
     return "█" * low + "░" * (high - low) + " " * (_BAR - high)
 
@@ -218,7 +218,7 @@ def _tell_breaches(comparison: Comparison, console: Console) -> None:
 
 
 def cannot_tell(comparison: Comparison, policies: dict[str, Policy]) -> list[str]:
-    """What the figures leave open, in sentences, for this history and these policies."""
+    """Sentences about what the figures cannot tell, for this history and these policies."""
     lines = [RETRY_UNKNOWN, MESSAGES_UNKNOWN, LATER_UNKNOWN]
     if comparison.few < FEW_RETRIES:
         lines.append(

@@ -1,4 +1,4 @@
-"""Stripe's charges and invoices put together into failures. Pure."""
+"""Puts Stripe's charges and invoices together into failures. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from console.evaluation.history.rows import LATE_SECONDS
 
 Row = dict[str, Any]
 
-# The longest window of a network's rule (ACH's 40 days): what happened on the card before it limits nothing.
+# The longest window of a network's rule (ACH's 40 days): earlier charges on the card count for no limit.
 LOOK_BACK_SECONDS = 40 * 86_400
 
 WITHOUT_ATTEMPT = "unpaid, and no attempt on record"
@@ -44,14 +44,14 @@ def assemble(
 
 
 def _attempts(invoice: Row, charges: list[Row], waits: set[str], left_out: Counter[str]) -> list[Attempt]:
-    """The attempts from the failure on; empty when it was none, or when nobody can tell."""
+    """The attempts from the failure on; empty when there was no failure, or when that cannot be known."""
     finalized_at = invoice["finalized_at"]
     first = charges[0] if charges else None
     if first is not None and first["failed"]:
         return _of_charges(charges, first)
     if first is not None:
         if first["at"] - finalized_at <= LATE_SECONDS:
-            return []  # the renewal went through
+            return []  # the renewal succeeded
         if first["authenticated"]:
             # The renewal's own attempt waited for 3-D Secure, which leaves no charge.
             return [Attempt(at=finalized_at, result="requires_action"), *_of_charges(charges, None)]
@@ -64,7 +64,7 @@ def _attempts(invoice: Row, charges: list[Row], waits: set[str], left_out: Count
 
 
 def _of_charges(charges: list[Row], first: Row | None) -> list[Attempt]:
-    """Up to the first that succeeded. With another payment method, or authenticated: the customer acted."""
+    """The attempts up to the first success. One with another payment method, or authenticated, is the customer's."""
     attempts = []
     for each in charges:
         other = first is not None and each.get("method") != first.get("method")
@@ -86,7 +86,7 @@ CODES = ("code", "decline_code", "advice_code", "network_decline_code", "network
 
 
 def _elsewhere(charges: list[Row], on_card: dict[str, list[Row]], replayed: set[str]) -> Iterator[Elsewhere]:
-    """Charges on the same card for what is not replayed."""
+    """Charges on the same card for invoices that are not replayed."""
     first = charges[0] if charges else {}
     for each in on_card.get(first.get("fingerprint", ""), ()):
         if each["intent"] not in replayed and each["at"] >= first["at"] - LOOK_BACK_SECONDS:
@@ -121,7 +121,7 @@ def _failure(
 
 
 def _ending(invoice: Row, attempts: list[Attempt], until: int) -> tuple[Ending, int | None]:
-    """The first end that came before `until` and not by an attempt; an invoice that ended later was open then."""
+    """The first end before `until` that was not an attempt; an invoice that ended later was still open then."""
     if attempts[-1].result == "succeeded":
         return "open", None
     ends: list[tuple[int, Ending]] = []

@@ -2,8 +2,8 @@
 
 Three lists, a hundred objects a call, newest first: all charges (each attempt with its codes), then all invoices (which
 renewal a charge was for, and how it ended), then the payments that are still open (which wait for 3-D Secure). Reading
-them whole takes about two calls per hundred renewals, where asking about each failure would take two calls per failure.
-Stripe's search would find the failed charges alone, but it has no order, lags, and is not there for every account.
+them completely takes about two calls per hundred renewals; asking about each failure would take two calls per failure.
+Stripe's search could find only the failed charges, but it has no order, lags, and is not available for every account.
 
 CannotRead   Stripe refuses, or has not answered for too long; the message says what to do
 """
@@ -36,23 +36,23 @@ WAITING_PARTS: Final = ["data.payment.payment_intent"]
 _jitter = random.Random()  # noqa: S311 - spreads repeats, is no secret
 
 Progress = Callable[[str, float, int], None]
-"""Told after each page: the list, the share of the window that it has gone through (0 to 1), and the rows kept."""
+"""Called after each page with the list's name, the share of the window that was read (0 to 1), and the rows kept."""
 
 
 class CannotRead(Exception):
-    """Stripe cannot be read; what was read so far is kept."""
+    """Stripe cannot be read; the pages read so far are kept."""
 
 
 @dataclass(slots=True)
 class Pace:
-    """Spaces calls evenly: at most `per_second`, whatever came before. `backoff`: the first wait after a failure."""
+    """Spaces calls evenly, at most `per_second`. `backoff`: the first wait after a failure, in seconds."""
 
     per_second: float
     backoff: float = 1.0
     _next: float = field(default=0.0)
 
     async def turn(self) -> None:
-        """Come back when the next call may go out."""
+        """Wait until the next call may be made."""
         now = time.monotonic()
         at = max(self._next, now)
         self._next = at + 1 / self.per_second
@@ -60,7 +60,7 @@ class Pace:
 
 
 async def collect(client: stripe.StripeClient, journal: Journal, pace: Pace, progress: Progress) -> None:
-    """Read all that the journal does not have yet. Raises CannotRead; to be called again with the same journal."""
+    """Read all pages that the journal does not have yet. Raises CannotRead: call again with the same journal."""
     for name in LISTS:
         failed = (
             {row["intent"] for row in journal.rows.get(CHARGES, []) if row["failed"]} if name == INVOICES else set()
@@ -75,7 +75,7 @@ async def collect(client: stripe.StripeClient, journal: Journal, pace: Pace, pro
 
 
 def history_of(journal: Journal) -> tuple[Header, list[Failure]]:
-    """What the journal's pages tell, once all are there."""
+    """The history in the journal's pages, when all are there."""
     window = journal.window
     charges, invoices = (_once(journal.rows.get(name, [])) for name in (CHARGES, INVOICES))
     failures, left_out = assemble(charges, invoices, journal.rows.get(WAITING, []), window.until)
@@ -119,7 +119,7 @@ def _share(journal: Journal, data: list[Json]) -> float:
 
 
 async def _patiently(ask: Callable[[], Awaitable[Json]], pace: Pace) -> Json:
-    """The answer; what a busy Stripe or a bad line spoils is asked for again. Raises CannotRead."""
+    """The answer; calls that fail because Stripe is busy or the connection breaks are repeated. Raises CannotRead."""
     why = ""
     for number in range(TRIES):
         await pace.turn()
@@ -138,10 +138,10 @@ async def _patiently(ask: Callable[[], Awaitable[Json]], pace: Pace) -> Json:
 
 
 def _passing(error: stripe.StripeError) -> bool:
-    """Whether the same call may do better in a while."""
+    """Whether the same call may succeed later."""
     if isinstance(error, stripe.RateLimitError | stripe.APIConnectionError):
         return True
-    # No status: an answer that broke off in the middle; a status below 400 with a body that makes no sense: the same.
+    # No status: the answer broke off. A status below 400: its body could not be read, which is treated the same.
     return error.http_status is None or error.http_status in {408, 409} or not 400 <= error.http_status < 500
 
 

@@ -1,9 +1,10 @@
-"""The history file: JSON Lines, a header and then one failed invoice a line. `README.md` has it for people.
+"""The history file: JSON Lines, a header and then one failed invoice a line. It is described in
+`console/evaluation/README.md`.
 
-Times are unix seconds, amounts minor units. Nothing in it is about a customer: ids, codes, amounts, times, the card's
-brand and country, and a hash in place of its fingerprint.
+Times are unix seconds, amounts minor units. It holds no customer's data: ids, codes, amounts, times, the card's brand
+and country, and a hash in place of its fingerprint.
 
-HistoryRefused   the file is no history; `problems` says why, each with its line
+HistoryRefused   the file is not a valid history; `problems` says why, each with its line
 """
 
 import os
@@ -18,13 +19,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 VERSION = 1
 MOST_PROBLEMS = 50
 
-# From 2010 on and before 2100: a time in milliseconds, the usual mistake, is none.
+# From 2010 to 2100, so that a time in milliseconds, the usual mistake, is refused.
 Time = Annotated[int, Field(ge=1_262_304_000, lt=4_102_444_800, strict=True)]
 Amount = Annotated[int, Field(ge=1, le=10**12, strict=True)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
-# How a recovery of the past ended, other than by an attempt that succeeded.
+# How a past recovery ended, if not by a successful attempt.
 Ending = Literal["open", "void", "uncollectible", "canceled", "paid_elsewhere"]
 
 
@@ -40,7 +41,7 @@ class Header(_Line):
     merchant: Id | None = None
     since: Time
     until: Time
-    # What was seen and left out, by reason: shown with the report.
+    # The number of renewals that were left out, by reason, for the report.
     left_out: dict[str, int] = Field(default_factory=dict)
 
     @classmethod
@@ -57,7 +58,7 @@ class Header(_Line):
 
 
 class Card(_Line):
-    """The card that failed first; `network` is Stripe's brand, or the type of a payment method that is no card."""
+    """The card that failed first; `network` is Stripe's brand, or the type of a payment method that is not a card."""
 
     fingerprint: Id | None = None
     network: Code | None = None
@@ -67,12 +68,12 @@ class Card(_Line):
 
 
 class Attempt(_Line):
-    """One try to collect. `by` is who made it: `retry` off-session, by whatever machine; `customer` on a page."""
+    """One attempt. `by` is who made it: `retry`: off-session, by any software; `customer`: on a page."""
 
     at: Time
     result: Literal["succeeded", "declined", "requires_action"]
     by: Literal["retry", "customer"] = "retry"
-    # None: with the payment method that failed first.
+    # None: the payment method that failed first.
     method: Id | None = None
     code: Code | None = None
     decline_code: Code | None = None
@@ -139,7 +140,7 @@ class Failure(_Line):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong, on which line (from 1), at which place in it."""
+    """What is wrong, its line (from 1) and its place in the line."""
 
     line: int
     place: str
@@ -150,7 +151,7 @@ class Problem:
 
 
 class HistoryRefused(ValueError):
-    """The file is no history. `problems` are the first `MOST_PROBLEMS`, `count` is of all."""
+    """The file is not a valid history. `problems` are the first `MOST_PROBLEMS`, `count` counts all."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems[:MOST_PROBLEMS]
@@ -195,7 +196,7 @@ def _problems(number: int, error: ValidationError) -> Iterator[Problem]:
 
 
 def write_history(path: Path, header: Header, failures: Iterable[Failure]) -> None:
-    """Write the whole file or nothing: it takes its name when it is on the disk. For its owner's eyes only."""
+    """Write the whole file or nothing: it gets its name when it is on the disk. Readable by its owner only."""
     beside = path.with_name(f".{path.name}.new")
     with open(beside, "wb", opener=private) as file:
         file.write(header.model_dump_json(by_alias=True).encode() + b"\n")
@@ -206,5 +207,5 @@ def write_history(path: Path, header: Header, failures: Iterable[Failure]) -> No
 
 
 def private(name: str, flags: int) -> int:
-    """Opens a file that only its owner reads."""
+    """Open a file that only its owner can read."""
     return os.open(name, flags, 0o600)

@@ -1,9 +1,9 @@
-"""What was read from Stripe so far: a file to which each page is added whole, so that a killed run can go on.
+"""The journal: a file with the pages that were read from Stripe so far, so that a killed run can be continued.
 
-The first line says what is being read; each further one is a page with its rows and the cursor behind it. A line is on
-the disk before the next page is asked for. A last line that was torn off by a kill is dropped, and its page read anew.
+The first line says what is being read; each further one is a page with its rows and the cursor after it. A line is on
+the disk before the next page is requested. An incomplete last line, after a kill, is dropped, and its page read again.
 
-JournalRefused   the file is none, or of another merchant or window
+JournalRefused   the file is not a journal, or is for another merchant or window
 """
 
 import fcntl
@@ -21,12 +21,12 @@ VERSION = 1
 
 
 class JournalRefused(Exception):
-    """There is a journal, and it cannot be gone on with; the message says why, and what to do."""
+    """The existing journal cannot be continued; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What is read: the merchant's objects made in [since, until), unix seconds."""
+    """What is read: the merchant's objects that were created in [since, until), unix seconds."""
 
     merchant: str
     since: int
@@ -46,14 +46,14 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path, window: Window, *, days_given: bool) -> Self:
-        """Go on with the journal at `path`, or begin one.
+        """Continue the journal at `path`, or begin one.
 
-        One that is there keeps its own window; with `days_given` it has to be as long as the one asked for. Raises
+        An existing one keeps its window; with `days_given` that must be as long as the requested one. Raises
         JournalRefused.
         """
         text = path.read_bytes() if path.exists() else b""
         lines = text.split(b"\n")
-        whole = len(text) - len(lines.pop())  # what follows on the last newline was torn off
+        whole = len(text) - len(lines.pop())  # the text after the last newline is incomplete
         if not whole:
             path.parent.mkdir(parents=True, exist_ok=True)
             file: IO[bytes] = open(path, "wb", opener=private)  # noqa: SIM115 - the journal's owner closes it
@@ -81,17 +81,17 @@ class Journal:
         return journal
 
     def add(self, name: str, rows: list[Any], cursor: str | None, *, last: bool) -> None:
-        """Keep a page of the list `name`; `cursor` is the id of its last object, `last`: none follows."""
+        """Add a page of the list `name`; `cursor` is the id of its last object, `last`: no page follows."""
         page = {"list": name, "cursor": cursor, "last": last, "rows": rows}
         self._add(page)
         self._keep(page)
 
     def close(self) -> None:
-        """Leave the file as it is."""
+        """Close the file and keep it."""
         self._file.close()
 
     def remove(self) -> None:
-        """Close it and delete the file: all of it is elsewhere now."""
+        """Close and delete the file, when its content is in the history file."""
         self._file.close()
         self._path.unlink(missing_ok=True)
 
@@ -115,7 +115,7 @@ class Journal:
 
 
 def _alone(path: Path, file: IO[bytes]) -> IO[bytes]:
-    """The file, if no other process has it open; it stays ours until it is closed."""
+    """The file, locked for this process until it is closed; refused if another process has it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Of what Stripe's lists tell, the little that a back-test keeps: nothing about a customer gets past this module."""
+"""Reduces Stripe's objects to what a back-test keeps: no customer's data gets past this module."""
 
 from collections.abc import Set as AbstractSet
 from hashlib import sha256
@@ -6,7 +6,7 @@ from typing import Any
 
 Json = dict[str, Any]
 
-# An invoice that was paid this long after it was finalized was not paid by its renewal's attempt.
+# An invoice that was paid this long after its finalization was not paid by the renewal's attempt.
 LATE_SECONDS = 3600
 
 
@@ -42,7 +42,7 @@ def charge_row(merchant: str, charge: Json) -> Json | None:
 
 
 def invoice_row(invoice: Json, failed_intents: AbstractSet[str]) -> Json | None:
-    """A renewal that may have failed; None for one that certainly did not, and for all that is no renewal."""
+    """A renewal that may have failed; None for one that certainly did not, and for other invoices."""
     if (
         invoice.get("billing_reason") != "subscription_cycle"
         or invoice.get("collection_method") != "charge_automatically"

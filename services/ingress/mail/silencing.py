@@ -12,7 +12,7 @@ from services.ingress.mail import store
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
 from shared.events import store as events_store
-from shared.recoveries import Entry
+from shared.recovery_model import Entry, EntryKind
 from shared.silences import TEXTS, SilenceReason
 
 
@@ -25,7 +25,7 @@ async def silence(
         return False
     for recovery in concerned:
         await recovery_tasks.cancel_messages(db, recovery.id, f"the customer is not written to: {reason}")
-        entry = Entry("silenced", reason, TEXTS[reason], origin)
+        entry = Entry(EntryKind.SILENCED, reason, TEXTS[reason], origin)
         await recoveries.record(db, recovery.id, entry)
     return True
 
@@ -34,4 +34,4 @@ async def tell_undelivered(db: Connection, merchant_id: str, recovery_id: UUID, 
     """Add an entry to a recovery's timeline: a message did not arrive, and the next one may."""
     if await store.lock_open_recovery(db, merchant_id, recovery_id):
         text = "A message was not delivered; the mailbox exists, and the next one may arrive."
-        await recoveries.record(db, recovery_id, Entry("undelivered", "bounced_for_now", text, origin))
+        await recoveries.record(db, recovery_id, Entry(EntryKind.UNDELIVERED, "bounced_for_now", text, origin))

@@ -10,7 +10,7 @@ from services.ledger.api.fields import (
     RowId,
 )
 from services.ledger.api.schemas import Body, Incoming, Outgoing
-from shared.recoveries import RecoveryState
+from shared.recovery_model import RecoveryState
 
 
 class OnePolicy(Incoming):

@@ -13,7 +13,7 @@ from services.ledger.api.fields import (
     SubscriptionId,
 )
 from services.ledger.api.schemas import Incoming, OfMerchant, Outgoing, Paged
-from shared.recoveries import RecoveryState
+from shared.recovery_model import RecoveryState
 
 
 class RecoveryMatch(OfMerchant):

@@ -7,7 +7,7 @@ from uuid import UUID
 from services.ledger.api.pagination import ById
 from services.ledger.api.select import Row, Select, narrowed
 from shared.database import Connection
-from shared.recoveries import ENDS, RecoveryState
+from shared.recovery_model import ENDS, RecoveryState
 
 LIST_RECOVERIES = """
 SELECT id, merchant_id, invoice_id, subscription_id, customer_id, state, end_reason, stop_requested, amount_due,

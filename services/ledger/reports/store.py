@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from services.ledger.api.select import Select, narrowed
 from services.ledger.recoveries.store import RECOVERY_CONDITIONS, RECOVERY_STATE
-from shared.recoveries import RecoveryState
+from shared.recovery_model import RecoveryState
 
 GroupBy = Literal["cause", "policy_version", "currency", "cohort_week", "attribution"]
 

@@ -10,7 +10,8 @@ from services.worker.catch_up.plan import ListEvents, ListInvoices, ReadInvoices
 from services.worker.errors import Refused
 from services.worker.outside.stripe_calls import retrieve_invoice, stripe_errors
 from shared.events.incoming import Incoming, read_event
-from shared.events.routing import ROUTES, OpenRecovery, route_open_invoice
+from shared.events.intents import OpenRecovery
+from shared.events.routing import ROUTES, route_open_invoice
 from shared.logging import get_logger
 from shared.stripe_clients import Json, ask
 

@@ -22,7 +22,7 @@ from services.worker.recovery import (
     in_holdout,
 )
 from shared.money import Money
-from shared.recoveries import INVOICE_CHANGED, STRIPE_NEXT, RecoveryState
+from shared.recovery_model import INVOICE_CHANGED, STRIPE_NEXT, EndReason, EntryKind, RecoveryState
 
 # Stripe keeps an idempotency key for at least 24 hours; one hour is a margin for clocks and for the call itself.
 KEYS_ARE_KEPT = timedelta(hours=23)
@@ -75,18 +75,18 @@ class Story:
         return tuple(
             SentMessage(MessageKind(row.detail["kind"]), row.at)
             for row in self.rows
-            if row.kind in {"messaged", "printed"}
+            if row.kind in {EntryKind.MESSAGED, EntryKind.PRINTED}
         )
 
     @property
     def messages_sent(self) -> int:
         """How many messages reached the email service."""
-        return sum(row.kind == "messaged" for row in self.rows)
+        return sum(row.kind == EntryKind.MESSAGED for row in self.rows)
 
     @property
     def last_decision(self) -> Told | None:
         """The last row that holds a decision."""
-        return next((row for row in reversed(self.rows) if row.kind == "decided"), None)
+        return next((row for row in reversed(self.rows) if row.kind == EntryKind.DECIDED), None)
 
     @property
     def segment(self) -> str | None:
@@ -123,7 +123,7 @@ class Dossier:
     customer_id: str | None
     subscription_id: str | None
     state: RecoveryState
-    stop_requested: str | None
+    stop_requested: EndReason | None
     due: Money
     opened_at: datetime
     next_attempt_at: datetime | None
@@ -204,7 +204,7 @@ class Dossier:
 
     def _facts(self, reading: Reading) -> RecoveryFacts:
         # The stop was noted while an attempt was in flight, so it does not say who paid; the reading does.
-        paid = self.stop_requested == "paid_elsewhere" and reading.truth.paid
+        paid = self.stop_requested is EndReason.PAID_ELSEWHERE and reading.truth.paid
         return RecoveryFacts(
             opened_at=self.opened_at,
             merchant_active=self.merchant_active,

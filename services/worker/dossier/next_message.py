@@ -6,7 +6,7 @@ from services.worker.dossier.dossier import Dossier
 from services.worker.recovery import Decision, MessageKind, next_message
 from shared import recovery_tasks
 from shared.database import Connection
-from shared.recoveries import RecoveryState
+from shared.recovery_model import RecoveryState
 
 KIND_OF_STATE = {
     RecoveryState.ACTION_REQUIRED: MessageKind.ACTION_REQUIRED,

@@ -25,7 +25,7 @@ from services.worker.recovery.estimator import Estimator, Observed
 from services.worker.recovery.timezones import zone_of
 from shared.database import Connection
 from shared.money import Money
-from shared.recoveries import RecoveryState
+from shared.recovery_model import EndReason, RecoveryState
 
 _ATTEMPT = (
     "id",
@@ -183,7 +183,7 @@ async def open_dossier(
         customer_id=row["customer_id"],
         subscription_id=row["subscription_id"],
         state=RecoveryState(row["state"]),
-        stop_requested=row["stop_requested"],
+        stop_requested=EndReason(row["stop_requested"]) if row["stop_requested"] else None,
         due=Money(row["amount_due"], row["currency"]),
         opened_at=row["opened_at"],
         next_attempt_at=row["next_attempt_at"],

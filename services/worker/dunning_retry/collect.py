@@ -23,9 +23,9 @@ from services.worker.outside import stripe_calls
 from services.worker.outside.invoices import Reading, SeenCharge, with_backups
 from services.worker.outside.remote import Remote
 from services.worker.outside.stripe_calls import Declined, Inconclusive, NotPayable, Paid, PayOutcome, RequiresAction
-from services.worker.recovery import AttemptNow, AttemptResult, Card, Decision, Decline, EndReason, Reason
+from services.worker.recovery import AttemptNow, AttemptResult, Card, Decision, Decline, Reason
+from shared.recovery_model import EndReason
 
-INVOICE_MISSING = "invoice_missing"
 # An event is there within seconds. A charge whose event is still missing after this long counts as not ours.
 EVENTS_ARE_LATE = timedelta(hours=1)
 
@@ -72,7 +72,7 @@ class Collected:
 class Unreachable:
     """The invoice and the attempt's outcome can no longer be read; the recovery ends."""
 
-    end_reason: str
+    end_reason: EndReason
     text: str
     attempt: KnownAttempt | None = None
     may_have_paid: bool = False
@@ -95,7 +95,7 @@ async def collect(remote: Remote, evaluation: Evaluation) -> Outcome:
     except Refused as refused:
         if refused.status == 404:
             text = "Stripe does not know the invoice."
-            return Unreachable(INVOICE_MISSING, text, evaluation.attempt, may_have_paid=not evaluation.fresh)
+            return Unreachable(EndReason.INVOICE_MISSING, text, evaluation.attempt, may_have_paid=not evaluation.fresh)
         raise
 
 

@@ -17,7 +17,6 @@ from services.worker.recovery import (
     Close,
     Considered,
     Decision,
-    EndReason,
     MessageKind,
     Reason,
     RequireAction,
@@ -28,7 +27,7 @@ from shared import recoveries, recovery_tasks
 from shared.database import Connection
 from shared.logging import get_logger
 from shared.money import Money
-from shared.recoveries import STRIPE_NEXT, Entry, RecoveredBy, RecoveryState
+from shared.recovery_model import STRIPE_NEXT, EndReason, Entry, EntryKind, RecoveredBy, RecoveryState
 
 log = get_logger(__name__)
 
@@ -126,7 +125,7 @@ def _attempted(attempt: KnownAttempt, settled: Settled, reason: Reason | None, a
     why = reason or _settlement(number, settled)
     detail["reason"] = why.as_json()
     text = f"Attempt {number}: {words[settled.result]}{said}."
-    return Entry("attempted", why.rule, text, detail, next_step="decide by this outcome")
+    return Entry(EntryKind.ATTEMPTED, why.rule, text, detail, next_step="decide by this outcome")
 
 
 def _settlement(number: int, settled: Settled) -> Reason:
@@ -230,7 +229,7 @@ def _decided(reading: Reading, reason: Reason, next_step: str, next_at: datetime
     announced = reading.truth.stripe_next_attempt_at
     if announced is not None:
         detail[STRIPE_NEXT] = announced.isoformat()
-    return Entry("decided", reason.rule, reason.text, detail, next_step, next_at)
+    return Entry(EntryKind.DECIDED, reason.rule, reason.text, detail, next_step, next_at)
 
 
 async def _go_on(
@@ -269,7 +268,7 @@ async def _close(db: Connection, dossier: Dossier, reading: Reading, decision: C
         by = RecoveredBy.RETRY if decision.end_reason == EndReason.PAID_BY_RETRY else RecoveredBy.MESSAGE
         recovered = _collected(dossier, reading, by)
         detail |= {"recovered": recovered.amount, "currency": recovered.currency}
-    entry = Entry("closed", reason.rule, reason.text, detail, ending.STEPS[decision.end_action])
+    entry = Entry(EntryKind.CLOSED, reason.rule, reason.text, detail, ending.STEPS[decision.end_action])
     await recoveries.close(
         db, dossier.recovery_id, state, decision.end_reason, entry, recovered=recovered, recovered_by=by
     )
@@ -299,5 +298,5 @@ async def _end_unreachable(db: Connection, dossier: Dossier, outcome: Unreachabl
             entry = _attempted(outcome.attempt, settled, None, dossier.due)
             await recoveries.record(db, dossier.recovery_id, entry)
     end_reason = dossier.stop_requested or outcome.end_reason
-    entry = Entry("closed", outcome.end_reason, outcome.text, {"stop_requested": dossier.stop_requested})
+    entry = Entry(EntryKind.CLOSED, outcome.end_reason, outcome.text, {"stop_requested": dossier.stop_requested})
     await recoveries.close(db, dossier.recovery_id, RecoveryState.STOPPED, end_reason, entry)

@@ -11,7 +11,7 @@ from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.outside.remote import Remote
 from shared import recoveries
 from shared.database import Connection
-from shared.recoveries import Entry, RecoveryState
+from shared.recovery_model import Entry, EntryKind, RecoveryState
 
 
 class DunningRetryPayload(Payload):
@@ -46,7 +46,9 @@ class DunningRetry(Handler[DunningRetryPayload, Plan, Outcome]):
         attempt = await store.start_attempt(db, dossier)
         number = attempt.past.number
         begins = "read the invoice, decide once more, and pay"
-        entry = Entry("changed", "attempt_due", f"Attempt {number} begins.", {"attempt": number}, next_step=begins)
+        entry = Entry(
+            EntryKind.CHANGED, "attempt_due", f"Attempt {number} begins.", {"attempt": number}, next_step=begins
+        )
         await recoveries.change(db, dossier.recovery_id, RecoveryState.ATTEMPTING, entry)
         return Evaluation(dossier, attempt, fresh=True)
 

@@ -15,9 +15,7 @@ from services.worker.recovery import InvoiceStatus, InvoiceTruth
 from services.worker.recovery.decide import SUBSCRIPTION_OVER
 from shared import recoveries
 from shared.database import Connection
-from shared.recoveries import Entry, RecoveryState
-
-ENTRY = "end_action"
+from shared.recovery_model import Entry, EntryKind, RecoveryState
 
 Action = Literal["cancel", "pause", "mark_uncollectible"]
 
@@ -79,7 +77,7 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
         if dossier is None:
             raise BadPayload("the recovery does not exist")
-        done = any(row.kind == ENTRY for row in dossier.story.rows)
+        done = any(row.kind == EntryKind.END_ACTION for row in dossier.story.rows)
         if dossier.state is not RecoveryState.EXHAUSTED or done:
             return Nothing("it was done before, or the recovery is not exhausted (any more)")
         account = dossier.account if dossier.merchant_active else None
@@ -107,7 +105,7 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
         if task.recovery_id is None or isinstance(outcome, Nothing):
             return
         text = TOLD[outcome.rule].format(step=STEPS[outcome.action])
-        entry = Entry(ENTRY, outcome.rule, text, {"action": outcome.action})
+        entry = Entry(EntryKind.END_ACTION, outcome.rule, text, {"action": outcome.action})
         await recoveries.record(db, task.recovery_id, entry)
 
 

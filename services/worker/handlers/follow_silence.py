@@ -14,7 +14,7 @@ from services.worker.outside.remote import Remote
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
 from shared.events.store import lock_of_customer
-from shared.recoveries import Entry
+from shared.recovery_model import Entry, EntryKind
 from shared.silences import TEXTS
 
 ORIGIN = {"source": "operator"}
@@ -48,9 +48,9 @@ class FollowSilence(Handler[FollowSilencePayload, FollowSilencePayload, FollowSi
         for recovery in concerned:
             if silence is not None:
                 await recovery_tasks.cancel_messages(db, recovery.id, f"the customer is not written to: {silence}")
-                await recoveries.record(db, recovery.id, Entry("silenced", silence, TEXTS[silence], ORIGIN))
+                await recoveries.record(db, recovery.id, Entry(EntryKind.SILENCED, silence, TEXTS[silence], ORIGIN))
                 continue
             text = "The customer is written to again."
-            entry = Entry("silence_lifted", "silence_lifted", text, ORIGIN, next_step="decide anew at once")
+            entry = Entry(EntryKind.SILENCE_LIFTED, "silence_lifted", text, ORIGIN, next_step="decide anew at once")
             await recoveries.record(db, recovery.id, entry)
             await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id)

@@ -29,7 +29,7 @@ from services.worker.recovery import (
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
 from shared.money import Money
-from shared.recoveries import Entry, RecoveryState
+from shared.recovery_model import Entry, EntryKind, RecoveryState
 from shared.silences import TEXTS, SilenceReason
 from shared.unsubscribe import Recipient
 
@@ -128,10 +128,12 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
                 return
             case SilenceReason():
                 if all((row.kind, row.rule) != ("not_messaged", outcome) for row in dossier.story.rows):
-                    await recoveries.record(db, dossier.recovery_id, Entry("not_messaged", outcome, TEXTS[outcome]))
+                    await recoveries.record(
+                        db, dossier.recovery_id, Entry(EntryKind.NOT_MESSAGED, outcome, TEXTS[outcome])
+                    )
                 return
             case NotSent(rule, look):
-                await recoveries.record(db, dossier.recovery_id, Entry("not_messaged", rule, NOT_SENT[rule]))
+                await recoveries.record(db, dossier.recovery_id, Entry(EntryKind.NOT_MESSAGED, rule, NOT_SENT[rule]))
                 if look and not dossier.state.ended:
                     await recovery_tasks.evaluate_now(db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id)
                 return
@@ -210,7 +212,7 @@ async def _told(db: Connection, dossier: Dossier, messaged: Messaged) -> None:
     }
     following = _following(dossier, messaged.kind)
     step = "no further message" if following is None else "the next message"
-    kind = "printed" if sent.printed else "messaged"
+    kind = EntryKind.PRINTED if sent.printed else EntryKind.MESSAGED
     entry = Entry(kind, "message_due", text, {**detail, "reason": reason}, step, following)
     await recoveries.record(db, dossier.recovery_id, entry)
     if sent.printed:

@@ -18,7 +18,7 @@ from services.worker.outside.remote import Remote
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
 from shared.money import Money
-from shared.recoveries import Entry, RecoveryState
+from shared.recovery_model import Entry, EntryKind, RecoveryState
 from shared.silences import TEXTS, SilenceReason
 from shared.unsubscribe import Recipient
 
@@ -68,9 +68,9 @@ class ThankCustomer(Handler[ThankPayload, Plan, Outcome]):
             case Nothing(again=again):
                 await recovery_tasks.thank(db, task.merchant_id, task.recovery_id, task.payload.invoice_id, again)
             case SilenceReason():
-                await recoveries.record(db, task.recovery_id, Entry("not_messaged", outcome, TEXTS[outcome]))
+                await recoveries.record(db, task.recovery_id, Entry(EntryKind.NOT_MESSAGED, outcome, TEXTS[outcome]))
             case NotSent(rule):
-                await recoveries.record(db, task.recovery_id, Entry("not_messaged", rule, NOT_SENT[rule]))
+                await recoveries.record(db, task.recovery_id, Entry(EntryKind.NOT_MESSAGED, rule, NOT_SENT[rule]))
             case Delivered():
                 await self._told(db, task, outcome)
 
@@ -80,7 +80,7 @@ class ThankCustomer(Handler[ThankPayload, Plan, Outcome]):
         sent = delivered.sent
         text = "The thank-you was printed." if sent.printed else "The customer was thanked for the payment."
         detail = {"message": delivered.message, "email_id": sent.provider_id}
-        await recoveries.record(db, task.recovery_id, Entry("thanked", "recovered", text, detail))
+        await recoveries.record(db, task.recovery_id, Entry(EntryKind.THANKED, "recovered", text, detail))
         if not sent.printed:
             dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
             if dossier is not None:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from services.worker.recovery.model import AttemptResult, EndReason, Origin, PastAttempt
+from services.worker.recovery.model import AttemptResult, Origin, PastAttempt
+from shared.recovery_model import EndReason
 
 RecoveredBy = Literal["retry", "message"]
 

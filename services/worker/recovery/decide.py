@@ -19,7 +19,6 @@ from services.worker.recovery.model import (
     Close,
     Considered,
     Decision,
-    EndReason,
     InvoiceStatus,
     InvoiceTruth,
     Origin,
@@ -34,6 +33,7 @@ from services.worker.recovery.segments import in_holdout, segment_facts
 from services.worker.recovery.timing import BY_THE_RULES, Timing
 from shared.policy import Policy
 from shared.policy.segments import segment_of
+from shared.recovery_model import EndReason
 
 # When to look again for an outcome or a finalization: long enough for a call to time out and its result to be readable.
 LOOK_AGAIN = timedelta(minutes=30)

@@ -17,7 +17,6 @@ from services.worker.recovery.model import (
     Close,
     Considered,
     Decision,
-    EndReason,
     JsonScalar,
     RequireAction,
     Wait,
@@ -25,6 +24,7 @@ from services.worker.recovery.model import (
 from services.worker.recovery.networks import Allowed, Never, NotBefore, check
 from services.worker.recovery.reasons import exhaust, iso, not_attempted, reason, wait
 from shared.policy import DeclineCause
+from shared.recovery_model import EndReason
 
 
 def decide_method(case: Case) -> Decision:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from shared.money import Money
 from shared.policy import EndAction
+from shared.recovery_model import EndReason
 
 JsonScalar = str | int | float | bool | None
 
@@ -58,22 +59,6 @@ class InvoiceStatus(StrEnum):
     PAID = "paid"
     VOID = "void"
     UNCOLLECTIBLE = "uncollectible"
-
-
-class EndReason(StrEnum):
-    """Why a recovery ended, when the brain ended it. A stop from outside has its own reasons."""
-
-    PAID_BY_RETRY = "paid_by_retry"
-    PAID_AFTER_MESSAGE = "paid_after_message"
-    PAID_ELSEWHERE = "paid_elsewhere"
-    MERCHANT_GONE = "merchant_gone"
-    VOIDED = "voided"
-    MARKED_UNCOLLECTIBLE = "marked_uncollectible"
-    SUBSCRIPTION_CANCELED = "subscription_canceled"
-    COLLECTED_BY_HAND = "collected_by_hand"
-    WINDOW_OVER = "window_over"
-    ATTEMPTS_USED_UP = "attempts_used_up"
-    BELOW_MINIMUM = "below_minimum_amount"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +179,7 @@ class RecoveryFacts:
 
     opened_at: datetime
     merchant_active: bool = True
-    stop_requested: str | None = None
+    stop_requested: EndReason | None = None
     messages_sent: int = 0
     jitter_key: str = ""
     invoice_id: str = ""
@@ -269,7 +254,7 @@ class Close:
     """The recovery ends. `end_action` is then carried out at Stripe; only an exhausted recovery has one."""
 
     state: Literal["recovered", "exhausted", "stopped"]
-    end_reason: str
+    end_reason: EndReason
     reason: Reason
     end_action: EndAction = "leave"
 

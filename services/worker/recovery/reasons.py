@@ -3,8 +3,9 @@
 from datetime import datetime
 
 from services.worker.recovery.case import Case
-from services.worker.recovery.model import Close, Considered, EndReason, JsonScalar, Reason, Wait
+from services.worker.recovery.model import Close, Considered, JsonScalar, Reason, Wait
 from services.worker.recovery.segments import in_holdout
+from shared.recovery_model import EndReason
 
 
 def reason(case: Case, rule: str, text: str, *considered: Considered, **inputs: JsonScalar) -> Reason:
@@ -36,7 +37,7 @@ def wait(case: Case, until: datetime, rule: str, text: str, **inputs: JsonScalar
     return Wait(min(until, case.deadline), not_attempted(case, rule, text, **inputs))
 
 
-def stop(case: Case, end_reason: str, text: str) -> Close:
+def stop(case: Case, end_reason: EndReason, text: str) -> Close:
     """A decision to stop, for a reason from outside."""
     return Close("stopped", end_reason, not_attempted(case, end_reason, text))
 

@@ -14,12 +14,12 @@ from shared import recoveries
 from shared.api_keys import Scope
 from shared.database import Database
 from shared.money import Money
-from shared.recoveries import Entry, FailedInvoice, RecoveryState
+from shared.recovery_model import Entry, EntryKind, FailedInvoice, RecoveryState
 from simulator import SimulatorClient
 from tests.integration.auth.conftest import Auth, Browser, disconnect, merchant_of
 from tests.world import World
 
-WHY = Entry("changed", "test", "A test changed it.")
+WHY = Entry(EntryKind.CHANGED, "test", "A test changed it.")
 
 
 @dataclass(frozen=True)

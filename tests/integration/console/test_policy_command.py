@@ -16,7 +16,7 @@ from shared import recoveries
 from shared.database import Connection, Database, Role
 from shared.money import Money
 from shared.policy import Policy
-from shared.recoveries import Entry, FailedInvoice
+from shared.recovery_model import Entry, EntryKind, FailedInvoice
 
 Citadel = Callable[..., Result]
 T = TypeVar("T")
@@ -82,7 +82,9 @@ def _in_database(url: str, role: Role, work: Callable[[Connection], Awaitable[T]
 def _open(url: str, invoice: str, decided: Entry | None = None) -> UUID:
     async def work(db: Connection) -> UUID:
         failed = FailedInvoice("m1", invoice, "sub_1", "cus_1", Money(4200, "eur"))
-        made = await recoveries.open_recovery(db, failed, Entry("opened", "renewal_failed", "The renewal failed."))
+        made = await recoveries.open_recovery(
+            db, failed, Entry(EntryKind.OPENED, "renewal_failed", "The renewal failed.")
+        )
         assert made is not None
         if decided is not None:
             await recoveries.record(db, made, decided)
@@ -126,7 +128,7 @@ def test_a_recovery_is_told_with_its_rules(database_url: str, citadel: Citadel) 
         "inputs": {"cause": "do_not_honor"},
         "considered": [{"action": "attempt_now", "rejected_because": "not [yet]"}],
     }
-    _open(database_url, "in_9", Entry("decided", "schedule", "Later.", {"reason": reason}, "attempt"))
+    _open(database_url, "in_9", Entry(EntryKind.DECIDED, "schedule", "Later.", {"reason": reason}, "attempt"))
     shown = citadel("recovery", "show", "in_9")
     assert "rule schedule  cause=do_not_honor" in shown.stdout
     assert "not attempt_now: not [yet]" in shown.stdout

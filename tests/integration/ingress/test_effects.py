@@ -9,7 +9,7 @@ import pytest
 from shared import recoveries
 from shared.clock import business_now
 from shared.queue import tasks
-from shared.recoveries import Entry, RecoveryState
+from shared.recovery_model import Entry, EntryKind, RecoveryState
 from tests.integration.ingress.world import World
 from tests.unit.shared.events.examples import invoice, invoice_of_2014, invoice_of_2019
 
@@ -89,7 +89,7 @@ async def test_what_was_paid_outside_stripe_is_not_ours_even_after_a_message(
 async def test_a_payment_after_our_message_is_read_first_where_stripe_tries_by_itself_too(world: World) -> None:
     recovery_id = await world.fail()
     await world.wait(recovery_id)
-    announced = Entry("decided", "stripe_tries_itself", "Stripe has an attempt scheduled.", STRIPE_TRIES)
+    announced = Entry(EntryKind.DECIDED, "stripe_tries_itself", "Stripe has an attempt scheduled.", STRIPE_TRIES)
     async with world.database.transaction() as db:
         await recoveries.record(db, recovery_id, announced)
     await world.message(recovery_id)
@@ -365,7 +365,7 @@ async def _decided(world: World, recovery_id: UUID, **detail: Any) -> None:
     """The invoice was read, and the recovery waits."""
     await world.wait(recovery_id)
     async with world.database.transaction() as db:
-        await recoveries.record(db, recovery_id, Entry("decided", "test", "A test decided.", detail))
+        await recoveries.record(db, recovery_id, Entry(EntryKind.DECIDED, "test", "A test decided.", detail))
 
 
 async def _updated(world: World, previous: dict[str, Any], *, later: int = 0, **fields: Any) -> str:

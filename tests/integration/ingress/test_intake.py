@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from shared.database import Database, Role
-from shared.recoveries import RecoveryState
+from shared.recovery_model import RecoveryState
 from tests.conftest import OpenDatabase
 from tests.integration.ingress.world import ACCOUNT, World, new_id
 from tests.unit.shared.events.examples import NAMES, event_of, example, invoice

@@ -14,7 +14,7 @@ from aiohttp import ClientResponse
 from services.ingress.mail import svix
 from services.ingress.mail.pages import language_of
 from shared.database import Database
-from shared.recoveries import RecoveryState
+from shared.recovery_model import RecoveryState
 from shared.unsubscribe import Recipient, UnsubscribePages
 from simulator.resend_webhooks import signature
 from tests.integration.ingress.test_effects import queue_message

@@ -18,7 +18,7 @@ from services.ingress.app import create_app
 from services.ingress.settings import IngressSettings
 from shared import recoveries
 from shared.database import Database
-from shared.recoveries import Entry, RecoveryState
+from shared.recovery_model import Entry, EntryKind, RecoveryState
 from tests import world
 from tests.unit.shared.events.examples import event_of, invoice
 
@@ -32,7 +32,7 @@ RESEND_SECRETS = (
     "whsec_bmV3IHNlY3JldCBvZiByZXNlbmQ=",
 )
 UNSUBSCRIBE_SECRET = "a secret of at least thirty-two bytes for tests"
-WHY = Entry("changed", "test", "A test changed it.")
+WHY = Entry(EntryKind.CHANGED, "test", "A test changed it.")
 
 _numbers = count(1)
 
@@ -114,7 +114,7 @@ class World(world.World):
     async def message(self, recovery_id: UUID) -> None:
         """The customer was sent a message."""
         async with self.database.transaction() as db:
-            await recoveries.record(db, recovery_id, Entry("messaged", "test", "A message was sent."))
+            await recoveries.record(db, recovery_id, Entry(EntryKind.MESSAGED, "test", "A message was sent."))
 
     async def recovery(self, invoice_id: str = "in_1") -> asyncpg.Record:
         (row,) = await self.rows("SELECT * FROM recoveries WHERE invoice_id = $1", invoice_id)

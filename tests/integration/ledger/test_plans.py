@@ -22,7 +22,7 @@ from services.ledger.stats.store import MERCHANT_TOTALS, PLATFORM_TOTALS, select
 from services.ledger.tasks import store as task_store
 from shared.database import Database
 from shared.queue.tasks import TaskStatus
-from shared.recoveries import RecoveryState
+from shared.recovery_model import RecoveryState
 
 MERCHANT = "00000000-0000-4000-8000-000000000007"
 SMALL = "00000000-0000-4000-8000-000000000008"

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from shared.clock import travel_to
-from shared.recoveries import RecoveryState
+from shared.recovery_model import RecoveryState
 from tests.integration.ledger.api import Api
 from tests.integration.ledger.world import World
 
@@ -147,7 +147,7 @@ async def test_a_recovery_is_shown_with_its_attempts_and_its_whole_timeline(api:
 
     assert (story["state"], story["amount_recovered"], story["recovered_by"]) == ("recovered", 1000, "retry")
     assert [attempt["decline_code"] for attempt in story["attempts"]] == ["insufficient_funds"]
-    assert [entry["rule"] for entry in story["timeline"]] == ["renewal_failed", "retry_succeeded"]
+    assert [entry["rule"] for entry in story["timeline"]] == ["renewal_failed", "paid_by_retry"]
     assert story["timeline"][1]["from_state"] == "open"
     assert "idempotency_key" not in story["attempts"][0]
 

@@ -22,7 +22,7 @@ from shared import recoveries
 from shared.api_keys import Scope
 from shared.database import Role
 from shared.policy import Policy
-from shared.recoveries import Entry, RecoveryState
+from shared.recovery_model import Entry, EntryKind, RecoveryState
 from tests.conftest import OpenDatabase
 from tests.integration.ledger.api import Api
 from tests.integration.ledger.world import World
@@ -228,7 +228,7 @@ async def test_moving_a_recovery_keeps_the_version_that_it_was_opened_under(worl
     for _ in range(2):
         other = await past.policy()
         async with world.database.transaction() as db:
-            await recoveries.move(db, recovery, other, Entry("changed", "policy_moved", "Moved."))
+            await recoveries.move(db, recovery, other, Entry(EntryKind.CHANGED, "policy_moved", "Moved."))
         now = "SELECT policy_id = $2 AND opened_policy_id = $3 FROM recoveries WHERE id = $1"
         assert await world.value(now, recovery, other, first)
 
@@ -237,7 +237,7 @@ async def test_the_first_cause_stays_when_the_last_one_changes(world: World, pas
     recovery = await world.recovery(past.merchant)
     for cause in (None, "insufficient_funds", "expired_card"):
         async with world.database.transaction() as db:
-            entry = Entry("decided", "test", "It goes on.")
+            entry = Entry(EntryKind.DECIDED, "test", "It goes on.")
             await recoveries.change(db, recovery, RecoveryState.WAITING, entry, decline_cause=cause)
     row = "SELECT first_cause || ' then ' || decline_cause FROM recoveries WHERE id = $1"
     assert await world.value(row, recovery) == "insufficient_funds then expired_card"

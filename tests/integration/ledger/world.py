@@ -6,7 +6,7 @@ from uuid import UUID
 from shared import recoveries
 from shared.api_keys import Scope, hash_secret, new_secret
 from shared.money import Money
-from shared.recoveries import Entry, FailedInvoice, RecoveredBy, RecoveryState
+from shared.recovery_model import EndReason, Entry, EntryKind, FailedInvoice, RecoveredBy, RecoveryState
 from tests import world
 
 _numbers = itertools.count(1)
@@ -34,7 +34,9 @@ class World(world.World):
         number = next(_numbers)
         failed = FailedInvoice(merchant_id, f"in_{number}", f"sub_{number}", f"cus_{number}", Money(amount, currency))
         async with self.database.transaction() as db:
-            made = await recoveries.open_recovery(db, failed, Entry("opened", "renewal_failed", "A renewal failed."))
+            made = await recoveries.open_recovery(
+                db, failed, Entry(EntryKind.OPENED, "renewal_failed", "A renewal failed.")
+            )
         assert made is not None
         return made
 
@@ -45,8 +47,8 @@ class World(world.World):
                 db,
                 recovery_id,
                 RecoveryState.RECOVERED,
-                "retry_succeeded",
-                Entry("closed", "retry_succeeded", "The retry succeeded."),
+                EndReason.PAID_BY_RETRY,
+                Entry(EntryKind.CLOSED, EndReason.PAID_BY_RETRY, "The retry succeeded."),
                 recovered=Money(amount, currency),
                 recovered_by=RecoveredBy.RETRY,
             )
@@ -54,7 +56,9 @@ class World(world.World):
     async def ended(self, recovery_id: UUID, state: RecoveryState) -> None:
         """End a recovery without money."""
         async with self.database.transaction() as db:
-            await recoveries.close(db, recovery_id, state, "test", Entry("closed", "test", "It ended."))
+            await recoveries.close(
+                db, recovery_id, state, EndReason.VOIDED, Entry(EntryKind.CLOSED, "test", "It ended.")
+            )
 
     async def task(
         self, merchant_id: str, status: str = "pending", task_type: str = "job", unique_key: str | None = None

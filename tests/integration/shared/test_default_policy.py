@@ -3,7 +3,8 @@
 from services.worker.recovery import Policy
 from shared.database import Database, Role
 from shared.money import Money
-from shared.recoveries import Entry, FailedInvoice, open_recovery
+from shared.recoveries import open_recovery
+from shared.recovery_model import Entry, EntryKind, FailedInvoice
 from tests.conftest import OpenDatabase
 
 
@@ -24,7 +25,7 @@ async def test_a_merchants_own_policy_comes_before_the_platforms(
     async with open_database(Role.INGRESS) as ingress, ingress.transaction() as db:
         for merchant in ("m1", "m2"):
             failed = FailedInvoice(merchant, "in_1", None, None, Money(1, "eur"))
-            await open_recovery(db, failed, Entry("opened", "payment_failed", "The renewal failed."))
+            await open_recovery(db, failed, Entry(EntryKind.OPENED, "payment_failed", "The renewal failed."))
         pinned = {row["merchant_id"]: row["policy_id"] for row in await db.fetch("SELECT * FROM recoveries")}
     assert pinned["m1"] == mine
     assert pinned["m2"] != mine

@@ -12,7 +12,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from shared import migrations, recoveries
+from shared import migrations
+from shared.recovery_model import TRANSITIONS
 
 _numbers = itertools.count(1)
 
@@ -193,5 +194,5 @@ def test_the_database_knows_the_same_transitions_as_the_code(empty_url: str) -> 
     migrations.upgrade(empty_url)
     rows = _run(empty_url, query="SELECT from_state, to_state FROM recovery_transitions")
     assert {(row["from_state"], row["to_state"]) for row in rows} == {
-        (str(before), str(after)) for before, afters in recoveries.TRANSITIONS.items() for after in afters
+        (str(before), str(after)) for before, afters in TRANSITIONS.items() for after in afters
     }

@@ -12,11 +12,11 @@ from shared import recoveries
 from shared.database import Connection, Database, Role
 from shared.money import Money
 from shared.queue import tasks
-from shared.recoveries import Entry, FailedInvoice, RecoveredBy, RecoveryState
+from shared.recovery_model import ENDS, EndReason, Entry, EntryKind, FailedInvoice, RecoveredBy, RecoveryState
 from tests.conftest import OpenDatabase
 
 DUE = Money(4200, "eur")
-WHY = Entry("changed", "test", "A test changed it.")
+WHY = Entry(EntryKind.CHANGED, "test", "A test changed it.")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Opened:
 
 
 async def open_one(db: Connection, invoice: str = "in_1") -> UUID | None:
-    entry = Entry("opened", "payment_failed", "The renewal failed.")
+    entry = Entry(EntryKind.OPENED, "payment_failed", "The renewal failed.")
     return await recoveries.open_recovery(db, FailedInvoice("m1", invoice, "sub_1", "cus_1", DUE), entry)
 
 
@@ -87,7 +87,7 @@ async def test_without_any_policy_nothing_is_opened(database: Database) -> None:
             await open_one(db)
 
 
-@pytest.mark.parametrize("end", sorted(recoveries.ENDS))
+@pytest.mark.parametrize("end", sorted(ENDS))
 async def test_an_end_is_final(opened: Opened, end: RecoveryState) -> None:
     recovered = end is RecoveryState.RECOVERED
     async with opened.database.transaction() as db:
@@ -95,7 +95,7 @@ async def test_an_end_is_final(opened: Opened, end: RecoveryState) -> None:
             db,
             opened.recovery_id,
             end,
-            "for_a_test",
+            EndReason.VOIDED,
             WHY,
             recovered=DUE if recovered else None,
             recovered_by=RecoveredBy.RETRY if recovered else None,
@@ -103,8 +103,8 @@ async def test_an_end_is_final(opened: Opened, end: RecoveryState) -> None:
     with pytest.raises(asyncpg.CheckViolationError, match="no way from"):
         await opened.change(RecoveryState.WAITING)
     async with opened.database.transaction() as db:
-        assert not await recoveries.close(db, opened.recovery_id, RecoveryState.STOPPED, "again", WHY)
-        assert not await recoveries.request_stop(db, opened.recovery_id, "again", WHY)
+        assert not await recoveries.close(db, opened.recovery_id, RecoveryState.STOPPED, EndReason.VOIDED, WHY)
+        assert not await recoveries.request_stop(db, opened.recovery_id, EndReason.VOIDED, WHY)
     totals = await opened.totals()
     assert totals["recovered_count"] + totals["exhausted_count"] + totals["stopped_count"] == 1
     assert totals[f"{end}_cents"] == 4200
@@ -114,7 +114,9 @@ async def test_an_end_is_final(opened: Opened, end: RecoveryState) -> None:
 async def test_two_closes_at_once_book_once(opened: Opened) -> None:
     async def close() -> bool:
         async with opened.database.transaction() as db:
-            return await recoveries.close(db, opened.recovery_id, RecoveryState.EXHAUSTED, "attempts_used_up", WHY)
+            return await recoveries.close(
+                db, opened.recovery_id, RecoveryState.EXHAUSTED, EndReason.ATTEMPTS_USED_UP, WHY
+            )
 
     assert sorted(await asyncio.gather(*(close() for _ in range(5)))) == [False] * 4 + [True]
     assert (await opened.totals())["exhausted_cents"] == 4200
@@ -131,26 +133,28 @@ async def test_the_database_refuses_to_book_an_end_twice(opened: Opened) -> None
 async def test_a_stop_ends_a_waiting_recovery_and_cancels_its_tasks(opened: Opened) -> None:
     await opened.change(RecoveryState.WAITING)
     async with opened.database.transaction() as db:
-        assert await recoveries.request_stop(db, opened.recovery_id, "invoice_voided", WHY)
+        assert await recoveries.request_stop(db, opened.recovery_id, EndReason.VOIDED, WHY)
     row = await opened.recovery()
-    assert (row["state"], row["end_reason"]) == ("stopped", "invoice_voided")
+    assert (row["state"], row["end_reason"]) == ("stopped", "voided")
     assert await opened.statuses() == ["canceled"]
 
 
 async def test_a_stop_during_an_attempt_is_noted_and_the_first_one_counts(opened: Opened) -> None:
     await opened.change(RecoveryState.ATTEMPTING)
     async with opened.database.transaction() as db:
-        await recoveries.request_stop(db, opened.recovery_id, "subscription_canceled", WHY)
-        await recoveries.request_stop(db, opened.recovery_id, "invoice_voided", WHY)
+        await recoveries.request_stop(db, opened.recovery_id, EndReason.SUBSCRIPTION_CANCELED, WHY)
+        await recoveries.request_stop(db, opened.recovery_id, EndReason.VOIDED, WHY)
     row = await opened.recovery()
-    assert (row["state"], row["stop_requested"]) == ("attempting", "subscription_canceled")
+    assert (row["state"], row["stop_requested"]) == ("attempting", EndReason.SUBSCRIPTION_CANCELED)
     # Somebody has to learn the outcome of the attempt: one task to do so is left, or made.
     assert [status for status in await opened.statuses() if status != "canceled"] == ["pending"]
 
 
 async def test_paid_after_a_message_is_ours(opened: Opened) -> None:
     async with opened.database.transaction() as db:
-        await recoveries.record(db, opened.recovery_id, Entry("messaged", "day_0", "The customer got a message."))
+        await recoveries.record(
+            db, opened.recovery_id, Entry(EntryKind.MESSAGED, "day_0", "The customer got a message.")
+        )
         await recoveries.settle_paid(db, opened.recovery_id, DUE, out_of_band=False, source="invoice.paid")
     row = await opened.recovery()
     assert (row["state"], row["recovered_by"], row["amount_recovered"]) == ("recovered", "message", 4200)
@@ -160,7 +164,7 @@ async def test_paid_after_a_message_is_ours(opened: Opened) -> None:
 async def test_paid_elsewhere_is_not_counted_as_ours(opened: Opened, messaged: bool, out_of_band: bool) -> None:
     async with opened.database.transaction() as db:
         if messaged:
-            await recoveries.record(db, opened.recovery_id, Entry("messaged", "day_0", "A message."))
+            await recoveries.record(db, opened.recovery_id, Entry(EntryKind.MESSAGED, "day_0", "A message."))
         await recoveries.settle_paid(db, opened.recovery_id, DUE, out_of_band=out_of_band, source="invoice.paid")
     assert (await opened.recovery())["end_reason"] == "paid_elsewhere"
     totals = await opened.totals()
@@ -185,7 +189,7 @@ async def test_every_change_is_told_with_where_it_came_from_and_why(opened: Open
 async def test_an_end_that_does_not_say_how_it_recovered_is_refused(opened: Opened) -> None:
     async with opened.database.transaction() as db:
         with pytest.raises(ValueError, match="how much and by what"):
-            await recoveries.close(db, opened.recovery_id, RecoveryState.RECOVERED, "paid", WHY)
+            await recoveries.close(db, opened.recovery_id, RecoveryState.RECOVERED, EndReason.PAID_BY_RETRY, WHY)
 
 
 async def test_a_second_task_of_one_unique_key_is_not_queued_while_the_first_lives(opened: Opened) -> None:

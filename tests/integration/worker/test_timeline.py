@@ -16,7 +16,7 @@ from shared import recoveries
 from shared.api_keys import Scope, hash_secret, new_secret
 from shared.database import Role
 from shared.money import Money
-from shared.recoveries import Entry
+from shared.recovery_model import EndReason, Entry, EntryKind
 from tests.conftest import OpenDatabase
 from tests.integration.worker.world import Failed, World
 
@@ -105,8 +105,8 @@ async def test_so_do_ends_and_stops_that_come_from_outside(world: World) -> None
     await world.work()
     async with world.database.transaction() as db:
         await recoveries.settle_paid(db, paid.recovery_id, Money(4_200, "usd"), out_of_band=False, source="test")
-        entry = Entry("closed", "voided", "The invoice was voided.", {"event_id": "evt_1"})
-        await recoveries.request_stop(db, stopped.recovery_id, "voided", entry)
+        entry = Entry(EntryKind.CLOSED, "voided", "The invoice was voided.", {"event_id": "evt_1"})
+        await recoveries.request_stop(db, stopped.recovery_id, EndReason.VOIDED, entry)
     for failed, end in ((paid, "paid_after_message"), (alone, "paid_elsewhere"), (stopped, "voided")):
         assert (await failed.recovery())["end_reason"] == end
         assert lacking(await failed.story()) == []
@@ -117,8 +117,8 @@ async def test_a_stop_during_an_attempt_tells_what_is_waited_for(world: World) -
     await world.work()
     await world.execute("UPDATE recoveries SET state = 'attempting' WHERE id = $1", failed.recovery_id)
     async with world.database.transaction() as db:
-        entry = Entry("stop_requested", "voided", "The invoice was voided.", {"event_id": "evt_1"})
-        await recoveries.request_stop(db, failed.recovery_id, "voided", entry)
+        entry = Entry(EntryKind.STOP_REQUESTED, "voided", "The invoice was voided.", {"event_id": "evt_1"})
+        await recoveries.request_stop(db, failed.recovery_id, EndReason.VOIDED, entry)
     (told_stop,) = await failed.story("stop_requested")
     assert told_stop["next_step"] == "find out how the attempt in flight ends"
     assert lacking(await failed.story()) == []

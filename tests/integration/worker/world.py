@@ -20,7 +20,7 @@ from shared.clock import travel_to
 from shared.database import Database, Role
 from shared.money import Money
 from shared.policy import Policy
-from shared.recoveries import Entry, FailedInvoice
+from shared.recovery_model import Entry, EntryKind, FailedInvoice
 from simulator import SECRET_KEY, Simulator, SimulatorClient
 from simulator.simulation import RESEND_KEY
 from tests import world
@@ -93,7 +93,7 @@ class World(world.World):
                     made["customer"]["id"],
                     Money(invoice["amount_due"], invoice["currency"]),
                 ),
-                Entry("opened", "renewal_failed", "The renewal failed."),
+                Entry(EntryKind.OPENED, "renewal_failed", "The renewal failed."),
             )
         assert recovery_id is not None
         ids = (made["customer"]["id"], made["subscription"]["id"], made["payment_method"]["id"])

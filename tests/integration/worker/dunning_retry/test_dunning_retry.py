@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from shared import recoveries
-from shared.recoveries import Entry
+from shared.recovery_model import EndReason, Entry, EntryKind
 from simulator import SECRET_KEY
 from tests.integration.worker.world import World
 
@@ -236,14 +236,14 @@ async def test_a_stop_during_an_attempt_waits_for_its_outcome(world: World, clea
         run = asyncio.create_task(world.work())
         await payment.has_arrived()
         async with world.worker.transaction() as db:
-            entry = Entry("stop_requested", "t", "t")
-            assert await recoveries.request_stop(db, failed.recovery_id, "opted_out", entry)
+            entry = Entry(EntryKind.STOP_REQUESTED, "t", "t")
+            assert await recoveries.request_stop(db, failed.recovery_id, EndReason.DISPUTED, entry)
     await run
     row = await failed.recovery()
     if clears_after == 1:
         assert (row["state"], row["recovered_by"]) == ("recovered", "retry")
     else:
-        assert (row["state"], row["end_reason"]) == ("stopped", "opted_out")
+        assert (row["state"], row["end_reason"]) == ("stopped", "disputed")
     assert await failed.tasks() == []
     assert len(await failed.ours()) == 1
 

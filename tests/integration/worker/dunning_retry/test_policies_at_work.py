@@ -9,7 +9,7 @@ from services.worker.handlers import discover
 from services.worker.outside.lease import Lease
 from shared import recoveries
 from shared.queue import tasks
-from shared.recoveries import Entry
+from shared.recovery_model import EndReason, Entry, EntryKind, RecoveryState
 from tests.integration.worker.world import PACE, Failed, World
 
 
@@ -85,8 +85,8 @@ async def test_an_end_action_is_left_out_when_the_invoice_was_paid_meanwhile(wor
         "WHERE task_type = 'notify_action_required' AND status = 'pending'"
     )
     async with world.worker.transaction() as db:
-        entry = Entry("closed", "window_over", "The end.")
-        await recoveries.close(db, failed.recovery_id, recoveries.RecoveryState.EXHAUSTED, "window_over", entry)
+        entry = Entry(EntryKind.CLOSED, "window_over", "The end.")
+        await recoveries.close(db, failed.recovery_id, RecoveryState.EXHAUSTED, EndReason.WINDOW_OVER, entry)
         payload = {"invoice_id": failed.invoice, "action": "cancel"}
         await tasks.enqueue(
             db, tasks.NewTask(world.merchant_id, "end_dunning", payload, recovery_id=failed.recovery_id)
@@ -162,7 +162,9 @@ async def test_a_stop_between_the_claim_and_the_call_is_seen_right_before_the_ca
         job = handler.understand(task)
         plan = await handler.load(db, job)
     async with world.worker.transaction() as db:
-        await recoveries.request_stop(db, failed.recovery_id, "refunded", Entry("stop_requested", "t", "t"))
+        await recoveries.request_stop(
+            db, failed.recovery_id, EndReason.REFUNDED, Entry(EntryKind.STOP_REQUESTED, "t", "t")
+        )
     outcome = await handler.perform(world.outside.remote(Lease(PACE.lease)), plan)
     assert await failed.charges() == []
     async with world.worker.transaction() as db:

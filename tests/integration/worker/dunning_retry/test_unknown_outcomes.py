@@ -9,7 +9,7 @@ from services.worker.handlers import discover
 from services.worker.outside.lease import Lease
 from shared import recoveries
 from shared.queue import tasks
-from shared.recoveries import Entry
+from shared.recovery_model import EndReason, Entry, EntryKind
 from tests.integration.worker.world import PACE, Failed, World
 
 PAY: dict[str, Any] = {"method": "POST", "path": "*/pay"}
@@ -155,16 +155,16 @@ async def test_a_stop_after_a_crash_is_kept_whatever_became_of_the_charge(world:
     await failed.attempt_due()
     await _settle_messages(world)
     await _run_until(world, failed, step)
-    entry = Entry("stop_requested", "opted_out", "A test stopped it.")
+    entry = Entry(EntryKind.STOP_REQUESTED, "disputed", "A test stopped it.")
     async with world.worker.transaction() as db:
-        await recoveries.request_stop(db, failed.recovery_id, "opted_out", entry)
+        await recoveries.request_stop(db, failed.recovery_id, EndReason.DISPUTED, entry)
     await _rescue(world)
     await world.pass_time(minutes=5)
     await world.work()
     row = await failed.recovery()
     charged = step in {"perform", "commit"}
     assert row["state"] == ("recovered" if charged else "stopped")
-    assert row["end_reason"] == ("paid_by_retry" if charged else "opted_out")
+    assert row["end_reason"] == ("paid_by_retry" if charged else "disputed")
     assert len(await failed.charges()) == (1 if charged else 0)
     await world.pass_time(days=30)
     await world.work()
@@ -192,7 +192,9 @@ async def test_the_key_of_a_stopped_attempt_cannot_pay_any_more(world: World) ->
     await _settle_messages(world)
     await _run_until(world, failed, "load")
     async with world.worker.transaction() as db:
-        await recoveries.request_stop(db, failed.recovery_id, "opted_out", Entry("stop_requested", "t", "t"))
+        await recoveries.request_stop(
+            db, failed.recovery_id, EndReason.DISPUTED, Entry(EntryKind.STOP_REQUESTED, "t", "t")
+        )
     await _rescue(world)
     await world.pass_time(minutes=5)
     await world.work()

@@ -15,7 +15,7 @@ from shared import recoveries
 from shared.money import Money
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
-from shared.recoveries import Entry
+from shared.recovery_model import EndReason, Entry, EntryKind
 from tests.integration.worker.world import PACE, World, worker_settings
 
 
@@ -96,7 +96,9 @@ async def test_nobody_is_written_after_an_end(world: World) -> None:
     failed = await world.fail(decline="do_not_honor")
     await world.work()
     async with world.worker.transaction() as db:
-        await recoveries.request_stop(db, failed.recovery_id, "opted_out", Entry("closed", "opted_out", "Stopped."))
+        await recoveries.request_stop(
+            db, failed.recovery_id, EndReason.DISPUTED, Entry(EntryKind.CLOSED, "disputed", "Stopped.")
+        )
     await world.pass_time(days=25)
     await world.work()
     assert len(await world.control.outbox()) == 1

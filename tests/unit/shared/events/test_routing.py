@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.events.routing import (
-    LEFT_ALONE,
-    ROUTES,
+from shared.events.intents import (
     AddressChanged,
     CardChanged,
     Ignored,
@@ -23,12 +21,11 @@ from shared.events.routing import (
     StopCharge,
     StopCustomer,
     StopInvoice,
-    StopReason,
     StopSubscription,
-    route,
-    route_open_invoice,
 )
+from shared.events.routing import LEFT_ALONE, ROUTES, route, route_open_invoice
 from shared.money import Money
+from shared.recovery_model import EndReason
 from tests.unit.shared.events.examples import NAMES, event_of, example, invoice, invoice_of_2014, invoice_of_2019
 
 INVOICE = "in_1Pgc6tB7WZ01zgkWu9fdqL6I"
@@ -50,14 +47,14 @@ EXPECTED: Mapping[str, Intent] = {
     "charge.failed.stolen_card": TOLD_BY_INVOICE,
     "checkout.session.completed.subscription": Ignored("not_a_failure"),
     "customer.subscription.deleted.cancellation_requested": StopSubscription(
-        SUBSCRIPTION, StopReason.SUBSCRIPTION_CANCELED
+        SUBSCRIPTION, EndReason.SUBSCRIPTION_CANCELED
     ),
-    "customer.subscription.deleted.payment_failed": StopSubscription(SUBSCRIPTION, StopReason.SUBSCRIPTION_CANCELED),
+    "customer.subscription.deleted.payment_failed": StopSubscription(SUBSCRIPTION, EndReason.SUBSCRIPTION_CANCELED),
     "customer.subscription.updated.cancel_at_period_end": Ignored("no_card_changed"),
     "customer.subscription.updated.past_due": Ignored("no_card_changed"),
     "customer.subscription.updated.recovered": Ignored("no_card_changed"),
     "customer.subscription.updated.unpaid": Ignored("no_card_changed"),
-    "invoice.marked_uncollectible": StopInvoice(INVOICE, StopReason.MARKED_UNCOLLECTIBLE),
+    "invoice.marked_uncollectible": StopInvoice(INVOICE, EndReason.MARKED_UNCOLLECTIBLE),
     "invoice.overdue": Ignored("collected_by_hand"),
     "invoice.paid": InvoicePaid(INVOICE, DUE, out_of_band=False),
     "invoice.paid.out_of_band": InvoicePaid(INVOICE, Money(0, "usd"), out_of_band=True),
@@ -70,7 +67,7 @@ EXPECTED: Mapping[str, Intent] = {
     "invoice.payment_failed.subscription_threshold": Ignored("billing_reason:subscription_threshold"),
     "invoice.payment_failed.subscription_update": Ignored("billing_reason:subscription_update"),
     "invoice.payment_succeeded": InvoicePaid(INVOICE, DUE, out_of_band=False),
-    "invoice.voided": StopInvoice(INVOICE, StopReason.VOIDED),
+    "invoice.voided": StopInvoice(INVOICE, EndReason.VOIDED),
     "payment_intent.payment_failed": TOLD_BY_INVOICE,
 }
 
@@ -123,7 +120,7 @@ def test_expanded_objects_are_read_by_their_ids(shape: Shape) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", ["invoice.voided", "invoice.marked_uncollectible"])
 def test_an_invoice_that_is_given_up_stops_in_every_shape(shape: Shape, kind: str) -> None:
-    assert intent(kind, shape()) == StopInvoice("in_1", StopReason(kind.removeprefix("invoice.")))
+    assert intent(kind, shape()) == StopInvoice("in_1", EndReason(kind.removeprefix("invoice.")))
 
 
 def test_the_remaining_amount_is_recovered_and_not_what_was_due_at_first() -> None:
@@ -165,7 +162,7 @@ def test_a_succeeded_payment_was_made_at_stripe_unless_the_invoice_speaks_agains
 
 def test_a_paid_invoice_stops_even_when_its_sum_cannot_be_read() -> None:
     for broken in ({"currency": None}, {"currency": "$$$"}, {"amount_paid": "2000", "amount_due": None}):
-        assert intent("invoice.paid", invoice(**broken)) == StopInvoice("in_1", StopReason.PAID_ELSEWHERE)
+        assert intent("invoice.paid", invoice(**broken)) == StopInvoice("in_1", EndReason.PAID_ELSEWHERE)
 
 
 # -- an invoice that is to be collected otherwise ----------------------------------------------------------------------
@@ -318,15 +315,15 @@ def test_a_customer_id_that_is_no_id_is_dropped() -> None:
 def test_a_refund_names_the_invoice_in_the_old_shape_and_the_payment_in_the_new_one() -> None:
     old = {"id": "ch_1", "object": "charge", "invoice": "in_1", "payment_intent": None}
     new = {"id": "ch_1", "object": "charge", "payment_intent": "pi_1"}
-    assert intent("charge.refunded", old) == StopCharge("ch_1", None, "in_1", StopReason.REFUNDED)
-    assert intent("charge.refunded", new) == StopCharge("ch_1", "pi_1", None, StopReason.REFUNDED)
+    assert intent("charge.refunded", old) == StopCharge("ch_1", None, "in_1", EndReason.REFUNDED)
+    assert intent("charge.refunded", new) == StopCharge("ch_1", "pi_1", None, EndReason.REFUNDED)
 
 
 def test_a_dispute_names_its_charge_and_not_itself() -> None:
     plain = {"id": "dp_1", "object": "dispute", "charge": "ch_1", "payment_intent": "pi_1"}
     expanded = {"id": "dp_1", "object": "dispute", "charge": {"id": "ch_1", "invoice": "in_1"}}
-    assert intent("charge.dispute.created", plain) == StopCharge("ch_1", "pi_1", None, StopReason.DISPUTED)
-    assert intent("charge.dispute.created", expanded) == StopCharge("ch_1", None, "in_1", StopReason.DISPUTED)
+    assert intent("charge.dispute.created", plain) == StopCharge("ch_1", "pi_1", None, EndReason.DISPUTED)
+    assert intent("charge.dispute.created", expanded) == StopCharge("ch_1", None, "in_1", EndReason.DISPUTED)
 
 
 @pytest.mark.parametrize(
@@ -367,7 +364,7 @@ def test_a_dispute_names_its_charge_and_not_itself() -> None:
             {"default_source": None},
             CardChanged("cus_1", "sub_1"),
         ),
-        ("customer.deleted", {"id": "cus_1"}, None, StopCustomer("cus_1", StopReason.CUSTOMER_DELETED)),
+        ("customer.deleted", {"id": "cus_1"}, None, StopCustomer("cus_1", EndReason.CUSTOMER_DELETED)),
     ],
 )
 def test_a_customers_event_is_read_by_what_changed(

@@ -14,6 +14,7 @@ from services.worker.recovery import (
     RecoveryFacts,
 )
 from shared.money import Money
+from shared.recovery_model import EndReason
 
 OPENED = datetime(2026, 9, 7, 6, 0, tzinfo=UTC)
 DEFAULT = Policy.default()
@@ -67,4 +68,4 @@ def recovery(
     *, active: bool = True, stop: str | None = None, messages: int = 0, key: str = "recovery"
 ) -> RecoveryFacts:
     """Our own facts: opened at OPENED, nobody said stop."""
-    return RecoveryFacts(OPENED, active, stop, messages, key)
+    return RecoveryFacts(OPENED, active, EndReason(stop) if stop else None, messages, key)

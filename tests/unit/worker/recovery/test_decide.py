@@ -14,7 +14,6 @@ from services.worker.recovery import (
     Close,
     Decision,
     Delays,
-    EndReason,
     InvoiceStatus,
     InvoiceTruth,
     Origin,
@@ -29,6 +28,7 @@ from services.worker.recovery import (
 )
 from services.worker.recovery.declines import ROWS, DeclineRow, Hardness
 from shared.money import Money
+from shared.recovery_model import EndReason
 from tests.unit.worker.recovery.builders import (
     DEADLINE,
     DEFAULT,

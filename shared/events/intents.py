@@ -1,0 +1,135 @@
+"""What an event asks for, as typed intents without the event's payload."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.money import Money
+from shared.recovery_model import EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRecovery:
+    """A renewal failed: open its recovery. `amount` is what was left to pay, more than zero."""
+
+    invoice_id: str
+    subscription_id: str | None
+    customer_id: str | None
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True)
+class InvoicePaid:
+    """An invoice was paid. `out_of_band=None`: this event cannot tell whether Stripe moved the money."""
+
+    invoice_id: str
+    paid: Money
+    out_of_band: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class StopInvoice:
+    """This invoice is not to be collected any more."""
+
+    invoice_id: str
+    reason: EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class StopSubscription:
+    """Nothing is to be collected for this subscription any more."""
+
+    subscription_id: str
+    reason: EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class StopCustomer:
+    """Nothing is to be collected from this customer any more."""
+
+    customer_id: str
+    reason: EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class StopCharge:
+    """The invoice of this charge is left alone. Without `invoice_id` (basil and later) our attempts tell it."""
+
+    charge_id: str | None
+    payment_intent_id: str | None
+    invoice_id: str | None
+    reason: EndReason
+
+
+@dataclass(frozen=True, slots=True)
+class CardChanged:
+    """The card to charge may have changed, for one subscription or for all of a customer's."""
+
+    customer_id: str | None
+    subscription_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AddressChanged:
+    """A customer has another email address: a bounce of the old one says nothing about it."""
+
+    customer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceChanged:
+    """An open invoice will be collected in another way: at another time, with another amount or payment method.
+
+    `changed` names the changed fields, in alphabetical order. `next_attempt_at` is when Stripe will make its next
+    attempt, None when it will make none.
+    """
+
+    invoice_id: str
+    next_attempt_at: datetime | None
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalAhead:
+    """A subscription will renew and be charged automatically: its card may have expired by then."""
+
+    customer_id: str
+    subscription_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class MerchantGone:
+    """The merchant has disconnected the platform: all work for it ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """The event is recorded and has no effect; `why` is a short code."""
+
+    why: str
+
+
+Intent = (
+    OpenRecovery
+    | InvoicePaid
+    | StopInvoice
+    | StopSubscription
+    | StopCustomer
+    | StopCharge
+    | CardChanged
+    | AddressChanged
+    | InvoiceChanged
+    | RenewalAhead
+    | MerchantGone
+    | Ignored
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """An event without its payload: its intent, and what is kept of it. Unreadable facts are None."""
+
+    intent: Intent
+    object_id: str | None
+    api_version: str | None
+    created: datetime | None
+    livemode: bool | None

@@ -1,0 +1,110 @@
+"""What a recovery is: its states, its ends, and the entries of its timeline. Values only; `recoveries` changes them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from shared.money import Money
+
+STRIPE_NEXT = "stripe_next_attempt_at"
+"""The key in an entry's detail for the time of Stripe's own next attempt; missing when there is none."""
+
+INVOICE_CHANGED = "invoice_changed"
+"""The rule of an entry that notes an event about a change in how the invoice will be collected."""
+
+
+class RecoveryState(StrEnum):
+    """A recovery's state; the drawing is above."""
+
+    OPEN = "open"
+    WAITING = "waiting"
+    ATTEMPTING = "attempting"
+    ACTION_REQUIRED = "action_required"
+    NEEDS_NEW_METHOD = "needs_new_method"
+    RECOVERED = "recovered"
+    EXHAUSTED = "exhausted"
+    STOPPED = "stopped"
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is an end state."""
+        return self in ENDS
+
+
+ENDS = frozenset({RecoveryState.RECOVERED, RecoveryState.EXHAUSTED, RecoveryState.STOPPED})
+
+TRANSITIONS: Mapping[RecoveryState, frozenset[RecoveryState]] = {
+    state: frozenset(RecoveryState) - {state, RecoveryState.OPEN} if state not in ENDS else frozenset()
+    for state in RecoveryState
+}
+
+
+class RecoveredBy(StrEnum):
+    """What brought the money in: our attempt, or our message to the customer."""
+
+    RETRY = "retry"
+    MESSAGE = "message"
+
+
+class EndReason(StrEnum):
+    """Why a recovery ended, or is to end: `recoveries.end_reason` and `stop_requested`."""
+
+    PAID_BY_RETRY = "paid_by_retry"
+    PAID_AFTER_MESSAGE = "paid_after_message"
+    PAID_ELSEWHERE = "paid_elsewhere"
+    VOIDED = "voided"
+    MARKED_UNCOLLECTIBLE = "marked_uncollectible"
+    REFUNDED = "refunded"
+    DISPUTED = "disputed"
+    SUBSCRIPTION_CANCELED = "subscription_canceled"
+    CUSTOMER_DELETED = "customer_deleted"
+    COLLECTED_BY_HAND = "collected_by_hand"
+    BELOW_MINIMUM = "below_minimum_amount"
+    INVOICE_MISSING = "invoice_missing"
+    MERCHANT_GONE = "merchant_gone"
+    WINDOW_OVER = "window_over"
+    ATTEMPTS_USED_UP = "attempts_used_up"
+
+
+class EntryKind(StrEnum):
+    """What an entry of the timeline tells: `recovery_timeline.kind`."""
+
+    OPENED = "opened"
+    DECIDED = "decided"
+    ATTEMPTED = "attempted"
+    CHANGED = "changed"
+    MESSAGED = "messaged"
+    PRINTED = "printed"
+    NOT_MESSAGED = "not_messaged"
+    UNDELIVERED = "undelivered"
+    SILENCED = "silenced"
+    SILENCE_LIFTED = "silence_lifted"
+    STOP_REQUESTED = "stop_requested"
+    CLOSED = "closed"
+    THANKED = "thanked"
+    END_ACTION = "end_action"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the timeline: what happened, and why. `detail` holds ids, codes, amounts and times only."""
+
+    kind: EntryKind
+    rule: str
+    explanation: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    next_step: str | None = None
+    next_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedInvoice:
+    """What is known when a recovery opens. `amount` is what was due."""
+
+    merchant_id: str
+    invoice_id: str
+    subscription_id: str | None
+    customer_id: str | None
+    amount: Money
