@@ -181,9 +181,9 @@ async def _quiet(
     pace = Pace(shortest=timedelta(hours=1), longest=timedelta(hours=6), patience_s=storm.patience_s)
     calm = CalmTravel(LocalTarget(stack), simulator, database, pace)
     await calm.begin(now)
-    await calm.settle()
+    await calm.calm_down()
     await _revive(stack, database, tally)
-    await calm.settle()
+    await calm.calm_down()
     # Late webhooks come within hours; calls that Stripe has refused are repeated within a quarter of a day.
     settled_at, end = now + timedelta(hours=8), now + timedelta(days=4)
     while now < end:
@@ -201,7 +201,7 @@ async def _quiet(
         if time.monotonic() > waited_until:
             raise Stuck(f"{due} merchants are to be caught up, and nobody does it")
         await asyncio.sleep(0.1)
-    await calm.settle()
+    await calm.calm_down()
 
 
 async def _stillness(storm: Storm, database: Database) -> None:
