@@ -1,4 +1,4 @@
-"""`citadel silences`: customers who are not written to. What it does, it does as the API does, with the same rights."""
+"""`citadel silences`: silences and lifts silences of customers, by the API's functions and with the same rights."""
 
 import re
 import sys
@@ -80,7 +80,7 @@ def add(
     reason: Annotated[SilenceReason, typer.Option(help="Why.")] = SilenceReason.OPTED_OUT,
     data_dir: DataDir = DATA,
 ) -> None:
-    """Write to a customer no more. Payments are not touched."""
+    """Silence a customer: no more messages. Payments are not concerned."""
     customer = _customer(customer)
     new = _with_merchant(data_dir, merchant, lambda db, owner: endpoints.start(db, owner, customer, reason))
     print(f"{customer} is not written to: {reason}" if new else f"it was so already: {customer}, {reason}")
@@ -95,7 +95,7 @@ def lift(
     ] = None,
     data_dir: DataDir = DATA,
 ) -> None:
-    """Write to a customer again, who asked for it or whose mailbox works again."""
+    """Lift a customer's silences, if they asked for it or their mailbox works again."""
     customer = _customer(customer)
     count = _with_merchant(data_dir, merchant, lambda db, owner: endpoints.end(db, owner, customer, reason))
     if not count:

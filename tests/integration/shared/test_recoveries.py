@@ -135,7 +135,7 @@ async def test_a_stop_ends_a_waiting_recovery_and_cancels_its_tasks(opened: Open
     async with opened.database.transaction() as db:
         assert await recoveries.request_stop(db, opened.recovery_id, EndReason.VOIDED, WHY)
     row = await opened.recovery()
-    assert (row["state"], row["end_reason"]) == ("stopped", "voided")
+    assert (row["state"], row["end_reason"]) == ("stopped", EndReason.VOIDED)
     assert await opened.statuses() == ["canceled"]
 
 
