@@ -18,6 +18,7 @@ from services.ledger.silences import endpoints
 from services.ledger.silences.schemas import Silence
 from services.ledger.silences.store import select_silences
 from shared.database import Connection, Role
+from shared.ids import MerchantId
 from shared.silences import SilenceReason
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ def list_silences(
 ) -> None:
     """List all silences of a merchant, newest first."""
 
-    async def work(db: Connection, merchant_id: str) -> list[Silence]:
+    async def work(db: Connection, merchant_id: MerchantId) -> list[Silence]:
         found: list[Row] = []
         before = None
         while True:

@@ -15,6 +15,7 @@ from prometheus_client import Counter
 
 from shared.database import Connection
 from shared.http import Problem
+from shared.ids import MerchantId
 from shared.logging import get_logger
 
 log = get_logger(__name__)
@@ -44,7 +45,7 @@ class ApiKey:
     """A valid key. `merchant_id=None`: a key of the platform, which may see every merchant."""
 
     id: UUID
-    merchant_id: str | None
+    merchant_id: MerchantId | None
     scopes: frozenset[str]
 
 

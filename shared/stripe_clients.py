@@ -14,6 +14,7 @@ from urllib.parse import quote
 import aiohttp
 import stripe
 
+from shared.ids import AccountId
 from shared.settings import StripeSettings
 
 API_VERSION = "2026-10-28.endive"
@@ -46,11 +47,11 @@ def part(text: str) -> str:
 class Gate(Protocol):
     """What every call passes. `account` is the merchant's (acct_…), None is the platform itself."""
 
-    async def enter(self, account: str | None) -> None:
+    async def enter(self, account: AccountId | None) -> None:
         """Wait until the call may be made. What this raises passes through the SDK unchanged."""
         ...
 
-    async def left(self, account: str | None, status: int | None, retry_after: str | None) -> None:
+    async def left(self, account: AccountId | None, status: int | None, retry_after: str | None) -> None:
         """The call ended with this status; None: without a complete answer."""
         ...
 
@@ -110,7 +111,7 @@ class StripeClientFactory:
         """A client that acts as the platform itself, for OAuth."""
         return self._client(None)
 
-    def _client(self, account: str | None) -> stripe.StripeClient:
+    def _client(self, account: AccountId | None) -> stripe.StripeClient:
         return stripe.StripeClient(
             self._settings.stripe_secret_key.get_secret_value(),
             stripe_account=account,

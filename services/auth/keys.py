@@ -11,6 +11,7 @@ from services.auth import store
 from services.auth.store import KeyRow
 from shared.api_keys import Scope, hash_secret, new_secret
 from shared.database import Database
+from shared.ids import MerchantId
 
 __all__ = ["KeyRefused", "KeyRow", "create_key", "list_keys", "revoke_key"]
 
@@ -25,7 +26,7 @@ async def create_key(
     database: Database,
     name: str,
     scopes: Iterable[str],
-    merchant_id: str | None = None,
+    merchant_id: MerchantId | None = None,
     expires_at: datetime | None = None,
 ) -> tuple[UUID, str]:
     """Make a key: its id, and its secret, which cannot be shown again.
@@ -69,7 +70,7 @@ def _scopes(scopes: Iterable[str]) -> list[str]:
     return [Scope(scope).value for scope in given]
 
 
-def _merchant(merchant_id: str | None) -> str | None:
+def _merchant(merchant_id: MerchantId | None) -> str | None:
     """The merchant's id in the spelling of the tables: a key with another spelling would see nothing."""
     if merchant_id is None:
         return None

@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from shared.database import Connection
+from shared.ids import MerchantId
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class KeyRow:
 
     id: UUID
     name: str
-    merchant_id: str | None
+    merchant_id: MerchantId | None
     scopes: tuple[str, ...]
     created_at: datetime
     expires_at: datetime | None
@@ -180,7 +181,7 @@ async def save_grant(db: Connection, grant: Grant) -> tuple[str, bool]:
     return row["id"], row["is_new"]
 
 
-async def catch_up_from_now(db: Connection, merchant_id: str) -> None:
+async def catch_up_from_now(db: Connection, merchant_id: MerchantId) -> None:
     """Have the merchant's open invoices listed at once; an existing row keeps its place in the list of events."""
     await db.execute(CATCH_UP_FROM_NOW, merchant_id)
 
@@ -191,13 +192,13 @@ async def lock_merchant(db: Connection, merchant_id: UUID) -> MerchantRow | None
     return None if row is None else MerchantRow(row["id"], row["stripe_connect_id"], row["status"])
 
 
-async def disconnect(db: Connection, merchant_id: str) -> str:
+async def disconnect(db: Connection, merchant_id: MerchantId) -> str:
     """Mark the merchant as disconnected and wipe its tokens; returns its new status."""
     status: str = await db.fetchval(DISCONNECT, merchant_id)
     return status
 
 
-async def lock_open_recoveries(db: Connection, merchant_id: str) -> list[UUID]:
+async def lock_open_recoveries(db: Connection, merchant_id: MerchantId) -> list[UUID]:
     """The merchant's open recoveries, locked by id, in the order in which their ends are booked.
 
     Booking locks the totals by currency: always in the same order, or two services would deadlock.
@@ -220,7 +221,7 @@ async def save_tokens(db: Connection, tokens: Tokens) -> None:
 async def create_key(
     db: Connection,
     name: str,
-    merchant_id: str | None,
+    merchant_id: MerchantId | None,
     key_hash: bytes,
     scopes: Sequence[str],
     expires_at: datetime | None,

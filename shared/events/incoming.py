@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from shared.events.intents import Routed
 from shared.events.routing import route
+from shared.ids import AccountId
 
 
 class Envelope(BaseModel):
@@ -26,7 +27,7 @@ class Incoming:
 
     event_id: str
     event_type: str
-    account: str | None
+    account: AccountId | None
     routed: Routed
 
 

@@ -37,6 +37,7 @@ from shared.events.intents import (
     StopSubscription,
 )
 from shared.events.store import Concern, EventRow, MerchantLock, MerchantOfEvent
+from shared.ids import AccountId, MerchantId
 from shared.recovery_model import Entry, FailedInvoice
 
 
@@ -54,7 +55,7 @@ class Accepted:
     """A committed event. `duplicate`: it was recorded before. `why` is a code for an event without effects."""
 
     outcome: EventOutcome
-    merchant_id: str | None
+    merchant_id: MerchantId | None
     duplicate: bool
     why: str | None
 
@@ -149,7 +150,7 @@ async def _changing(
 
 
 def _concern(
-    merchant_id: str,
+    merchant_id: MerchantId,
     intent: InvoicePaid | StopInvoice | InvoiceChanged | StopSubscription | StopCustomer | CardChanged,
 ) -> Concern:
     match intent:
@@ -179,7 +180,7 @@ async def take(db: Connection, event: Incoming) -> Accepted:
     return Accepted(outcome, merchant_id, not new, why)
 
 
-async def take_listed(db: Connection, account: str, events: Sequence[Incoming]) -> list[Accepted]:
+async def take_listed(db: Connection, account: AccountId, events: Sequence[Incoming]) -> list[Accepted]:
     """Record the events of one account and apply what they ask for, in the caller's transaction; an answer for each.
 
     Locking event by event would follow no order. So all recoveries that are concerned are locked first, by their ids,
@@ -207,7 +208,7 @@ async def take_listed(db: Connection, account: str, events: Sequence[Incoming]) 
     return answers
 
 
-async def _apply_all(db: Connection, merchant_id: str, events: Sequence[Incoming]) -> None:
+async def _apply_all(db: Connection, merchant_id: MerchantId, events: Sequence[Incoming]) -> None:
     """First the events that open recoveries, which only add rows; then the others, in their order."""
     failures: list[tuple[FailedInvoice, Entry]] = []
     concerns: list[Concern] = []

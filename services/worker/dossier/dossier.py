@@ -21,6 +21,16 @@ from services.worker.recovery import (
     decide,
     in_holdout,
 )
+from shared.ids import (
+    AccountId,
+    ChargeId,
+    CustomerId,
+    InvoiceId,
+    MerchantId,
+    PaymentIntentId,
+    RecoveryId,
+    SubscriptionId,
+)
 from shared.money import Money
 from shared.recovery_model import INVOICE_CHANGED, STRIPE_NEXT, EndReason, EntryKind, RecoveryState
 
@@ -38,8 +48,8 @@ class KnownAttempt:
     id: UUID
     key: str | None
     past: PastAttempt
-    charge_id: str | None
-    payment_intent_id: str | None
+    charge_id: ChargeId | None
+    payment_intent_id: PaymentIntentId | None
 
     @property
     def backup(self) -> str | None:
@@ -115,13 +125,13 @@ class Dossier:
     `next_backup` is the payment method that the planned attempt names.
     """
 
-    recovery_id: UUID
-    merchant_id: str
-    account: str | None
+    recovery_id: RecoveryId
+    merchant_id: MerchantId
+    account: AccountId | None
     merchant_active: bool
-    invoice_id: str
-    customer_id: str | None
-    subscription_id: str | None
+    invoice_id: InvoiceId
+    customer_id: CustomerId | None
+    subscription_id: SubscriptionId | None
     state: RecoveryState
     stop_requested: EndReason | None
     due: Money

@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from shared.database import Connection
+from shared.ids import InvoiceId, MerchantId
 
 LOCK_RECOVERIES = "SELECT FROM recoveries WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
 
@@ -142,8 +143,8 @@ class LostRecovery:
     """An open recovery without a task."""
 
     id: UUID
-    merchant_id: str
-    invoice_id: str
+    merchant_id: MerchantId
+    invoice_id: InvoiceId
 
 
 async def lock_recoveries(db: Connection, recovery_ids: Sequence[UUID]) -> None:

@@ -18,6 +18,7 @@ from services.worker.merchants import find_merchant
 from services.worker.outside.remote import Remote
 from services.worker.outside.stripe_calls import stripe_errors
 from shared.database import Connection
+from shared.ids import AccountId
 
 OUTSIDE_THE_WINDOW = frozenset({"timestamp_too_far_in_past", "timestamp_in_future"})
 REPORTED_BEFORE = frozenset({"duplicate_meter_event"})
@@ -37,7 +38,7 @@ class ReportUsagePayload(Payload):
 class Plan:
     """What to report, and for which account."""
 
-    account: str
+    account: AccountId
     usage: ReportUsagePayload
 
 

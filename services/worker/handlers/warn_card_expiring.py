@@ -29,6 +29,7 @@ from services.worker.outside.remote import Remote
 from services.worker.outside.stripe_calls import own_account, stripe_errors
 from shared import silences
 from shared.database import Connection
+from shared.ids import AccountId, SubscriptionId
 from shared.logging import get_logger
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
@@ -53,9 +54,9 @@ class WarnPayload(Payload):
 class Look:
     """Read the subscription, and warn its customer `ahead` of the renewal, once per card."""
 
-    account: str
+    account: AccountId
     recipient: Recipient
-    subscription_id: str
+    subscription_id: SubscriptionId
     told: frozenset[CardDate]
     task_id: str
     now: datetime

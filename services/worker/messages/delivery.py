@@ -17,6 +17,7 @@ from services.worker.messages.sending import Draft, Unsent, compose, readiness
 from services.worker.outside import stripe_calls
 from services.worker.outside.email import Email, Sent
 from services.worker.outside.remote import Remote
+from shared.ids import AccountId, InvoiceId
 from shared.silences import SilenceReason
 from shared.unsubscribe import Recipient
 
@@ -25,8 +26,8 @@ from shared.unsubscribe import Recipient
 class Due:
     """A due message about an invoice. `until` is when the recovery ends, and with it the page for another card."""
 
-    account: str
-    invoice_id: str
+    account: AccountId
+    invoice_id: InvoiceId
     draft: Draft
     until: datetime
 

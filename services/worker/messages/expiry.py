@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from services.worker.messages.sending import card_name
 from services.worker.recovery import end_of_card
+from shared.ids import PaymentMethodId
 
 RENEWS = frozenset({"active", "trialing"})
 
@@ -63,7 +64,7 @@ class _Subscription(_Part):
 class CardDate:
     """A card and the month at whose end it expires."""
 
-    payment_method_id: str
+    payment_method_id: PaymentMethodId
     year: int
     month: int
 

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.worker.recovery import AttemptResult, Card, Decline, InvoiceStatus, InvoiceTruth, OnFile
+from shared.ids import ChargeId, PaymentIntentId, PaymentMethodId
 from shared.money import Money
 
 
@@ -185,12 +186,12 @@ class Charge(_Part):
 class SeenCharge:
     """An attempt on the invoice, whoever made it. `charge_id=None`: it waits for 3-D Secure and has no charge yet."""
 
-    charge_id: str | None
-    payment_intent_id: str | None
+    charge_id: ChargeId | None
+    payment_intent_id: PaymentIntentId | None
     at: datetime
     amount: Money
     result: AttemptResult
-    payment_method_id: str | None
+    payment_method_id: PaymentMethodId | None
     card: Card | None
     decline: Decline | None
 
