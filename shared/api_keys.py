@@ -73,7 +73,7 @@ def hash_secret(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def sees(key: ApiKey, merchant_id: UUID | str) -> bool:
+def sees(key: ApiKey, merchant_id: UUID | MerchantId) -> bool:
     """Whether rows of this merchant exist for the key's owner. Who names another tenant's is logged and counted."""
     if key.merchant_id is None or key.merchant_id == str(merchant_id):
         return True

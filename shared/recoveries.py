@@ -187,7 +187,7 @@ async def _lock(db: Connection, recovery_id: RecoveryId) -> _Locked:
     return _Locked(RecoveryState(row["state"]), due, row["merchant_id"], row["invoice_id"])
 
 
-async def open_recovery(db: Connection, failed: FailedInvoice, entry: Entry) -> UUID | None:
+async def open_recovery(db: Connection, failed: FailedInvoice, entry: Entry) -> RecoveryId | None:
     """Open a recovery under the policy in force and queue its first evaluation; None when the invoice has one already.
 
     A second event about the same failed invoice changes nothing, whatever its order and its id. Raises LookupError when
@@ -197,7 +197,7 @@ async def open_recovery(db: Connection, failed: FailedInvoice, entry: Entry) -> 
     return opened[0] if opened else None
 
 
-async def open_recoveries(db: Connection, failures: Sequence[tuple[FailedInvoice, Entry]]) -> list[UUID]:
+async def open_recoveries(db: Connection, failures: Sequence[tuple[FailedInvoice, Entry]]) -> list[RecoveryId]:
     """`open_recovery` for many at once, in two statements; the ids of those that were opened, in no order.
 
     Locks in one order whatever the order of `failures`: the recoveries by merchant and invoice, then the totals.
@@ -220,7 +220,7 @@ async def open_recoveries(db: Connection, failures: Sequence[tuple[FailedInvoice
     return [row["id"] for row in rows]
 
 
-async def _begin(db: Connection, opened: Sequence[tuple[UUID, FailedInvoice, Entry]]) -> None:
+async def _begin(db: Connection, opened: Sequence[tuple[RecoveryId, FailedInvoice, Entry]]) -> None:
     await db.execute(
         BEGIN_OPENED,
         [recovery_id for recovery_id, _, _ in opened],
@@ -384,7 +384,9 @@ async def record(db: Connection, recovery_id: RecoveryId, entry: Entry) -> None:
         raise LookupError(f"no recovery {recovery_id}")
 
 
-async def book(db: Connection, merchant_id: MerchantId, metric_type: str, amount: Money, recovery_id: RecoveryId) -> None:
+async def book(
+    db: Connection, merchant_id: MerchantId, metric_type: str, amount: Money, recovery_id: RecoveryId
+) -> None:
     """Write one row of the ledger about a recovery; the trigger adds it to the totals.
 
     `metric_type` is one of recovery_opened, recovery_recovered, recovery_exhausted, recovery_stopped (cents), or

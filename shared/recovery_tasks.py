@@ -34,7 +34,9 @@ def key_of(task_type: str, recovery_id: RecoveryId) -> str:
     return f"{task_type}:{recovery_id}"
 
 
-def _task(task_type: str, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId, at: datetime | None = None) -> NewTask:
+def _task(
+    task_type: str, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId, at: datetime | None = None
+) -> NewTask:
     key = key_of(task_type, recovery_id)
     return NewTask(merchant_id, task_type, {"invoice_id": invoice_id}, at, recovery_id, key)
 
@@ -106,7 +108,9 @@ async def thank(
     await tasks.enqueue(db, _task(THANK, merchant_id, recovery_id, invoice_id, at))
 
 
-async def carry_out_end(db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId, action: str) -> None:
+async def carry_out_end(
+    db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId, action: str
+) -> None:
     """Queue the policy's end action (an `EndAction`) at Stripe.
 
     It is a task of its own, because it has its own call, key and repeats, and because it can be canceled until it has

@@ -60,6 +60,8 @@ async def start(db: Connection, merchant_id: MerchantId, customer_id: CustomerId
     return await db.fetchval(START, merchant_id, customer_id, reason) is not None
 
 
-async def end(db: Connection, merchant_id: MerchantId, customer_id: CustomerId, reason: SilenceReason | None = None) -> int:
+async def end(
+    db: Connection, merchant_id: MerchantId, customer_id: CustomerId, reason: SilenceReason | None = None
+) -> int:
     """Lift the customer's silence for this reason, or with None all of them; how many there were."""
     return len(await db.fetch(END, merchant_id, customer_id, reason))

@@ -71,7 +71,8 @@ class _GatedClient(stripe.AIOHTTPClient):
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
         """One call."""
-        account = headers.get("Stripe-Account")
+        named = headers.get("Stripe-Account")
+        account = None if named is None else AccountId(named)
         await self._gate.enter(account)
         try:
             answer = await super().request_async(method, url, headers, post_data)
@@ -101,7 +102,7 @@ class StripeClientFactory:
         async with aiohttp.ClientSession(connector=connector) as session:
             yield cls(settings, session, gate)
 
-    def for_merchant(self, stripe_connect_id: str) -> stripe.StripeClient:
+    def for_merchant(self, stripe_connect_id: AccountId) -> stripe.StripeClient:
         """A client whose every request carries `Stripe-Account: stripe_connect_id`."""
         if not _ACCOUNT.fullmatch(stripe_connect_id):
             raise ValueError(f"expected a connected account's id (acct_…), got {stripe_connect_id!r}")

@@ -52,5 +52,5 @@ class UnsubscribePages:
                 value = signer.verify(token, 0)
             except BadSignature:
                 continue
-            return Recipient(value["m"], value["c"])
+            return Recipient(MerchantId(value["m"]), CustomerId(value["c"]))
         raise BadSignature("no secret of ours signed it")

@@ -26,7 +26,7 @@ async def create_key(
     database: Database,
     name: str,
     scopes: Iterable[str],
-    merchant_id: MerchantId | None = None,
+    merchant_id: str | None = None,
     expires_at: datetime | None = None,
 ) -> tuple[UUID, str]:
     """Make a key: its id, and its secret, which cannot be shown again.
@@ -70,11 +70,11 @@ def _scopes(scopes: Iterable[str]) -> list[str]:
     return [Scope(scope).value for scope in given]
 
 
-def _merchant(merchant_id: MerchantId | None) -> str | None:
+def _merchant(merchant_id: str | None) -> MerchantId | None:
     """The merchant's id in the spelling of the tables: a key with another spelling would see nothing."""
     if merchant_id is None:
         return None
     try:
-        return str(UUID(merchant_id))
+        return MerchantId(str(UUID(merchant_id)))
     except ValueError:
         raise KeyRefused(f"a merchant's id is a uuid, not {merchant_id!r}") from None

@@ -14,7 +14,7 @@ from shared import recoveries
 from shared.clock import business_now
 from shared.crypto import KeyRing
 from shared.database import Connection
-from shared.ids import MerchantId
+from shared.ids import AccountId, MerchantId
 from shared.queue import tasks
 from shared.recovery_model import EndReason, Entry, EntryKind
 
@@ -26,7 +26,7 @@ class Connected:
     """A merchant that is active now. `is_new=False`: it had connected before, and kept its id."""
 
     merchant_id: MerchantId
-    stripe_connect_id: str
+    stripe_connect_id: AccountId
     livemode: bool
     is_new: bool
 
@@ -39,7 +39,7 @@ class Disconnected:
     """
 
     merchant_id: MerchantId
-    stripe_connect_id: str
+    stripe_connect_id: AccountId
     status: str
     recoveries_stopped: int
     tasks_canceled: int

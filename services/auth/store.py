@@ -9,15 +9,15 @@ from datetime import datetime
 from uuid import UUID
 
 from shared.database import Connection
-from shared.ids import MerchantId
+from shared.ids import AccountId, MerchantId, RecoveryId
 
 
 @dataclass(frozen=True, slots=True)
 class MerchantRow:
-    """A merchant, locked until the end of the transaction. `id` is `merchants.id` as text."""
+    """A merchant, locked until the end of the transaction."""
 
-    id: str
-    stripe_connect_id: str
+    id: MerchantId
+    stripe_connect_id: AccountId
     status: str
 
 
@@ -25,7 +25,7 @@ class MerchantRow:
 class Grant:
     """What a merchant granted, its tokens already encrypted. `connected_at` is when the exchange began."""
 
-    stripe_connect_id: str
+    stripe_connect_id: AccountId
     access_token: str | None
     refresh_token: str | None
     scope: str
@@ -38,7 +38,7 @@ class Tokens:
     """A merchant's tokens as they are stored."""
 
     merchant_id: UUID
-    stripe_connect_id: str
+    stripe_connect_id: AccountId
     access_token: str | None
     refresh_token: str | None
 
@@ -165,7 +165,7 @@ async def use_state(db: Connection, nonce_hash: bytes) -> datetime | None:
     return now
 
 
-async def save_grant(db: Connection, grant: Grant) -> tuple[str, bool]:
+async def save_grant(db: Connection, grant: Grant) -> tuple[MerchantId, bool]:
     """The merchant's id, and whether it is new; one that had connected before keeps its id and is active again."""
     row = await db.fetchrow(
         SAVE_GRANT,
@@ -198,7 +198,7 @@ async def disconnect(db: Connection, merchant_id: MerchantId) -> str:
     return status
 
 
-async def lock_open_recoveries(db: Connection, merchant_id: MerchantId) -> list[UUID]:
+async def lock_open_recoveries(db: Connection, merchant_id: MerchantId) -> list[RecoveryId]:
     """The merchant's open recoveries, locked by id, in the order in which their ends are booked.
 
     Booking locks the totals by currency: always in the same order, or two services would deadlock.

@@ -7,7 +7,6 @@ gives.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
-from uuid import UUID
 
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
@@ -30,7 +29,7 @@ from shared.events.intents import (
 )
 from shared.events.routing import NEXT_ATTEMPT
 from shared.events.store import Concerned
-from shared.ids import MerchantId
+from shared.ids import MerchantId, RecoveryId
 from shared.queue import tasks
 from shared.recovery_model import (
     INVOICE_CHANGED,
@@ -107,7 +106,7 @@ def _invoice(merchant_id: MerchantId, failed: OpenRecovery) -> FailedInvoice:
     return FailedInvoice(merchant_id, failed.invoice_id, failed.subscription_id, failed.customer_id, failed.amount)
 
 
-async def open_found(db: Connection, merchant_id: MerchantId, failed: Sequence[OpenRecovery]) -> list[UUID]:
+async def open_found(db: Connection, merchant_id: MerchantId, failed: Sequence[OpenRecovery]) -> list[RecoveryId]:
     """Open recoveries for failed renewals that came without an event; the ids of the new ones.
 
     In the caller's transaction, which has locked the merchant, so that it stays connected until the commit.

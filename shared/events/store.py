@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from uuid import UUID
 
 from shared.database import Connection
 from shared.events.intents import CardChanged, Routed, StopCharge
@@ -18,9 +17,9 @@ from shared.recovery_model import RecoveryState
 
 @dataclass(frozen=True, slots=True)
 class MerchantOfEvent:
-    """The connected account that an event is about. `id` is `merchants.id` as text."""
+    """The connected account that an event is about."""
 
-    id: str
+    id: MerchantId
     status: str
     livemode: bool | None
     connected_at: datetime | None
@@ -30,7 +29,7 @@ class MerchantOfEvent:
 class Concerned:
     """An open recovery that an event is about, locked until the end of the transaction."""
 
-    id: UUID
+    id: RecoveryId
     invoice_id: InvoiceId
     state: RecoveryState
     currency: str
@@ -204,7 +203,9 @@ WHERE id = $1::text::uuid AND status = 'active'
 """
 
 
-async def find_merchants(db: Connection, accounts: Sequence[str], lock: MerchantLock) -> dict[str, MerchantOfEvent]:
+async def find_merchants(
+    db: Connection, accounts: Sequence[AccountId], lock: MerchantLock
+) -> dict[AccountId, MerchantOfEvent]:
     """The merchants of these Stripe accounts, by account; accounts that never connected are left out."""
     rows = await db.fetch(_FINDING[lock], accounts)
     return {row[0]: MerchantOfEvent(row[1], row[2], row[3], row[4]) for row in rows}
@@ -250,7 +251,9 @@ async def lock_of_invoice(db: Connection, merchant_id: MerchantId, invoice_id: I
     return await _lock(db, LOCK_OF_INVOICE, merchant_id, invoice_id)
 
 
-async def lock_of_subscription(db: Connection, merchant_id: MerchantId, subscription_id: SubscriptionId) -> list[Concerned]:
+async def lock_of_subscription(
+    db: Connection, merchant_id: MerchantId, subscription_id: SubscriptionId
+) -> list[Concerned]:
     """The open recoveries of a subscription."""
     return await _lock(db, LOCK_OF_SUBSCRIPTION, merchant_id, subscription_id)
 

@@ -306,7 +306,7 @@ async def _ask(db: Connection, asked: Round, worker: str, lease: timedelta) -> l
 def _in_turn(tasks: list[Task]) -> list[Task]:
     """Each merchant's oldest first, then each one's second, and so on."""
     tasks.sort(key=lambda task: (task.run_at, task.id))
-    turns: dict[str, int] = {}
+    turns: dict[MerchantId, int] = {}
     keyed: list[tuple[int, Task]] = []
     for task in tasks:
         turn = turns.get(task.merchant_id, 0)

@@ -30,7 +30,9 @@ async def silence(
     return True
 
 
-async def tell_undelivered(db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, origin: dict[str, Any]) -> None:
+async def tell_undelivered(
+    db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, origin: dict[str, Any]
+) -> None:
     """Add an entry to a recovery's timeline: a message did not arrive, and the next one may."""
     if await store.lock_open_recovery(db, merchant_id, recovery_id):
         text = "A message was not delivered; the mailbox exists, and the next one may arrive."

@@ -1,6 +1,5 @@
 """The SQL of events about emails; locks are taken in the order that `shared.events.store` gives."""
 
-
 from shared.database import Connection
 from shared.ids import MerchantId, RecoveryId
 

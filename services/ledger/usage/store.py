@@ -11,7 +11,9 @@ RETURNING public_id AS id, created_at
 """
 
 
-async def insert_usage(db: Connection, merchant_id: MerchantId, metric_type: str, amount: int, customer_id: CustomerId) -> Row:
+async def insert_usage(
+    db: Connection, merchant_id: MerchantId, metric_type: str, amount: int, customer_id: CustomerId
+) -> Row:
     """Write one row of the ledger that is not about a recovery; its public id and time."""
     row = await db.fetchrow(INSERT_USAGE, merchant_id, metric_type, amount, customer_id)
     if row is None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from services.worker.catch_up.plan import Progress
 from shared.database import Connection
-from shared.ids import MerchantId
+from shared.ids import InvoiceId, MerchantId
 
 FIND = """
 SELECT events_until, window_until, page_after, invoices_at, invoices_from, invoices_after, to_read
@@ -136,13 +136,13 @@ async def add_missing(db: Connection, period: timedelta, limit: int) -> int:
     return len(await db.fetch(ADD_MISSING, period, limit))
 
 
-async def take_turns(db: Connection, period: timedelta, limit: int) -> tuple[int, list[str]]:
+async def take_turns(db: Connection, period: timedelta, limit: int) -> tuple[int, list[MerchantId]]:
     """Set the next time of at most `limit` merchants that are due: how many, and the ids of those to catch up."""
     rows = await db.fetch(TAKE_TURNS, period, limit)
     return len(rows), [row["merchant_id"] for row in rows if row["wanted"]]
 
 
-async def have_recoveries(db: Connection, merchant_id: MerchantId, invoice_ids: Sequence[str]) -> set[str]:
+async def have_recoveries(db: Connection, merchant_id: MerchantId, invoice_ids: Sequence[InvoiceId]) -> set[InvoiceId]:
     """Those of the invoices that have a recovery, open or ended."""
     return {row["invoice_id"] for row in await db.fetch(HAVE_RECOVERIES, merchant_id, list(invoice_ids))}
 

@@ -28,6 +28,7 @@ from shared.ids import (
     InvoiceId,
     MerchantId,
     PaymentIntentId,
+    PaymentMethodId,
     RecoveryId,
     SubscriptionId,
 )
@@ -52,7 +53,7 @@ class KnownAttempt:
     payment_intent_id: PaymentIntentId | None
 
     @property
-    def backup(self) -> str | None:
+    def backup(self) -> PaymentMethodId | None:
         """The payment method that the request names, while its outcome is unknown; None: Stripe's order decides."""
         return self.past.payment_method_id if self.unresolved else None
 
@@ -139,7 +140,7 @@ class Dossier:
     next_attempt_at: datetime | None
     pinned: Policy
     cards: tuple[str, ...]
-    next_backup: str | None
+    next_backup: PaymentMethodId | None
     attempts: tuple[KnownAttempt, ...]
     elsewhere: tuple[PastAttempt, ...]
     story: Story
@@ -183,7 +184,7 @@ class Dossier:
         return planned and self.next_attempt_at is not None and self.next_attempt_at <= self.now
 
     @property
-    def known_charges(self) -> frozenset[str]:
+    def known_charges(self) -> frozenset[ChargeId]:
         """The charges that have a row."""
         return frozenset(each.charge_id for each in self.attempts if each.charge_id)
 
@@ -238,7 +239,7 @@ class Dossier:
         )
 
 
-def cards_of(reading: Reading, first: str | None = None) -> tuple[str, ...]:
+def cards_of(reading: Reading, first: PaymentMethodId | None = None) -> tuple[str, ...]:
     """The fingerprints of the cards that may be charged next, beginning with that of the payment method `first`."""
     methods = [(reading.truth.payment_method_id, reading.truth.card)]
     methods += [(each.payment_method_id, each.card) for each in reading.truth.backups]

@@ -225,7 +225,7 @@ async def lock_card(db: Connection, dossier: Dossier) -> None:
         await db.execute(LOCK_CARD, dossier.merchant_id, dossier.cards[0])
 
 
-async def remember(db: Connection, dossier: Dossier, reading: Reading, *, next_backup: str | None) -> None:
+async def remember(db: Connection, dossier: Dossier, reading: Reading, *, next_backup: PaymentMethodId | None) -> None:
     """Keep which cards may be charged next, by which name if not by Stripe's order, and what segments ask."""
     truth = reading.truth
     facts = {

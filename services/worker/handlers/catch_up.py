@@ -136,7 +136,9 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
             await store.forget_task(db, task.claimed.id)
 
 
-async def _came(db: Connection, merchant_id: MerchantId, account: AccountId, progress: Progress, fetched: Fetched) -> Came:
+async def _came(
+    db: Connection, merchant_id: MerchantId, account: AccountId, progress: Progress, fetched: Fetched
+) -> Came:
     match fetched:
         case EventsListed():
             return await _events(db, account, progress, fetched)

@@ -168,7 +168,7 @@ def _plan(dossier: Dossier, account: AccountId, customer_id: CustomerId, task_id
         message=message,
         recipient=Recipient(dossier.merchant_id, customer_id),
         task_id=task_id,
-        recovery_id=str(dossier.recovery_id),
+        recovery_id=dossier.recovery_id,
         because=because(dossier.last_decline),
         again=kind is not MessageKind.PAYMENT_FAILED and any(each.kind is kind for each in sent),
         retry_at=planned if planned is not None and planned > dossier.now else None,

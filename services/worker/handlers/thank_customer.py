@@ -100,5 +100,5 @@ def _plan(dossier: Dossier, account: AccountId, recipient: Recipient, task_id: s
         return Nothing("the customer never heard of it")
     if earliest > dossier.now:
         return Nothing("the last message is less than a day old", again=earliest)
-    draft = Draft(Message.RECOVERED, recipient, task_id, str(dossier.recovery_id))
+    draft = Draft(Message.RECOVERED, recipient, task_id, dossier.recovery_id)
     return Due(account, dossier.invoice_id, draft, dossier.now)

@@ -6,7 +6,6 @@ Nothing of Stripe's answers or of the email is kept.
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
-from uuid import UUID
 
 import stripe
 
@@ -71,7 +70,7 @@ async def deliver(remote: Remote, due: Due) -> Delivered | NotSent | SilenceReas
     if isinstance(written, NotSent):
         return written
     # A thank-you is about an ended recovery; every other message is about an open one.
-    if draft.message is not Message.RECOVERED and await remote.permission.refusal(UUID(draft.recovery_id)) is not None:
+    if draft.message is not Message.RECOVERED and await remote.permission.refusal(draft.recovery_id) is not None:
         return NotSent("stopped")
     return await hand_over(remote, draft.message, draft.recipient, written)
 

@@ -31,14 +31,21 @@ async def warning_days(db: Connection, merchant_id: MerchantId) -> int:
     return 0 if document is None else Policy.model_validate(document).card_expiring_days
 
 
-async def cards_told_of(db: Connection, merchant_id: MerchantId, customer_id: CustomerId) -> list[tuple[str, int, int]]:
+async def cards_told_of(
+    db: Connection, merchant_id: MerchantId, customer_id: CustomerId
+) -> list[tuple[PaymentMethodId, int, int]]:
     """(payment method, year, month) of each card that this customer was warned of."""
     rows = await db.fetch(CARDS_TOLD_OF, merchant_id, customer_id)
     return [(row["payment_method_id"], row["exp_year"], row["exp_month"]) for row in rows]
 
 
 async def note_card_told_of(
-    db: Connection, merchant_id: MerchantId, customer_id: CustomerId, payment_method_id: PaymentMethodId, year: int, month: int
+    db: Connection,
+    merchant_id: MerchantId,
+    customer_id: CustomerId,
+    payment_method_id: PaymentMethodId,
+    year: int,
+    month: int,
 ) -> None:
     """Save that a customer was warned of a card."""
     await db.execute(NOTE_CARD_TOLD_OF, merchant_id, customer_id, payment_method_id, year, month)

@@ -19,7 +19,6 @@ from services.worker.batching import Batcher
 from services.worker.errors import RetryLater
 from services.worker.outside import store
 from shared.database import Database, DatabaseAway
-from shared.ids import AccountId
 
 ALL = ""
 """The name under which calls to all accounts together are counted."""
@@ -30,7 +29,7 @@ WAITING_AT_ONCE = 8
 
 @dataclass(slots=True)
 class _Asked:
-    account: AccountId
+    account: str
     moment: asyncio.Future[float | None]
 
 
@@ -50,14 +49,14 @@ class CallRates:
         """Book slots until cancelled."""
         await self._batcher.run()
 
-    async def turn(self, account: AccountId) -> None:
+    async def turn(self, account: str) -> None:
         """Wait until a call to the account may be made. Raises RetryLater when that is not soon, and DatabaseAway."""
         for key in (account, ALL):
             rate = self._rate(key)
             if rate is not None:
                 await self._one_turn(key, rate)
 
-    async def slow_down(self, account: AccountId, seconds: float) -> None:
+    async def slow_down(self, account: str, seconds: float) -> None:
         """Make no call to the account for so long, because it answered 429. Best effort."""
         if self._rate(account) is None:
             return

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from shared.database import Connection
-from shared.ids import AccountId
 
 # One row per account holds the earliest free slot, which moves on by what is booked. Nothing is booked beyond the
 # horizon. In the order of accounts, or two workers would deadlock.
@@ -38,6 +37,6 @@ async def take_calls(
     return {row["account"]: row["last"] - taken[row["account"]][0] * taken[row["account"]][1] for row in rows}
 
 
-async def hold_calls(db: Connection, remote: str, account: AccountId, seconds: float) -> None:
+async def hold_calls(db: Connection, remote: str, account: str, seconds: float) -> None:
     """Leave the account without a free slot for so long."""
     await db.execute(HOLD_CALLS, remote, account, seconds)

@@ -7,11 +7,11 @@ request is refused (https://docs.stripe.com/api/idempotent_requests, read Octobe
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import aiohttp
 import stripe
@@ -26,6 +26,8 @@ from shared.logging import get_logger
 from shared.stripe_clients import ask, part
 
 log = get_logger(__name__)
+
+Id = TypeVar("Id", bound=str)
 
 NEEDS_ACTION = "invoice_payment_intent_requires_action"
 NO_ACCESS = "account_invalid"
@@ -168,7 +170,11 @@ async def own_account(client: stripe.StripeClient) -> dict[str, Any]:
 
 
 async def pay(
-    client: stripe.StripeClient, invoice_id: InvoiceId, key: str, lease: Lease, payment_method_id: PaymentMethodId | None = None
+    client: stripe.StripeClient,
+    invoice_id: InvoiceId,
+    key: str,
+    lease: Lease,
+    payment_method_id: PaymentMethodId | None = None,
 ) -> PayOutcome:
     """Collect the invoice off-session, with this payment method, by default the first in Stripe's order.
 
@@ -204,12 +210,13 @@ def _declined(error: stripe.CardError) -> Declined | RequiresAction:
     method = body.get("payment_method") or last.get("payment_method") or {}
     code = _code(error)
     if code == NEEDS_ACTION:
-        return RequiresAction(intent.get("id"), _id(intent.get("payment_method")))
+        return RequiresAction(intent.get("id"), _id(intent.get("payment_method"), PaymentMethodId))
 
     def detail(name: str) -> str | None:
         value = body.get(name) or last.get(name)
         return value if isinstance(value, str) else None
 
+    charge = detail("charge")
     return Declined(
         Decline(
             code=code,
@@ -219,16 +226,16 @@ def _declined(error: stripe.CardError) -> Declined | RequiresAction:
             network_advice_code=detail("network_advice_code"),
         ),
         payment_intent_id=intent.get("id"),
-        charge_id=detail("charge") or _id(intent.get("latest_charge")),
-        payment_method_id=method.get("id") if method else _id(intent.get("payment_method")),
+        charge_id=ChargeId(charge) if charge else _id(intent.get("latest_charge"), ChargeId),
+        payment_method_id=method.get("id") if method else _id(intent.get("payment_method"), PaymentMethodId),
         card=card_of(method) if method else None,
     )
 
 
-def _id(value: object) -> str | None:
-    """The id of something that may be expanded."""
+def _id(value: object, kind: Callable[[str], Id]) -> Id | None:
+    """The id of something that may be expanded, as this kind of id."""
     found = value.get("id") if isinstance(value, dict) else value
-    return found if isinstance(found, str) else None
+    return kind(found) if isinstance(found, str) else None
 
 
 async def spend_key(client: stripe.StripeClient, invoice_id: InvoiceId, key: str, lease: Lease) -> bool:
@@ -281,13 +288,17 @@ async def mark_uncollectible(client: stripe.StripeClient, invoice_id: InvoiceId,
         await client.v1.invoices.mark_uncollectible_async(invoice_id, {}, {"idempotency_key": key})
 
 
-async def cancel_subscription(client: stripe.StripeClient, subscription_id: SubscriptionId, key: str, lease: Lease) -> None:
+async def cancel_subscription(
+    client: stripe.StripeClient, subscription_id: SubscriptionId, key: str, lease: Lease
+) -> None:
     """Cancel the subscription now, without a last invoice and without proration. Raises what `stripe_errors` does."""
     with lease.guarding(), stripe_errors():
         await client.v1.subscriptions.cancel_async(subscription_id, {}, {"idempotency_key": key})
 
 
-async def pause_subscription(client: stripe.StripeClient, subscription_id: SubscriptionId, key: str, lease: Lease) -> None:
+async def pause_subscription(
+    client: stripe.StripeClient, subscription_id: SubscriptionId, key: str, lease: Lease
+) -> None:
     """Pause the subscription's collection until somebody resumes it; its next invoices are kept as drafts.
 
     Of Stripe's three behaviours only drafts can be undone without loss.

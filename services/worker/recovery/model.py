@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
-from shared.ids import PaymentMethodId
+from shared.ids import InvoiceId, PaymentMethodId
 from shared.money import Money
 from shared.policy import EndAction
 from shared.recovery_model import EndReason
@@ -183,7 +183,7 @@ class RecoveryFacts:
     stop_requested: EndReason | None = None
     messages_sent: int = 0
     jitter_key: str = ""
-    invoice_id: str = ""
+    invoice_id: InvoiceId | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "opened_at", as_utc("RecoveryFacts.opened_at", self.opened_at))
@@ -223,7 +223,7 @@ class AttemptNow:
     """Charge now: the payment method that Stripe takes by its order, or the named backup."""
 
     reason: Reason
-    backup: str | None = None
+    backup: PaymentMethodId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ def segment_facts(invoice: InvoiceTruth, cause: DeclineCause) -> SegmentFacts:
     )
 
 
-def in_holdout(policy: Policy, invoice_id: InvoiceId) -> bool:
+def in_holdout(policy: Policy, invoice_id: InvoiceId | None) -> bool:
     """Whether the invoice is in the holdout: always the same for an invoice, whatever else is known of it.
 
     A larger share holds all invoices that a smaller one held.
