@@ -12,6 +12,7 @@ from rich.table import Table
 from console.database import DATA, DataDir, in_transaction
 from console.terminal import print_json, read_json, read_policy_file, refuse, show_problems, terminal
 from shared.database import Connection, Role
+from shared.ids import MerchantId
 from shared.policy import Policy, PolicyRefused, differences, json_schema, problems_of, store
 from shared.policy.store import Changed, Move, Version
 
@@ -22,8 +23,8 @@ Merchant = Annotated[UUID | None, typer.Option(help="The merchant; by default th
 PolicyId = Annotated[UUID, typer.Argument(help="A version's id, from `citadel policy list`.")]
 
 
-def _owner(merchant: UUID | None) -> str | None:
-    return None if merchant is None else str(merchant)
+def _owner(merchant: UUID | None) -> MerchantId | None:
+    return None if merchant is None else MerchantId(str(merchant))
 
 
 def _told(version: Version) -> str:

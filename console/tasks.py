@@ -10,6 +10,7 @@ from rich.table import Table
 from console.database import DATA, DataDir, with_database
 from console.terminal import refuse, terminal
 from shared.database import Connection, Database, Role
+from shared.ids import MerchantId
 from shared.queue import control
 from shared.queue.control import BATCH, Which
 
@@ -24,7 +25,7 @@ TaskType = Annotated[str | None, typer.Option("--type", help="Of this task type 
 def _named(merchant: UUID | None, task_type: str | None) -> Which:
     if merchant is None and task_type is None:
         raise typer.BadParameter("name a merchant (--merchant), a task type (--type), or both")
-    return Which(str(merchant) if merchant else None, task_type)
+    return Which(MerchantId(str(merchant)) if merchant else None, task_type)
 
 
 async def in_batches(database: Database, step: Callable[[Connection], Awaitable[int]]) -> int:

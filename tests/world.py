@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 
 from shared.database import Database
+from shared.ids import MerchantId
 from tests.waiting import until
 
 _accounts = itertools.count(1)
@@ -29,10 +30,10 @@ class World:
 
     database: Database
 
-    async def connect(self, account: str | None = None, *, tokens: bool = True) -> str:
+    async def connect(self, account: str | None = None, *, tokens: bool = True) -> MerchantId:
         """A connected merchant, of an account that nobody has yet unless given, with or without tokens; its id."""
         sealed = ("sealed-access", "sealed-refresh") if tokens else (None, None)
-        merchant_id: str = await self.value(CONNECT, account or f"acct_world_{next(_accounts)}", *sealed)
+        merchant_id: MerchantId = await self.value(CONNECT, account or f"acct_world_{next(_accounts)}", *sealed)
         return merchant_id
 
     async def rows(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:

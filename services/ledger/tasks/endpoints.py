@@ -29,6 +29,7 @@ from services.ledger.tasks.schemas import (
 )
 from shared.api_keys import Scope
 from shared.http import Problem
+from shared.ids import MerchantId
 from shared.queue.tasks import TaskStatus
 
 LIST = "tasks"
@@ -36,7 +37,7 @@ RETRYABLE = frozenset({TaskStatus.DEAD, TaskStatus.CANCELED})
 CANCELABLE = frozenset({TaskStatus.PENDING, TaskStatus.DEAD})
 
 
-def _own_prefix(merchant_id: str) -> str:
+def _own_prefix(merchant_id: MerchantId) -> str:
     # All share one index of unique keys: without a prefix a tenant could use another's key, or the engine's.
     return f"api:{merchant_id}:"
 

@@ -18,6 +18,7 @@ from services.worker.settings import WorkerSettings
 from shared import recoveries
 from shared.clock import travel_to
 from shared.database import Database, Role
+from shared.ids import AccountId, CustomerId, InvoiceId, MerchantId, PaymentMethodId, RecoveryId, SubscriptionId
 from shared.money import Money
 from shared.policy import Policy
 from shared.recovery_model import Entry, EntryKind, FailedInvoice
@@ -59,8 +60,8 @@ class World(world.World):
     stripe: Simulated
     outside: Outside
     engine: Engine
-    account: str
-    merchant_id: str
+    account: AccountId
+    merchant_id: MerchantId
     _names: int = field(default=0)
 
     @property
@@ -138,11 +139,11 @@ class Failed:
     """One failed invoice and everything that is known of it."""
 
     world: World
-    recovery_id: UUID
-    invoice: str
-    customer: str
-    subscription: str
-    payment_method: str
+    recovery_id: RecoveryId
+    invoice: InvoiceId
+    customer: CustomerId
+    subscription: SubscriptionId
+    payment_method: PaymentMethodId
 
     async def recovery(self) -> asyncpg.Record:
         """Its row."""
@@ -212,7 +213,7 @@ async def worker_world(
         going_outside(worker_settings(stripe.url, **settings), database) as outside,
         open_database(Role.WORKER) as worker,
     ):
-        account = str((await stripe.control.add_account(connected=True, **(shop or {})))["id"])
+        account = AccountId((await stripe.control.add_account(connected=True, **(shop or {})))["id"])
         engine = Engine("worker-0", worker, discover(), outside, PACE)
         async with database.transaction() as db:
             await travel_to(db, datetime.fromtimestamp(START, UTC))
