@@ -187,20 +187,13 @@ async def _lock(db: Connection, recovery_id: RecoveryId) -> _Locked:
     return _Locked(RecoveryState(row["state"]), due, row["merchant_id"], row["invoice_id"])
 
 
-async def open_recovery(db: Connection, failed: FailedInvoice, entry: Entry) -> RecoveryId | None:
-    """Open a recovery under the policy in force and queue its first evaluation; None when the invoice has one already.
-
-    A second event about the same failed invoice changes nothing, whatever its order and its id. Raises LookupError when
-    no policy is active: nothing is opened without rules. A migrated database always has an active one.
-    """
-    opened = await open_recoveries(db, [(failed, entry)])
-    return opened[0] if opened else None
-
-
 async def open_recoveries(db: Connection, failures: Sequence[tuple[FailedInvoice, Entry]]) -> list[RecoveryId]:
-    """`open_recovery` for many at once, in two statements; the ids of those that were opened, in no order.
+    """Open recoveries under the policies in force and queue their first evaluations; the ids of the opened ones.
 
-    Locks in one order whatever the order of `failures`: the recoveries by merchant and invoice, then the totals.
+    In two statements, however many. A second event about one failed invoice, in whatever order and under whatever id,
+    changes nothing. Raises LookupError when no policy is active, which a migrated database always has: nothing is opened
+    without rules. Locks in one order whatever the order of `failures`: the recoveries by merchant and invoice, then the
+    totals.
     """
     first = {(failed.merchant_id, failed.invoice_id): (failed, entry) for failed, entry in reversed(failures)}
     merchants, invoices = [key[0] for key in first], [key[1] for key in first]

@@ -10,8 +10,10 @@ from typing import Any
 
 import asyncpg
 
-from shared.database import Database
-from shared.ids import MerchantId
+from shared import recoveries
+from shared.database import Connection, Database
+from shared.ids import MerchantId, RecoveryId
+from shared.recovery_model import Entry, FailedInvoice
 from tests.waiting import until
 
 _accounts = itertools.count(1)
@@ -22,6 +24,12 @@ INSERT INTO merchants (stripe_connect_id, access_token, refresh_token) VALUES ($
 WAITING_FOR_A_LOCK = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
+
+
+async def open_recovery(db: Connection, failed: FailedInvoice, entry: Entry) -> RecoveryId | None:
+    """Open one recovery; None when the invoice has one."""
+    opened = await recoveries.open_recoveries(db, [(failed, entry)])
+    return opened[0] if opened else None
 
 
 @dataclass

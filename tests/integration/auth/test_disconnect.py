@@ -18,7 +18,7 @@ from shared.money import Money
 from shared.recovery_model import Entry, EntryKind, FailedInvoice, RecoveryState
 from simulator import SimulatorClient
 from tests.integration.auth.conftest import Auth, Browser, disconnect, merchant_of
-from tests.world import World
+from tests.world import World, open_recovery
 
 WHY = Entry(EntryKind.CHANGED, "test", "A test changed it.")
 
@@ -38,7 +38,7 @@ async def _open(database: Database, merchant_id: MerchantId, invoice_id: Invoice
         failed = FailedInvoice(
             merchant_id, invoice_id, SubscriptionId("sub_1"), CustomerId("cus_1"), Money(4200, currency)
         )
-        recovery_id = await recoveries.open_recovery(db, failed, WHY)
+        recovery_id = await open_recovery(db, failed, WHY)
     assert recovery_id is not None
     return recovery_id
 

@@ -18,6 +18,7 @@ from shared.ids import CustomerId, InvoiceId, MerchantId, RecoveryId, Subscripti
 from shared.money import Money
 from shared.policy import Policy
 from shared.recovery_model import Entry, EntryKind, FailedInvoice
+from tests.world import open_recovery
 
 Citadel = Callable[..., Result]
 T = TypeVar("T")
@@ -85,9 +86,7 @@ def _open(url: str, invoice: str, decided: Entry | None = None) -> RecoveryId:
         failed = FailedInvoice(
             MerchantId("m1"), InvoiceId(invoice), SubscriptionId("sub_1"), CustomerId("cus_1"), Money(4200, "eur")
         )
-        made = await recoveries.open_recovery(
-            db, failed, Entry(EntryKind.OPENED, "renewal_failed", "The renewal failed.")
-        )
+        made = await open_recovery(db, failed, Entry(EntryKind.OPENED, "renewal_failed", "The renewal failed."))
         assert made is not None
         if decided is not None:
             await recoveries.record(db, made, decided)

@@ -9,6 +9,7 @@ from shared.ids import CustomerId, InvoiceId, MerchantId, RecoveryId, Subscripti
 from shared.money import Money
 from shared.recovery_model import EndReason, Entry, EntryKind, FailedInvoice, RecoveredBy, RecoveryState
 from tests import world
+from tests.world import open_recovery
 
 _numbers = itertools.count(1)
 
@@ -41,9 +42,7 @@ class World(world.World):
             Money(amount, currency),
         )
         async with self.database.transaction() as db:
-            made = await recoveries.open_recovery(
-                db, failed, Entry(EntryKind.OPENED, "renewal_failed", "A renewal failed.")
-            )
+            made = await open_recovery(db, failed, Entry(EntryKind.OPENED, "renewal_failed", "A renewal failed."))
         assert made is not None
         return made
 

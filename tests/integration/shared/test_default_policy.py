@@ -4,9 +4,9 @@ from services.worker.recovery import Policy
 from shared.database import Database, Role
 from shared.ids import InvoiceId, MerchantId
 from shared.money import Money
-from shared.recoveries import open_recovery
 from shared.recovery_model import Entry, EntryKind, FailedInvoice
 from tests.conftest import OpenDatabase
+from tests.world import open_recovery
 
 
 async def test_the_default_policy_is_written_out_in_full(database: Database) -> None:

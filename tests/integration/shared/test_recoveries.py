@@ -14,6 +14,7 @@ from shared.money import Money
 from shared.queue import tasks
 from shared.recovery_model import ENDS, EndReason, Entry, EntryKind, FailedInvoice, RecoveredBy, RecoveryState
 from tests.conftest import OpenDatabase
+from tests.world import open_recovery
 
 MERCHANT, INVOICE = MerchantId("m1"), InvoiceId("in_1")
 DUE = Money(4200, "eur")
@@ -53,7 +54,7 @@ class Opened:
 async def open_one(db: Connection, invoice_id: InvoiceId = INVOICE) -> RecoveryId | None:
     entry = Entry(EntryKind.OPENED, "payment_failed", "The renewal failed.")
     failed = FailedInvoice(MERCHANT, invoice_id, SubscriptionId("sub_1"), CustomerId("cus_1"), DUE)
-    return await recoveries.open_recovery(db, failed, entry)
+    return await open_recovery(db, failed, entry)
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from services.worker.engine.loop import Engine, Pace
 from services.worker.handlers import discover
 from services.worker.outside.remote import Outside
 from services.worker.settings import WorkerSettings
-from shared import recoveries
 from shared.clock import travel_to
 from shared.database import Database, Role
 from shared.ids import AccountId, CustomerId, InvoiceId, MerchantId, PaymentMethodId, RecoveryId, SubscriptionId
@@ -27,6 +26,7 @@ from simulator.simulation import RESEND_KEY
 from tests import world
 from tests.conftest import OpenDatabase
 from tests.simulated import Simulated, simulated
+from tests.world import open_recovery
 
 # A Tuesday in the middle of a month, far from every payday.
 START = int(datetime(2026, 9, 8, 12, tzinfo=UTC).timestamp())
@@ -85,7 +85,7 @@ class World(world.World):
         invoice = made["invoice"]
         async with self.database.transaction() as db:
             await self._same_time(db)
-            recovery_id = await recoveries.open_recovery(
+            recovery_id = await open_recovery(
                 db,
                 FailedInvoice(
                     self.merchant_id,
