@@ -191,7 +191,7 @@ async def open_recoveries(db: Connection, failures: Sequence[tuple[FailedInvoice
     """Open recoveries under the policies in force and queue their first evaluations; the ids of the opened ones.
 
     In two statements, however many. A second event about one failed invoice, in whatever order and under whatever id,
-    changes nothing. Raises LookupError when no policy is active, which a migrated database always has: nothing is opened
+    changes nothing. Raises LookupError when no policy is active, which a migrated database always has: nothing opens
     without rules. Locks in one order whatever the order of `failures`: the recoveries by merchant and invoice, then the
     totals.
     """
