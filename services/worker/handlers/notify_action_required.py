@@ -154,6 +154,8 @@ def _plan(dossier: Dossier, account: str, customer_id: str, task_id: str) -> Not
     due = _due(dossier, kind)
     if due is None or due > dossier.now:
         return Nothing("no message is due", again=due)
+    if messages.withheld(dossier, kind):
+        return Nothing("the merchant's own rules refused the payment")
     following = next_message(
         dossier.policy, dossier.opened_at, (*sent, SentMessage(kind, dossier.now)), kind, dossier.now
     )

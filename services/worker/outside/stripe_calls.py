@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -181,7 +181,7 @@ async def pay(
         with lease.guarding(), stripe_errors():
             invoice = await ask(client, "post", f"/v1/invoices/{part(invoice_id)}/pay", **asked, idempotency_key=key)
     except stripe.CardError as error:
-        return _declined(error)
+        return await _as_its_charge_says(client, _declined(error))
     except RetryLater as later:
         cause = later.__cause__
         if isinstance(cause, stripe.APIError) and (cause.http_status or 0) >= 500 and replayed(cause):
@@ -222,6 +222,26 @@ def _declined(error: stripe.CardError) -> Declined | RequiresAction:
         payment_method_id=method.get("id") if method else _id(intent.get("payment_method")),
         card=card_of(method) if method else None,
     )
+
+
+async def _as_its_charge_says(
+    client: stripe.StripeClient, answer: Declined | RequiresAction
+) -> Declined | RequiresAction:
+    """The answer with the reason of its charge, where the error has only `fraudulent`.
+
+    With that code Stripe tells of everything that Radar blocks; only the charge's outcome says that it was a rule of
+    the merchant's own. An unread charge leaves the answer as it is.
+    """
+    if not isinstance(answer, Declined) or answer.decline.decline_code != "fraudulent":
+        return answer
+    if answer.charge_id is None or answer.payment_intent_id is None:
+        return answer
+    try:
+        charges = await charges_of(client, answer.payment_intent_id)
+    except (Refused, MerchantUnreachable):
+        return answer  # what was declined is known; that the key may not read charges changes nothing
+    said = next((each.decline for each in charges if each.charge_id == answer.charge_id and each.decline), None)
+    return replace(answer, decline=said) if said is not None and said.decline_code is not None else answer
 
 
 def _id(value: object) -> str | None:
