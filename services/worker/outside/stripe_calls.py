@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import aiohttp
@@ -273,15 +273,21 @@ async def charges_of(client: stripe.StripeClient, payment_intent_id: str) -> lis
     return [charge for charge in charges if charge is not None]
 
 
-async def key_behind(client: stripe.StripeClient, charge: SeenCharge) -> str | None:
+async def key_behind(client: stripe.StripeClient, charge: SeenCharge, since: datetime) -> str | None:
     """The idempotency key of the request that made a charge; "" when it had none; None while no event says it.
 
-    Every event names the request that caused it (https://docs.stripe.com/api/events/object#event_object-request).
+    Every event names the request that caused it (https://docs.stripe.com/api/events/object#event_object-request). It is
+    looked for at the charge's time. Where it is not, among all since `since`, the time of the request that is asked
+    about: a charge for a customer on a test clock has that clock's time, and its event need not.
     """
     at = int(charge.at.timestamp())
+    key = await _key_of(client, charge, {"gte": at - 60, "lte": at + 600})
+    return key if key is not None else await _key_of(client, charge, {"gte": int(since.timestamp()) - 60})
+
+
+async def _key_of(client: stripe.StripeClient, charge: SeenCharge, created: EventListParamsCreated) -> str | None:
     type_: Literal["charge.succeeded", "charge.failed"]
     type_ = "charge.succeeded" if charge.result is AttemptResult.SUCCEEDED else "charge.failed"
-    created: EventListParamsCreated = {"gte": at - 60, "lte": at + 600}
     with stripe_errors():
         page = await client.v1.events.list_async({"type": type_, "created": created, "limit": 100})
         async for event in page.auto_paging_iter():
