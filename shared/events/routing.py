@@ -211,6 +211,7 @@ def _invoice_updated(invoice: Json, previous: Json) -> Intent:
     Every attempt, also ours, updates its invoice (`attempt_count`, `attempted`), and so does every change of its
     metadata or footer: these need no new decision. Events that close an invoice have types of their own.
     """
+    # Invoices had no status until 2018; a null is not "open".
     if invoice.get("status", "open") != "open" or invoice.get("paid") is True:
         return Ignored("told_by_its_own_event")
     changed = tuple(sorted(_COLLECTED_BY & previous.keys()))
