@@ -1,1 +1,1 @@
-"""Measured against the limit and against peers, on one PostgreSQL: `make bench`, `make bench QUICK=1`."""
+"""Benchmarks: the queue and the intake, compared with the limit and with peers: `make bench`, `make bench QUICK=1`."""

@@ -30,7 +30,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 
 
 async def main(names: list[str], scale: Scale) -> None:
-    """Run the benchmarks one after the other on one server; what has been measured is written after each."""
+    """Run the benchmarks one after the other on one server; the results are written after each."""
     measures: list[Measure] = []
     async with running() as server:
         conditions = {**machine(), **await server.conditions(), "payload_bytes": PAYLOAD_BYTES, "quick": scale.quick}

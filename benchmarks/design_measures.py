@@ -1,6 +1,6 @@
-"""The roads not taken, measured beside the one that was: how to claim, and where a finished task goes.
+"""Compares the chosen design with others: how to claim, and where a finished task goes.
 
-Each is the same pgbench cycle (claim a batch, complete it, each its own commit) with one statement exchanged.
+Each is the same pgbench cycle (claim a batch, complete it, one commit each) with one statement replaced.
 """
 
 import re
@@ -16,8 +16,8 @@ from shared.queue import tasks
 BATCH = 500
 _MANY_MERCHANTS = 100_000
 
-# From merchant to merchant by the index, each for its first due tasks: no lanes, and no memory of where the last claim
-# ended. Its cost is one step into the index for every merchant with anything pending, due or not.
+# Goes from merchant to merchant through the index and takes the first due tasks of each: without lanes, and without
+# marks. It costs one look-up in the index for every merchant with pending tasks, due or not.
 _LOOSE_SCAN = """
 merchants AS (
     (SELECT merchant_id FROM scheduled_tasks WHERE status = 'pending' ORDER BY merchant_id LIMIT 1)
@@ -36,7 +36,7 @@ merchants AS (
 
 
 def _by_loose_scan() -> str:
-    """The product's claim, with the lanes exchanged for the merchants themselves."""
+    """The product's claim, with merchants instead of lanes."""
     claim = tasks.CLAIM.replace("WITH clock", "WITH RECURSIVE clock").replace(
         "candidates AS MATERIALIZED", f"{_LOOSE_SCAN.strip()}\ncandidates AS MATERIALIZED"
     )
@@ -82,7 +82,7 @@ FROM ended, clock
 async def _rate(
     server: Server, count: int, merchants: int, waiting: int, *, before: str = "", **statements: str
 ) -> float:
-    """Tasks per second of the cycle, on `count` due tasks beside `waiting` of the future."""
+    """Tasks per second of the cycle, on `count` due tasks, with `waiting` tasks of the future beside them."""
     url = await server.fresh()
     if waiting:
         await fill(url, waiting, merchants=_MANY_MERCHANTS, delay="86400 seconds")

@@ -1,9 +1,9 @@
-"""`python -m benchmarks.ingress_server '{"url": …, "kind": …}'`: the ingress, or one of what it is compared with.
+"""`python -m benchmarks.ingress_server '{"url": …, "kind": …}'`: the ingress, or a server to compare it with.
 
 group         the product
 transaction   the same, with a transaction for each request
 no-database   the same, answering without a database
-bare          aiohttp reading a body and answering: neither signature nor routing
+bare          aiohttp, which only reads a body and answers: no signature, no routing
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class OneByOne(Intake):
 
 
 class WithoutDatabase(Intake):
-    """Commits nothing: what the server costs before its database."""
+    """Commits nothing: measures the server without its database."""
 
     async def accept(self, event: Incoming) -> Accepted:
         """Answer."""
@@ -74,6 +74,6 @@ async def main(url: str, kind: str) -> None:
 
 if __name__ == "__main__":
     given = orjson.loads(sys.argv[1])
-    # As in production: a line for each event, in JSON; it goes into a pipe that is read.
+    # As in production: a JSON line for each event, into a pipe that is read.
     logging.configure("ingress", "json", "INFO")
     uvloop.run(main(**given))

@@ -1,4 +1,4 @@
-"""The durable intake beside the same server with a transaction per request, without a database, and bare."""
+"""The durable intake, compared with a transaction per request, with no database, and with bare aiohttp."""
 
 import asyncio
 import statistics
@@ -70,7 +70,7 @@ async def _compare(server: Server, scale: Scale, failures: int) -> dict[str, lis
     async with connected(url) as db:
         taken = await db.fetchrow(TAKEN)
         assert taken is not None
-        # Every event that was answered is there, once, with its effects.
+        # Every answered event is in the database, once, with its effects.
         assert taken["events"] == durable, (dict(taken), durable)
         assert taken["recoveries"] == taken["tasks"] == taken["booked"] == taken["totals"], dict(taken)
     await server.drop(url)

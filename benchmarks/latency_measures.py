@@ -1,4 +1,4 @@
-"""How soon, how evenly and how cheaply: wake-up, fairness, flatness, idleness."""
+"""Latency and fairness: wake-up, fairness, claims on large tables, idle cost."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ LEASE = timedelta(seconds=30)
 
 
 def quantile(values: list[float], share: float) -> float:
-    """The value below which so great a share of them lies."""
+    """The quantile: the value below which this share of the values lies."""
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
@@ -58,7 +58,7 @@ async def wake_up(server: Server, scale: Scale) -> list[Measure]:
 
 
 async def _wait_of_small(server: Server, each: int, whale: int) -> tuple[float, int]:
-    """p99 of the waits of 999 small merchants beside a whale's older tasks, in seconds; and how many had not begun."""
+    """p99 of the waits, in seconds, of 999 small merchants beside a large one's older tasks; how many had not begun."""
     url = await server.fresh()
     small = 999 * each
     if whale:
@@ -74,8 +74,8 @@ async def _wait_of_small(server: Server, each: int, whale: int) -> tuple[float, 
         done = await answer(started, 900)
     await server.drop(url)
     waits = [at - done["started"] for _, at in done["starts"]]
-    # Merchants that share the whale's lane stand behind it: they had not begun when a quarter of the whale was done,
-    # and count as if they never did. More than one in a hundred of these is a p99 without end.
+    # Merchants that share the large one's lane wait behind it: their tasks had not begun when a quarter of its backlog
+    # was done, and count as infinite waits. If these are more than one in a hundred, the p99 is infinite.
     late = small - len(waits)
     assert late < small / 100 or not whale, (late, small)
     assert whale or not late, (late, small)
@@ -83,7 +83,7 @@ async def _wait_of_small(server: Server, each: int, whale: int) -> tuple[float, 
 
 
 async def fairness(server: Server, scale: Scale) -> list[Measure]:
-    """999 small merchants beside one with a great backlog that is older than all of theirs."""
+    """999 small merchants beside one with a large backlog that is older than all their tasks."""
     each = 2 if scale.quick else 10
     without, _ = await _wait_of_small(server, each, 0)
     beside, late = await _wait_of_small(server, each, scale.whale)
@@ -94,7 +94,7 @@ async def fairness(server: Server, scale: Scale) -> list[Measure]:
 
 
 async def _claim_times(server: Server, rows: int) -> tuple[float, float]:
-    """p50 and p99 of claims of 10 tasks, in ms: of the rows 45 % are finished, 45 % in the future, the rest due."""
+    """p50 and p99 of claims of 10 tasks, in ms, with 45 % of the rows finished, 45 % in the future, the rest due."""
     url = await server.fresh()
     step = rows // 20
     async with connected(url) as db:
@@ -115,7 +115,7 @@ async def _claim_times(server: Server, rows: int) -> tuple[float, float]:
             started = time.perf_counter()
             claimed = await tasks.claim(claiming, "bench", 10, LEASE, lanes)
             took.append((time.perf_counter() - started) * 1000)
-            assert len(claimed) <= 10, len(claimed)  # a claim may find its lanes empty, and look into others next
+            assert len(claimed) <= 10, len(claimed)  # a claim may find its lanes empty; the next one scans others
             found += len(claimed)
             assert len(await tasks.complete_many(claiming, claimed)) == len(claimed)
     assert found >= len(took), (found, len(took))
@@ -124,7 +124,7 @@ async def _claim_times(server: Server, rows: int) -> tuple[float, float]:
 
 
 async def flatness(server: Server, scale: Scale) -> list[Measure]:
-    """The claim's p99 on a big table over the same on a small one; each measured twice, in turns."""
+    """The claim's p99 on a large table divided by that on a small one; each measured twice, in turns."""
     few, many = scale.flat_rows
     small = [await _claim_times(server, few)]
     middle, big = await _claim_times(server, many)
@@ -163,7 +163,7 @@ async def _idle_queries(server: Server, seconds: float) -> float:
 
 
 async def idle(server: Server, scale: Scale) -> list[Measure]:
-    """A worker with nothing to do, and the four services with nobody to serve."""
+    """The cost of an idle worker, and of four idle services."""
     queries = await _idle_queries(server, scale.idle_seconds)
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)

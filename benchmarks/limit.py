@@ -1,10 +1,10 @@
-"""What PostgreSQL can do with the same statements, batch sizes and durability, and no engine: pgbench, two clients.
+"""The limit: what PostgreSQL does with the same statements, batches and durability, without an engine (pgbench).
 
-Two, because the product claims and completes on two connections at the same time, and the machine has two cores. The
-sessions have the settings of the worker's.
+With two clients, because the product claims and completes on two connections at the same time, and the machine has two
+cores. The sessions have the worker's settings.
 
-pgbench keeps the ids of a claim in its variables and hands them to the completion. The statements are the product's
-own, from `shared.queue.tasks`; the claim looks into all lanes from their beginning, as a worker's first claim does.
+pgbench keeps the ids of a claim in its variables and passes them to the completion. The statements are the product's
+own, from `shared.queue.tasks`; the claim scans all lanes from their beginning, as a worker's first claim does.
 """
 
 import asyncio
@@ -40,13 +40,13 @@ def bound(statement: str, arguments: dict[int, str]) -> str:
 
 
 def cycle(batch: int, *, insert: bool, claim: str = tasks.CLAIM, complete: str = tasks.COMPLETE_MANY) -> str:
-    """A pgbench script: (insert a batch,) claim a batch, complete it; each its own commit."""
+    """A pgbench script: (insert a batch,) claim a batch, complete it; one commit each."""
     claiming = bound(claim, {n: text.replace("{batch}", str(batch)) for n, text in CLAIM_ARGUMENTS.items()})
     lines = []
     if insert:
         steps = {1: "1", 2: str(batch), 3: "1000", 4: "interval '-1 second'", 5: "false"}
         lines.append(bound(FILL, steps) + ";")
-    # The same statement; of its rows only the ids and fences, as arrays, because that is what pgbench can keep.
+    # The same statement, but only ids and fences of its rows, as arrays, which pgbench can keep in variables.
     parts, _, _ = claiming.partition("\nSELECT *")
     kept = "SELECT coalesce(array_agg(id), '{}') AS ids, coalesce(array_agg(fence), '{}') AS fences FROM claimed"
     lines += [f"{parts}\n{kept} \\gset", bound(complete, {1: ":ids", 2: ":fences"}) + ";"]
@@ -54,7 +54,7 @@ def cycle(batch: int, *, insert: bool, claim: str = tasks.CLAIM, complete: str =
 
 
 async def pgbench(server: Server, url: str, script: str, *arguments: str) -> float:
-    """Run a script with `CLIENTS` clients; how often a second. `-t` among the arguments is for each of them."""
+    """Run a script with `CLIENTS` clients; returns runs per second. `-t` in the arguments is per client."""
     parts = urlsplit(url)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "cycle.sql"

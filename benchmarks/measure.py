@@ -1,4 +1,4 @@
-"""One measured number beside its baselines and its target; tables, JSON and charts of them."""
+"""A measured number with its baselines and its target; tables, JSON and charts."""
 
 import platform
 from dataclasses import asdict, dataclass, field
@@ -23,8 +23,8 @@ LATEST = RESULTS / "latest.json"
 class Measure:
     """A row of `latest.json`.
 
-    `ratio` is the one that `target` speaks of; `met=None`: the target is not one that this run can tell about (a quick
-    run, or nothing to compare with). `detail` is what else was seen.
+    `ratio` is the ratio that `target` is about; `met=None`: this run cannot tell (a quick run, or nothing to compare
+    with). `detail` has other observations.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Measure:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on, without names: cores, memory rounded to whole GiB, system."""
+    """The machine, without its name: cores, memory rounded to whole GiB, system."""
     return {
         "cores": psutil.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
@@ -48,7 +48,7 @@ def machine() -> dict[str, Any]:
 
 
 def keep(measures: list[Measure], conditions: dict[str, Any]) -> None:
-    """Write them into `latest.json`, each in the place of an earlier one of its name, with a chart of each."""
+    """Write them into `latest.json`, where each replaces an earlier one of the same name, and draw a chart of each."""
     RESULTS.mkdir(exist_ok=True)
     rows = {row["name"]: row for row in _kept()}
     for measure in measures:

@@ -1,4 +1,4 @@
-"""What the queue does in bulk: drain, steady work, an old snapshot, WAL and commits, memory."""
+"""The queue's throughput: drain, steady work, an old snapshot, WAL and commits, memory."""
 
 import asyncio
 import statistics
@@ -102,9 +102,9 @@ async def drain(server: Server, scale: Scale) -> list[Measure]:
 
 
 async def _produce(url: str, seconds: float) -> int:
-    """Insert batches for as long, about 20 ahead of what is begun; how many tasks.
+    """Insert batches for so long, about 20 batches before the worker; how many tasks.
 
-    How far the worker is, one row tells, by its key: to count those that wait would walk over what is dead.
+    The worker's progress is read from one row by its key, because counting pending tasks would walk over dead rows.
     """
     async with connected(url) as db:
         await db.execute("SET jit = off")
@@ -119,7 +119,7 @@ async def _produce(url: str, seconds: float) -> int:
 
 
 async def _steady(server: Server, seconds: float, *, held: bool = False) -> dict[str, Any]:
-    """Insert, claim and complete for as long; `held`: beside an idle REPEATABLE READ transaction."""
+    """Insert, claim and complete for so long; `held`: beside an idle REPEATABLE READ transaction."""
     url = await server.fresh()
     await fill(url, BATCH)
     async with connected(url) as other:
@@ -149,7 +149,7 @@ async def steady(server: Server, scale: Scale) -> list[Measure]:
     await server.drop(url)
     bound = tps * BATCH
     ratio = ours["rate"] / bound
-    # An update leaves one dead row, a task has two: with vacuum at work fewer are left than there were tasks.
+    # Each task has two updates, and each leaves a dead row; vacuum removes most, so fewer than the tasks are left.
     detail = {"seconds": scale.steady_seconds, "dead_rows": ours["dead"], "tasks": ours["made"]}
     met = None if scale.quick else ratio >= 0.6 and ours["dead"] < ours["made"]
     baselines = {"limit (pgbench)": bound}
@@ -157,7 +157,7 @@ async def steady(server: Server, scale: Scale) -> list[Measure]:
 
 
 async def snapshot(server: Server, scale: Scale) -> list[Measure]:
-    """Steady work beside an idle REPEATABLE READ transaction, over the same without."""
+    """Steady work beside an idle REPEATABLE READ transaction, divided by the same without."""
     without = await _steady(server, scale.snapshot_seconds)
     beside = await _steady(server, scale.snapshot_seconds, held=True)
     ratio = beside["rate"] / without["rate"]
@@ -168,7 +168,7 @@ async def snapshot(server: Server, scale: Scale) -> list[Measure]:
 
 
 async def memory(server: Server, scale: Scale) -> list[Measure]:
-    """The worker's resident memory over many tasks: the end over what it was at a fifth of them."""
+    """The worker's resident memory after many tasks, divided by that after a fifth of them."""
     url = await server.fresh()
     await fill(url, scale.memory)
     done = await drained(url, scale.memory)

@@ -1,4 +1,4 @@
-"""The queue's rows as the benchmarks make and count them, and a worker process on them."""
+"""Makes and counts the benchmarks' tasks, and runs a worker process on them."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ import orjson
 PAYLOAD_BYTES = 64
 _BATCH = 20_000
 
-# {"pad": "xxx…"} of 64 bytes; `n` is the number of the task, where one is asked for.
+# {"pad": "xxx…"} of 64 bytes; `n` is the task's number, if numbers are wanted.
 FILL = """
 INSERT INTO scheduled_tasks (merchant_id, task_type, payload, run_at)
 SELECT
@@ -29,7 +29,7 @@ COUNTS = "SELECT status, count(*) FROM scheduled_tasks GROUP BY 1"
 async def fill(
     url: str, count: int, *, merchants: int = 1000, delay: str = "-1 second", numbered: bool = False, first: int = 0
 ) -> None:
-    """Queue no-op tasks of merchants m0, m1, …, due after `delay` (an interval), and let the planner know."""
+    """Queue no-op tasks of merchants m0, m1, …, due after `delay` (an interval), and analyze the table."""
     from datetime import timedelta
 
     seconds = timedelta(seconds=float(delay.split(maxsplit=1)[0]))
@@ -55,7 +55,7 @@ async def counts(url: str) -> dict[str, int]:
 
 @contextlib.asynccontextmanager
 async def process(*arguments: str, **options: Any) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A process of ours, ended at the end of the block at the latest."""
+    """A process of ours, which ends at the end of the block at the latest."""
     started = await asyncio.create_subprocess_exec(
         *arguments,
         stdin=asyncio.subprocess.PIPE,
@@ -72,7 +72,7 @@ async def process(*arguments: str, **options: Any) -> AsyncIterator[asyncio.subp
 
 
 async def answer(started: asyncio.subprocess.Process, seconds: float) -> Any:
-    """The process's next line of JSON; what it logs between is passed over."""
+    """The process's next line of JSON; other lines are skipped."""
     assert started.stdout is not None
     async with asyncio.timeout(seconds):
         async for line in started.stdout:
@@ -90,7 +90,7 @@ async def worker(url: str, **settings: Any) -> AsyncIterator[asyncio.subprocess.
 
 
 async def drained(url: str, count: int, **settings: Any) -> dict[str, Any]:
-    """One worker process does `count` tasks; its answer. Raises AssertionError when not each was done exactly once."""
+    """One worker process does `count` tasks; its answer. Raises AssertionError unless each was done exactly once."""
     before = (await counts(url)).get("succeeded", 0)
     async with worker(url, expect=count, **settings) as started:
         await answer(started, 60)  # it is ready

@@ -61,7 +61,7 @@ async def _populate(control: SimulatorClient, url: str, count: int) -> None:
 
 
 async def _work_off(db: "asyncpg.Connection[asyncpg.Record]", started: float) -> tuple[float, int]:
-    """Until nothing is due any more: tasks per second, and the most connections of the worker that were seen."""
+    """Wait until nothing is due: tasks per second, and the most connections of the worker that were seen."""
     before, most = int(await db.fetchval(DONE)), 0
     while await db.fetchval(LEFT):
         assert time.monotonic() - started < MOST_SECONDS, "the worker does not come to an end"
@@ -73,7 +73,7 @@ async def _work_off(db: "asyncpg.Connection[asyncpg.Record]", started: float) ->
 
 
 async def renewals(server: Server, scale: Scale) -> list[Measure]:
-    """Load, perform, commit, by one worker process: first looks at failed renewals, then what is due ten days later."""
+    """Load, perform, commit, by one worker process: first evaluations of failed renewals, then those ten days later."""
     url = await server.fresh()
     start = int(time.time())
     async with process(sys.executable, "-m", "simulator", "--start", str(start)) as simulator:

@@ -1,4 +1,4 @@
-"""How much of everything a run measures: the whole of it, or a quick look that is right but says little about speed."""
+"""The size of a run: full, or quick, which checks that everything works but says little about speed."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The PostgreSQL that is measured: fsync on, nothing switched off, and fresh databases in it."""
+"""The PostgreSQL that is measured: with fsync, all guarantees on, and new databases."""
 
 import asyncio
 import itertools
@@ -14,7 +14,7 @@ import asyncpg
 from console.local.postgres import EmbeddedPostgres
 from shared import migrations
 
-# A server of this size of machine, and every guarantee left on. Autovacuum as it comes.
+# Sized for this machine, with every guarantee on and autovacuum's defaults.
 SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "4GB", "checkpoint_timeout": "15min", "max_connections": "150"}
 DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
 
@@ -29,11 +29,11 @@ class Server:
     bin_dir: Path
 
     def url(self, name: str) -> str:
-        """A database's URL, its owner's."""
+        """The owner's URL of a database."""
         return urlunsplit(urlsplit(self.base)._replace(path=f"/{name}"))
 
     async def fresh(self, *, migrated: bool = True) -> str:
-        """The URL of a database of its own."""
+        """The URL of a new database."""
         name = f"bench_{next(_numbers)}"
         await self.on_server(f"CREATE DATABASE {name}")
         if migrated:
@@ -49,7 +49,7 @@ class Server:
             await connection.close()
 
     async def drop(self, url: str) -> None:
-        """Remove a database, and write out what is left of it, so that the next measure starts clean."""
+        """Drop a database and run a checkpoint, so that the next measure starts clean."""
         await self.on_server(f"DROP DATABASE {urlsplit(url).path[1:]} WITH (FORCE)")
         await self.on_server("CHECKPOINT")
 
@@ -66,14 +66,14 @@ class Server:
 
 @asynccontextmanager
 async def running() -> AsyncIterator[Server]:
-    """A throwaway server on this machine's disk."""
+    """A temporary server on this machine's disk."""
     async with EmbeddedPostgres.temporary(settings=SETTINGS) as server:
         yield Server(server.url("postgres"), server.bin_dir)
 
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    """A connection with its owner's rights."""
+    """A connection with the owner's rights."""
     connection = await asyncpg.connect(url)
     try:
         yield connection

@@ -1,8 +1,8 @@
 """`python -m benchmarks.traffic '{"port": …}'`: signed webhooks over so many connections for so many seconds.
 
-Each connection sends its next event when the last was answered. Nothing but this process's own port on 127.0.0.1 is
-called, and it ends by itself. Events have 2.3 kB; `failures` of 100 are failed renewals, each of a new invoice; the
-others are of the kinds that Stripe sends for each renewal that went well.
+Each connection sends its next event when the last one was answered. Only the given port on 127.0.0.1 is called, and the
+process ends by itself. Events have 2.3 kB; `failures` of 100 are failed renewals, each of a new invoice; the others are
+of the types that Stripe sends for successful renewals.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ def event(number: int, account: int, failed: bool) -> bytes:
 
 @dataclass(slots=True)
 class Load:
-    """What is sent, and what came of it. `failures` is a percentage."""
+    """What to send, and the results. `failures` is a percentage."""
 
     port: int
     seconds: float
@@ -96,7 +96,7 @@ class Caller(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
         self._send()
 
     def _send(self) -> None:

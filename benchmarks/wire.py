@@ -1,4 +1,4 @@
-"""What the processes of a benchmark agree on; light, because every one of them imports it."""
+"""How the processes of a benchmark talk to each other; small, because each of them imports it."""
 
 import sys
 
@@ -8,6 +8,6 @@ SECRET = "whsec_benchmark"  # noqa: S105 - of these benchmarks only
 
 
 def tell(**what: object) -> None:
-    """One line for whoever started this process: `@` and JSON."""
+    """Print one line for the process that started this one: `@` and JSON."""
     sys.stdout.buffer.write(b"@" + orjson.dumps(what) + b"\n")
     sys.stdout.flush()

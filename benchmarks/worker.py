@@ -1,6 +1,6 @@
-"""`python -m benchmarks.worker '{"url": …}'`: the product's engine on one process, with no-op tasks or the real ones.
+"""`python -m benchmarks.worker '{"url": …}'`: the product's engine in one process, with no-op tasks or real ones.
 
-Prints lines that begin with `@`: one when the engine is about to run, and one with what it saw when it has ended.
+Prints lines that begin with `@`: one when the engine is about to run, and one with the results when it has ended.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _RSS_EVERY = 100
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Stops when `expect` tasks were done, or after `seconds`; `real`: with the product's handlers, on `simulator`."""
+    """Stop when `expect` tasks are done, or after `seconds`; `real`: with the product's handlers, on `simulator`."""
 
     url: str
     expect: int | None = None
@@ -43,13 +43,13 @@ class Order:
 
 
 class Numbered(Payload):
-    """A no-op task; one with a number has its start noted."""
+    """A no-op task; the start of a numbered one is noted."""
 
     n: int | None = None
 
 
 class NoOp(Handler[Numbered, Numbered, None]):
-    """Nothing to load, nothing to commit: what is left is the queue's own work."""
+    """Without load and commit, so that only the queue's own work is measured."""
 
     __slots__ = ("handled", "on_handled", "starts")
     payload = Numbered

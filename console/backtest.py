@@ -21,6 +21,7 @@ from console.local.interruption import run
 from console.local.preflight import problems_of
 from console.local.preflight import refuse as refuse_settings
 from console.terminal import print_json, read_policy_file, refuse, terminal
+from shared.ids import AccountId
 from shared.policy import Policy
 from shared.settings import StripeSettings, load
 from shared.stripe_clients import StripeClientFactory
@@ -105,11 +106,12 @@ def _from_stripe(
         pages.unlink(missing_ok=True)
     day = given["--until"]
     now = int(time.time())
+    account = AccountId(merchant)
     until = int(day.replace(tzinfo=UTC).timestamp()) if isinstance(day, datetime) else now
     if until > now:
         raise typer.BadParameter("a day that has not come yet: nothing is known of it", param_hint="--until")
     days = given["--days"] if isinstance(given["--days"], int) else DEFAULT_DAYS
-    window = Window(merchant, until - days * _DAY, until)
+    window = Window(account, until - days * _DAY, until)
     try:
         journal = Journal.open(pages, window, days_given=given["--days"] is not None)
     except JournalRefused as refused:
@@ -117,7 +119,7 @@ def _from_stripe(
     except OSError as error:
         refuse(f"{pages} cannot be written: {error.strerror}")
     try:
-        run(_collect(journal, merchant, per_second))
+        run(_collect(journal, account, per_second))
     except CannotRead as error:
         refuse(f"{error}; what was read is kept in {pages}: the same command goes on from there", 1)
     finally:
@@ -129,7 +131,7 @@ def _from_stripe(
     return header, failures
 
 
-async def _collect(journal: Journal, merchant: str, per_second: float) -> None:
+async def _collect(journal: Journal, account: AccountId, per_second: float) -> None:
     settings = load(StripeSettings)
     if any(journal.cursors.values()):
         pages = sum(len(rows) for rows in journal.rows.values())
@@ -145,4 +147,4 @@ async def _collect(journal: Journal, merchant: str, per_second: float) -> None:
             bar.update(tasks[name], completed=whole, kept=f"{rows:,} kept")
 
         async with StripeClientFactory.open(settings) as clients:
-            await collect(clients.for_merchant(merchant), journal, Pace(per_second), progress)
+            await collect(clients.for_merchant(account), journal, Pace(per_second), progress)

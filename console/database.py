@@ -12,6 +12,7 @@ from console.local.preflight import SettingsMissing, given_database_url
 from console.terminal import WRONG_USAGE, refuse
 from services.ledger.api.select import merchant_named
 from shared.database import Connection, Database, Role
+from shared.ids import MerchantId
 
 T = TypeVar("T")
 DATA = Path(".citadel")
@@ -52,7 +53,7 @@ def in_transaction(
         refuse(str(error), status)
 
 
-async def merchant_id_of(db: Connection, named: str) -> str:
+async def merchant_id_of(db: Connection, named: str) -> MerchantId:
     """The id of the merchant that is named by its id or by `acct_…`. Raises LookupError."""
     found = await merchant_named(db, named)
     if found is None:

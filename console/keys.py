@@ -24,7 +24,7 @@ def keys_create(
     days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; by default never.")] = None,
     data_dir: DataDir = DATA,
 ) -> None:
-    """Make a key for the ledger's API. Its secret is printed once, and is nowhere else."""
+    """Make a key for the ledger's API. Its secret is printed once and not stored."""
     from services.auth.keys import KeyRefused, create_key
 
     scopes = scope or [each for each in Scope if each.endswith(":read")]
@@ -41,7 +41,7 @@ def keys_create(
 
 @keys_app.command("list")
 def keys_list(data_dir: DataDir = DATA) -> None:
-    """List all keys, with the revoked and the expired ones."""
+    """List all keys, including revoked and expired ones."""
     from services.auth.keys import list_keys
 
     table = Table("id", "name", "of", "scopes", "made", "expires", "last used", "state", box=None, pad_edge=False)
@@ -56,7 +56,7 @@ def keys_list(data_dir: DataDir = DATA) -> None:
             *(f"{at:%Y-%m-%d}" if at else "-" for at in (key.created_at, key.expires_at, key.last_used_at)),
             "revoked" if key.revoked_at else "expired" if expired else "valid",
         )
-    # In a pipe a line is a key, however long it is.
+    # In a pipe each key is one line, however long.
     terminal(250).print(table)
 
 
@@ -64,7 +64,7 @@ def keys_list(data_dir: DataDir = DATA) -> None:
 def keys_revoke(
     key: Annotated[UUID, typer.Argument(help="The key's id, from `citadel keys list`.")], data_dir: DataDir = DATA
 ) -> None:
-    """End a key at once."""
+    """Revoke a key at once."""
     from services.auth.keys import revoke_key
 
     if not with_database(data_dir, Role.AUTH, lambda database: revoke_key(database, key)):
@@ -74,7 +74,7 @@ def keys_revoke(
 
 @keys_app.command("rotate")
 def keys_rotate(data_dir: DataDir = DATA) -> None:
-    """Encrypt all tokens anew under the first key of CITADEL_ENCRYPTION_KEYS. Services may go on meanwhile."""
+    """Encrypt all tokens again under the first key of CITADEL_ENCRYPTION_KEYS. Services may keep running."""
     from console.local.preflight import key_ring
     from services.auth.tokens import RotationIncomplete, reencrypt_tokens
 
@@ -105,7 +105,7 @@ def keys_generate() -> None:
 def keys_init(
     simulator: Annotated[bool, typer.Option("--simulator", help="For the stack with the simulator.")] = False,
 ) -> None:
-    """Make all secrets of the stack in containers for a first start; those that are there stay as they are."""
+    """Make all missing secrets of the stack in containers; existing ones are not changed."""
     from console.compose.secrets import SecretsMissing, make_secrets
     from console.compose.stack import Stack, StackError
 

@@ -1,4 +1,4 @@
-"""`citadel policy`: write, check, compare, activate and roll back policies; move recoveries in flight."""
+"""`citadel policy`: write, check, compare, activate and roll back policies; move open recoveries."""
 
 import sys
 from pathlib import Path
@@ -12,6 +12,7 @@ from rich.table import Table
 from console.database import DATA, DataDir, in_transaction
 from console.terminal import print_json, read_json, read_policy_file, refuse, show_problems, terminal
 from shared.database import Connection, Role
+from shared.ids import MerchantId
 from shared.policy import Policy, PolicyRefused, differences, json_schema, problems_of, store
 from shared.policy.store import Changed, Move, Version
 
@@ -22,8 +23,8 @@ Merchant = Annotated[UUID | None, typer.Option(help="The merchant; by default th
 PolicyId = Annotated[UUID, typer.Argument(help="A version's id, from `citadel policy list`.")]
 
 
-def _owner(merchant: UUID | None) -> str | None:
-    return None if merchant is None else str(merchant)
+def _owner(merchant: UUID | None) -> MerchantId | None:
+    return None if merchant is None else MerchantId(str(merchant))
 
 
 def _told(version: Version) -> str:
@@ -92,7 +93,7 @@ def diff(
     after: Annotated[UUID, typer.Argument(help="The version to compare it with.")],
     data_dir: DataDir = DATA,
 ) -> None:
-    """Print what is different from one version to another, a place a line."""
+    """Print the differences between two versions, one place a line."""
 
     async def both(db: Connection) -> tuple[Version, Version]:
         return await store.find(db, before), await store.find(db, after)
@@ -105,7 +106,7 @@ def diff(
 
 @policy_app.command("activate")
 def activate(policy: PolicyId, data_dir: DataDir = DATA) -> None:
-    """Put a version in force for recoveries that open from now on; those in flight keep theirs."""
+    """Put a version in force for recoveries that open from now on; open ones keep theirs."""
 
     async def put(db: Connection) -> Version:
         return await store.activate(db, await store.find(db, policy))
@@ -115,7 +116,7 @@ def activate(policy: PolicyId, data_dir: DataDir = DATA) -> None:
 
 @policy_app.command("rollback")
 def roll_back(merchant: Merchant = None, data_dir: DataDir = DATA) -> None:
-    """Put the version in force again that was before this one."""
+    """Put the previous version in force again."""
     version = in_transaction(data_dir, Role.LEDGER, lambda db: store.roll_back(db, _owner(merchant)))
     print(f"in force: {_told(version)}")
 
@@ -126,7 +127,7 @@ def move(
     yes: Annotated[str | None, typer.Option(help="The token that this command printed: do exactly that.")] = None,
     data_dir: DataDir = DATA,
 ) -> None:
-    """Say what would change if the recoveries in flight were moved to a version; with --yes TOKEN, move them."""
+    """Show what would change if the open recoveries were moved to a version; with --yes TOKEN, move them."""
 
     async def look(db: Connection) -> tuple[Version, list[Move], str]:
         version = await store.find(db, policy)

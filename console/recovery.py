@@ -1,4 +1,4 @@
-"""`citadel recovery show`: one recovery's whole story, with the reason of every decision."""
+"""`citadel recovery show`: one recovery's whole timeline, with the reason of every decision."""
 
 import re
 from datetime import datetime
@@ -31,7 +31,7 @@ def show(
     json: Annotated[bool, typer.Option("--json", help="Print it as the API would.")] = False,
     data_dir: DataDir = DATA,
 ) -> None:
-    """Every decision about one failed invoice: the rule, its inputs, what was refused and why, what comes next."""
+    """Every decision about one failed invoice: the rule, its inputs, what was considered, what comes next."""
     stories = _stories(data_dir, invoice, merchant)
     if not stories:
         refuse(f"there is no recovery of {invoice}", 1)
@@ -84,14 +84,14 @@ def told(story: RecoveryStory) -> list[str]:
 
 
 def in_brief(story: RecoveryStory) -> list[str]:
-    """The story with a line for each step, what was refused under it, as lines for a terminal (rich markup)."""
+    """The story with a line for each step and what was considered below it, for a terminal (rich markup)."""
     amount = readable(Money(story.amount_due, story.currency))
     how = f" ({story.end_reason.replace('_', ' ')})" if story.end_reason else ""
     lines = [f"[bold]{escape(story.invoice_id)}[/]  {amount}, [bold]{story.state}[/]{how}"]
     said: list[str] = []
     for entry in story.timeline:
         if entry.rule == "attempt_due":
-            continue  # how the attempt went is said by the next step
+            continue  # the next step says how the attempt ended
         kind = "heard" if entry.kind == EntryKind.STOP_REQUESTED else entry.kind  # by itself it ends nothing
         explanation = _short_times(entry.explanation)
         roads = (entry.detail.get("reason") or {}).get("considered", ())
@@ -105,13 +105,13 @@ def in_brief(story: RecoveryStory) -> list[str]:
         aside += [f"not {action}: {because}" for action, because in refused if because != explanation]
         step = f"[cyan]{entry.at:%d %b %H:%M}[/]  [bold]{kind:<9}[/]  {escape(explanation)}"
         for line in (step, *(f"{'':25}[dim]{escape(each)}[/]" for each in aside)):
-            if line not in said:  # two events for one fact are told once, and so is a reason that still holds
+            if line not in said:  # two events about one fact, and a repeated reason, are shown once
                 said.append(line)
     return [*lines, *said]
 
 
 def _short_times(text: str) -> str:
-    """Times within a sentence as those at its side are: `12 Nov 03:28`."""
+    """Times within a sentence in the short form: `12 Nov 03:28`."""
     return _ISO_TIME.sub(lambda found: f"{datetime.fromisoformat(found[0]):%d %b %H:%M}", text)
 
 

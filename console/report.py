@@ -1,4 +1,4 @@
-"""`citadel report recoveries`: what was recovered, by whom, and what would have come anyway."""
+"""`citadel report recoveries`: what was recovered, by whom, and what would have been paid anyway."""
 
 import sys
 from datetime import date, datetime
@@ -24,7 +24,7 @@ report_app = typer.Typer(help="Reports: what the engine is worth, measured.", no
 
 
 class By(StrEnum):
-    """What a report may be broken down by."""
+    """What a report may be grouped by."""
 
     CAUSE = "cause"
     POLICY_VERSION = "policy_version"
@@ -104,7 +104,7 @@ def _sum(each: Sum) -> str:
 
 
 def told(lift: Lift) -> str:
-    """What may be said of a lift, in a line."""
+    """A lift in one line."""
     groups = f"{lift.treatment.paid:,} of {lift.treatment.assigned:,}, holdout {lift.holdout.paid:,} of "
     groups += f"{lift.holdout.assigned:,}"
     match lift.verdict:

@@ -1,4 +1,4 @@
-"""`citadel silences`: customers who are not written to. What it does, it does as the API does, with the same rights."""
+"""`citadel silences`: silences and lifts silences of customers, by the API's functions and with the same rights."""
 
 import re
 import sys
@@ -18,6 +18,7 @@ from services.ledger.silences import endpoints
 from services.ledger.silences.schemas import Silence
 from services.ledger.silences.store import select_silences
 from shared.database import Connection, Role
+from shared.ids import CustomerId, MerchantId
 from shared.silences import SilenceReason
 
 T = TypeVar("T")
@@ -30,17 +31,17 @@ _CUSTOMER = re.compile(r"cus_[A-Za-z0-9_]{1,250}")
 PAGE = 200
 
 
-def _with_merchant(data_dir: Path, merchant: str, work: Callable[[Connection, str], Awaitable[T]]) -> T:
+def _with_merchant(data_dir: Path, merchant: str, work: Callable[[Connection, MerchantId], Awaitable[T]]) -> T:
     async def inside(db: Connection) -> T:
         return await work(db, await merchant_id_of(db, merchant))
 
     return in_transaction(data_dir, Role.LEDGER, inside, status=1)
 
 
-def _customer(given: str) -> str:
+def _customer(given: str) -> CustomerId:
     if not _CUSTOMER.fullmatch(given):
         refuse(f"{given!r} is no customer's id: expected cus_…, never an address")
-    return given
+    return CustomerId(given)
 
 
 @silences_app.command("list")
@@ -51,7 +52,7 @@ def list_silences(
 ) -> None:
     """List all silences of a merchant, newest first."""
 
-    async def work(db: Connection, merchant_id: str) -> list[Silence]:
+    async def work(db: Connection, merchant_id: MerchantId) -> list[Silence]:
         found: list[Row] = []
         before = None
         while True:
@@ -80,9 +81,9 @@ def add(
     reason: Annotated[SilenceReason, typer.Option(help="Why.")] = SilenceReason.OPTED_OUT,
     data_dir: DataDir = DATA,
 ) -> None:
-    """Write to a customer no more. Payments are not touched."""
-    customer = _customer(customer)
-    new = _with_merchant(data_dir, merchant, lambda db, owner: endpoints.start(db, owner, customer, reason))
+    """Silence a customer: no more messages. Payments are not concerned."""
+    customer_id = _customer(customer)
+    new = _with_merchant(data_dir, merchant, lambda db, owner: endpoints.start(db, owner, customer_id, reason))
     print(f"{customer} is not written to: {reason}" if new else f"it was so already: {customer}, {reason}")
 
 
@@ -95,9 +96,9 @@ def lift(
     ] = None,
     data_dir: DataDir = DATA,
 ) -> None:
-    """Write to a customer again, who asked for it or whose mailbox works again."""
-    customer = _customer(customer)
-    count = _with_merchant(data_dir, merchant, lambda db, owner: endpoints.end(db, owner, customer, reason))
+    """Lift a customer's silences, if they asked for it or their mailbox works again."""
+    customer_id = _customer(customer)
+    count = _with_merchant(data_dir, merchant, lambda db, owner: endpoints.end(db, owner, customer_id, reason))
     if not count:
         refuse(f"{customer} has no such silence; `citadel silences list` shows them", 1)
     print(f"lifted {count} of {customer}")

@@ -27,7 +27,7 @@ def simulate(
     chart: Annotated[Path | None, typer.Option(help="Draw the comparison into this PNG file, too.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """What a policy would recover of made-up failures, beside the ladders that others use."""
+    """What a policy would recover of made-up failures, compared with the ladders that others use."""
     draw = _drawing_to(chart) if chart is not None else None
     own = (policy.name, read_policy_file(policy)) if policy is not None else None
     simulations = [
@@ -51,7 +51,7 @@ def simulate(
 def _for_each_seed(
     own: tuple[str, Policy] | None, seeds: Sequence[int], histories: Sequence[int]
 ) -> Iterator[tuple[int, list[Strategy]]]:
-    """The strategies of each seed. What has been learned is the seed's own; all others are made once."""
+    """The strategies of each seed. Learned timing depends on the seed; the other strategies are made once."""
     default = Policy.default()
     by_rules, ladders = Brain("citadel default", default), common_ladders(default)
     given = Brain(*own) if own is not None else None
@@ -67,13 +67,13 @@ def _for_each_seed(
 
 
 def _drawing_to(file: Path) -> Callable[[Sequence[Simulation]], None]:
-    """What draws into the file; a typer error now, not after the simulation, when it cannot be."""
+    """A function that draws into the file. If it cannot be written, fails now and not after the simulation."""
     if file.suffix.lower() != ".png":
         raise typer.BadParameter(f"{file} does not end in .png", param_hint="--chart")
     if not file.parent.is_dir():
         raise typer.BadParameter(f"there is no folder {file.parent}", param_hint="--chart")
     try:
-        from console.evaluation.chart import draw  # only here: matplotlib is installed for charts alone
+        from console.evaluation.chart import draw  # only here, because matplotlib is optional
     except ModuleNotFoundError:
         raise typer.BadParameter(
             "drawing needs matplotlib, which is not installed: `make .venv/bench`, or `pip install 'citadel[bench]'`",

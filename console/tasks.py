@@ -1,4 +1,4 @@
-"""`citadel tasks`: the queue by hand. What it does, it does as the ledger's role, in short transactions."""
+"""`citadel tasks`: an operator's commands for the queue, under the ledger's role and in short transactions."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated
@@ -10,6 +10,7 @@ from rich.table import Table
 from console.database import DATA, DataDir, with_database
 from console.terminal import refuse, terminal
 from shared.database import Connection, Database, Role
+from shared.ids import MerchantId
 from shared.queue import control
 from shared.queue.control import BATCH, Which
 
@@ -24,11 +25,11 @@ TaskType = Annotated[str | None, typer.Option("--type", help="Of this task type 
 def _named(merchant: UUID | None, task_type: str | None) -> Which:
     if merchant is None and task_type is None:
         raise typer.BadParameter("name a merchant (--merchant), a task type (--type), or both")
-    return Which(str(merchant) if merchant else None, task_type)
+    return Which(MerchantId(str(merchant)) if merchant else None, task_type)
 
 
 async def in_batches(database: Database, step: Callable[[Connection], Awaitable[int]]) -> int:
-    """Repeat a bounded step, each in a transaction of its own, until it finds less than a batch; how many in all."""
+    """Repeat a limited step, each in a transaction of its own, until it finds less than a batch; how many in all."""
     count = 0
     while True:
         async with database.transaction() as db:
@@ -45,7 +46,7 @@ def pause(
     reason: Annotated[str, typer.Option(help="For other operators.")] = "",
     data_dir: DataDir = DATA,
 ) -> None:
-    """Hand out no task of a merchant, of a type, or of both; what runs already ends by itself."""
+    """Hand out no tasks of a merchant, of a type, or of both; running tasks go on."""
     which = _named(merchant, task_type)
 
     async def work(database: Database) -> bool:
@@ -57,7 +58,7 @@ def pause(
 
 @tasks_app.command("resume")
 def resume(merchant: Merchant = None, task_type: TaskType = None, data_dir: DataDir = DATA) -> None:
-    """End a pause, named as it was made."""
+    """End a pause, by the same merchant and type."""
     which = _named(merchant, task_type)
 
     async def work(database: Database) -> tuple[bool, int]:
@@ -107,7 +108,7 @@ def cancel(
     reason: Annotated[str, typer.Option(help="Kept with each task.")] = "canceled by `citadel tasks`",
     data_dir: DataDir = DATA,
 ) -> None:
-    """Cancel pending tasks; running ones end by themselves."""
+    """Cancel pending tasks; running ones go on."""
     which = _named(merchant, task_type)
     count = with_database(
         data_dir, Role.LEDGER, lambda db: in_batches(db, lambda each: control.cancel(each, which, reason))

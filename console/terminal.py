@@ -1,4 +1,4 @@
-"""What commands have in common: how they print, read a file and say no."""
+"""What commands share: how they print, read files and refuse."""
 
 import sys
 from pathlib import Path
@@ -14,18 +14,18 @@ WRONG_USAGE = 2
 
 
 def refuse(message: str, status: int = WRONG_USAGE) -> NoReturn:
-    """End the command with one line for people and a status for scripts."""
+    """End the command with one line and an exit status."""
     print(f"citadel: {message}", file=sys.stderr)
     sys.exit(status)
 
 
 def terminal(columns_in_a_pipe: int = 96) -> Console:
-    """The terminal, as wide as it is; in a pipe, lines as long as in one of so many columns."""
+    """A console as wide as the terminal; in a pipe, with so many columns."""
     return Console(width=None if sys.stdout.isatty() else columns_in_a_pipe, highlight=False)
 
 
 def print_json(value: object) -> None:
-    """Print a value, or a model as the API would, as indented JSON."""
+    """Print a value, or a model as the API shows it, as indented JSON."""
     if isinstance(value, BaseModel):
         sys.stdout.buffer.write(value.model_dump_json(indent=2, by_alias=True).encode() + b"\n")
     else:
@@ -33,7 +33,7 @@ def print_json(value: object) -> None:
 
 
 def read_json(file: Path) -> Any:
-    """What a JSON file holds; `-` is the standard input. Ends the command when it cannot be read."""
+    """The content of a JSON file; `-` is the standard input. Ends the command when it cannot be read."""
     try:
         return orjson.loads(sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes())
     except OSError as error:
@@ -43,7 +43,7 @@ def read_json(file: Path) -> Any:
 
 
 def read_policy_file(file: Path) -> Policy:
-    """The policy in a file. Ends the command, with every problem and its place, when it is none."""
+    """The policy in a file. Ends the command, with every problem and its place, when it is not valid."""
     try:
         return read_policy(read_json(file))
     except PolicyRefused as refused:
@@ -52,6 +52,6 @@ def read_policy_file(file: Path) -> Policy:
 
 
 def show_problems(refused: PolicyRefused) -> None:
-    """Print what is wrong with a policy's document, a place a line."""
+    """Print the problems of a policy document, one place a line."""
     for each in refused.problems:
         print(f"{each.place or '(the document)'}: {each.message}", file=sys.stderr)

@@ -15,6 +15,7 @@ from prometheus_client import Counter
 
 from shared.database import Connection
 from shared.http import Problem
+from shared.ids import MerchantId
 from shared.logging import get_logger
 
 log = get_logger(__name__)
@@ -44,7 +45,7 @@ class ApiKey:
     """A valid key. `merchant_id=None`: a key of the platform, which may see every merchant."""
 
     id: UUID
-    merchant_id: str | None
+    merchant_id: MerchantId | None
     scopes: frozenset[str]
 
 
@@ -72,7 +73,7 @@ def hash_secret(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def sees(key: ApiKey, merchant_id: UUID | str) -> bool:
+def sees(key: ApiKey, merchant_id: UUID | MerchantId) -> bool:
     """Whether rows of this merchant exist for the key's owner. Who names another tenant's is logged and counted."""
     if key.merchant_id is None or key.merchant_id == str(merchant_id):
         return True

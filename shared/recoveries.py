@@ -21,6 +21,7 @@ import orjson
 
 from shared import recovery_tasks
 from shared.database import Connection
+from shared.ids import InvoiceId, MerchantId, RecoveryId
 from shared.money import Money
 from shared.queue import tasks
 from shared.queue.tries import tries_of
@@ -174,11 +175,11 @@ VALUES ($1, $2, $3, $4, $5)
 class _Locked:
     state: RecoveryState
     due: Money
-    merchant_id: str
-    invoice_id: str
+    merchant_id: MerchantId
+    invoice_id: InvoiceId
 
 
-async def _lock(db: Connection, recovery_id: UUID) -> _Locked:
+async def _lock(db: Connection, recovery_id: RecoveryId) -> _Locked:
     row = await db.fetchrow(LOCK, recovery_id)
     if row is None:
         raise LookupError(f"no recovery {recovery_id}")
@@ -186,20 +187,13 @@ async def _lock(db: Connection, recovery_id: UUID) -> _Locked:
     return _Locked(RecoveryState(row["state"]), due, row["merchant_id"], row["invoice_id"])
 
 
-async def open_recovery(db: Connection, failed: FailedInvoice, entry: Entry) -> UUID | None:
-    """Open a recovery under the policy in force and queue its first evaluation; None when the invoice has one already.
+async def open_recoveries(db: Connection, failures: Sequence[tuple[FailedInvoice, Entry]]) -> list[RecoveryId]:
+    """Open recoveries under the policies in force and queue their first evaluations; the ids of the opened ones.
 
-    A second event about the same failed invoice changes nothing, whatever its order and its id. Raises LookupError when
-    no policy is active: nothing is opened without rules. A migrated database always has an active one.
-    """
-    opened = await open_recoveries(db, [(failed, entry)])
-    return opened[0] if opened else None
-
-
-async def open_recoveries(db: Connection, failures: Sequence[tuple[FailedInvoice, Entry]]) -> list[UUID]:
-    """`open_recovery` for many at once, in two statements; the ids of those that were opened, in no order.
-
-    Locks in one order whatever the order of `failures`: the recoveries by merchant and invoice, then the totals.
+    In two statements, however many. A second event about one failed invoice, in whatever order and under whatever id,
+    changes nothing. Raises LookupError when no policy is active, which a migrated database always has: nothing is opened
+    without rules. Locks in one order whatever the order of `failures`: the recoveries by merchant and invoice, then the
+    totals.
     """
     first = {(failed.merchant_id, failed.invoice_id): (failed, entry) for failed, entry in reversed(failures)}
     merchants, invoices = [key[0] for key in first], [key[1] for key in first]
@@ -219,7 +213,7 @@ async def open_recoveries(db: Connection, failures: Sequence[tuple[FailedInvoice
     return [row["id"] for row in rows]
 
 
-async def _begin(db: Connection, opened: Sequence[tuple[UUID, FailedInvoice, Entry]]) -> None:
+async def _begin(db: Connection, opened: Sequence[tuple[RecoveryId, FailedInvoice, Entry]]) -> None:
     await db.execute(
         BEGIN_OPENED,
         [recovery_id for recovery_id, _, _ in opened],
@@ -241,7 +235,7 @@ async def _begin(db: Connection, opened: Sequence[tuple[UUID, FailedInvoice, Ent
 
 async def change(
     db: Connection,
-    recovery_id: UUID,
+    recovery_id: RecoveryId,
     to: RecoveryState,
     entry: Entry,
     *,
@@ -273,7 +267,7 @@ async def change(
 
 async def close(
     db: Connection,
-    recovery_id: UUID,
+    recovery_id: RecoveryId,
     to: RecoveryState,
     end_reason: EndReason,
     entry: Entry,
@@ -305,7 +299,7 @@ async def close(
     return True
 
 
-async def request_stop(db: Connection, recovery_id: UUID, end_reason: EndReason, entry: Entry) -> bool:
+async def request_stop(db: Connection, recovery_id: RecoveryId, end_reason: EndReason, entry: Entry) -> bool:
     """Stop a recovery for a reason from outside; no attempt and no message follows. False: it had ended before.
 
     It ends at once, unless an attempt is in flight: then the stop is noted, pending tasks are canceled, and the
@@ -325,7 +319,7 @@ async def request_stop(db: Connection, recovery_id: UUID, end_reason: EndReason,
     return await close(db, recovery_id, RecoveryState.STOPPED, end_reason, entry)
 
 
-async def settle_paid(db: Connection, recovery_id: UUID, paid: Money, *, out_of_band: bool, source: str) -> bool:
+async def settle_paid(db: Connection, recovery_id: RecoveryId, paid: Money, *, out_of_band: bool, source: str) -> bool:
     """End a recovery whose invoice was paid by someone other than our attempt. False: it had ended before.
 
     Paid at Stripe after a message of ours: recovered by the message. Paid before any message, or outside Stripe:
@@ -352,7 +346,7 @@ async def settle_paid(db: Connection, recovery_id: UUID, paid: Money, *, out_of_
     )
 
 
-async def move(db: Connection, recovery_id: UUID, policy_id: UUID, entry: Entry) -> bool:
+async def move(db: Connection, recovery_id: RecoveryId, policy_id: UUID, entry: Entry) -> bool:
     """Move an open recovery to another version of the policy, and have it evaluated. False: it had ended.
 
     Its pending tasks are canceled. A run in progress decides by the new rules when it commits.
@@ -367,7 +361,7 @@ async def move(db: Connection, recovery_id: UUID, policy_id: UUID, entry: Entry)
     return True
 
 
-async def record(db: Connection, recovery_id: UUID, entry: Entry) -> None:
+async def record(db: Connection, recovery_id: RecoveryId, entry: Entry) -> None:
     """Write one row of the timeline without a change of state."""
     written = await db.fetchval(
         RECORD_ALONE,
@@ -383,7 +377,9 @@ async def record(db: Connection, recovery_id: UUID, entry: Entry) -> None:
         raise LookupError(f"no recovery {recovery_id}")
 
 
-async def book(db: Connection, merchant_id: str, metric_type: str, amount: Money, recovery_id: UUID) -> None:
+async def book(
+    db: Connection, merchant_id: MerchantId, metric_type: str, amount: Money, recovery_id: RecoveryId
+) -> None:
     """Write one row of the ledger about a recovery; the trigger adds it to the totals.
 
     `metric_type` is one of recovery_opened, recovery_recovered, recovery_exhausted, recovery_stopped (cents), or
@@ -394,8 +390,8 @@ async def book(db: Connection, merchant_id: str, metric_type: str, amount: Money
 
 async def _record(
     db: Connection,
-    recovery_id: UUID,
-    merchant_id: str,
+    recovery_id: RecoveryId,
+    merchant_id: MerchantId,
     before: RecoveryState | None,
     after: RecoveryState,
     entry: Entry,

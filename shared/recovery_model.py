@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from shared.ids import CustomerId, InvoiceId, MerchantId, SubscriptionId
 from shared.money import Money
 
 STRIPE_NEXT = "stripe_next_attempt_at"
@@ -16,7 +17,7 @@ INVOICE_CHANGED = "invoice_changed"
 
 
 class RecoveryState(StrEnum):
-    """A recovery's state; the drawing is above."""
+    """A recovery's state; the drawing is in `shared/recoveries.py`."""
 
     OPEN = "open"
     WAITING = "waiting"
@@ -103,8 +104,8 @@ class Entry:
 class FailedInvoice:
     """What is known when a recovery opens. `amount` is what was due."""
 
-    merchant_id: str
-    invoice_id: str
-    subscription_id: str | None
-    customer_id: str | None
+    merchant_id: MerchantId
+    invoice_id: InvoiceId
+    subscription_id: SubscriptionId | None
+    customer_id: CustomerId | None
     amount: Money

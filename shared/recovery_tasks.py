@@ -10,9 +10,9 @@ transaction, which has locked the recovery.
 """
 
 from datetime import datetime
-from uuid import UUID
 
 from shared.database import Connection
+from shared.ids import InvoiceId, MerchantId, RecoveryId
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
 
@@ -29,12 +29,14 @@ RETURNING id
 """
 
 
-def key_of(task_type: str, recovery_id: UUID) -> str:
+def key_of(task_type: str, recovery_id: RecoveryId) -> str:
     """The unique key of a recovery's task of this type."""
     return f"{task_type}:{recovery_id}"
 
 
-def _task(task_type: str, merchant_id: str, recovery_id: UUID, invoice_id: str, at: datetime | None = None) -> NewTask:
+def _task(
+    task_type: str, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId, at: datetime | None = None
+) -> NewTask:
     key = key_of(task_type, recovery_id)
     return NewTask(merchant_id, task_type, {"invoice_id": invoice_id}, at, recovery_id, key)
 
@@ -43,25 +45,25 @@ def _task(task_type: str, merchant_id: str, recovery_id: UUID, invoice_id: str, 
 
 
 async def evaluate(
-    db: Connection, merchant_id: str, recovery_id: UUID, invoice_id: str, at: datetime | None = None
+    db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId, at: datetime | None = None
 ) -> bool:
     """Queue an evaluation, for a time or for now. False: one is queued, for whatever time, or runs."""
     return await tasks.enqueue(db, _task(EVALUATE, merchant_id, recovery_id, invoice_id, at)) is not None
 
 
-async def evaluate_now(db: Connection, merchant_id: str, recovery_id: UUID, invoice_id: str) -> bool:
+async def evaluate_now(db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId) -> bool:
     """Have the recovery evaluated at once, also where that is queued for later. False: it is about to be, or runs."""
     if await tasks.bring_forward(db, key_of(EVALUATE, recovery_id)):
         return True
     return await evaluate(db, merchant_id, recovery_id, invoice_id)
 
 
-async def evaluate_sooner(db: Connection, recovery_id: UUID) -> None:
+async def evaluate_sooner(db: Connection, recovery_id: RecoveryId) -> None:
     """Bring the queued evaluation forward to now; if none is queued, none is needed."""
     await tasks.bring_forward(db, key_of(EVALUATE, recovery_id))
 
 
-async def evaluated_just_now(db: Connection, recovery_id: UUID) -> bool:
+async def evaluated_just_now(db: Connection, recovery_id: RecoveryId) -> bool:
     """Whether an evaluation of the recovery is running."""
     return await tasks.runs(db, key_of(EVALUATE, recovery_id))
 
@@ -70,7 +72,7 @@ async def evaluated_just_now(db: Connection, recovery_id: UUID) -> bool:
 
 
 async def message_at(
-    db: Connection, merchant_id: str, recovery_id: UUID, invoice_id: str, kind: str, at: datetime
+    db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId, kind: str, at: datetime
 ) -> None:
     """Queue a message to the customer for a time; it replaces one that is queued for later or for another purpose.
 
@@ -91,7 +93,7 @@ async def message_at(
     await tasks.enqueue(db, task)
 
 
-async def cancel_messages(db: Connection, recovery_id: UUID, why: str) -> int:
+async def cancel_messages(db: Connection, recovery_id: RecoveryId, why: str) -> int:
     """Cancel the recovery's pending messages; how many."""
     return len(await db.fetch(CANCEL_MESSAGES, recovery_id, why))
 
@@ -100,13 +102,15 @@ async def cancel_messages(db: Connection, recovery_id: UUID, why: str) -> int:
 
 
 async def thank(
-    db: Connection, merchant_id: str, recovery_id: UUID, invoice_id: str, at: datetime | None = None
+    db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId, at: datetime | None = None
 ) -> None:
     """Queue the thank-you to the customer, for a time or for now."""
     await tasks.enqueue(db, _task(THANK, merchant_id, recovery_id, invoice_id, at))
 
 
-async def carry_out_end(db: Connection, merchant_id: str, recovery_id: UUID, invoice_id: str, action: str) -> None:
+async def carry_out_end(
+    db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId, action: str
+) -> None:
     """Queue the policy's end action (an `EndAction`) at Stripe.
 
     It is a task of its own, because it has its own call, key and repeats, and because it can be canceled until it has

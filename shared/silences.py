@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from shared.database import Connection
+from shared.ids import CustomerId, MerchantId
 
 
 class SilenceReason(StrEnum):
@@ -48,17 +49,19 @@ RETURNING merchant_id
 """
 
 
-async def find(db: Connection, merchant_id: str, customer_id: str) -> SilenceReason | None:
+async def find(db: Connection, merchant_id: MerchantId, customer_id: CustomerId) -> SilenceReason | None:
     """Why this customer of a merchant gets no messages; None for one who does."""
     reason: str | None = await db.fetchval(FIND, merchant_id, customer_id)
     return None if reason is None else SilenceReason(reason)
 
 
-async def start(db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason) -> bool:
+async def start(db: Connection, merchant_id: MerchantId, customer_id: CustomerId, reason: SilenceReason) -> bool:
     """Silence this customer. False: they were silenced for this reason already."""
     return await db.fetchval(START, merchant_id, customer_id, reason) is not None
 
 
-async def end(db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason | None = None) -> int:
+async def end(
+    db: Connection, merchant_id: MerchantId, customer_id: CustomerId, reason: SilenceReason | None = None
+) -> int:
     """Lift the customer's silence for this reason, or with None all of them; how many there were."""
     return len(await db.fetch(END, merchant_id, customer_id, reason))

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import aiohttp
 import stripe
 
+from shared.ids import AccountId
 from shared.settings import StripeSettings
 
 API_VERSION = "2026-10-28.endive"
@@ -46,11 +47,11 @@ def part(text: str) -> str:
 class Gate(Protocol):
     """What every call passes. `account` is the merchant's (acct_…), None is the platform itself."""
 
-    async def enter(self, account: str | None) -> None:
+    async def enter(self, account: AccountId | None) -> None:
         """Wait until the call may be made. What this raises passes through the SDK unchanged."""
         ...
 
-    async def left(self, account: str | None, status: int | None, retry_after: str | None) -> None:
+    async def left(self, account: AccountId | None, status: int | None, retry_after: str | None) -> None:
         """The call ended with this status; None: without a complete answer."""
         ...
 
@@ -70,7 +71,8 @@ class _GatedClient(stripe.AIOHTTPClient):
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
         """One call."""
-        account = headers.get("Stripe-Account")
+        named = headers.get("Stripe-Account")
+        account = None if named is None else AccountId(named)
         await self._gate.enter(account)
         try:
             answer = await super().request_async(method, url, headers, post_data)
@@ -100,7 +102,7 @@ class StripeClientFactory:
         async with aiohttp.ClientSession(connector=connector) as session:
             yield cls(settings, session, gate)
 
-    def for_merchant(self, stripe_connect_id: str) -> stripe.StripeClient:
+    def for_merchant(self, stripe_connect_id: AccountId) -> stripe.StripeClient:
         """A client whose every request carries `Stripe-Account: stripe_connect_id`."""
         if not _ACCOUNT.fullmatch(stripe_connect_id):
             raise ValueError(f"expected a connected account's id (acct_…), got {stripe_connect_id!r}")
@@ -110,7 +112,7 @@ class StripeClientFactory:
         """A client that acts as the platform itself, for OAuth."""
         return self._client(None)
 
-    def _client(self, account: str | None) -> stripe.StripeClient:
+    def _client(self, account: AccountId | None) -> stripe.StripeClient:
         return stripe.StripeClient(
             self._settings.stripe_secret_key.get_secret_value(),
             stripe_account=account,

@@ -10,6 +10,7 @@ from typing import Self
 from pydantic import SecretStr
 
 from shared.crypto import BadSignature, Signer
+from shared.ids import CustomerId, MerchantId
 
 PATH = "/unsubscribe/"
 NEVER = 253_402_300_799
@@ -20,8 +21,8 @@ NEVER = 253_402_300_799
 class Recipient:
     """Who gets an email, and may unsubscribe: a merchant (`merchants.id`) and one of its customers (`cus_…`)."""
 
-    merchant_id: str
-    customer_id: str
+    merchant_id: MerchantId
+    customer_id: CustomerId
 
 
 class UnsubscribePages:
@@ -51,5 +52,5 @@ class UnsubscribePages:
                 value = signer.verify(token, 0)
             except BadSignature:
                 continue
-            return Recipient(value["m"], value["c"])
+            return Recipient(MerchantId(value["m"]), CustomerId(value["c"]))
         raise BadSignature("no secret of ours signed it")

@@ -10,7 +10,10 @@ from typing import Any
 
 import asyncpg
 
-from shared.database import Database
+from shared import recoveries
+from shared.database import Connection, Database
+from shared.ids import MerchantId, RecoveryId
+from shared.recovery_model import Entry, FailedInvoice
 from tests.waiting import until
 
 _accounts = itertools.count(1)
@@ -23,16 +26,22 @@ SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wai
 """
 
 
+async def open_recovery(db: Connection, failed: FailedInvoice, entry: Entry) -> RecoveryId | None:
+    """Open one recovery; None when the invoice has one."""
+    opened = await recoveries.open_recoveries(db, [(failed, entry)])
+    return opened[0] if opened else None
+
+
 @dataclass
 class World:
     """`database` has its owner's rights, which no service has: it sets the scene and looks."""
 
     database: Database
 
-    async def connect(self, account: str | None = None, *, tokens: bool = True) -> str:
+    async def connect(self, account: str | None = None, *, tokens: bool = True) -> MerchantId:
         """A connected merchant, of an account that nobody has yet unless given, with or without tokens; its id."""
         sealed = ("sealed-access", "sealed-refresh") if tokens else (None, None)
-        merchant_id: str = await self.value(CONNECT, account or f"acct_world_{next(_accounts)}", *sealed)
+        merchant_id: MerchantId = await self.value(CONNECT, account or f"acct_world_{next(_accounts)}", *sealed)
         return merchant_id
 
     async def rows(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:

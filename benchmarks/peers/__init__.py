@@ -1,1 +1,1 @@
-"""The queues that are measured beside ours, each with the settings that are best for it."""
+"""Other queues for comparison, each with its best settings."""

@@ -25,7 +25,7 @@ LEFT = "SELECT count(*) FROM graphile_worker._private_jobs"
 
 
 async def missing() -> str | None:
-    """Why it cannot run, or None; installs it on the way."""
+    """Install it; why it cannot run, or None."""
     if not shutil.which("node") or not shutil.which("npm"):
         return "Node or npm is missing"
     if not (_HOME / "node_modules" / "graphile-worker").is_dir():

@@ -52,13 +52,13 @@ class Travel:
 
     async def step(self, end: datetime, woken: Callable[[], Awaitable[None]] | None = None) -> datetime:
         """One step towards `end`; returns the new time when everything due by then is done. Raises Stuck."""
-        target = self._next_time(self._quiet or await self.settle(), end)
+        target = self._next_time(self._quiet or await self.calm_down(), end)
         moved = await asyncio.gather(self._simulator.advance(to=int(target.timestamp())), self._travel(target))
         self._next_due = moved[0]["next_due"]
         self.steps += 1
         if woken is not None:
             await woken()
-        self._quiet = await self.settle()
+        self._quiet = await self.calm_down()
         return target
 
     def _next_time(self, quiet: Activity, end: datetime) -> datetime:
@@ -74,7 +74,7 @@ class Travel:
         async with self._database.transaction() as db:
             await travel_to(db, target)
 
-    async def settle(self) -> Activity:
+    async def calm_down(self) -> Activity:
         """Wait until webhooks are delivered, and nothing is due, running or happening any more.
 
         Raises Stuck with a diagnosis, or ProcessFailed when a service has ended.

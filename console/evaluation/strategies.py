@@ -37,12 +37,13 @@ from services.worker.recovery import (
     decide,
     next_message,
 )
+from shared.ids import PaymentMethodId
 from shared.money import Money
 
 # Limits count attempts for the same amount; which amount makes no difference to a plan.
 SOME_AMOUNT: Final = Money(1000, "usd")
 RUPEES: Final = Money(1000, "inr")
-METHOD: Final = "pm_synthetic"
+METHOD: Final = PaymentMethodId("pm_synthetic")
 
 
 @dataclass(slots=True)

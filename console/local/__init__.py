@@ -1,6 +1,6 @@
-"""The processes of one machine: a PostgreSQL, the schema, the four services, and the simulator if asked for.
+"""The services as processes of one machine: PostgreSQL, the schema, the four services, perhaps the simulator.
 
-`citadel up`, the demo and the e2e tests are built on it. In production the same services run as containers.
+`citadel up`, the demo and the e2e tests use it. In production the same services run as containers.
 """
 
 from console.local.databases import RunningDatabase, embedded, given, scratch

@@ -1,4 +1,4 @@
-"""Where a local stack finds its PostgreSQL: brought along, given, or a database of its own on a given server."""
+"""The PostgreSQL of a local stack: embedded, given, or a database of its own on a given server."""
 
 import secrets
 from collections.abc import AsyncIterator, Mapping
@@ -17,15 +17,15 @@ from shared.database import AWAY, Role
 
 @dataclass(frozen=True, slots=True)
 class RunningDatabase:
-    """A database that answers. `url` is its owner's; `server` is ours to kill and start, or None."""
+    """A running database. `url` is the owner's; `server` is the embedded server, ours to kill and start, or None."""
 
     url: str
     server: EmbeddedPostgres | None = None
 
     async def url_for(self, role: Role) -> str:
-        """What a service connects with: on our own server a login that can become its role and nothing else.
+        """The URL for a service. On an embedded server it has a login that can take the service's role only.
 
-        On a given server it is the given login, and the service sets its role by itself. Needs the migrations.
+        On a given server it has the given login, and the service sets its role itself. Needs the migrations.
         """
         if self.server is None:
             return self.url
@@ -35,7 +35,7 @@ class RunningDatabase:
 
 @asynccontextmanager
 async def embedded(folder: Path | None, settings: Mapping[str, str] | None = None) -> AsyncIterator[RunningDatabase]:
-    """Our own PostgreSQL with its data in `folder`, or in a temporary one that is removed in the end.
+    """An embedded PostgreSQL with its data in `folder`, or in a temporary one that is removed at the end.
 
     Raises EmbeddedPostgresError when it cannot run here.
     """
@@ -56,9 +56,9 @@ async def given(url: str) -> AsyncIterator[RunningDatabase]:
 
 @asynccontextmanager
 async def scratch(url: str) -> AsyncIterator[RunningDatabase]:
-    """A new database on the server behind `url`, dropped in the end.
+    """A new database on the server behind `url`, dropped at the end.
 
-    What is in the database that `url` names is not touched. Raises LocalStackError.
+    The database that `url` names is not changed. Raises LocalStackError.
     """
     await _answers(url)
     name = f"citadel_demo_{secrets.token_hex(4)}"
@@ -73,9 +73,9 @@ async def scratch(url: str) -> AsyncIterator[RunningDatabase]:
 
 
 def embedded_url(folder: Path) -> str | None:
-    """The owner's URL of the embedded server with its data in `folder`, if one was ever started there.
+    """The owner's URL of the embedded server with its data in `folder`; None if none was ever started there.
 
-    For commands beside a running `citadel up`: they find its port and its password where it keeps them.
+    For commands beside a running `citadel up`, which stores its port and password there.
     """
     port, password = (folder.with_name(f"{folder.name}.{suffix}") for suffix in ("port", "password"))
     if not (port.exists() and password.exists()):
@@ -95,7 +95,7 @@ async def _answers(url: str) -> None:
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be printed."""
+    """The URL without its password, for printing."""
     parts = urlsplit(url)
     if parts.password is None:
         return url

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM for a command that has things to put away: the first one ends it in order."""
+"""Ctrl-C and SIGTERM for a command that has to clean up: the first signal ends it in order."""
 
 import asyncio
 import signal
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Interrupted(Exception):
-    """A signal ended the command; everything has been put away. `status` is the conventional exit status."""
+    """A signal ended the command, which has cleaned up. `status` is the conventional exit status."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"ended by {signal.Signals(number).name}")
@@ -17,7 +17,7 @@ class Interrupted(Exception):
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end, or until SIGINT or SIGTERM cancels it once; a second signal does not disturb the tidying up.
+    """Run to the end, or until SIGINT or SIGTERM cancels it; a second signal does not interrupt the clean-up.
 
     Raises Interrupted when a signal was the reason for the end.
     """

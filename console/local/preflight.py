@@ -1,4 +1,4 @@
-"""What would stop a start, found before anything has started: settings that are missing or wrong, all at once.
+"""Finds missing and wrong settings before anything starts, all at once.
 
 SettingsMissing   the message lists every setting that is missing or wrong
 """
@@ -13,7 +13,7 @@ from shared.crypto import KeyRing
 from shared.settings import PostgresUrl, SettingsFromAnywhere
 
 SOME_URL = "postgresql://filled-in-by-the-stack@127.0.0.1/citadel"
-"""Stands in for a database URL that the stack makes itself."""
+"""A placeholder for the database URL that the stack makes itself."""
 
 
 class SettingsMissing(Exception):
@@ -21,19 +21,19 @@ class SettingsMissing(Exception):
 
 
 class DatabaseSettings(SettingsFromAnywhere):
-    """Where the database is, if somebody says so: for commands that are no service."""
+    """The database URL, if it is set, for commands that are not services."""
 
     database_url: PostgresUrl | None = Field(None, description="the database's URL; by default the embedded one")
 
 
 class KeySettings(SettingsFromAnywhere):
-    """What `citadel keys rotate` needs."""
+    """The settings of `citadel keys rotate`."""
 
     encryption_keys: SecretStr = Field(description="<id>:<base64 of 32 bytes>, comma-separated: the first encrypts")
 
 
 def given_database_url() -> str | None:
-    """CITADEL_DATABASE_URL from the environment or `.env`. Raises SettingsMissing when it is no such URL."""
+    """CITADEL_DATABASE_URL from the environment or `.env`. Raises SettingsMissing when it is not a database URL."""
     refuse(problems_of([DatabaseSettings]))
     url = DatabaseSettings().database_url
     return url.get_secret_value() if url else None
@@ -58,7 +58,7 @@ def refuse(problems: list[str]) -> None:
 def problems_of(classes: Iterable[type[BaseSettings]]) -> list[str]:
     """One line `CITADEL_X: what is wrong` for each setting that is missing or wrong, each once, sorted.
 
-    A missing database URL is no problem: the stack brings a database along. A wrong one is.
+    A missing database URL is no problem, because the stack starts a database. A wrong one is.
     """
     found: set[str] = set()
     for settings in classes:
@@ -70,7 +70,7 @@ def problems_of(classes: Iterable[type[BaseSettings]]) -> list[str]:
 
 
 def filled_in() -> dict[str, Any]:
-    """Arguments for a settings class of a service, in place of a database URL that nobody has given."""
+    """Arguments for a service's settings class, with a placeholder for a database URL that is not set."""
     return {} if DatabaseSettings().database_url else {"database_url": SecretStr(SOME_URL)}
 
 

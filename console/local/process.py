@@ -1,9 +1,9 @@
 """One child process: its log file, whether it is ready, how it ends.
 
-    LocalStackError     something on this machine is in the way; the message says what, and what to do
-     └── ProcessFailed  a process ended by itself, or did not get ready in time; carries the end of its log
+    LocalStackError     something on this machine prevents it; the message says what, and what to do
+     └── ProcessFailed  a process ended by itself, or was not ready in time; has the end of its log
 
-A child dies with its parent: on Linux the kernel sends it SIGTERM when the parent ends, in whatever way. It runs in a
+A child dies with its parent: on Linux the kernel sends it SIGTERM when the parent ends, however it ends. It runs in a
 session of its own, so that Ctrl-C in a terminal reaches the parent only, which then stops everything in order.
 """
 
@@ -23,8 +23,8 @@ import orjson
 _POLL_S: Final = 0.05
 _TAIL_LINES: Final = 15
 
-# Becomes the child: asks for the parent's death signal, then exec. A process of its own, because `preexec_fn` is
-# unsafe with threads. If the parent died before prctl(), no signal would come: hence the look at getppid().
+# Becomes the child: asks for the parent's death signal, then execs. It is a program of its own because `preexec_fn` is
+# unsafe with threads. If the parent died before prctl(), no signal would come, so getppid() is checked.
 _LAUNCHER: Final = """
 import ctypes, os, signal, sys
 parent, *command = sys.argv[1:]
@@ -38,11 +38,11 @@ os.execv(command[0], command)
 
 
 class LocalStackError(Exception):
-    """Something on this machine is in the way."""
+    """Something on this machine prevents it."""
 
 
 class ProcessFailed(LocalStackError):
-    """A process ended early or did not get ready. `log_tail` is the end of what this start logged."""
+    """A process ended early or was not ready in time. `log_tail` is the end of this start's log."""
 
     def __init__(self, message: str, log_file: Path, log_tail: str) -> None:
         super().__init__(f"{message}\n--- the end of {log_file} ---\n{log_tail or '(it is empty)'}")
@@ -50,9 +50,9 @@ class ProcessFailed(LocalStackError):
 
 
 class Process:
-    """A program of ours under a name, its output appended to `log_file`. Start it from the main thread.
+    """A program of ours with a name; its output is appended to `log_file`. Start it from the main thread.
 
-    It can be started again after it has ended; the log goes on.
+    It can be started again after it has ended, with the same log.
     """
 
     def __init__(
@@ -115,14 +115,14 @@ class Process:
         return await self._child.wait()
 
     async def kill(self) -> None:
-        """SIGKILL: it ends without a word, as in a crash. Does nothing when it has ended."""
+        """SIGKILL, as in a crash. Does nothing when it has ended."""
         if self._child is not None and self.running:
             with contextlib.suppress(ProcessLookupError):
                 self._child.kill()
             await self._child.wait()
 
     def terminate(self) -> None:
-        """SIGTERM: it is asked to finish. Does nothing when it has ended."""
+        """SIGTERM. Does nothing when it has ended."""
         if self._child is not None and self.running:
             with contextlib.suppress(ProcessLookupError):
                 self._child.send_signal(signal.SIGTERM)
@@ -158,7 +158,7 @@ class Process:
         raise self.failed(f"was not ready within {deadline_s:g} s: {last}")
 
     async def first_json_line(self, deadline_s: float) -> dict[str, Any]:
-        """The first line of its output, a JSON object: how a program without `/readyz` says that it is ready."""
+        """The first line of its output, a JSON object, by which a program without `/readyz` says that it is ready."""
         ends = time.monotonic() + deadline_s
         while time.monotonic() < ends:
             self._fail_if_ended()
@@ -168,7 +168,7 @@ class Process:
         raise self.failed(f"said nothing within {deadline_s:g} s")
 
     def log_tail(self) -> str:
-        """The last lines that it has logged since this start."""
+        """The last lines of this start's log."""
         return "\n".join(self._text().splitlines()[-_TAIL_LINES:])
 
     def _fail_if_ended(self) -> None:
@@ -185,7 +185,7 @@ class Process:
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         for line in self._text().splitlines():
-            with contextlib.suppress(orjson.JSONDecodeError):  # not ours: a warning of Python's, say
+            with contextlib.suppress(orjson.JSONDecodeError):  # not our line, but for example a warning of Python's
                 content = orjson.loads(line)
                 if isinstance(content, dict):
                     yield content
@@ -197,7 +197,7 @@ class Process:
 
 
 async def _readiness(session: aiohttp.ClientSession, url: str) -> str:
-    """Empty when the service at `url` is ready, else why not."""
+    """An empty text when the service at `url` is ready, else why it is not."""
     try:
         async with session.get(f"{url}/readyz") as answer:
             return "" if answer.status == 200 else f"/readyz answered {answer.status}: {await answer.text()}"

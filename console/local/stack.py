@@ -2,8 +2,8 @@
 
     database, simulator ──> migrations ──> logins ──> ingress, auth, ledger, worker-1 … worker-n
 
-The end goes the other way: first ingress and auth (nothing new comes in), then the workers, then the ledger, then the
-simulator, then the database. Each is asked by SIGTERM, and killed when its grace is over.
+They are stopped in another order: ingress and auth first (so that nothing new comes in), then the workers, the ledger,
+the simulator and the database. Each gets a SIGTERM, and SIGKILL when its grace period is over.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ SIMULATOR: Final = "simulator"
 
 @dataclass(frozen=True, slots=True)
 class SimulatorPlan:
-    """A simulator beside the services. `start`: its first simulated unix second (default: now)."""
+    """A simulator for the services. `start`: its first simulated unix second (default: now)."""
 
     seed: int = 1
     start: int | None = None
@@ -44,10 +44,10 @@ class StackPlan:
     """What runs, and with which settings.
 
     `settings`: CITADEL_… variables for every service. The stack adds the database, the host and the ports (free ones
-    where `ports` names none; a worker's port is raised by one for each further worker) and, with a simulator, where
-    Stripe and Resend are and how to prove oneself there. Other variables of ours are inherited, CITADEL_… are not.
-    `host`: the address that the services listen on.
-    `directory`: where the services run, and look for a `.env`; by default the data folder, which has none.
+    if `ports` names none; each further worker's port is higher by one) and, with a simulator, its addresses and keys
+    for Stripe and Resend. Other environment variables are inherited, CITADEL_… are not. `host`: the address that the
+    services listen on. `directory`: where the services run, and look for a `.env`; by default the data folder, which
+    has none.
     """
 
     data_dir: Path
@@ -68,8 +68,8 @@ def _silent(_what: str) -> None:
 class LocalStack:
     """`async with LocalStack(plan, embedded(folder)) as stack`: everything runs and is ready inside the block.
 
-    Start it from the main thread. Raises LocalStackError or EmbeddedPostgresError when something does not come
-    up; then nothing stays behind. `say` is told each step, in a few words.
+    Start it from the main thread. Raises LocalStackError or EmbeddedPostgresError when something does not start; then
+    nothing is left running. `say` is called with a few words for each step.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class LocalStack:
     async def __aenter__(self) -> Self:
         try:
             await self._start_all()
-        except BaseException:  # a cancelled start must leave no process behind either
+        except BaseException:  # a cancelled start must not leave a process, either
             await self._exit.aclose()
             raise
         return self
@@ -162,47 +162,47 @@ class LocalStack:
 
     @property
     def simulator_url(self) -> str:
-        """Where the simulator is; LocalStackError when the plan has none."""
+        """The simulator's URL; LocalStackError when the plan has none."""
         if SIMULATOR not in self._processes:
             raise LocalStackError("this stack runs without a simulator")
         return self._processes[SIMULATOR].url
 
     def numbered(self) -> list[tuple[Role, int]]:
-        """Every process of a service, also one that was killed; indexes count from 1."""
+        """Every process of a service, also killed ones; indexes count from 1."""
         known = [(role, index) for role in Role for index in range(1, len(self._processes) + 1)]
         return [(role, index) for role, index in known if _name(role, index) in self._processes]
 
     def process(self, role: Role, index: int = 1) -> Process:
-        """One process; LocalStackError when the plan has no such one."""
+        """One process; LocalStackError when it is not in the plan."""
         name = _name(role, index)
         if name not in self._processes:
             raise LocalStackError(f"this stack has no {name}")
         return self._processes[name]
 
     def url(self, role: Role, index: int = 1) -> str:
-        """Where the process is served: `http://<host>:<port>`."""
+        """The process's URL: `http://<host>:<port>`."""
         return self.process(role, index).url
 
     @property
     def _reached_at(self) -> str:
-        """The host part of a URL that leads to our services."""
+        """The host in the URLs of our services."""
         host = LOOPBACK if self.plan.host in _EVERYWHERE else self.plan.host
         return f"[{host}]" if ":" in host else host
 
     async def start(self, role: Role, index: int = 1) -> None:
-        """Start a process, at first or again, and wait until it is ready. Raises ProcessFailed."""
+        """Start a process, or start it again, and wait until it is ready. Raises ProcessFailed."""
         process = self.process(role, index)
         await process.start()
         await process.wait_until_ready(self._reached_at, self.plan.start_deadline_s)
         self._meant_to_run.add(process.name)
 
     async def kill(self, role: Role, index: int = 1) -> None:
-        """SIGKILL, as in a crash: nothing is finished, nothing is said."""
+        """SIGKILL, as in a crash."""
         self._meant_to_run.discard(_name(role, index))
         await self.process(role, index).kill()
 
     async def stop(self, role: Role, index: int = 1) -> int | None:
-        """SIGTERM, and SIGKILL when the grace is over; the exit status."""
+        """SIGTERM, and SIGKILL when the grace period is over; the exit status."""
         self._meant_to_run.discard(_name(role, index))
         return await self.process(role, index).stop(self.plan.grace_s + 2.0)
 
@@ -215,7 +215,7 @@ class LocalStack:
         ]
 
     def fail_if_ended(self) -> None:
-        """Raise ProcessFailed when a process has ended that nobody has killed or stopped."""
+        """Raise ProcessFailed when a process has ended without having been killed or stopped by us."""
         for role, index in self.ended_unasked():
             raise self.process(role, index).failed("has ended, and nobody asked it to")
 
@@ -237,11 +237,11 @@ class LocalStack:
             f"CITADEL_{role.service.upper()}_PORT": str(port + index - 1 if port else 0),
         }
         if role is Role.AUTH and "CITADEL_PUBLIC_URL" not in self.plan.settings:
-            # It tells Stripe where to send browsers back to, and so must know its port before it has one.
+            # Its redirect URI contains the port, so the port must be known before the start.
             chosen = port or _free_port(self.plan.host)
             ours["CITADEL_AUTH_PORT"] = str(chosen)
             ours["CITADEL_PUBLIC_URL"] = f"http://{self._reached_at}:{chosen}"
-        # A setting of ours takes the place of a file that was to hold it: both would contradict each other.
+        # Our setting replaces a `…_FILE` variable for the same: both together would be an error.
         given = {name: value for name, value in self.plan.settings.items() if name.removesuffix("_FILE") not in ours}
         environment = {**_inherited(), **self._simulated(), **given, **ours}
         self._make(_name(role, index), [sys.executable, "-m", f"services.{role.service}"], environment)
@@ -254,7 +254,7 @@ class LocalStack:
         return made
 
     def _simulated(self) -> dict[str, str]:
-        """Settings that lead to the simulator, with its own well-known keys; nothing without one."""
+        """The simulator's addresses and well-known keys as settings; none without a simulator."""
         if SIMULATOR not in self._processes:
             return {}
         url = self.simulator_url
@@ -270,7 +270,7 @@ class LocalStack:
         }
 
     def _refuse_taken_ports(self) -> None:
-        """Say at once which ports are taken, before anything has started."""
+        """Raise LocalStackError with all ports that are in use, before anything starts."""
         wanted = {
             port + offset: role
             for role, port in self.plan.ports.items()
@@ -300,7 +300,7 @@ def _name(role: Role, index: int) -> str:
 
 
 def _inherited() -> dict[str, str]:
-    """Our environment without our settings, and with the place that our packages are imported from."""
+    """Our environment without CITADEL_… settings, and with the path from which our packages are imported."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CITADEL_", "PG"))}
     root = str(Path(next(iter(services.__path__))).parent)
     paths = [root, *filter(None, kept.get("PYTHONPATH", "").split(os.pathsep))]
@@ -320,7 +320,7 @@ def _free_port(host: str) -> int:
 
 
 def _bind(host: str, port: int) -> int:
-    """The port that could be bound, which is free again."""
+    """Bind a port and release it; returns its number."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the services' servers do

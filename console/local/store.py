@@ -1,6 +1,7 @@
-"""The SQL of a local stack: the services' logins, and a database of one's own on a given server.
+"""The SQL of a local stack: the services' logins, and a database of its own on a given server.
 
-Names are ours and quoted; passwords are random and quoted as literals, because utility statements take no parameters.
+Names are our own and quoted; passwords are random and quoted as literals, because utility statements take no
+parameters.
 """
 
 import secrets
@@ -28,7 +29,7 @@ def _literal(text: str) -> str:
 
 
 async def make_login(owner_url: str, role: Role) -> tuple[str, str]:
-    """A login that may become `role` and nothing else, with a fresh password: (its name, the password)."""
+    """Make a login that may take `role` only, with a new password; returns (name, password)."""
     login, password = f"{role}_login", secrets.token_urlsafe(24)
     connection = await asyncpg.connect(owner_url, timeout=10)
     try:
@@ -41,12 +42,12 @@ async def make_login(owner_url: str, role: Role) -> tuple[str, str]:
 
 
 async def create_database(server_url: str, name: str) -> None:
-    """A new, empty database on the server behind `server_url`, whose login may create databases."""
+    """Create an empty database on the server behind `server_url`, whose login may create databases."""
     await _on(server_url, CREATE_DATABASE.format(name=_identifier(name)))
 
 
 async def drop_database(server_url: str, name: str) -> None:
-    """The database and everything in it is gone; whoever is connected to it is thrown out."""
+    """Drop the database, and end all connections to it."""
     await _on(server_url, DROP_DATABASE.format(name=_identifier(name)))
 
 

@@ -1,4 +1,4 @@
-"""`citadel up`: the four services on this machine, started, watched, started again when they fall, and stopped."""
+"""`citadel up`: starts the four services on this machine, watches them, restarts them when they end, and stops them."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ _FALLS, _WITHIN_S = 3, 60.0
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """What `citadel up` was asked for. CITADEL_… settings come from the environment and `.env`."""
+    """The options of `citadel up`. CITADEL_… settings come from the environment and `.env`."""
 
     data_dir: Path
     workers: int
@@ -41,7 +41,7 @@ def refuse_wrong_settings() -> None:
 async def up(options: UpOptions, console: Console) -> None:
     """Run until cancelled. Needs `refuse_wrong_settings` first.
 
-    Raises what LocalStack raises, and ProcessFailed when a service falls again and again.
+    Raises what LocalStack raises, and ProcessFailed when a service ends again and again.
     """
     url = given_database_url()
     database: AbstractAsyncContextManager[RunningDatabase] = (
@@ -57,8 +57,8 @@ async def up(options: UpOptions, console: Console) -> None:
 
 
 def _plan(options: UpOptions) -> StackPlan:
-    # What the environment leaves open, the services find in `.env` by themselves: they run where we run. Only what
-    # the stack would decide otherwise is read here.
+    # The services run in this folder and read `.env` themselves. Only settings that the stack would otherwise choose
+    # are read here.
     database = filled_in()
     auth = AuthSettings(**database)
     own = {
@@ -83,7 +83,7 @@ def _plan(options: UpOptions) -> StackPlan:
 
 
 def _show(stack: LocalStack, console: Console) -> None:
-    """Where everything is, and what Stripe has to be told."""
+    """Print all addresses, and what to set at Stripe."""
     public = stack.plan.settings["CITADEL_PUBLIC_URL"]
     lines = (
         ("ingress", stack.url(Role.INGRESS)),
@@ -110,7 +110,7 @@ def _show(stack: LocalStack, console: Console) -> None:
 
 
 async def _watch(stack: LocalStack, console: Console) -> None:
-    """Start what falls again; give up when one falls three times within a minute."""
+    """Restart services that end; give up when one ends three times within a minute."""
     falls: defaultdict[tuple[Role, int], deque[float]] = defaultdict(lambda: deque(maxlen=_FALLS))
     while True:
         for service, index in stack.ended_unasked():

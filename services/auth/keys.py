@@ -11,6 +11,7 @@ from services.auth import store
 from services.auth.store import KeyRow
 from shared.api_keys import Scope, hash_secret, new_secret
 from shared.database import Database
+from shared.ids import MerchantId
 
 __all__ = ["KeyRefused", "KeyRow", "create_key", "list_keys", "revoke_key"]
 
@@ -69,11 +70,11 @@ def _scopes(scopes: Iterable[str]) -> list[str]:
     return [Scope(scope).value for scope in given]
 
 
-def _merchant(merchant_id: str | None) -> str | None:
+def _merchant(merchant_id: str | None) -> MerchantId | None:
     """The merchant's id in the spelling of the tables: a key with another spelling would see nothing."""
     if merchant_id is None:
         return None
     try:
-        return str(UUID(merchant_id))
+        return MerchantId(str(UUID(merchant_id)))
     except ValueError:
         raise KeyRefused(f"a merchant's id is a uuid, not {merchant_id!r}") from None

@@ -14,6 +14,7 @@ from shared import recoveries
 from shared.clock import business_now
 from shared.crypto import KeyRing
 from shared.database import Connection
+from shared.ids import AccountId, MerchantId
 from shared.queue import tasks
 from shared.recovery_model import EndReason, Entry, EntryKind
 
@@ -24,8 +25,8 @@ _DIGEST_HOUR = time(8, tzinfo=UTC)
 class Connected:
     """A merchant that is active now. `is_new=False`: it had connected before, and kept its id."""
 
-    merchant_id: str
-    stripe_connect_id: str
+    merchant_id: MerchantId
+    stripe_connect_id: AccountId
     livemode: bool
     is_new: bool
 
@@ -37,8 +38,8 @@ class Disconnected:
     `status` is disconnected, or deauthorized when Stripe told us first.
     """
 
-    merchant_id: str
-    stripe_connect_id: str
+    merchant_id: MerchantId
+    stripe_connect_id: AccountId
     status: str
     recoveries_stopped: int
     tasks_canceled: int

@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, StringConstraints, Valida
 
 from services.auth.settings import AuthSettings
 from shared.crypto import BadSignature, Signer
+from shared.ids import AccountId
 from shared.stripe_clients import StripeClientFactory
 
 COOKIE_PREFIX = "citadel_oauth_"
@@ -109,7 +110,7 @@ class GrantAnswer(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    stripe_user_id: Annotated[str, StringConstraints(pattern=r"^acct_[A-Za-z0-9_]+$")]
+    stripe_user_id: Annotated[AccountId, StringConstraints(pattern=r"^acct_[A-Za-z0-9_]+$")]
     access_token: SecretStr | None = None
     refresh_token: SecretStr | None = None
     scope: str
@@ -150,7 +151,7 @@ class StripeConnect:
             # `from None`: the cause would contain the answer with its tokens.
             raise StripeAway(f"Stripe's answer is not a grant: {wrong}") from None
 
-    async def deauthorize(self, stripe_connect_id: str) -> bool:
+    async def deauthorize(self, stripe_connect_id: AccountId) -> bool:
         """End the platform's access to an account. False: it had ended before.
 
         Raises StripeAway, StripeRefused.
@@ -169,7 +170,7 @@ class StripeConnect:
             raise StripeRefused(f"Stripe answered {error.code}") from error
         return True
 
-    async def _may_read(self, stripe_connect_id: str) -> bool:
+    async def _may_read(self, stripe_connect_id: AccountId) -> bool:
         client = self._clients.for_merchant(stripe_connect_id)
         try:
             await _answered(client.raw_request_async("get", "/v1/account"))

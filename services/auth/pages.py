@@ -6,6 +6,8 @@ from html import escape
 
 from aiohttp import web
 
+from shared.ids import AccountId
+
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 34rem; margin: 15vh auto; padding: 0 1.5rem; color: #1a1f36 }
 h1 { font-size: 1.4rem }
@@ -33,7 +35,7 @@ def _page(status: int, title: str, content: str) -> web.Response:
     return web.Response(status=status, text=text, content_type="text/html")
 
 
-def connected_page(stripe_connect_id: str) -> web.Response:
+def connected_page(stripe_connect_id: AccountId) -> web.Response:
     """The account is connected."""
     text = "Renewals that fail are recovered from now on. You can close this page."
     return _page(

@@ -9,14 +9,15 @@ from datetime import datetime
 from uuid import UUID
 
 from shared.database import Connection
+from shared.ids import AccountId, MerchantId, RecoveryId
 
 
 @dataclass(frozen=True, slots=True)
 class MerchantRow:
-    """A merchant, locked until the end of the transaction. `id` is `merchants.id` as text."""
+    """A merchant, locked until the end of the transaction."""
 
-    id: str
-    stripe_connect_id: str
+    id: MerchantId
+    stripe_connect_id: AccountId
     status: str
 
 
@@ -24,7 +25,7 @@ class MerchantRow:
 class Grant:
     """What a merchant granted, its tokens already encrypted. `connected_at` is when the exchange began."""
 
-    stripe_connect_id: str
+    stripe_connect_id: AccountId
     access_token: str | None
     refresh_token: str | None
     scope: str
@@ -37,7 +38,7 @@ class Tokens:
     """A merchant's tokens as they are stored."""
 
     merchant_id: UUID
-    stripe_connect_id: str
+    stripe_connect_id: AccountId
     access_token: str | None
     refresh_token: str | None
 
@@ -48,7 +49,7 @@ class KeyRow:
 
     id: UUID
     name: str
-    merchant_id: str | None
+    merchant_id: MerchantId | None
     scopes: tuple[str, ...]
     created_at: datetime
     expires_at: datetime | None
@@ -164,7 +165,7 @@ async def use_state(db: Connection, nonce_hash: bytes) -> datetime | None:
     return now
 
 
-async def save_grant(db: Connection, grant: Grant) -> tuple[str, bool]:
+async def save_grant(db: Connection, grant: Grant) -> tuple[MerchantId, bool]:
     """The merchant's id, and whether it is new; one that had connected before keeps its id and is active again."""
     row = await db.fetchrow(
         SAVE_GRANT,
@@ -180,7 +181,7 @@ async def save_grant(db: Connection, grant: Grant) -> tuple[str, bool]:
     return row["id"], row["is_new"]
 
 
-async def catch_up_from_now(db: Connection, merchant_id: str) -> None:
+async def catch_up_from_now(db: Connection, merchant_id: MerchantId) -> None:
     """Have the merchant's open invoices listed at once; an existing row keeps its place in the list of events."""
     await db.execute(CATCH_UP_FROM_NOW, merchant_id)
 
@@ -191,13 +192,13 @@ async def lock_merchant(db: Connection, merchant_id: UUID) -> MerchantRow | None
     return None if row is None else MerchantRow(row["id"], row["stripe_connect_id"], row["status"])
 
 
-async def disconnect(db: Connection, merchant_id: str) -> str:
+async def disconnect(db: Connection, merchant_id: MerchantId) -> str:
     """Mark the merchant as disconnected and wipe its tokens; returns its new status."""
     status: str = await db.fetchval(DISCONNECT, merchant_id)
     return status
 
 
-async def lock_open_recoveries(db: Connection, merchant_id: str) -> list[UUID]:
+async def lock_open_recoveries(db: Connection, merchant_id: MerchantId) -> list[RecoveryId]:
     """The merchant's open recoveries, locked by id, in the order in which their ends are booked.
 
     Booking locks the totals by currency: always in the same order, or two services would deadlock.
@@ -220,7 +221,7 @@ async def save_tokens(db: Connection, tokens: Tokens) -> None:
 async def create_key(
     db: Connection,
     name: str,
-    merchant_id: str | None,
+    merchant_id: MerchantId | None,
     key_hash: bytes,
     scopes: Sequence[str],
     expires_at: datetime | None,

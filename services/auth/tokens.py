@@ -9,6 +9,7 @@ from uuid import UUID
 from services.auth import store
 from shared.crypto import CryptoError, KeyRing
 from shared.database import Database
+from shared.ids import AccountId
 from shared.logging import get_logger
 
 log = get_logger(__name__)
@@ -32,17 +33,17 @@ class RotationIncomplete(Exception):
         self.merchant_ids = merchant_ids
 
 
-def place_of(stripe_connect_id: str, column: str) -> str:
+def place_of(stripe_connect_id: AccountId, column: str) -> str:
     """What a token is bound to; `column` is access_token or refresh_token."""
     return f"merchants:{stripe_connect_id}:{column}"
 
 
-def seal(ring: KeyRing, token: str | None, stripe_connect_id: str, column: str) -> str | None:
+def seal(ring: KeyRing, token: str | None, stripe_connect_id: AccountId, column: str) -> str | None:
     """The token as it is stored; None stays None."""
     return None if token is None else ring.encrypt(token, place_of(stripe_connect_id, column))
 
 
-def unseal(ring: KeyRing, stored: str | None, stripe_connect_id: str, column: str) -> str | None:
+def unseal(ring: KeyRing, stored: str | None, stripe_connect_id: AccountId, column: str) -> str | None:
     """The token itself. Raises CryptoError."""
     return None if stored is None else ring.decrypt(stored, place_of(stripe_connect_id, column))
 

@@ -23,6 +23,7 @@ from services.worker.backoff import RetryPolicy
 from services.worker.errors import BadPayload
 from services.worker.outside.remote import Remote
 from shared.database import Connection
+from shared.ids import MerchantId, RecoveryId
 from shared.queue.tasks import Task
 
 
@@ -50,12 +51,12 @@ class Job(Generic[P]):
         return self.claimed.public_id
 
     @property
-    def merchant_id(self) -> str:
-        """`merchants.id` as text."""
+    def merchant_id(self) -> MerchantId:
+        """The merchant that the task is for."""
         return self.claimed.merchant_id
 
     @property
-    def recovery_id(self) -> UUID | None:
+    def recovery_id(self) -> RecoveryId | None:
         """The recovery that the task is about, if any."""
         return self.claimed.recovery_id
 

@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from shared.database import Connection
+from shared.ids import AccountId, MerchantId
 
 FIND_MERCHANT = "SELECT stripe_connect_id, status = 'active' AS active FROM merchants WHERE id = $1"
 
@@ -28,7 +29,7 @@ ORDER BY currency
 class ConnectedAccount:
     """A connected account. `account` is `acct_…`."""
 
-    account: str
+    account: AccountId
     active: bool
 
 
@@ -45,7 +46,7 @@ class WeekInCurrency:
     message_count: int
 
 
-def merchant_key(merchant_id: str) -> UUID | None:
+def merchant_key(merchant_id: MerchantId) -> UUID | None:
     """The key in `merchants`; None for a text that is none, because a task's `merchant_id` may be any text."""
     try:
         return UUID(merchant_id)
@@ -53,13 +54,13 @@ def merchant_key(merchant_id: str) -> UUID | None:
         return None
 
 
-async def find_merchant(db: Connection, merchant_id: str) -> ConnectedAccount | None:
+async def find_merchant(db: Connection, merchant_id: MerchantId) -> ConnectedAccount | None:
     """The merchant with this id; None when there is none."""
     row = await db.fetchrow(FIND_MERCHANT, merchant_key(merchant_id))
     return None if row is None else ConnectedAccount(row["stripe_connect_id"], row["active"])
 
 
-async def week_of(db: Connection, merchant_id: str, ends: datetime) -> tuple[date, date, list[WeekInCurrency]]:
+async def week_of(db: Connection, merchant_id: MerchantId, ends: datetime) -> tuple[date, date, list[WeekInCurrency]]:
     """The seven whole days (UTC) before `ends`: the first day, the day after the last, and the sums by currency."""
     last = ends.date()
     first = last - timedelta(days=7)

@@ -7,7 +7,6 @@ gives.
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
-from uuid import UUID
 
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
@@ -30,6 +29,7 @@ from shared.events.intents import (
 )
 from shared.events.routing import NEXT_ATTEMPT
 from shared.events.store import Concerned
+from shared.ids import MerchantId, RecoveryId
 from shared.queue import tasks
 from shared.recovery_model import (
     INVOICE_CHANGED,
@@ -63,7 +63,7 @@ _STOP_TEXTS = {
 }
 
 
-async def apply(db: Connection, merchant_id: str, event: Incoming, intent: Intent) -> None:
+async def apply(db: Connection, merchant_id: MerchantId, event: Incoming, intent: Intent) -> None:
     match intent:
         case OpenRecovery():
             await recoveries.open_recoveries(db, [opening(merchant_id, event, intent)])
@@ -91,7 +91,7 @@ def _origin(event: Incoming) -> dict[str, str | None]:
     return {"event_id": event.event_id, "event_type": event.event_type, "object_id": event.routed.object_id}
 
 
-def opening(merchant_id: str, event: Incoming, failed: OpenRecovery) -> tuple[FailedInvoice, Entry]:
+def opening(merchant_id: MerchantId, event: Incoming, failed: OpenRecovery) -> tuple[FailedInvoice, Entry]:
     entry = Entry(
         EntryKind.OPENED,
         "renewal_failed",
@@ -102,11 +102,11 @@ def opening(merchant_id: str, event: Incoming, failed: OpenRecovery) -> tuple[Fa
     return _invoice(merchant_id, failed), entry
 
 
-def _invoice(merchant_id: str, failed: OpenRecovery) -> FailedInvoice:
+def _invoice(merchant_id: MerchantId, failed: OpenRecovery) -> FailedInvoice:
     return FailedInvoice(merchant_id, failed.invoice_id, failed.subscription_id, failed.customer_id, failed.amount)
 
 
-async def open_found(db: Connection, merchant_id: str, failed: Sequence[OpenRecovery]) -> list[UUID]:
+async def open_found(db: Connection, merchant_id: MerchantId, failed: Sequence[OpenRecovery]) -> list[RecoveryId]:
     """Open recoveries for failed renewals that came without an event; the ids of the new ones.
 
     In the caller's transaction, which has locked the merchant, so that it stays connected until the commit.
@@ -126,7 +126,7 @@ async def open_found(db: Connection, merchant_id: str, failed: Sequence[OpenReco
     return await recoveries.open_recoveries(db, failures) if failures else []
 
 
-async def _settle(db: Connection, merchant_id: str, event: Incoming, intent: InvoicePaid) -> None:
+async def _settle(db: Connection, merchant_id: MerchantId, event: Incoming, intent: InvoicePaid) -> None:
     for recovery in await store.lock_of_invoice(db, merchant_id, intent.invoice_id):
         # A payment at Stripe may not be the customer's: Stripe's own attempt may have collected it.
         known = intent.out_of_band or (
@@ -148,7 +148,7 @@ async def _settle(db: Connection, merchant_id: str, event: Incoming, intent: Inv
 
 
 async def _stopped_by(
-    db: Connection, merchant_id: str, intent: StopInvoice | StopSubscription | StopCustomer | StopCharge
+    db: Connection, merchant_id: MerchantId, intent: StopInvoice | StopSubscription | StopCustomer | StopCharge
 ) -> list[Concerned]:
     match intent:
         case StopInvoice(invoice_id):
@@ -168,7 +168,7 @@ async def _stop(db: Connection, concerned: list[Concerned], reason: EndReason, e
         await recoveries.request_stop(db, recovery.id, reason, entry)
 
 
-async def _try_card(db: Connection, merchant_id: str, event: Incoming, card: CardChanged) -> None:
+async def _try_card(db: Connection, merchant_id: MerchantId, event: Incoming, card: CardChanged) -> None:
     for recovery in await store.lock_of_card(db, merchant_id, card):
         if recovery.state in _WAITS and await recovery_tasks.evaluate_now(
             db, merchant_id, recovery.id, recovery.invoice_id
@@ -178,7 +178,7 @@ async def _try_card(db: Connection, merchant_id: str, event: Incoming, card: Car
             await recoveries.record(db, recovery.id, entry)
 
 
-async def _note_change(db: Connection, merchant_id: str, event: Incoming, changed: InvoiceChanged) -> None:
+async def _note_change(db: Connection, merchant_id: MerchantId, event: Incoming, changed: InvoiceChanged) -> None:
     """Have the recovery evaluated again, unless the event says nothing new."""
     for recovery in await store.lock_of_invoice(db, merchant_id, changed.invoice_id):
         going = recovery.state in _WAITS or recovery.state is RecoveryState.ATTEMPTING
@@ -211,14 +211,14 @@ def _told(changed: InvoiceChanged) -> str:
     return f"Stripe will try by itself at {changed.next_attempt_at:%Y-%m-%d %H:%M} UTC."
 
 
-async def _look_at_card(db: Connection, merchant_id: str, ahead: RenewalAhead) -> None:
+async def _look_at_card(db: Connection, merchant_id: MerchantId, ahead: RenewalAhead) -> None:
     """Queue `warn_card_expiring` for the subscription, unless it is queued already."""
     payload = {"customer_id": ahead.customer_id, "subscription_id": ahead.subscription_id}
     unique_key = f"warn_card_expiring:{merchant_id}:{ahead.subscription_id}"
     await tasks.enqueue(db, tasks.NewTask(merchant_id, "warn_card_expiring", payload, unique_key=unique_key))
 
 
-async def _end_merchant(db: Connection, merchant_id: str, event: Incoming) -> None:
+async def _end_merchant(db: Connection, merchant_id: MerchantId, event: Incoming) -> None:
     await store.deauthorize(db, merchant_id)
     await _stop(db, await store.lock_of_merchant(db, merchant_id), EndReason.MERCHANT_GONE, event)
     # After the recoveries, in the order of locks: a transaction that holds a recovery may wait for its tasks.

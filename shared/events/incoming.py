@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from shared.events.intents import Routed
 from shared.events.routing import route
+from shared.ids import AccountId
 
 
 class Envelope(BaseModel):
@@ -17,7 +18,7 @@ class Envelope(BaseModel):
 
     id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
     type: Annotated[str, StringConstraints(pattern=r"^[!-~]{1,255}$")]
-    account: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")] | None = None
+    account: Annotated[AccountId, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,11 @@ class Incoming:
 
     event_id: str
     event_type: str
-    account: str | None
+    account: AccountId | None
     routed: Routed
 
 
-def read_event(event: Mapping[str, Any], *, listed_for: str | None = None) -> Incoming:
+def read_event(event: Mapping[str, Any], *, listed_for: AccountId | None = None) -> Incoming:
     """The event without its payload. Raises pydantic's ValidationError when the object is not an event.
 
     `listed_for` is the account whose list the event was read from: an event in a list does not name its account.

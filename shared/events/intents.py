@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, SubscriptionId
 from shared.money import Money
 from shared.recovery_model import EndReason
 
@@ -11,9 +12,9 @@ from shared.recovery_model import EndReason
 class OpenRecovery:
     """A renewal failed: open its recovery. `amount` is what was left to pay, more than zero."""
 
-    invoice_id: str
-    subscription_id: str | None
-    customer_id: str | None
+    invoice_id: InvoiceId
+    subscription_id: SubscriptionId | None
+    customer_id: CustomerId | None
     amount: Money
 
 
@@ -21,7 +22,7 @@ class OpenRecovery:
 class InvoicePaid:
     """An invoice was paid. `out_of_band=None`: this event cannot tell whether Stripe moved the money."""
 
-    invoice_id: str
+    invoice_id: InvoiceId
     paid: Money
     out_of_band: bool | None
 
@@ -30,7 +31,7 @@ class InvoicePaid:
 class StopInvoice:
     """This invoice is not to be collected any more."""
 
-    invoice_id: str
+    invoice_id: InvoiceId
     reason: EndReason
 
 
@@ -38,7 +39,7 @@ class StopInvoice:
 class StopSubscription:
     """Nothing is to be collected for this subscription any more."""
 
-    subscription_id: str
+    subscription_id: SubscriptionId
     reason: EndReason
 
 
@@ -46,7 +47,7 @@ class StopSubscription:
 class StopCustomer:
     """Nothing is to be collected from this customer any more."""
 
-    customer_id: str
+    customer_id: CustomerId
     reason: EndReason
 
 
@@ -54,9 +55,9 @@ class StopCustomer:
 class StopCharge:
     """The invoice of this charge is left alone. Without `invoice_id` (basil and later) our attempts tell it."""
 
-    charge_id: str | None
-    payment_intent_id: str | None
-    invoice_id: str | None
+    charge_id: ChargeId | None
+    payment_intent_id: PaymentIntentId | None
+    invoice_id: InvoiceId | None
     reason: EndReason
 
 
@@ -64,15 +65,15 @@ class StopCharge:
 class CardChanged:
     """The card to charge may have changed, for one subscription or for all of a customer's."""
 
-    customer_id: str | None
-    subscription_id: str | None
+    customer_id: CustomerId | None
+    subscription_id: SubscriptionId | None
 
 
 @dataclass(frozen=True, slots=True)
 class AddressChanged:
     """A customer has another email address: a bounce of the old one says nothing about it."""
 
-    customer_id: str
+    customer_id: CustomerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class InvoiceChanged:
     attempt, None when it will make none.
     """
 
-    invoice_id: str
+    invoice_id: InvoiceId
     next_attempt_at: datetime | None
     changed: tuple[str, ...]
 
@@ -92,8 +93,8 @@ class InvoiceChanged:
 class RenewalAhead:
     """A subscription will renew and be charged automatically: its card may have expired by then."""
 
-    customer_id: str
-    subscription_id: str
+    customer_id: CustomerId
+    subscription_id: SubscriptionId
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ leave this module. A text that does not look like an id is dropped, so that no n
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from shared.events.intents import (
     AddressChanged,
@@ -31,10 +31,13 @@ from shared.events.intents import (
     StopInvoice,
     StopSubscription,
 )
+from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, SubscriptionId
 from shared.money import Money
 from shared.recovery_model import EndReason
 
 Json = Mapping[str, Any]
+
+Id = TypeVar("Id", bound=str)
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _VERSION = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -57,7 +60,7 @@ def route(event: Json) -> Routed:
     livemode = event.get("livemode")
     return Routed(
         intent=_intent(kind, resource, _mapping(data.get("previous_attributes"))),
-        object_id=_id(resource.get("id")),
+        object_id=_id(resource.get("id"), str),
         api_version=_matching(_VERSION, event.get("api_version")),
         created=_time(event.get("created")),
         livemode=livemode if isinstance(livemode, bool) else None,
@@ -106,9 +109,10 @@ def _matching(pattern: re.Pattern[str], value: object) -> str | None:
     return value if isinstance(value, str) and pattern.fullmatch(value) else None
 
 
-def _id(value: object) -> str | None:
-    """An id, or the id of an expanded object."""
-    return _matching(_ID, value.get("id") if isinstance(value, Mapping) else value)
+def _id(value: object, kind: Callable[[str], Id]) -> Id | None:
+    """An id of this kind, or the id of an expanded object; `kind` is what the field says, not what the text shows."""
+    found = _matching(_ID, value.get("id") if isinstance(value, Mapping) else value)
+    return None if found is None else kind(found)
 
 
 def _amount(value: object) -> int | None:
@@ -129,9 +133,9 @@ def _money(resource: Json, *fields: str) -> Money | None:
     return None if currency is None or amount is None else Money(amount, currency)
 
 
-def _subscription_of(invoice: Json) -> str | None:
+def _subscription_of(invoice: Json) -> SubscriptionId | None:
     details = _mapping(_mapping(invoice.get("parent")).get("subscription_details"))
-    return _id(details.get("subscription")) or _id(invoice.get("subscription"))
+    return _id(details.get("subscription"), SubscriptionId) or _id(invoice.get("subscription"), SubscriptionId)
 
 
 # -- rules ------------------------------------------------------------------------------------------------------------
@@ -151,13 +155,13 @@ def _renewal_failed(invoice: Json, _previous: Json) -> OpenRecovery | Ignored:
     method = invoice.get("collection_method", invoice.get("billing", "charge_automatically"))
     if method != "charge_automatically":
         return Ignored("collected_by_hand")
-    invoice_id = _id(invoice.get("id"))
+    invoice_id = _id(invoice.get("id"), InvoiceId)
     due = _money(invoice, "amount_remaining", "amount_due")
     if invoice_id is None or due is None:
         return Ignored("unreadable")
     if not due:
         return Ignored("nothing_due")
-    return OpenRecovery(invoice_id, _subscription_of(invoice), _id(invoice.get("customer")), due)
+    return OpenRecovery(invoice_id, _subscription_of(invoice), _id(invoice.get("customer"), CustomerId), due)
 
 
 def _paid(*, at_stripe: bool) -> "Rule":
@@ -170,7 +174,7 @@ def _paid(*, at_stripe: bool) -> "Rule":
     """
 
     def rule(invoice: Json, _previous: Json) -> Intent:
-        invoice_id = _id(invoice.get("id"))
+        invoice_id = _id(invoice.get("id"), InvoiceId)
         if invoice_id is None:
             return Ignored("unreadable")
         paid = _money(invoice, "amount_paid", "amount_due")
@@ -217,7 +221,7 @@ def _invoice_updated(invoice: Json, previous: Json) -> Intent:
     changed = tuple(sorted(_COLLECTED_BY & previous.keys()))
     if not changed:
         return Ignored("collected_as_before")
-    invoice_id = _id(invoice.get("id"))
+    invoice_id = _id(invoice.get("id"), InvoiceId)
     return (
         InvoiceChanged(invoice_id, _time(invoice.get(NEXT_ATTEMPT)), changed) if invoice_id else Ignored("unreadable")
     )
@@ -225,21 +229,21 @@ def _invoice_updated(invoice: Json, previous: Json) -> Intent:
 
 def _stop_invoice(reason: EndReason) -> "Rule":
     def rule(invoice: Json, _previous: Json) -> Intent:
-        invoice_id = _id(invoice.get("id"))
+        invoice_id = _id(invoice.get("id"), InvoiceId)
         return StopInvoice(invoice_id, reason) if invoice_id else Ignored("unreadable")
 
     return rule
 
 
 def _subscription_deleted(subscription: Json, _previous: Json) -> Intent:
-    subscription_id = _id(subscription.get("id"))
+    subscription_id = _id(subscription.get("id"), SubscriptionId)
     if subscription_id is None:
         return Ignored("unreadable")
     return StopSubscription(subscription_id, EndReason.SUBSCRIPTION_CANCELED)
 
 
 def _customer_deleted(customer: Json, _previous: Json) -> Intent:
-    customer_id = _id(customer.get("id"))
+    customer_id = _id(customer.get("id"), CustomerId)
     return StopCustomer(customer_id, EndReason.CUSTOMER_DELETED) if customer_id else Ignored("unreadable")
 
 
@@ -254,22 +258,22 @@ def _disputed(dispute: Json, _previous: Json) -> Intent:
 
 
 def _stop_charge(charge: object, resource: Json, reason: EndReason) -> Intent:
-    charge_id, intent_id = _id(charge), _id(resource.get("payment_intent"))
-    invoice_id = _id(resource.get("invoice"))
+    charge_id, intent_id = _id(charge, ChargeId), _id(resource.get("payment_intent"), PaymentIntentId)
+    invoice_id = _id(resource.get("invoice"), InvoiceId)
     if not (charge_id or intent_id or invoice_id):
         return Ignored("unreadable")
     return StopCharge(charge_id, intent_id, invoice_id, reason)
 
 
 def _method_changed(method: Json, _previous: Json) -> Intent:
-    customer_id = _id(method.get("customer"))
+    customer_id = _id(method.get("customer"), CustomerId)
     return CardChanged(customer_id, None) if customer_id else Ignored("unreadable")
 
 
 def _customer_updated(customer: Json, previous: Json) -> Intent:
     settings = _mapping(previous.get("invoice_settings"))
     # `default_card` until 2015-02-18.
-    customer_id = _id(customer.get("id"))
+    customer_id = _id(customer.get("id"), CustomerId)
     if "default_payment_method" not in settings and previous.keys().isdisjoint({"default_source", "default_card"}):
         if "email" not in previous:
             return Ignored("no_card_changed")
@@ -282,7 +286,7 @@ def _renewal_ahead(invoice: Json, _previous: Json) -> Intent:
     (https://docs.stripe.com/billing/subscriptions/webhooks)."""
     if invoice.get("collection_method", invoice.get("billing", "charge_automatically")) != "charge_automatically":
         return Ignored("collected_by_hand")
-    customer_id, subscription_id = _id(invoice.get("customer")), _subscription_of(invoice)
+    customer_id, subscription_id = _id(invoice.get("customer"), CustomerId), _subscription_of(invoice)
     if customer_id is None or subscription_id is None:
         return Ignored("no_subscription")
     return RenewalAhead(customer_id, subscription_id)
@@ -291,10 +295,10 @@ def _renewal_ahead(invoice: Json, _previous: Json) -> Intent:
 def _subscription_updated(subscription: Json, previous: Json) -> Intent:
     if previous.keys().isdisjoint({"default_payment_method", "default_source"}):
         return Ignored("no_card_changed")
-    subscription_id = _id(subscription.get("id"))
+    subscription_id = _id(subscription.get("id"), SubscriptionId)
     if subscription_id is None:
         return Ignored("unreadable")
-    return CardChanged(_id(subscription.get("customer")), subscription_id)
+    return CardChanged(_id(subscription.get("customer"), CustomerId), subscription_id)
 
 
 def _merchant_gone(_application: Json, _previous: Json) -> Intent:

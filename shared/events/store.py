@@ -8,18 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from uuid import UUID
 
 from shared.database import Connection
 from shared.events.intents import CardChanged, Routed, StopCharge
+from shared.ids import AccountId, CustomerId, InvoiceId, MerchantId, RecoveryId, SubscriptionId
 from shared.recovery_model import RecoveryState
 
 
 @dataclass(frozen=True, slots=True)
 class MerchantOfEvent:
-    """The connected account that an event is about. `id` is `merchants.id` as text."""
+    """The connected account that an event is about."""
 
-    id: str
+    id: MerchantId
     status: str
     livemode: bool | None
     connected_at: datetime | None
@@ -29,8 +29,8 @@ class MerchantOfEvent:
 class Concerned:
     """An open recovery that an event is about, locked until the end of the transaction."""
 
-    id: UUID
-    invoice_id: str
+    id: RecoveryId
+    invoice_id: InvoiceId
     state: RecoveryState
     currency: str
 
@@ -41,8 +41,8 @@ class EventRow:
 
     event_id: str
     event_type: str
-    account: str | None
-    merchant_id: str | None
+    account: AccountId | None
+    merchant_id: MerchantId | None
     routed: Routed
     outcome: str
 
@@ -51,10 +51,10 @@ class EventRow:
 class Concern:
     """What an event is about: the ids that it gives, within one merchant."""
 
-    merchant_id: str
-    invoice_id: str | None = None
-    subscription_id: str | None = None
-    customer_id: str | None = None
+    merchant_id: MerchantId
+    invoice_id: InvoiceId | None = None
+    subscription_id: SubscriptionId | None = None
+    customer_id: CustomerId | None = None
 
 
 class MerchantLock(StrEnum):
@@ -203,7 +203,9 @@ WHERE id = $1::text::uuid AND status = 'active'
 """
 
 
-async def find_merchants(db: Connection, accounts: Sequence[str], lock: MerchantLock) -> dict[str, MerchantOfEvent]:
+async def find_merchants(
+    db: Connection, accounts: Sequence[AccountId], lock: MerchantLock
+) -> dict[AccountId, MerchantOfEvent]:
     """The merchants of these Stripe accounts, by account; accounts that never connected are left out."""
     rows = await db.fetch(_FINDING[lock], accounts)
     return {row[0]: MerchantOfEvent(row[1], row[2], row[3], row[4]) for row in rows}
@@ -244,32 +246,34 @@ async def _lock(db: Connection, statement: str, *arguments: str | None) -> list[
     return sorted(concerned, key=lambda recovery: (recovery.currency, recovery.id))
 
 
-async def lock_of_invoice(db: Connection, merchant_id: str, invoice_id: str) -> list[Concerned]:
+async def lock_of_invoice(db: Connection, merchant_id: MerchantId, invoice_id: InvoiceId) -> list[Concerned]:
     """The open recovery of an invoice: at most one."""
     return await _lock(db, LOCK_OF_INVOICE, merchant_id, invoice_id)
 
 
-async def lock_of_subscription(db: Connection, merchant_id: str, subscription_id: str) -> list[Concerned]:
+async def lock_of_subscription(
+    db: Connection, merchant_id: MerchantId, subscription_id: SubscriptionId
+) -> list[Concerned]:
     """The open recoveries of a subscription."""
     return await _lock(db, LOCK_OF_SUBSCRIPTION, merchant_id, subscription_id)
 
 
-async def lock_of_customer(db: Connection, merchant_id: str, customer_id: str) -> list[Concerned]:
+async def lock_of_customer(db: Connection, merchant_id: MerchantId, customer_id: CustomerId) -> list[Concerned]:
     """The open recoveries of a customer."""
     return await _lock(db, LOCK_OF_CUSTOMER, merchant_id, customer_id)
 
 
-async def lock_of_merchant(db: Connection, merchant_id: str) -> list[Concerned]:
+async def lock_of_merchant(db: Connection, merchant_id: MerchantId) -> list[Concerned]:
     """The open recoveries of a merchant."""
     return await _lock(db, LOCK_OF_MERCHANT, merchant_id)
 
 
-async def lock_of_charge(db: Connection, merchant_id: str, stop: StopCharge) -> list[Concerned]:
+async def lock_of_charge(db: Connection, merchant_id: MerchantId, stop: StopCharge) -> list[Concerned]:
     """The open recoveries to whose invoice, or to one of whose attempts, the charge belongs."""
     return await _lock(db, LOCK_OF_CHARGE, merchant_id, stop.invoice_id, stop.charge_id, stop.payment_intent_id)
 
 
-async def lock_concerned(db: Connection, merchant_id: str, concerns: Sequence[Concern]) -> None:
+async def lock_concerned(db: Connection, merchant_id: MerchantId, concerns: Sequence[Concern]) -> None:
     """Lock, by id, every open recovery that one of these is about."""
     await db.execute(
         LOCK_CONCERNED,
@@ -280,25 +284,25 @@ async def lock_concerned(db: Connection, merchant_id: str, concerns: Sequence[Co
     )
 
 
-async def lock_of_card(db: Connection, merchant_id: str, card: CardChanged) -> list[Concerned]:
+async def lock_of_card(db: Connection, merchant_id: MerchantId, card: CardChanged) -> list[Concerned]:
     """The open recoveries that a changed card may help."""
     if card.subscription_id is not None:
         return await lock_of_subscription(db, merchant_id, card.subscription_id)
     return await lock_of_customer(db, merchant_id, card.customer_id) if card.customer_id is not None else []
 
 
-async def stripe_tries_itself(db: Connection, recovery_id: UUID) -> bool:
+async def stripe_tries_itself(db: Connection, recovery_id: RecoveryId) -> bool:
     """Whether Stripe has announced an attempt of its own for the recovery's invoice."""
     announced: bool = await db.fetchval(STRIPE_TRIES_ITSELF, recovery_id)
     return announced
 
 
-async def known_of_stripe(db: Connection, recovery_id: UUID) -> tuple[datetime, datetime | None] | None:
+async def known_of_stripe(db: Connection, recovery_id: RecoveryId) -> tuple[datetime, datetime | None] | None:
     """When the timeline last recorded the invoice, and Stripe's next attempt as of then; None before any decision."""
     row = await db.fetchrow(KNOWN_OF_STRIPE, recovery_id)
     return None if row is None else (row["at"], row["next_attempt_at"])
 
 
-async def deauthorize(db: Connection, merchant_id: str) -> None:
+async def deauthorize(db: Connection, merchant_id: MerchantId) -> None:
     """Mark the merchant as gone and wipe its tokens."""
     await db.execute(DEAUTHORIZE, merchant_id)

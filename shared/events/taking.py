@@ -37,6 +37,7 @@ from shared.events.intents import (
     StopSubscription,
 )
 from shared.events.store import Concern, EventRow, MerchantLock, MerchantOfEvent
+from shared.ids import AccountId, MerchantId
 from shared.recovery_model import Entry, FailedInvoice
 
 
@@ -54,7 +55,7 @@ class Accepted:
     """A committed event. `duplicate`: it was recorded before. `why` is a code for an event without effects."""
 
     outcome: EventOutcome
-    merchant_id: str | None
+    merchant_id: MerchantId | None
     duplicate: bool
     why: str | None
 
@@ -69,12 +70,12 @@ async def take_together(db: Connection, events: Sequence[Incoming]) -> list[Acce
     for it.
     """
     merchants = await _merchants_of(db, events)
-    judged = [judge(event, merchants.get(event.account or "")) for event in events]
+    judged = [judge(event, _merchant_of(event, merchants)) for event in events]
     changing = await _changing(db, events, judged, merchants)
     rows: dict[str, EventRow] = {}
     for number, (event, (outcome, _)) in enumerate(zip(events, judged, strict=True)):
         if number not in changing:
-            merchant = merchants.get(event.account or "")
+            merchant = _merchant_of(event, merchants)
             rows.setdefault(
                 event.event_id,
                 EventRow(
@@ -105,9 +106,9 @@ async def take_together(db: Connection, events: Sequence[Incoming]) -> list[Acce
     return answers
 
 
-async def _merchants_of(db: Connection, events: Sequence[Incoming]) -> dict[str, MerchantOfEvent]:
+async def _merchants_of(db: Connection, events: Sequence[Incoming]) -> dict[AccountId, MerchantOfEvent]:
     """The merchants by account; those for whom a recovery may be opened are locked until the commit."""
-    accounts: dict[str, bool] = {}
+    accounts: dict[AccountId, bool] = {}
     for event in events:
         if event.account is not None:
             stays = isinstance(event.routed.intent, OpenRecovery)
@@ -118,11 +119,15 @@ async def _merchants_of(db: Connection, events: Sequence[Incoming]) -> dict[str,
     return found | (await store.find_merchants(db, others, MerchantLock.NONE) if others else {})
 
 
+def _merchant_of(event: Incoming, merchants: Mapping[AccountId, MerchantOfEvent]) -> MerchantOfEvent | None:
+    return None if event.account is None else merchants.get(event.account)
+
+
 async def _changing(
     db: Connection,
     events: Sequence[Incoming],
     judged: Sequence[tuple[EventOutcome, str | None]],
-    merchants: Mapping[str, MerchantOfEvent],
+    merchants: Mapping[AccountId, MerchantOfEvent],
 ) -> set[int]:
     """The positions of the events that do more than open a recovery."""
     changing: set[int] = set()
@@ -149,7 +154,7 @@ async def _changing(
 
 
 def _concern(
-    merchant_id: str,
+    merchant_id: MerchantId,
     intent: InvoicePaid | StopInvoice | InvoiceChanged | StopSubscription | StopCustomer | CardChanged,
 ) -> Concern:
     match intent:
@@ -169,7 +174,7 @@ async def take(db: Connection, event: Incoming) -> Accepted:
     intent = event.routed.intent
     lock = _lock_for(intent)
     merchants = await store.find_merchants(db, [event.account], lock) if event.account else {}
-    merchant = merchants.get(event.account or "")
+    merchant = _merchant_of(event, merchants)
     outcome, why = judge(event, merchant)
     merchant_id = merchant.id if merchant else None
     row = EventRow(event.event_id, event.event_type, event.account, merchant_id, event.routed, outcome)
@@ -179,7 +184,7 @@ async def take(db: Connection, event: Incoming) -> Accepted:
     return Accepted(outcome, merchant_id, not new, why)
 
 
-async def take_listed(db: Connection, account: str, events: Sequence[Incoming]) -> list[Accepted]:
+async def take_listed(db: Connection, account: AccountId, events: Sequence[Incoming]) -> list[Accepted]:
     """Record the events of one account and apply what they ask for, in the caller's transaction; an answer for each.
 
     Locking event by event would follow no order. So all recoveries that are concerned are locked first, by their ids,
@@ -207,7 +212,7 @@ async def take_listed(db: Connection, account: str, events: Sequence[Incoming]) 
     return answers
 
 
-async def _apply_all(db: Connection, merchant_id: str, events: Sequence[Incoming]) -> None:
+async def _apply_all(db: Connection, merchant_id: MerchantId, events: Sequence[Incoming]) -> None:
     """First the events that open recoveries, which only add rows; then the others, in their order."""
     failures: list[tuple[FailedInvoice, Entry]] = []
     concerns: list[Concern] = []

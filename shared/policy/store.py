@@ -12,6 +12,7 @@ from uuid import UUID
 
 from shared import recoveries
 from shared.database import Connection
+from shared.ids import InvoiceId, MerchantId, RecoveryId
 from shared.money import Money
 from shared.policy.causes import DeclineCause
 from shared.policy.document import Policy
@@ -72,7 +73,7 @@ class Version:
     """One version of a merchant's policy, or of the platform's (`merchant_id=None`)."""
 
     id: UUID
-    merchant_id: str | None
+    merchant_id: MerchantId | None
     version: int
     active: bool
     note: str | None
@@ -85,8 +86,8 @@ class Version:
 class Move:
     """What a move changes for one recovery. `ends_at_once`: under the new rules its window or attempts are used up."""
 
-    recovery_id: UUID
-    invoice_id: str
+    recovery_id: RecoveryId
+    invoice_id: InvoiceId
     state: str
     from_policy: UUID
     from_version: int
@@ -101,7 +102,7 @@ class Changed(Exception):
     """The move would no longer change what `moves_to` said: ask again."""
 
 
-async def create(db: Connection, merchant_id: str | None, policy: Policy, note: str | None = None) -> Version:
+async def create(db: Connection, merchant_id: MerchantId | None, policy: Policy, note: str | None = None) -> Version:
     """Write the next version, not yet in force."""
     await db.execute(LOCK, merchant_id)
     made = await db.fetchval(CREATE, merchant_id, policy.model_dump(mode="json"), note)
@@ -116,13 +117,13 @@ async def find(db: Connection, policy_id: UUID) -> Version:
     return _version(row)
 
 
-async def in_force(db: Connection, merchant_id: str | None) -> Version | None:
+async def in_force(db: Connection, merchant_id: MerchantId | None) -> Version | None:
     """The merchant's own version that is in force; None when the platform's is."""
     row = await db.fetchrow(FIND_ACTIVE, merchant_id)
     return None if row is None else _version(row)
 
 
-async def versions(db: Connection, merchant_id: str | None, limit: int = 100) -> list[Version]:
+async def versions(db: Connection, merchant_id: MerchantId | None, limit: int = 100) -> list[Version]:
     """A merchant's own versions, newest first."""
     return [_version(row) for row in await db.fetch(LIST_OWN, merchant_id, limit)]
 
@@ -138,7 +139,7 @@ async def activate(db: Connection, version: Version) -> Version:
     return await find(db, version.id)
 
 
-async def roll_back(db: Connection, merchant_id: str | None) -> Version:
+async def roll_back(db: Connection, merchant_id: MerchantId | None) -> Version:
     """Put the previous version in force again. Raises LookupError when there was none."""
     await db.execute(LOCK, merchant_id)
     row = await db.fetchrow(FIND_BEFORE, merchant_id)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.database import Connection
+from shared.ids import MerchantId
 
 BATCH = 1_000
 """The most rows that one of these statements changes."""
@@ -19,7 +20,7 @@ BATCH = 1_000
 class Which:
     """Tasks of a merchant, of a type, or of both; None is any."""
 
-    merchant_id: str | None = None
+    merchant_id: MerchantId | None = None
     task_type: str | None = None
 
 
@@ -27,7 +28,7 @@ class Which:
 class Pause:
     """A pause in force."""
 
-    merchant_id: str | None
+    merchant_id: MerchantId | None
     task_type: str | None
     reason: str
     paused_at: datetime
@@ -134,7 +135,7 @@ async def resume(db: Connection, which: Which) -> bool:
     return await db.fetchval(END_PAUSE, which.merchant_id, which.task_type) is not None
 
 
-async def pauses(db: Connection, merchant_id: str | None = None) -> list[Pause]:
+async def pauses(db: Connection, merchant_id: MerchantId | None = None) -> list[Pause]:
     """The pauses in force, or one merchant's."""
     return [Pause(**row) for row in await db.fetch(LIST_PAUSES, merchant_id)]
 

@@ -26,6 +26,7 @@ from uuid import UUID
 import asyncpg
 
 from shared.database import Connection
+from shared.ids import MerchantId, RecoveryId
 from shared.queue.lanes import Lanes, Round
 from shared.queue.tries import tries_of
 
@@ -44,11 +45,11 @@ class TaskStatus(StrEnum):
 class NewTask:
     """A task to queue. `run_at=None` is now; `merchant_id` is `merchants.id` as text; `max_tries=None`: by its type."""
 
-    merchant_id: str
+    merchant_id: MerchantId
     task_type: str
     payload: dict[str, Any] = field(default_factory=dict)
     run_at: datetime | None = None
-    recovery_id: UUID | None = None
+    recovery_id: RecoveryId | None = None
     unique_key: str | None = None
     max_tries: int | None = None
 
@@ -62,10 +63,10 @@ class Task:
 
     id: int
     public_id: UUID
-    merchant_id: str
+    merchant_id: MerchantId
     task_type: str
     payload: dict[str, Any]
-    recovery_id: UUID | None
+    recovery_id: RecoveryId | None
     tries: int
     max_tries: int
     fence: int
@@ -305,7 +306,7 @@ async def _ask(db: Connection, asked: Round, worker: str, lease: timedelta) -> l
 def _in_turn(tasks: list[Task]) -> list[Task]:
     """Each merchant's oldest first, then each one's second, and so on."""
     tasks.sort(key=lambda task: (task.run_at, task.id))
-    turns: dict[str, int] = {}
+    turns: dict[MerchantId, int] = {}
     keyed: list[tuple[int, Task]] = []
     for task in tasks:
         turn = turns.get(task.merchant_id, 0)
@@ -423,11 +424,11 @@ async def cancel_pending(db: Connection, unique_key: str, why: str) -> bool:
     return await db.fetchval(CANCEL_PENDING, unique_key, why) is not None
 
 
-async def cancel_of_recovery(db: Connection, recovery_id: UUID, why: str) -> int:
+async def cancel_of_recovery(db: Connection, recovery_id: RecoveryId, why: str) -> int:
     """Cancel every pending task of one recovery; how many. A running one goes on."""
     return len(await db.fetch(CANCEL_OF_RECOVERY, recovery_id, why))
 
 
-async def cancel_of_merchant(db: Connection, merchant_id: str, why: str) -> int:
+async def cancel_of_merchant(db: Connection, merchant_id: MerchantId, why: str) -> int:
     """Cancel every pending task of one merchant; how many."""
     return len(await db.fetch(CANCEL_OF_MERCHANT, merchant_id, why))

@@ -3,8 +3,8 @@
 python -m tests.chaos [--seconds 180] [--seed N]      one run: `make chaos`
 python -m tests.chaos --mutants                       broken builds, each of which must be caught
 
-run ── stack (PostgreSQL, ingress, workers, ledger, simulator; a proxy on every way between them)
- │       ├── monkey   draws from the seed what goes wrong
- │       └── travel   moves both clocks on meanwhile, so that retries come due
- └── heal, quiet ── evidence (the simulator's logs, the proxies', the database) ── checks (pure)
+run ── stack (PostgreSQL, ingress, workers, ledger, simulator; a proxy on every connection between them)
+ │       ├── monkey   makes faults that it draws from the seed
+ │       └── travel   moves both clocks meanwhile, so that retries become due
+ └── no more faults, wait ── evidence (the simulator's logs, the proxies', the database) ── checks (pure)
 """

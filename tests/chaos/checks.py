@@ -1,14 +1,14 @@
-"""The checks: pure functions from the evidence to what is wrong with it, one line for each violation.
+"""The checks: pure functions from the evidence to its violations, one line each.
 
 events       acknowledged to Stripe = recorded, each once
 effects      every failed renewal that was acknowledged has one recovery, opened once
-tasks        every task has ended or waits for its time; every recovery that goes on has one
-charges      no invoice is charged twice; the bank's log and our attempts tell the same, key by key
-fences       a run is ended by the process that claimed it, under its own fence; a lease is broken only when over
-leases       a worker that slept through its lease sends nothing when it wakes up
-ledger       the book, the days and the totals agree, and are what the bank says was recovered
-recoveries   each one's end is what the charges say, and its timeline is one unbroken way
-messages     an email went out once, and what the timeline calls sent was sent
+tasks        every task has ended or is due later; every open recovery has one
+charges      no invoice is charged twice; the bank's log and our attempts agree, key by key
+fences       only the process that claimed a run ends it, under its own fence; a task is rescued only after its lease
+leases       a worker that was stopped for longer than its lease sends nothing when it goes on
+ledger       the book, the days and the totals agree, also with what the bank says was recovered
+recoveries   each end agrees with the charges, and the timeline leads to it without a gap
+messages     an email was sent once, and each message that a timeline calls sent was sent
 """
 
 from collections import Counter, defaultdict
@@ -23,16 +23,16 @@ Check = Callable[[Evidence], list[str]]
 OURS, CUSTOMER, RENEWAL = "api_pay", "hosted_page", "renewal"
 ENDS = frozenset({"recovered", "exhausted", "stopped"})
 CLOCKS_APART_S = 3_600.0
-"""Within a step of the time travel one clock may be so much ahead of the other."""
+"""Within a step of the time travel the two clocks may differ by this much."""
 EMAIL_KEYS_ARE_KEPT_S = 86_400.0
 WIRE_S = 0.25
-"""From a worker's own look at its lease to the proxy."""
+"""The time from a worker's check of its lease until its request reaches the proxy."""
 
 
 def events(evidence: Evidence) -> list[str]:
     """Acknowledged = recorded."""
     acknowledged = {each["event"] for each in evidence.deliveries if each["first_2xx"]}
-    sent = {each["event"] for each in evidence.deliveries if each["sent"]}  # the others are late: not due yet
+    sent = {each["event"] for each in evidence.deliveries if each["sent"]}  # the others are late and not due yet
     recorded = Counter(row["event_id"] for row in evidence.events)
     return [
         *(f"{event}: acknowledged and not recorded" for event in sorted(acknowledged - recorded.keys())),
@@ -47,7 +47,7 @@ def events(evidence: Evidence) -> list[str]:
 
 
 def effects(evidence: Evidence) -> list[str]:
-    """An event and what follows from it are there together."""
+    """An event and its effects are there together."""
     recorded = {row["object_id"] for row in evidence.events if row["event_type"] == "invoice.payment_failed"}
     failed = {each["invoice"] for each in evidence.bank if each["source"] == RENEWAL and each["outcome"] != "succeeded"}
     recoveries = Counter(row["invoice_id"] for row in evidence.recoveries)
@@ -74,7 +74,7 @@ def effects(evidence: Evidence) -> list[str]:
 
 
 def tasks(evidence: Evidence) -> list[str]:
-    """Nothing is left behind."""
+    """No task is left over, and no open recovery is without one."""
     found = [
         f"task {row['public_id']} ({row['task_type']}) is {row['status']}{' and due' if row['due'] else ''}: "
         f"{row['last_error']}"
@@ -135,7 +135,7 @@ def charges(evidence: Evidence) -> list[str]:
 
 
 def fences(evidence: Evidence) -> list[str]:
-    """Claims, renewals, ends and rescues, from the notes of the audit trigger, and one task of a recovery at a time."""
+    """Claims, renewals, ends and rescues, from the audit trigger's rows, and one task of a recovery at a time."""
     found = []
     holder: dict[int, tuple[int, str | None]] = {}
     running: defaultdict[str, set[int]] = defaultdict(set)
@@ -169,7 +169,7 @@ def fences(evidence: Evidence) -> list[str]:
 
 
 def leases(evidence: Evidence) -> list[str]:
-    """Whoever was stopped while it waited for an answer, past its lease, changes nothing outside when it goes on."""
+    """A worker that was stopped beyond its lease while it waited for an answer changes nothing outside afterwards."""
     leased: defaultdict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
     for row in evidence.task_changes:
         if row["status"] == "running" and row["client"] is not None:
@@ -222,7 +222,7 @@ def ledger(evidence: Evidence) -> list[str]:
 
 
 def _recovered(evidence: Evidence) -> list[str]:
-    """What the totals call recovered is what the bank moved for these invoices."""
+    """The recovered totals equal what the bank moved for these invoices."""
     recovered = {row["invoice_id"] for row in evidence.recoveries if row["state"] == "recovered"}
     bank: Counter[str] = Counter()
     for each in evidence.bank:
@@ -239,7 +239,7 @@ def _recovered(evidence: Evidence) -> list[str]:
 
 
 def recoveries(evidence: Evidence) -> list[str]:
-    """States against charges, and the timeline against the states."""
+    """States agree with charges, and timelines with states."""
     paid = {each["invoice"]: each for each in evidence.bank if each["outcome"] == "succeeded"}
     found = []
     for row in evidence.recoveries:
@@ -260,7 +260,7 @@ def recoveries(evidence: Evidence) -> list[str]:
 
 
 def _contradiction(recovery: Row, charge: Row | None) -> str | None:
-    """Why this end cannot be, given the one charge of the invoice."""
+    """Why this end contradicts the one charge of the invoice."""
     source = charge["source"] if charge else None
     state, by = recovery["state"], recovery["recovered_by"]
     told = {
@@ -278,7 +278,7 @@ def _contradiction(recovery: Row, charge: Row | None) -> str | None:
 
 
 def messages(evidence: Evidence) -> list[str]:
-    """Emails by their keys. The email service forgets a key after a day, which in a storm is some seconds."""
+    """Emails by their keys. The email service deletes a key after a day, which in a storm is some seconds."""
     sent: defaultdict[str, list[float]] = defaultdict(list)
     for each in evidence.outbox:
         sent[each["idempotency_key"]].append(each["at"])
@@ -290,7 +290,7 @@ def messages(evidence: Evidence) -> list[str]:
     ids = {each["id"] for each in evidence.outbox}
     named = {ident for _, ident in told if ident is not None}
     found += [f"email {ident}: told in a timeline and never sent" for ident in sorted(named - ids)]
-    # The service does not name an email that it has by an earlier try, of which the answer was lost.
+    # If an earlier try's answer was lost, the service says that it has the email and does not name it.
     unnamed = Counter(recovery for recovery, ident in told if ident is None)
     about = {
         f"email:{row['public_id']}": row["recovery_id"]
@@ -319,5 +319,5 @@ CHECKS: Mapping[str, Check] = {
 
 
 def violations(evidence: Evidence, wanted: Iterable[str] = CHECKS) -> dict[str, list[str]]:
-    """What each check found."""
+    """The violations that each check found."""
     return {name: CHECKS[name](evidence) for name in wanted}

@@ -1,4 +1,4 @@
-"""Everything that the checks look at, read once all is quiet, from sides that know nothing of each other."""
+"""The evidence: everything that the checks read, from independent sides, when no work is left."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""What goes wrong, drawn from a seed: the same seed draws the same faults in the same order.
+"""The monkey makes faults that are drawn from a seed: the same seed draws the same faults in the same order.
 
-When each strikes depends on the machine, so a repeated run is the same storm and not the same microseconds.
+When each fault happens depends on the machine, so a repeated run has the same faults at slightly different times.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ STRIPE_FAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("truncate", {}),
     ("slow", {"latency_ms": 700}),
 )
-"""What the simulated Stripe does, `faults.py` says how; each before or after the money has moved."""
+"""Faults of the simulated Stripe (see `simulator/faults.py`), each before or after money has moved."""
 
 STRIPE_PATHS = (
     ("POST", "/v1/invoices/*/pay"),
@@ -51,7 +51,7 @@ _GATHERS_S, _SETTLES_S, _NO_HEARTBEAT_S = 1.5, 0.3, 1.0
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """A worker that slept while Stripe's answers to it were kept back: it cannot have been about to send anything."""
+    """A worker that was stopped while Stripe's answers to it were held back, so it was not about to send anything."""
 
     worker: str
     since: float
@@ -60,10 +60,10 @@ class Stopped:
 
 @dataclass(slots=True)
 class Tally:
-    """What the monkey did. `kills` by SIGKILL, `faults` by name, `skipped` because the victim was busy dying.
+    """What the monkey did. `kills` by SIGKILL, `faults` by name, `skipped` because the victim was just being killed.
 
-    `revived`: tasks that died of it and were tried again afterwards. `died`: processes that ended by themselves, with
-    their last words.
+    `revived`: tasks that died of faults and were retried afterwards. `died`: processes that ended by themselves, with
+    the end of their logs.
     """
 
     kills: Counter[str] = field(default_factory=Counter)
@@ -75,9 +75,9 @@ class Tally:
 
 
 def draws(seed: int, mood: Mood, pause: tuple[float, float]) -> Iterator[tuple[str, random.Random, float]]:
-    """Without end: a fault, its own source of chance, and the seconds until the next one.
+    """An endless series: a fault, its own random generator, and the seconds until the next one.
 
-    How much chance one fault uses up does not move the draws of the next.
+    How many random numbers a fault uses does not change the draws of the next.
     """
     rng = random.Random(seed)  # noqa: S311 - a storm, not a secret
     names, weights = list(mood), list(mood.values())
@@ -112,7 +112,7 @@ class Monkey:
         self._held: set[str] = set()
 
     async def run(self, seconds: float) -> None:
-        """Make trouble for so long; at the end everything that was killed has been started again."""
+        """Make faults for so long; at the end everything that was killed has been started again."""
         ends = time.monotonic() + seconds
         async with asyncio.TaskGroup() as group:
             for name, rng, pause_s in draws(self._seed, self._mood, self._pause):
@@ -130,7 +130,7 @@ class Monkey:
 
     @asynccontextmanager
     async def _alone(self, *names: str) -> AsyncIterator[bool]:
-        """Whether nobody else is at these; they are ours meanwhile. There is one bed: others go on and take over."""
+        """Reserve these processes for the block; False if another fault has them. One worker is stopped at a time."""
         if self._held & set(names):
             yield False
             return
@@ -149,7 +149,7 @@ class Monkey:
         return await self._kill(Role.INGRESS, 1, rng)
 
     def note_deaths(self, *only: tuple[Role, int]) -> list[tuple[Role, int]]:
-        """Note which processes (of these, or all) have ended and nobody asked them to; they stay as they are."""
+        """Note which processes (of these, or all) have ended by themselves; they are not restarted."""
         dead = [each for each in self._stack.ended_unasked() if not only or each in only]
         for service, index in dead:
             process = self._stack.process(service, index)
@@ -157,7 +157,7 @@ class Monkey:
         return dead
 
     async def _kill(self, role: Role, index: int, rng: random.Random) -> bool:
-        """Once, or again while it starts, or right when it works again."""
+        """Kill it once, or again while it starts, or right after it is ready again."""
         async with self._alone(f"{role.service}-{index}") as ours:
             if not ours:
                 return False
@@ -184,12 +184,12 @@ class Monkey:
             self.tally.kills["postgres"] += 1
             await asyncio.sleep(rng.uniform(0, 1.5))
             await server.start()
-            # Time to live: a server that dies at every start makes nobody lose anything.
+            # Give it time to work: a server that dies at every start loses nothing.
             await asyncio.sleep(rng.uniform(1, 4))
         return True
 
     async def _day_without_workers(self, rng: random.Random) -> bool:
-        """All workers are dead for more than a day: Stripe has forgotten the keys of what was in flight."""
+        """All workers are dead for more than a day: Stripe has deleted the keys of the attempts in flight."""
         names = [f"worker-{index}" for index in range(1, WORKERS + 1)]
         async with self._alone(*names) as ours, self._travel.paused():
             if not ours:
@@ -198,7 +198,7 @@ class Monkey:
                 self.note_deaths((Role.WORKER, index))
                 await self._stack.kill(Role.WORKER, index)
                 self.tally.kills[Role.WORKER.service] += 1
-            # What they had sent has reached Stripe, or never will.
+            # What they had sent has reached Stripe by now, or never will.
             for name in names:
                 self._network.proxies[f"{name} stripe"].cut()
             await asyncio.sleep(1.0)
@@ -221,7 +221,7 @@ class Monkey:
         return True
 
     async def _stop_waiting_worker(self, rng: random.Random) -> bool:
-        """Stop a worker while it waits for Stripe, past its lease; when it wakes up, the answers come."""
+        """Stop a worker beyond its lease while it waits for Stripe; the answers come when it goes on."""
         index = rng.randint(1, WORKERS)
         name = f"{Role.WORKER.service}-{index}"
         stripe = self._network.proxies[f"{name} stripe"]
@@ -230,8 +230,8 @@ class Monkey:
                 return False
             stripe.hold()
             try:
-                # Time goes on meanwhile, so that tasks come due and gather in front of the closed door. Whatever was
-                # between an answer and the next request is sent by then, and waits, too.
+                # Time goes on meanwhile, so that tasks become due and their calls wait at the proxy. A request that was
+                # about to be sent after an earlier answer is sent by then, and waits, too.
                 await asyncio.sleep(_GATHERS_S)
                 async with self._travel.paused():
                     await asyncio.sleep(_SETTLES_S)
@@ -242,13 +242,13 @@ class Monkey:
 
     async def _sleep_through_lease(self, index: int, stripe: Proxy, rng: random.Random) -> None:
         since = until = time.time()
-        length = LEASE_S + rng.uniform(0.5, 4)  # long enough for another worker to be at its tasks by then
+        length = LEASE_S + rng.uniform(0.5, 4)  # long enough for another worker to take its tasks
         with suppress(DatabaseAway):  # PostgreSQL was killed meanwhile, and the lock is gone
             async with AsyncExitStack() as locks:
                 with self._asleep(Role.WORKER, index):
                     in_the_way = await self._lock_one_of(index, locks)
                     await asyncio.sleep(length)
-                    # What comes in while it sleeps is there when it wakes up.
+                    # The answers arrive while it is stopped, and are there when it goes on.
                     stripe.let_go()
                     await asyncio.sleep(0.1)
                 until = time.time()
@@ -257,7 +257,7 @@ class Monkey:
         self.tally.stopped.append(Stopped(f"{Role.WORKER.service}-{index}", since, until))
 
     async def _lock_one_of(self, index: int, locks: AsyncExitStack) -> bool:
-        """Lock one of the worker's tasks: its heartbeat waits for that row when it wakes up, and tells it nothing."""
+        """Lock one of the worker's tasks, so that its heartbeat waits for that row when it goes on."""
         with suppress(DatabaseAway):
             db = await locks.enter_async_context(self._database.transaction())
             return await store.lock_one_of(db, self._stack.process(Role.WORKER, index).pid)
@@ -311,7 +311,7 @@ class Monkey:
         return True
 
     async def _stall_database(self, rng: random.Random) -> bool:
-        """Nothing comes back, and nobody says why."""
+        """The connections stay open, and no answer comes back."""
         way = self._way(rng, "database")
         async with self._alone(way.name) as ours:
             if not ours:
@@ -333,14 +333,14 @@ class Monkey:
         return True
 
     async def _slow_pay(self, rng: random.Random) -> bool:
-        """Money takes its time, so that a worker has much to wait for."""
+        """Payments are slow, so that workers wait for them."""
         times = rng.randint(4, 16)
         await self._simulator.add_fault("slow", path="/v1/invoices/*", latency_ms=rng.randint(500, 1500), times=times)
         self.tally.faults["Stripe: slow"] += times
         return True
 
     async def _unanswered_pay(self, rng: random.Random) -> bool:
-        """Money moves, and nobody hears of it."""
+        """Money moves, and the answer is lost."""
         kind = rng.choice(["drop", "timeout", "server_error", "truncate"])
         fields = {} if kind == "truncate" else {"after_effect": True}
         await self._simulator.add_fault(
@@ -390,7 +390,7 @@ class Monkey:
         return True
 
     async def _customer_crosses(self, rng: random.Random) -> bool:
-        """The customer pays, cancels or changes the card while a worker is at the very invoice."""
+        """The customer pays, cancels or changes the card while a worker works on that invoice."""
         late_s, what = rng.uniform(0, 0.5), rng.choice(["pays", "pays", "cancels", "changes"])
         for _ in range(20):
             with suppress(DatabaseAway):

@@ -1,4 +1,4 @@
-"""Storms of several kinds: how often each fault of the monkey is drawn, in relation to the others."""
+"""Storms of several kinds: the relative frequency of each of the monkey's faults."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -29,13 +29,13 @@ EVERYDAY: Final[Mood] = {
     "day_without_workers": 1,
 }
 
-# Workers sleep through their leases again and again, with answers of Stripe's on the way.
+# Workers are stopped beyond their leases again and again, while Stripe's answers are on their way.
 SLEEPERS: Final[Mood] = {"stop_waiting_worker": 10, "stop_worker": 3, "slow_pay": 20, "kill_worker": 1}
 
-# What customers do meets what workers write: transactions take a while, and two are at one recovery.
+# Customers act while workers write: transactions are slow, so that two concern one recovery at a time.
 CROSSINGS: Final[Mood] = {"customer_crosses": 40, "slow_database": 20, "slow_pay": 4, "kill_worker": 2, "send_again": 4}
 
-# The way in: ingress and PostgreSQL die in the middle of commits, and commits take a while.
+# The intake: ingress and PostgreSQL die in the middle of commits, and commits are slow.
 INTAKE: Final[Mood] = {"kill_ingress": 10, "kill_postgres": 4, "slow_database": 20, "cut_webhooks": 4, "send_again": 4}
 
 # Money moves and the answer gets lost.

@@ -1,8 +1,8 @@
-"""Broken builds: each takes away one safeguard by an exact change of text, and the checks must catch it.
+"""Broken builds (mutants): each lacks one safeguard, by an exact change of text, and the checks must catch it.
 
-A mutant is a temporary copy of the source tree with its edits, run for a short storm of the mood that hurts it, with
-one seed after the other until a check finds something. An edit whose text is gone fails loudly: whoever changed the
-code says here how the safeguard is broken now.
+A mutant is a temporary copy of the source tree with its edits. It runs for a short storm of the mood that needs the
+safeguard, with one seed after the other until a check finds something. An edit whose text is gone fails: after a change
+of the code, say here how the safeguard is broken now.
 """
 
 import shutil
@@ -23,12 +23,12 @@ _PATIENCE_S = 240.0
 
 
 class Stale(Exception):
-    """The text that a mutant changes is not there (once): the code has moved on."""
+    """The text that a mutant changes is not in the code exactly once, because the code has changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """In this file `old`, which stands there exactly once, becomes `new`."""
+    """Replaces `old`, which must be in this file exactly once, by `new`."""
 
     path: str
     old: str
@@ -45,7 +45,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A safeguard that is missing. `mood`: the storm that needs it."""
+    """A missing safeguard. `mood`: the storm that needs it."""
 
     name: str
     missing: str
@@ -231,7 +231,7 @@ MUTANTS: tuple[Mutant, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a mutant. `caught`: check → violations; nothing: it got away with it."""
+    """The result of a mutant. `caught`: check → violations; empty: it was not caught."""
 
     mutant: Mutant
     caught: dict[str, int]
@@ -283,7 +283,7 @@ def try_out(mutant: Mutant, seeds: Sequence[int] = SEEDS) -> Verdict:
 
 
 def run_all(names: Sequence[str] | None) -> int:
-    """Try out the mutants of these names, or all; the exit status: 1 when one got away."""
+    """Try the mutants of these names, or all; the exit status is 1 when one was not caught."""
     chosen = [mutant for mutant in MUTANTS if names is None or mutant.name in names]
     escaped = []
     print(f"{'mutant':<24} {'caught by':<48} {'seed':>4} {'kills':>5} {'s':>5}")

@@ -9,16 +9,16 @@ HOST = "127.0.0.1"
 _CHUNK = 1 << 16
 
 Upstream = Callable[[], int | None]
-"""The port behind the proxy right now; None while nothing is there."""
+"""Gives the present port behind the proxy; None while nothing listens there."""
 Tap = Callable[[bytes], None]
-"""Told every chunk that a client sends, when it arrives."""
+"""Called with every chunk that a client sends, when it arrives."""
 
 
 class Proxy:
-    """Passes connections on to a port that may change. It knows nothing of what it carries.
+    """Forwards connections to a port that may change. It knows nothing of the protocol.
 
-    `delay_s` is added to every chunk, both ways. While `refusing`, new connections end at once. `hold()` keeps
-    answers back until `let_go()`: whoever asks waits.
+    `delay_s` delays every chunk, in both directions. While `refusing`, new connections end at once. `hold()` holds back
+    answers until `let_go()`.
     """
 
     def __init__(self, name: str, upstream: Upstream, tap: Tap | None = None) -> None:
@@ -34,7 +34,7 @@ class Proxy:
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """The port on which it listens."""
         if self._server is None:
             raise RuntimeError(f"{self.name} has not been started")
         port: int = self._server.sockets[0].getsockname()[1]
@@ -42,7 +42,7 @@ class Proxy:
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """The number of open connections."""
         return len(self._open)
 
     async def start(self) -> None:
@@ -69,15 +69,15 @@ class Proxy:
         return len(chosen)
 
     def hold(self) -> None:
-        """Keep back what the server says, from now on."""
+        """Hold back the server's answers from now on."""
         self._passing.clear()
 
     def let_go(self) -> None:
-        """Pass on what was kept back."""
+        """Forward the answers that were held back."""
         self._passing.set()
 
     def heal(self) -> None:
-        """No fault any more."""
+        """End all faults."""
         self.delay_s, self.refusing = 0.0, False
         self.let_go()
 
@@ -100,7 +100,7 @@ class Proxy:
             asyncio.create_task(self._pump(from_server, to_client, None, held=True)),
         )
         try:
-            # Neither protocol here closes one direction only: the first end is the end of both.
+            # No protocol here closes only one direction: the first end ends both.
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
             del self._open[task]

@@ -1,4 +1,4 @@
-"""One run: a storm of so many seconds, then quiet, then the checks."""
+"""One run: a storm of so many seconds, then a wait until no work is left, then the checks."""
 
 import asyncio
 import contextlib
@@ -34,12 +34,12 @@ from tests.chaos.travel import STEP, Travel
 
 START = datetime(2026, 11, 2, 9, tzinfo=UTC)
 DAYS = 24
-"""Events are pruned after 35 days: a run stays below."""
+"""A run is shorter than 35 days, because events are pruned after that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """What a run is made of. `mood`: the monkey's table; `pause`: seconds between two faults."""
+    """The parameters of a run. `mood`: the monkey's table; `pause`: seconds between two faults."""
 
     seed: int
     seconds: float
@@ -53,7 +53,7 @@ class Storm:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What happened, and what is wrong with it by check (nothing: it holds)."""
+    """What happened, and the violations by check (none: it holds)."""
 
     storm: Storm
     tally: Tally
@@ -73,7 +73,7 @@ _ENDS_WITHIN_S = 120.0
 
 @contextlib.asynccontextmanager
 async def bounded(seconds: float, what: str) -> AsyncIterator[None]:
-    """At most so long, in real time; then an error, and where everything hangs is printed. Raises LocalStackError."""
+    """Limit the block's real time; after that the stacks of all tasks are printed. Raises LocalStackError."""
     try:
         async with asyncio.timeout(seconds) as limit:
             loop = asyncio.get_running_loop()
@@ -96,7 +96,7 @@ def _silent(_what: str) -> None:
 
 
 async def run(storm: Storm, say: Callable[[str], None] = _silent, keep: Path | None = None) -> Result:
-    """Run it. `keep`: where the logs are left; else they are gone in the end. Raises LocalStackError."""
+    """Run the storm. `keep`: a folder for the logs, which are deleted otherwise. Raises LocalStackError."""
     began = time.monotonic()
     with contextlib.ExitStack() as outer:
         folder = keep or Path(outer.enter_context(tempfile.TemporaryDirectory(prefix="citadel-chaos-")))
@@ -143,7 +143,7 @@ async def run(storm: Storm, say: Callable[[str], None] = _silent, keep: Path | N
 async def _set(
     storm: Storm, stack: ChaosStack, network: Network, simulator: SimulatorClient, database: Database
 ) -> None:
-    """Merchants are connected, the audit is in place, and subscriptions renew during the whole storm."""
+    """Connect merchants, install the audit, and schedule renewals over the whole storm."""
     async with database.transaction() as db:
         await store.install_audit(db)
     accounts = await simulator.populate(
@@ -152,7 +152,7 @@ async def _set(
         failing=storm.failing,
         renew_within=int(timedelta(days=DAYS - 4).total_seconds()),
     )
-    # A merchant whose invoices Stripe itself tries again, beside us.
+    # A merchant whose invoices Stripe retries, too.
     await simulator.change_account(accounts[0], stripe_retries=[3, 5, 7])
     await simulator.configure_webhooks(
         url=f"http://127.0.0.1:{network.proxies['webhooks'].port}/webhooks/stripe",
@@ -174,24 +174,24 @@ async def _set(
 async def _quiet(
     storm: Storm, stack: ChaosStack, simulator: SimulatorClient, database: Database, now: datetime, tally: Tally
 ) -> None:
-    """No faults any more: everything that is due gets done, and time goes on until no attempt is without an outcome.
+    """After the faults: do everything that is due, and move time on until every attempt has an outcome.
 
     Raises Stuck.
     """
     pace = Pace(shortest=timedelta(hours=1), longest=timedelta(hours=6), patience_s=storm.patience_s)
     calm = CalmTravel(LocalTarget(stack), simulator, database, pace)
     await calm.begin(now)
-    await calm.settle()
+    await calm.calm_down()
     await _revive(stack, database, tally)
-    await calm.settle()
-    # Webhooks that are late come within hours; what Stripe has refused is tried again within a quarter of a day.
+    await calm.calm_down()
+    # Late webhooks come within hours; calls that Stripe has refused are repeated within a quarter of a day.
     settled_at, end = now + timedelta(hours=8), now + timedelta(days=4)
     while now < end:
         now = await calm.step(end)
         async with database.transaction() as db:
             if now >= settled_at and not await store.unsettled(db):
                 break
-    # Once a second a worker looks who is to be caught up: what comes of that is part of the story.
+    # Once a second a worker looks for merchants to catch up: wait for the effects of that, too.
     waited_until = time.monotonic() + storm.patience_s
     while True:
         async with database.transaction() as db:
@@ -201,11 +201,11 @@ async def _quiet(
         if time.monotonic() > waited_until:
             raise Stuck(f"{due} merchants are to be caught up, and nobody does it")
         await asyncio.sleep(0.1)
-    await calm.settle()
+    await calm.calm_down()
 
 
 async def _stillness(storm: Storm, database: Database) -> None:
-    """Wait, while no time is travelled through, until nothing is about to happen. Raises Stuck."""
+    """Wait, without time travel, until nothing is about to happen. Raises Stuck."""
     ends = time.monotonic() + storm.patience_s
     while True:
         async with database.transaction() as db:
@@ -217,10 +217,10 @@ async def _stillness(storm: Storm, database: Database) -> None:
 
 
 async def _revive(stack: ChaosStack, database: Database, tally: Tally) -> None:
-    """What an operator does after an outage: dead letters that outlived their tries are tried again, through the API.
+    """Do what an operator does after an outage: retry, through the API, dead letters that died of faults.
 
-    A task whose workers were killed ten times over is dead by rule; one that failed for any reason of its own stays
-    where it is, for the checks to find.
+    A task whose workers were killed ten times is dead by rule and is retried; one that failed for a reason of its own
+    stays dead, for the checks to find.
     """
     async with database.transaction() as db:
         dead = await store.given_up(db)
@@ -235,7 +235,7 @@ async def _revive(stack: ChaosStack, database: Database, tally: Tally) -> None:
                     retried.raise_for_status()
                     tally.revived += 1
                     continue
-            # The same is queued anew already, under its unique key: the dead one is of no use.
+            # The same task is queued again already, under its unique key: the dead one is not needed.
             async with session.delete(f"/v1/tasks/{public_id}") as taken_away:
                 taken_away.raise_for_status()
 

@@ -1,4 +1,4 @@
-"""The processes under test, each with a way of its own to PostgreSQL and, for workers, to Stripe and Resend."""
+"""The processes under test, each with proxies of its own to PostgreSQL and, for workers, to Stripe and Resend."""
 
 import re
 import time
@@ -16,8 +16,8 @@ from tests.chaos.proxy import HOST, Proxy
 WORKERS = 3
 LEASE_S = 2.0
 STRIPE_TIMEOUT_S = 10.0
-"""Longer than the lease, as it should not be: a worker that slept through its lease still gets its answers then, and
-nothing but its own look at the lease keeps it from going on."""
+"""Longer than the lease, unlike in production: so a worker that was stopped beyond its lease still gets its answers,
+and only its own check of the lease stops it."""
 CLIENT = "chaos.client"
 """A session variable that names the process behind a connection; the audit triggers note it."""
 
@@ -29,7 +29,7 @@ SETTINGS = {
     "CITADEL_STRIPE_TIMEOUT_SECONDS": str(STRIPE_TIMEOUT_S),
     "CITADEL_RESEND_TIMEOUT_SECONDS": str(STRIPE_TIMEOUT_S),
 }
-# A killed process loses nothing that it has written: fsync protects from a power cut, which is not tested here.
+# A killed process loses nothing that it has written; fsync protects against power cuts, which are not tested here.
 POSTGRES = {"fsync": "off", "max_connections": "80"}
 
 _KEY = re.compile(rb"\r\n[Ii]dempotency-[Kk]ey: *([^\r\n]+)")
@@ -47,7 +47,7 @@ class Sent:
 
 
 class Network:
-    """Every way between two processes, by name: `worker-1 database`, `worker-1 stripe`, `webhooks`."""
+    """Every proxied connection between two processes, by name: `worker-1 database`, `worker-1 stripe`, `webhooks`."""
 
     def __init__(self) -> None:
         self.proxies: dict[str, Proxy] = {}
@@ -74,15 +74,15 @@ class Network:
                 await proxy.close()
 
     def add(self, name: str, proxy: Proxy) -> None:
-        """One more way."""
+        """Add a proxy."""
         self.proxies[name] = proxy
 
     def belongs_to(self, stack: LocalStack) -> None:
-        """From now on the proxies lead to this stack's processes."""
+        """Connect the proxies to this stack's processes."""
         self._stack = stack
 
     def heal(self) -> None:
-        """All ways are free."""
+        """End the faults of all proxies."""
         for proxy in self.proxies.values():
             proxy.heal()
 
@@ -101,21 +101,21 @@ class Network:
 
 
 class Tapped:
-    """Notes what a worker sends under an idempotency key, at the moment at which it comes out of the worker."""
+    """Notes what a worker sends under an idempotency key, when the request leaves the worker."""
 
     def __init__(self, worker: str, sent: list[Sent]) -> None:
         self._worker = worker
         self._sent = sent
 
     def __call__(self, chunk: bytes) -> None:
-        """A request's head comes in one chunk: it is short and written at once."""
+        """Note a request, whose head comes in one chunk because it is short and written at once."""
         line, key = _POST.search(chunk), _KEY.search(chunk)
         if line and key:
             self._sent.append(Sent(self._worker, time.time(), line[1].decode(), key[1].decode()))
 
 
 class ChaosStack(LocalStack):
-    """A local stack whose ingress and workers reach nothing but through a network of proxies."""
+    """A local stack whose ingress and workers reach everything through proxies."""
 
     def __init__(self, plan: StackPlan, network: Network) -> None:
         super().__init__(plan, embedded(None, POSTGRES))

@@ -1,12 +1,12 @@
-"""The crash tests' SQL: triggers that note what the queue went through, and what the checker reads."""
+"""The crash tests' SQL: audit triggers on the queue, and the checker's statements."""
 
 from datetime import datetime, timedelta
 from typing import Any
 
 from shared.database import Connection
 
-# In the test's database only. Every change of a task that matters, with the process that made it: a claim, the renewal
-# of a lease, the end of a run. The services' roles may not write here; the functions run with their owner's rights.
+# In the test's database only. Records every important change of a task with the process that made it: a claim, the
+# renewal of a lease, the end of a run. The services' roles may not write here; the functions have the owner's rights.
 AUDIT = """
 CREATE SCHEMA chaos;
 CREATE TABLE chaos.task_changes (
@@ -99,13 +99,12 @@ SUMS = (
     "message_count",
 )
 _SUMMED = ", ".join(f"sum({name})::bigint AS {name}" for name in SUMS)
-# Names of columns only; nothing comes from outside.
+# Only column names, nothing from outside.
 DAILY = f"SELECT merchant_id, currency, {_SUMMED} FROM daily_metrics GROUP BY 1, 2"  # noqa: S608
 TOTALS = f"SELECT merchant_id, currency, {_SUMMED} FROM merchant_totals GROUP BY 1, 2"  # noqa: S608
 
-# Stripe forgets a key after a day. While a worker is at an attempt that old, time must stand still: a request that is
-# decided on this side of that border and sent on the other is a matter of minutes in life, and would be one of
-# milliseconds here.
+# Stripe may delete a key after a day. Time must stand still while a worker works on an attempt of that age: here a
+# request could be decided before that limit and sent after it within milliseconds, in production only within minutes.
 AT_THE_BORDER = """
 SELECT EXISTS (
     SELECT
@@ -125,7 +124,7 @@ JOIN merchants AS m ON m.id::text = c.merchant_id
 WHERE m.status = 'active' AND c.next_at <= citadel_now()
 """
 
-# A task that was put back for a moment is not done, though it is not due right now.
+# A task that was put back for a moment is not due right now, but not done either.
 RESTLESS = """
 SELECT EXISTS (
     SELECT
@@ -134,7 +133,7 @@ SELECT EXISTS (
 )
 """
 
-# Dead of what others did to them: killed workers, Stripe, the database.
+# Tasks that died of faults: killed workers, Stripe, the database.
 GIVEN_UP = """
 SELECT public_id::text AS public_id
 FROM scheduled_tasks
@@ -150,7 +149,7 @@ ORDER BY r.opened_at, r.id
 """
 
 
-# A recovery that a worker is at right now: whatever its customer does meets the worker's own transactions.
+# Recoveries that a worker works on now, so that what their customers do coincides with the worker's transactions.
 IN_HAND = """
 SELECT r.invoice_id, r.customer_id, r.subscription_id
 FROM recoveries AS r
@@ -159,7 +158,7 @@ WHERE r.closed_at IS NULL
 ORDER BY r.opened_at, r.id
 """
 
-# A worker's name has its process id in it. What it dies or sleeps with is rescued, but for a row that is locked.
+# A worker's name contains its process id. Its tasks are rescued when it dies or is stopped, except for a locked row.
 LOCK_ONE_OF = """
 SELECT id
 FROM scheduled_tasks
@@ -171,17 +170,17 @@ FOR UPDATE SKIP LOCKED
 
 
 async def install_audit(db: Connection) -> None:
-    """Note every change of a task from now on."""
+    """Record every change of a task from now on."""
     await db.execute(AUDIT)
 
 
 async def rows(db: Connection, statement: str) -> list[dict[str, Any]]:
-    """What one of the statements above finds."""
+    """The rows of one of the statements above."""
     return [dict(row) for row in await db.fetch(statement)]
 
 
 async def at_the_border(db: Connection, step: timedelta) -> bool:
-    """Whether a worker is at an attempt whose key is about to be forgotten, if time moves on by `step`."""
+    """Whether a worker works on an attempt whose key may be deleted if time moves on by `step`."""
     found: bool = await db.fetchval(AT_THE_BORDER, step)
     return found
 
@@ -193,38 +192,38 @@ async def unsettled(db: Connection) -> int:
 
 
 async def to_be_caught_up(db: Connection) -> int:
-    """How many merchants' undelivered events are to be fetched now."""
+    """How many merchants are due for a catch-up."""
     count: int = await db.fetchval(TO_BE_CAUGHT_UP)
     return count
 
 
 async def restless(db: Connection) -> bool:
-    """Whether a task runs, or is about to: then evidence that is read row by row would contradict itself."""
+    """Whether a task runs or is about to, so that evidence that is read now could contradict itself."""
     found: bool = await db.fetchval(RESTLESS)
     return found
 
 
 async def given_up(db: Connection) -> list[str]:
-    """The public ids of dead tasks that are to be tried again."""
+    """The public ids of dead tasks to retry."""
     return [row["public_id"] for row in await db.fetch(GIVEN_UP)]
 
 
 async def open_invoices(db: Connection) -> list[tuple[str, str | None]]:
-    """(invoice, customer) of every recovery that goes on, oldest first."""
+    """(invoice, customer) of every open recovery, oldest first."""
     return [(row["invoice_id"], row["customer_id"]) for row in await db.fetch(OPEN_INVOICES)]
 
 
 async def in_hand(db: Connection) -> list[tuple[str, str | None, str | None]]:
-    """(invoice, customer, subscription) of every recovery whose `dunning_retry` runs right now, oldest first."""
+    """(invoice, customer, subscription) of every recovery whose `dunning_retry` runs now, oldest first."""
     return [(row["invoice_id"], row["customer_id"], row["subscription_id"]) for row in await db.fetch(IN_HAND)]
 
 
 async def lock_one_of(db: Connection, pid: int) -> bool:
-    """Lock a task that this worker holds until the transaction ends; whether it held one."""
+    """Lock one of this worker's tasks until the transaction ends; False: it had none."""
     return await db.fetchval(LOCK_ONE_OF, pid) is not None
 
 
 async def now(db: Connection) -> datetime:
-    """The business's now."""
+    """The business time."""
     moment: datetime = await db.fetchval("SELECT citadel_now()")
     return moment

@@ -1,4 +1,4 @@
-"""The checker itself: a world in order passes, and each kind of violation is found by the check that is for it."""
+"""The checker itself: valid evidence passes, and each kind of violation is found by its check."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ M, R, IN, KEY, TASK = "merchant", "recovery", "in_1", "recovery:1", "task"
 
 
 def change(number: int, at: float, client: str, before: str | None, after: str, fence: int, **fields: Any) -> Any:
-    """One note of the audit trigger."""
+    """One row of the audit trigger."""
     raised = before == "pending" and after == "running"
     return {
         "id": number,
@@ -113,18 +113,18 @@ IN_ORDER = Evidence(
 
 
 def with_first(name: str, **fields: Any) -> Evidence:
-    """The world in order with other fields in the first row of this part."""
+    """Valid evidence with other fields in the first row of this part."""
     first, *rest = getattr(IN_ORDER, name)
     return replace(IN_ORDER, **{name: [first | fields, *rest]})
 
 
 def with_more(name: str, *rows: Any) -> Evidence:
-    """The world in order with further rows in this part."""
+    """Valid evidence with further rows in this part."""
     return replace(IN_ORDER, **{name: [*getattr(IN_ORDER, name), *rows]})
 
 
 def without(name: str) -> Evidence:
-    """The world in order with nothing in this part."""
+    """Valid evidence without this part."""
     return replace(IN_ORDER, **{name: []})
 
 
@@ -222,7 +222,7 @@ BROKEN: dict[str, tuple[str, Evidence]] = {
 
 
 def told_without_an_id() -> Evidence:
-    """The email service had the email by an earlier try, whose answer was lost, and did not name it."""
+    """Evidence in which an earlier try's answer was lost, so that the email service did not name the email."""
     messaged = story("messaged", "attempting", "attempting", 2) | {"detail": {"email_id": None}}
     queued = change(9, 1.0, "worker-1", None, "pending", 0, task_id=9, public_id="n", recovery_id=R)
     return replace(

@@ -1,4 +1,4 @@
-"""The mutants fit the code as it is: each text that they change is there, exactly once."""
+"""Each text that a mutant changes is in the code exactly once."""
 
 from pathlib import Path
 

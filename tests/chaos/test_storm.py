@@ -1,4 +1,4 @@
-"""The tools of the storm: draws that can be repeated, and a proxy that does what it is told."""
+"""The tools of the storm: repeatable draws, and the proxy's faults."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ def test_the_monkey_knows_every_fault_of_a_mood(mood: str) -> None:
 
 @pytest.fixture
 async def echo() -> AsyncIterator[int]:
-    """The port of a server that says everything back."""
+    """The port of a server that sends everything back."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
@@ -41,7 +41,7 @@ async def echo() -> AsyncIterator[int]:
 
 @pytest.fixture
 async def heard() -> list[bytes]:
-    """What the proxy has overheard."""
+    """What the proxy has noted."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""Time goes by, in small steps, for the database and the simulator together, while everything goes wrong."""
+"""Moves the clocks of the database and the simulator together, in small steps, during the storm."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,13 +11,13 @@ from simulator.client import SimulatorClient
 from tests.chaos import store
 
 STEP = timedelta(minutes=40)
-"""The two clocks are never further apart; Stripe keeps a key for an hour longer than we use it."""
+"""The two clocks never differ by more, so that Stripe keeps a key for longer than we use it, by an hour."""
 
 
 class Travel:
-    """Moves both clocks. The database's goes first: a task that is due finds a Stripe that is a little behind.
+    """Moves both clocks, the database's first, so that for a due task Stripe's clock is a little slow.
 
-    Between two steps the database's clock runs on in real time, the simulator's stands.
+    Between two steps the database's clock runs in real time, and the simulator's stands still.
     """
 
     def __init__(self, simulator: SimulatorClient, database: Database, start: datetime, last: datetime) -> None:
@@ -31,7 +31,7 @@ class Travel:
 
     @property
     def now(self) -> datetime:
-        """Where both clocks are."""
+        """The time of both clocks."""
         return self._now
 
     @asynccontextmanager
@@ -40,13 +40,13 @@ class Travel:
         self._pauses += 1
         try:
             async with self._turn:
-                pass  # a step under way has ended
+                pass  # a step in progress has ended
             yield
         finally:
             self._pauses -= 1
 
     async def run(self, every_s: float) -> None:
-        """Step after step, until cancelled or at the last day."""
+        """Make step after step, until cancelled or at the last day."""
         while self._now < self._last:
             await asyncio.sleep(every_s)
             if not self._pauses:
@@ -54,7 +54,7 @@ class Travel:
                     await self._move(STEP, careful=True)
 
     async def jump(self, hours: float) -> None:
-        """Move on at once, in steps that the clocks can be apart. For when no worker runs."""
+        """Move on by so many hours at once, in steps by which the clocks may differ. Only while no worker runs."""
         async with self._turn:
             target = (self._now + timedelta(hours=hours)).replace(microsecond=0)
             while self._now < target:
@@ -69,7 +69,7 @@ class Travel:
                     return False
                 await travel_to(db, target)
         except DatabaseAway:
-            return False  # a COMMIT that was cut off may have moved it: the next try moves it to the same time
+            return False  # a COMMIT that was cut off may have taken effect: the next try sets the same time
         await self._simulator.advance(to=int(target.timestamp()))
         self._now = target
         self.steps += 1

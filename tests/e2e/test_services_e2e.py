@@ -91,7 +91,7 @@ async def test_a_worker_that_is_killed_loses_nothing(stack: LocalStack, stripe: 
         await until(lambda: _some_run(database), "the worker is at work")
         await stack.kill(Role.WORKER)
         with pytest.raises(Stuck, match=r"dunning_retry (running|pending)"):
-            await Travel(LocalTarget(stack), stripe, database, Pace(patience_s=0.2)).settle()
+            await Travel(LocalTarget(stack), stripe, database, Pace(patience_s=0.2)).calm_down()
         await stripe.clear_faults()
         await stack.start(Role.WORKER)
 

@@ -6,10 +6,11 @@ import orjson
 import pytest
 import stripe
 
-from simulator import Simulator, SimulatorClient, serve
+from simulator import Simulator, SimulatorClient
 from simulator.bank_accounts import CURRENCIES, FAILURES, TAKES_DAYS
 from simulator.client import SimulatorError
 from simulator.shapes import DAY, Json
+from tests.simulated import simulated
 from tests.simulator.answers import details
 from tests.simulator.conftest import START, MakeStripe
 
@@ -293,15 +294,15 @@ async def test_a_debit_that_cannot_be_is_refused(
 
 async def test_the_same_seed_tells_the_same_story_of_debits() -> None:
     async def story(cuts: int) -> bytes:
-        simulation = Simulator(seed=3, start=START, validate_responses=True)
-        async with serve(simulation) as url, SimulatorClient(url) as control:
+        async with simulated(seed=3, start=START, validate_responses=True) as served:
+            control = served.control
             account = (await control.add_account(connected=True))["id"]
             for fails in (None, "insufficient_funds", "no_account"):
                 await control.add_renewal(account, debit={**ACH, "fails": fails, "returns": "account_closed"})
             for _ in range(cuts):
                 await control.advance(12 * DAY // cuts)
             return orjson.dumps(
-                [[event.body.decode() for event in simulation.world.events.values()], await control.book()]
+                [[event.body.decode() for event in served.simulation.world.events.values()], await control.book()]
             )
 
     assert await story(1) == await story(48)

@@ -23,9 +23,10 @@ from services.worker.recovery import (
     check,
     classify,
 )
+from shared.ids import PaymentMethodId
 from shared.money import Money
 
-METHOD: Final = "pm_first"
+METHOD: Final = PaymentMethodId("pm_first")
 HORIZON: Final = 60 * DAY
 """How long a failure is followed: the longest window that a policy may have."""
 AUTHENTICATE: Final = Classified(DeclineCause.AUTHENTICATION_REQUIRED, True, "requires_action", customer_may_know=True)

@@ -38,6 +38,7 @@ from services.worker.recovery import (
     next_message,
     segment_facts,
 )
+from shared.ids import InvoiceId
 from shared.policy.segments import segment_of
 
 SAME_TIME: Final = HOUR
@@ -129,7 +130,9 @@ class _Run:
         self._policy = replay.policy
         self._past = past
         self.now = past.opened
-        self._facts = RecoveryFacts(past.opened, jitter_key=past.failure.invoice, invoice_id=past.failure.invoice)
+        self._facts = RecoveryFacts(
+            past.opened, jitter_key=past.failure.invoice, invoice_id=InvoiceId(past.failure.invoice)
+        )
         self._said = past.failure.attempts[0]
         self.attempts = [past.attempt(1, Origin.STRIPE, past.opened, self._said)]
         self._way = Way(past, past.ends_at)

@@ -16,6 +16,7 @@ from typing import IO, Any, Self
 import orjson
 
 from console.evaluation.history.document import private
+from shared.ids import AccountId
 
 VERSION = 1
 
@@ -28,7 +29,7 @@ class JournalRefused(Exception):
 class Window:
     """What is read: the merchant's objects that were created in [since, until), unix seconds."""
 
-    merchant: str
+    merchant: AccountId
     since: int
     until: int
 
@@ -129,6 +130,6 @@ def _window(path: Path, line: bytes) -> Window:
         found = orjson.loads(line)
         if found["journal"] != VERSION:
             raise JournalRefused(f"{path} is a journal of another version of citadel: begin anew with --fresh")
-        return Window(str(found["merchant"]), int(found["since"]), int(found["until"]))
+        return Window(AccountId(str(found["merchant"])), int(found["since"]), int(found["until"]))
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         raise JournalRefused(f"{path} is no journal of a back-test: give another file, or begin with --fresh") from None

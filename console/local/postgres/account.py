@@ -1,4 +1,4 @@
-"""The user that the server runs as: ourselves, or `nobody` in root's place, and the places it can reach."""
+"""The user that the server runs as (ourselves, or `nobody` instead of root), and the folders it can reach."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from console.local.postgres.errors import EmbeddedPostgresError
 
-if sys.platform != "win32":  # so that importing this on Windows is no error, only using it
+if sys.platform != "win32":  # so that this can be imported on Windows, though not used
     import pwd
 
 
@@ -21,15 +21,15 @@ class Account:
     uid: int
     gid: int
     is_stand_in: bool
-    """Whether it stands in for root, that is, is not ourselves."""
+    """Whether it runs instead of root, that is, is not ourselves."""
 
     @property
     def folder_mode(self) -> int:
-        """For folders that we make around the data: ours alone, yet passable for the server's user."""
+        """The mode of folders that we make around the data: ours only, but the server's user may pass through."""
         return 0o711 if self.is_stand_in else 0o700
 
     def first_closed(self, path: Path) -> Path | None:
-        """The first folder on the way to `path` (or itself) that this user may not enter."""
+        """The first folder on the path to `path`, or `path` itself, that this user may not enter."""
         for step in (*reversed(path.parents), path):
             status = step.stat()
             if status.st_uid == self.uid:
@@ -42,7 +42,7 @@ class Account:
 
 
 def server_account() -> Account:
-    """Ourselves, or `nobody` when we are root, whom PostgreSQL refuses to serve."""
+    """Ourselves, or `nobody` when we are root, because PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return Account("ourselves", os.geteuid(), os.getegid(), is_stand_in=False)
     nobody = pwd.getpwnam("nobody")

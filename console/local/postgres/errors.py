@@ -1,8 +1,8 @@
-"""What can go wrong with the embedded server; the tree is drawn in the package's docstring."""
+"""The errors of the embedded server; the tree is in the package's docstring."""
 
 
 class EmbeddedPostgresError(Exception):
-    """The embedded server cannot do what was asked; the message says why and what to do."""
+    """The embedded server cannot do what was asked for; the message says why and what to do."""
 
 
 class DataDirInUse(EmbeddedPostgresError):
@@ -14,7 +14,7 @@ class DataDirUnusable(EmbeddedPostgresError):
 
 
 class StartFailed(EmbeddedPostgresError):
-    """initdb or postgres did not come up. `log_tail` is the end of what this start logged."""
+    """initdb or postgres did not start. `log_tail` is the end of this start's log."""
 
     def __init__(self, message: str, log_tail: str) -> None:
         super().__init__(f"{message}\n--- end of the log ---\n{log_tail or '(it is empty)'}")

@@ -1,4 +1,4 @@
-"""Making a cluster."""
+"""Makes a new cluster."""
 
 import asyncio
 import os
@@ -18,9 +18,9 @@ from console.local.postgres.settings import SUPERUSER
 async def make_cluster(
     folder: DataFolder, program: Path, *, account: Account, log: ServerLog, durable: bool, timeout_s: float
 ) -> None:
-    """Run `program`, an initdb, beside the cluster's place and move the result there whole.
+    """Run `program`, an initdb, in a folder beside the cluster's, and rename the result at the end.
 
-    Half a cluster never counts. `durable=False` does not wait for the disk. Needs the lock.
+    So there is never half a cluster. `durable=False` does not wait for the disk. Needs the lock.
     """
     parent, name = folder.path.parent, folder.path.name
     for leftover in parent.glob(f"{name}.initdb-*"):

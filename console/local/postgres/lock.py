@@ -1,4 +1,4 @@
-"""One owner: the lock beside the data."""
+"""The lock beside the data, for one owner at a time."""
 
 import os
 import sys
@@ -7,14 +7,14 @@ from pathlib import Path
 from console.local.postgres.errors import DataDirInUse
 from console.local.postgres.private_files import open_private
 
-if sys.platform != "win32":  # so that importing this on Windows is no error, only using it
+if sys.platform != "win32":  # so that this can be imported on Windows, though not used
     import fcntl
 
 
 class OwnerLock:
     """An exclusive `flock` on a file that names its holder and the holder's server.
 
-    The kernel drops it when the holder dies. `previous` is the server pid that the last holder
+    The kernel releases it when the holder dies. `previous` is the server's pid that the last holder
     recorded, if any.
     """
 
@@ -40,15 +40,15 @@ class OwnerLock:
         self.previous = int(words[1]) if len(words) == 2 and words[1].isdigit() else None
 
     def record(self, server: int) -> None:
-        """Write down whose it is: this process's, and its server's pid (0: none yet)."""
+        """Record the holder: this process, and its server's pid (0: none yet)."""
         if self._descriptor is not None:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()} {server}\n".encode(), 0)
 
     def release(self) -> None:
-        """Let go; does nothing when the lock is not ours."""
+        """Release the lock; does nothing when it is not ours."""
         if self._descriptor is not None:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # for forked copies of it, too
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)  # also for forked copies of the descriptor
             os.close(self._descriptor)
             self._descriptor = None
 

@@ -1,4 +1,4 @@
-"""What initdb and postgres say."""
+"""The log of initdb and postgres."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ class ServerLog:
         self._begin = 0
 
     def open(self) -> int:
-        """A descriptor to append to, for a program about to be started."""
+        """A descriptor to append to, for a program that is about to start."""
         with contextlib.suppress(FileNotFoundError):
             if self.path.stat().st_size > _LIMIT_BYTES:
                 self.path.replace(self.path.with_name(f"{self.path.name}.old"))

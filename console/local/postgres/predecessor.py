@@ -1,4 +1,4 @@
-"""Whoever used the data before us, and the `postmaster.pid` that it left."""
+"""An earlier server on the same data, and the `postmaster.pid` that it left."""
 
 import contextlib
 import os
@@ -15,13 +15,13 @@ _PATIENCE_S: Final = 10.0
 
 
 async def end_predecessor(data_dir: Path, orphan: int | None) -> None:
-    """Make way when the data hold a `postmaster.pid` that PostgreSQL would stumble over; needs the lock.
+    """Remove a `postmaster.pid` that would prevent a start, and end the orphan it may name; needs the lock.
 
-    It may name `orphan`, the server of an owner that died, perhaps on its way out; a server that
-    somebody started by hand (`DataDirInUse`); or a process that has nothing to do with us: the number
-    was used again, or it is a zombie that nobody reaps. A power cut can leave it empty. In the last
-    cases PostgreSQL would refuse for ever, so the file goes; the check of shared memory that finds
-    backends which still use the data does not need it.
+    It may name `orphan`, the server of an owner that died, which may be ending already; a server that
+    somebody started by hand (`DataDirInUse`); or an unrelated process, because the number was reused
+    or is a zombie's. A power cut can leave the file empty. In the last cases PostgreSQL would refuse to
+    start for ever, so the file is deleted. PostgreSQL's check of shared memory, which finds backends
+    that still use the data, does not need the file.
     """
     pid_file = data_dir / "postmaster.pid"
     try:
@@ -32,7 +32,7 @@ async def end_predecessor(data_dir: Path, orphan: int | None) -> None:
         pid_file.unlink()
         return
     if not _is_server(pid, data_dir):
-        with contextlib.suppress(OSError):  # nobody's, or another user's: PostgreSQL sees through that itself
+        with contextlib.suppress(OSError):  # gone, or another user's: PostgreSQL recognizes that itself
             os.kill(pid, 0)
             pid_file.unlink()
         return
@@ -45,9 +45,9 @@ async def end_predecessor(data_dir: Path, orphan: int | None) -> None:
 
 
 def _is_server(pid: int, data_dir: Path) -> bool:
-    """Whether `pid` is a live PostgreSQL process on `data_dir`; no zombie, no reused number.
+    """Whether `pid` is a live PostgreSQL process on `data_dir`, not a zombie or a reused number.
 
-    A process that we may not look at is another user's: PostgreSQL would not let it use our data.
+    A process that we may not inspect is another user's, which cannot use our data.
     """
     if sys.platform != "linux":
         command = ["/bin/ps", "-o", "stat=,command=", "-p", str(pid)]

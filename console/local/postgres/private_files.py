@@ -1,4 +1,4 @@
-"""Files for our eyes only, in folders where others may be able to write, such as /tmp."""
+"""Files that only we can read, in folders where others may write, such as the system's temporary folder."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def open_private(path: Path, flags: int) -> int:
-    """Open a regular file of ours with mode 0600; `PermissionError` for somebody else's or a link."""
+    """Open a regular file of ours with mode 0600; `PermissionError` for another user's file or a link."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     status = os.fstat(descriptor)
     if status.st_uid != os.geteuid() or not stat.S_ISREG(status.st_mode):

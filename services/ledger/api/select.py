@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from shared.database import Connection
+from shared.ids import MerchantId
 
 Row = asyncpg.Record
 
@@ -67,7 +68,7 @@ async def merchant_status(db: Connection, merchant_id: UUID) -> str | None:
     return status
 
 
-async def merchant_named(db: Connection, name: str) -> str | None:
+async def merchant_named(db: Connection, name: str) -> MerchantId | None:
     """The id of the merchant with this id, Stripe's (`acct_…`) or ours; None when there is none."""
-    found: str | None = await db.fetchval(MERCHANT_NAMED, name)
+    found: MerchantId | None = await db.fetchval(MERCHANT_NAMED, name)
     return found

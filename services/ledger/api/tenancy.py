@@ -10,12 +10,13 @@ from services.ledger.api.select import merchant_status
 from shared.api_keys import ApiKey, sees
 from shared.database import Connection
 from shared.http import Problem, invalid
+from shared.ids import MerchantId
 
 NO_MERCHANT = "There is no such merchant, or it is another tenant's."
 """What a 404 about a merchant means, for the OpenAPI document."""
 
 
-async def visible_merchant(db: Connection, key: ApiKey, asked: UUID | None) -> str | None:
+async def visible_merchant(db: Connection, key: ApiKey, asked: UUID | None) -> MerchantId | None:
     """The one merchant whose rows are read; None for all merchants (a platform's key that names none).
 
     Raises Problem 404 when `asked` is unknown or another tenant's.
@@ -24,10 +25,10 @@ async def visible_merchant(db: Connection, key: ApiKey, asked: UUID | None) -> s
         return key.merchant_id
     if not sees(key, asked) or await merchant_status(db, asked) is None:
         raise Problem(404, "not-found", "There is no such merchant.")
-    return str(asked)
+    return MerchantId(str(asked))
 
 
-async def merchant_to_write(db: Connection, key: ApiKey, asked: UUID | None) -> str:
+async def merchant_to_write(db: Connection, key: ApiKey, asked: UUID | None) -> MerchantId:
     """The merchant that is written for: the one named in the body, else the key's own.
 
     Raises Problem 422 when a platform's key names none, or when the named one is unknown or another tenant's; 409 when
@@ -40,7 +41,7 @@ async def merchant_to_write(db: Connection, key: ApiKey, asked: UUID | None) -> 
     if status is None:
         raise invalid(422, "invalid-body", [("merchant_id", "there is no such merchant")])
     require_active(status)
-    return str(named)
+    return MerchantId(str(named))
 
 
 def require_active(status: str | None) -> None:

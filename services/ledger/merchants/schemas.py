@@ -12,6 +12,7 @@ from services.ledger.api.fields import (
     RowId,
 )
 from services.ledger.api.schemas import Incoming, Outgoing
+from shared import ids
 
 
 class MerchantPage(Incoming):
@@ -31,7 +32,7 @@ class Merchant(Outgoing):
     """A connected account, without its tokens."""
 
     id: UUID
-    stripe_connect_id: str
+    stripe_connect_id: ids.AccountId
     tier: str | None
     status: Literal["active", "disconnected", "deauthorized"]
     livemode: bool | None

@@ -29,6 +29,7 @@ from services.ledger.policies.schemas import (
 from shared.api_keys import ApiKey, Scope, sees
 from shared.database import Connection
 from shared.http import Problem, invalid
+from shared.ids import MerchantId
 from shared.policy import PolicyRefused, differences, json_schema, problems_of, read_policy, store
 from shared.policy.store import Version
 
@@ -67,7 +68,7 @@ async def _writable(db: Connection, key: ApiKey, policy_id: UUID) -> Version:
     return version
 
 
-async def _owner(db: Connection, key: ApiKey, asked: UUID | None) -> str | None:
+async def _owner(db: Connection, key: ApiKey, asked: UUID | None) -> MerchantId | None:
     """The owner of the policy: the named merchant, the key's own merchant, or the platform."""
     if asked is None and key.merchant_id is None:
         return None

@@ -10,6 +10,7 @@ from services.ledger.api.fields import (
     RowId,
 )
 from services.ledger.api.schemas import Body, Incoming, Outgoing
+from shared import ids
 from shared.recovery_model import RecoveryState
 
 
@@ -50,7 +51,9 @@ class PolicyVersion(Outgoing):
     """One version of a policy. Its document never changes."""
 
     id: UUID
-    merchant_id: str | None = Field(description="null: the platform's, which holds for merchants without one in force")
+    merchant_id: ids.MerchantId | None = Field(
+        description="null: the platform's, which holds for merchants without one in force"
+    )
     version: int
     active: bool = Field(description="whether it is its owner's version in force")
     note: str | None
@@ -62,7 +65,7 @@ class PolicyVersion(Outgoing):
 class PolicyVersions(Outgoing):
     """The versions of one owner, newest first, at most a hundred."""
 
-    merchant_id: str | None = Field(description="null: the platform")
+    merchant_id: ids.MerchantId | None = Field(description="null: the platform")
     in_force: UUID | None = Field(description="the version that new recoveries are opened under; it may be another's")
     data: list[PolicyVersion]
 
@@ -100,8 +103,8 @@ class DifferencesOfPolicies(Outgoing):
 class PolicyMove(Outgoing):
     """What a move changes for one recovery. `ends_at_once`: under the new rules its window or attempts are used up."""
 
-    recovery_id: UUID
-    invoice_id: str
+    recovery_id: ids.RecoveryId
+    invoice_id: ids.InvoiceId
     state: RecoveryState
     from_policy: UUID
     from_version: int

@@ -1,7 +1,6 @@
 """Recoveries: the list, and one with its attempts and timeline."""
 
 from typing import Any
-from uuid import UUID
 
 from services.ledger.api.endpoint import Call, Endpoint
 from services.ledger.api.pagination import ByTime, cut, read_by_time, write_by_time
@@ -48,8 +47,7 @@ async def list_recoveries(call: Call[RecoveryFilter, NoBody]) -> Page[Recovery]:
 
 async def get_recovery(call: Call[OneRecovery, NoBody]) -> RecoveryStory:
     """One recovery with its attempts and its timeline. Raises Problem 404."""
-    recovery_id: UUID = call.parameters.recovery_id
-    given = {"id": recovery_id, "merchant_id": call.key.merchant_id}
+    given = {"id": call.parameters.recovery_id, "merchant_id": call.key.merchant_id}
     rows = await fetch(call.db, store.select_recoveries(1, None, given))
     if not rows:
         raise Problem(404, "not-found", "There is no such recovery.")

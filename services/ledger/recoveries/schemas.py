@@ -9,10 +9,11 @@ from services.ledger.api.fields import (
     CustomerId,
     Instant,
     InvoiceId,
-    RowId,
+    RecoveryId,
     SubscriptionId,
 )
 from services.ledger.api.schemas import Incoming, OfMerchant, Outgoing, Paged
+from shared import ids
 from shared.recovery_model import RecoveryState
 
 
@@ -35,17 +36,17 @@ class RecoveryFilter(RecoveryMatch, Paged):
 class OneRecovery(Incoming):
     """Which recovery."""
 
-    recovery_id: RowId
+    recovery_id: RecoveryId
 
 
 class Recovery(Outgoing):
     """A failed invoice, and the state of its recovery."""
 
     id: UUID
-    merchant_id: str
-    invoice_id: str
-    subscription_id: str | None
-    customer_id: str | None
+    merchant_id: ids.MerchantId
+    invoice_id: ids.InvoiceId
+    subscription_id: ids.SubscriptionId | None
+    customer_id: ids.CustomerId | None
     state: RecoveryState
     end_reason: str | None
     stop_requested: str | None
@@ -70,11 +71,11 @@ class Attempt(Outgoing):
     result: Literal["started", "succeeded", "declined", "requires_action", "failed", "abandoned", "unknown"]
     amount: int
     currency: str
-    payment_method_id: str | None
+    payment_method_id: ids.PaymentMethodId | None
     card_network: str | None
     card_country: str | None
-    payment_intent_id: str | None
-    charge_id: str | None
+    payment_intent_id: ids.PaymentIntentId | None
+    charge_id: ids.ChargeId | None
     error_code: str | None
     decline_code: str | None
     advice_code: str | None
@@ -101,9 +102,9 @@ class TimelineEntry(Outgoing):
 class CardWarning(Outgoing):
     """A customer was warned before a renewal that a card will have expired; once per card and its last month."""
 
-    merchant_id: str
-    customer_id: str
-    payment_method_id: str
+    merchant_id: ids.MerchantId
+    customer_id: ids.CustomerId
+    payment_method_id: ids.PaymentMethodId
     exp_month: int
     exp_year: int
     warned_at: datetime
@@ -124,5 +125,5 @@ class Activity(TimelineEntry):
     """A timeline entry, and the recovery that it belongs to."""
 
     id: int
-    recovery_id: UUID
-    merchant_id: str
+    recovery_id: ids.RecoveryId
+    merchant_id: ids.MerchantId

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from typing import Any
-from uuid import UUID
 
 from services.ledger.api.pagination import ById
 from services.ledger.api.select import Row, Select, narrowed
 from shared.database import Connection
+from shared.ids import MerchantId, RecoveryId
 from shared.recovery_model import ENDS, RecoveryState
 
 LIST_RECOVERIES = """
@@ -78,12 +78,12 @@ def select_recoveries(limit: int, state: RecoveryState | None, given: Mapping[st
     return narrowed(LIST_RECOVERIES, [limit], RECOVERY_CONDITIONS, given, RECOVERY_STATE[state] if state else None)
 
 
-async def attempts_of(db: Connection, recovery_id: UUID, merchant_id: str) -> list[Row]:
+async def attempts_of(db: Connection, recovery_id: RecoveryId, merchant_id: MerchantId) -> list[Row]:
     """The attempts of a recovery, oldest first."""
     return await db.fetch(ATTEMPTS_OF_RECOVERY, recovery_id, merchant_id)
 
 
-async def timeline_of(db: Connection, recovery_id: UUID, merchant_id: str) -> list[Row]:
+async def timeline_of(db: Connection, recovery_id: RecoveryId, merchant_id: MerchantId) -> list[Row]:
     """The whole timeline of a recovery, oldest first."""
     return await db.fetch(TIMELINE_OF_RECOVERY, recovery_id, merchant_id)
 
@@ -99,6 +99,6 @@ async def whole_story(db: Connection, row: Row) -> dict[str, Any]:
     }
 
 
-def select_activity(limit: int, merchant_id: str | None, before: ById | None) -> Select:
+def select_activity(limit: int, merchant_id: MerchantId | None, before: ById | None) -> Select:
     """Timeline entries of all recoveries, newest first."""
     return narrowed(LIST_ACTIVITY, [limit], ACTIVITY_CONDITIONS, {"merchant_id": merchant_id, "before": before})

@@ -36,6 +36,7 @@ from shared.api_keys import Scope
 from shared.clock import business_now
 from shared.database import Connection
 from shared.http import invalid
+from shared.ids import MerchantId
 
 MAX_DAYS = 366
 DEFAULT_DAYS = 90
@@ -179,7 +180,7 @@ def groups_of(cells: Iterable[Cell], group_by: GroupBy | None) -> list[ReportGro
 
 
 async def report(
-    db: Connection, merchant_id: str | None, first: date | None, last: date | None, group_by: GroupBy | None
+    db: Connection, merchant_id: MerchantId | None, first: date | None, last: date | None, group_by: GroupBy | None
 ) -> RecoveryReport:
     """The report on the recoveries that were opened on these days (UTC), both included. Raises Problem 400."""
     now = await business_now(db)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from services.ledger.api.select import Select, narrowed
 from services.ledger.recoveries.store import RECOVERY_CONDITIONS, RECOVERY_STATE
+from shared.ids import MerchantId
 from shared.recovery_model import RecoveryState
 
 GroupBy = Literal["cause", "policy_version", "currency", "cohort_week", "attribution"]
@@ -160,7 +161,7 @@ ORDER BY r.opened_at DESC, r.id DESC
 """  # noqa: S608 -- constants of this file
 
 
-def select_report(first: datetime, until: datetime, merchant_id: str | None, group_by: GroupBy | None) -> Select:
+def select_report(first: datetime, until: datetime, merchant_id: MerchantId | None, group_by: GroupBy | None) -> Select:
     """Counts and sums of the recoveries opened from `first` to before `until`; one row per `Cell`."""
     by_version = "true" if group_by == "policy_version" else "false"
     statement = REPORT.replace("{group}", _GROUPS[group_by]).replace("{by_version}", by_version)

@@ -21,6 +21,7 @@ from services.ledger.tasks import store as task_store
 from shared import silences
 from shared.api_keys import Scope
 from shared.database import Connection
+from shared.ids import CustomerId, MerchantId
 from shared.silences import SilenceReason
 
 SILENCES = "silences"
@@ -36,7 +37,7 @@ def _warning_cursor(row: Row) -> str:
     return write_by_id(CARD_WARNINGS, ById(row["id"]))
 
 
-async def start(db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason) -> bool:
+async def start(db: Connection, merchant_id: MerchantId, customer_id: CustomerId, reason: SilenceReason) -> bool:
     """Silence a customer. False: they were silenced for this reason already."""
     if not await silences.start(db, merchant_id, customer_id, reason):
         return False
@@ -44,7 +45,7 @@ async def start(db: Connection, merchant_id: str, customer_id: str, reason: Sile
     return True
 
 
-async def end(db: Connection, merchant_id: str, customer_id: str, reason: SilenceReason | None) -> int:
+async def end(db: Connection, merchant_id: MerchantId, customer_id: CustomerId, reason: SilenceReason | None) -> int:
     """Lift the customer's silence for this reason, or with None all of them; how many there were."""
     ended = await silences.end(db, merchant_id, customer_id, reason)
     if ended:

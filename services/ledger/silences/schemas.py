@@ -9,6 +9,7 @@ from services.ledger.api.fields import (
     RowId,
 )
 from services.ledger.api.schemas import Body, Outgoing, Paged
+from shared import ids
 from shared.silences import SilenceReason
 
 
@@ -39,7 +40,7 @@ class SilenceEnd(Body):
 class Silence(Outgoing):
     """A customer who gets no messages, by Stripe's id, and why. A customer may have several silences."""
 
-    merchant_id: str
-    customer_id: str
+    merchant_id: ids.MerchantId
+    customer_id: ids.CustomerId
     reason: SilenceReason
     silenced_at: datetime

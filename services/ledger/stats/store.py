@@ -5,6 +5,7 @@ from datetime import date
 
 from services.ledger.api.select import Row, Select, narrowed
 from shared.database import Connection
+from shared.ids import MerchantId
 
 # Reads one row per currency, however large the book is.
 MERCHANT_TOTALS = """
@@ -52,14 +53,14 @@ ORDER BY metric_date, currency
 DAILY_CONDITIONS: Mapping[str, str] = {"merchant_id": "merchant_id = ?", "currency": "currency = ?"}
 
 
-async def totals(db: Connection, merchant_id: str | None) -> list[Row]:
+async def totals(db: Connection, merchant_id: MerchantId | None) -> list[Row]:
     """The numbers over all time, one row per currency; None: of all merchants together."""
     if merchant_id is None:
         return await db.fetch(PLATFORM_TOTALS)
     return await db.fetch(MERCHANT_TOTALS, merchant_id)
 
 
-def select_daily(first: date, last: date, merchant_id: str | None, currency: str | None) -> Select:
+def select_daily(first: date, last: date, merchant_id: MerchantId | None, currency: str | None) -> Select:
     """The numbers per day and currency, both days included; None: of all merchants together."""
     statement = DAILY_OF_PLATFORM if merchant_id is None else DAILY_OF_MERCHANT
     return narrowed(statement, [first, last], DAILY_CONDITIONS, {"merchant_id": merchant_id, "currency": currency})

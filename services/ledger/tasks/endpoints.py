@@ -29,6 +29,7 @@ from services.ledger.tasks.schemas import (
 )
 from shared.api_keys import Scope
 from shared.http import Problem
+from shared.ids import MerchantId
 from shared.queue.tasks import TaskStatus
 
 LIST = "tasks"
@@ -36,7 +37,7 @@ RETRYABLE = frozenset({TaskStatus.DEAD, TaskStatus.CANCELED})
 CANCELABLE = frozenset({TaskStatus.PENDING, TaskStatus.DEAD})
 
 
-def _own_prefix(merchant_id: str) -> str:
+def _own_prefix(merchant_id: MerchantId) -> str:
     # All share one index of unique keys: without a prefix a tenant could use another's key, or the engine's.
     return f"api:{merchant_id}:"
 
@@ -202,7 +203,7 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
         method="POST",
         path="/v1/tasks/{task_id}/retry",
         scope=Scope.TASKS_WRITE,
-        summary="Run a dead or canceled task again, now and with all its attempts",
+        summary="Run a dead or canceled task again, now and with all its tries",
         description="It takes no body.",
         handler=retry_task,
         parameters=OneTask,

@@ -8,11 +8,13 @@ from pydantic import Field, JsonValue
 
 from services.ledger.api.fields import (
     Instant,
+    RecoveryId,
     RowId,
     TaskType,
     UniqueKey,
 )
 from services.ledger.api.schemas import Body, Incoming, Outgoing, Paged
+from shared import ids
 from shared.queue.tasks import TaskStatus
 
 
@@ -21,7 +23,7 @@ class TaskFilter(Paged):
 
     status: TaskStatus | None = None
     task_type: TaskType | None = None
-    recovery_id: RowId | None = None
+    recovery_id: RecoveryId | None = None
 
 
 class OneTask(Incoming):
@@ -66,13 +68,13 @@ class Task(Outgoing):
     """A task of the queue. `version` changes with every change of the task."""
 
     id: UUID
-    merchant_id: str
+    merchant_id: ids.MerchantId
     task_type: str
     payload: dict[str, Any]
     status: TaskStatus
     run_at: datetime
     created_at: datetime
-    recovery_id: UUID | None
+    recovery_id: ids.RecoveryId | None
     unique_key: str | None
     attempts: int
     max_attempts: int
@@ -85,7 +87,7 @@ class Task(Outgoing):
 class Pause(Outgoing):
     """A pause in force; null stands for any merchant or type."""
 
-    merchant_id: str | None
+    merchant_id: ids.MerchantId | None
     task_type: str | None
     reason: str
     paused_at: datetime

@@ -9,6 +9,7 @@ import asyncpg
 
 from services.ledger.api.select import Row, Select, narrowed
 from shared.database import Connection
+from shared.ids import MerchantId
 from shared.queue.tasks import TaskStatus
 from shared.queue.tries import tries_of
 
@@ -140,7 +141,7 @@ TASK_CONDITIONS: Mapping[str, str] = {
 TASK_STATUS: Mapping[TaskStatus, str] = {status: f"status = '{status}'" for status in TaskStatus}
 
 
-async def queue_health(db: Connection, merchant_id: str | None) -> Row:
+async def queue_health(db: Connection, merchant_id: MerchantId | None) -> Row:
     """The capped counts of the queue (at most 10,001), the age of its oldest due task, and the business time."""
     row = await db.fetchrow(PLATFORM_QUEUE) if merchant_id is None else await db.fetchrow(MERCHANT_QUEUE, merchant_id)
     if row is None:
@@ -155,13 +156,13 @@ def select_tasks(limit: int, status: TaskStatus | None, given: Mapping[str, Any]
     return narrowed(LIST_TASKS, [limit], TASK_CONDITIONS, given, TASK_STATUS[status])
 
 
-def select_task(public_id: UUID, merchant_id: str | None) -> Select:
+def select_task(public_id: UUID, merchant_id: MerchantId | None) -> Select:
     """One task."""
     given = {"id": (public_id, public_id), "merchant_id": merchant_id}
     return narrowed(LIST_TASKS, [1], TASK_CONDITIONS, given)
 
 
-async def lock_task(db: Connection, public_id: UUID, merchant_id: str | None) -> Row | None:
+async def lock_task(db: Connection, public_id: UUID, merchant_id: MerchantId | None) -> Row | None:
     """One task, locked until the transaction ends; None when the merchant has none of this id."""
     given = {"id": (public_id, public_id), "merchant_id": merchant_id}
     select = narrowed(LOCK_TASK, [1], TASK_CONDITIONS, given)
@@ -170,7 +171,7 @@ async def lock_task(db: Connection, public_id: UUID, merchant_id: str | None) ->
 
 async def insert_task(
     db: Connection,
-    merchant_id: str,
+    merchant_id: MerchantId,
     task_type: str,
     payload: dict[str, Any],
     *,
@@ -181,7 +182,7 @@ async def insert_task(
     return await db.fetchrow(INSERT_TASK, merchant_id, task_type, payload, run_at, unique_key, tries_of(task_type))
 
 
-async def revive_task(db: Connection, row_id: int, merchant_id: str) -> Row | None:
+async def revive_task(db: Connection, row_id: int, merchant_id: MerchantId) -> Row | None:
     """Make a locked task pending, due now, with all its tries; None when its unique key is queued again already."""
     try:
         return await db.fetchrow(REVIVE_TASK, row_id, merchant_id)
@@ -189,7 +190,7 @@ async def revive_task(db: Connection, row_id: int, merchant_id: str) -> Row | No
         return None
 
 
-async def cancel_task(db: Connection, row_id: int, merchant_id: str) -> Row:
+async def cancel_task(db: Connection, row_id: int, merchant_id: MerchantId) -> Row:
     """Make a locked task canceled."""
     row = await db.fetchrow(CANCEL_TASK, row_id, merchant_id)
     if row is None:

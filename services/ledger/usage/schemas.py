@@ -14,6 +14,7 @@ from services.ledger.api.fields import (
     RowId,
 )
 from services.ledger.api.schemas import Body, Outgoing
+from shared import ids
 
 
 class UsageCreate(Body):
@@ -35,8 +36,8 @@ class Usage(Outgoing):
     """Usage that is in the ledger; the task reports it to Stripe."""
 
     id: UUID
-    merchant_id: str
-    customer_id: str
+    merchant_id: ids.MerchantId
+    customer_id: ids.CustomerId
     metric_type: str
     amount: int
     event_name: str

@@ -12,6 +12,7 @@ from services.worker.outside.stripe_calls import retrieve_invoice, stripe_errors
 from shared.events.incoming import Incoming, read_event
 from shared.events.intents import OpenRecovery
 from shared.events.routing import ROUTES, route_open_invoice
+from shared.ids import AccountId, InvoiceId
 from shared.logging import get_logger
 from shared.stripe_clients import Json, ask
 
@@ -39,7 +40,7 @@ class InvoicesListed:
     """A page of open invoices: those that may be failed renewals. `last` as in `EventsListed`."""
 
     step: ListInvoices
-    candidates: tuple[str, ...]
+    candidates: tuple[InvoiceId, ...]
     last: str | None
 
 
@@ -47,7 +48,7 @@ class InvoicesListed:
 class InvoicesRead:
     """The invoices that were read; `failed` are those among them that are failed renewals."""
 
-    read: tuple[str, ...]
+    read: tuple[InvoiceId, ...]
     failed: tuple[OpenRecovery, ...]
 
 
@@ -61,7 +62,7 @@ class PlaceLost:
 Fetched = EventsListed | InvoicesListed | InvoicesRead | PlaceLost
 
 
-async def fetch(client: stripe.StripeClient, account: str, step: Step) -> Fetched:
+async def fetch(client: stripe.StripeClient, account: AccountId, step: Step) -> Fetched:
     """Do one step. Raises what `stripe_errors` does."""
     if isinstance(step, ReadInvoices):
         return await _read(client, step.invoice_ids[:READ_AT_ONCE])
@@ -73,7 +74,7 @@ async def fetch(client: stripe.StripeClient, account: str, step: Step) -> Fetche
         raise
 
 
-async def _events(client: stripe.StripeClient, account: str, step: ListEvents) -> EventsListed:
+async def _events(client: stripe.StripeClient, account: AccountId, step: ListEvents) -> EventsListed:
     asked: dict[str, Any] = {
         "delivery_success": False,
         "types": TYPES,
@@ -114,7 +115,7 @@ def _end(page: Json) -> str | None:
     return str(page["data"][-1]["id"]) if page["has_more"] and page["data"] else None
 
 
-async def _read(client: stripe.StripeClient, invoice_ids: tuple[str, ...]) -> InvoicesRead:
+async def _read(client: stripe.StripeClient, invoice_ids: tuple[InvoiceId, ...]) -> InvoicesRead:
     failed: list[OpenRecovery] = []
     for invoice_id in invoice_ids:
         try:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from shared.ids import InvoiceId
+
 # Stripe lists events for 30 days (https://docs.stripe.com/api/events/list), and tries to deliver them for up to three
 # (https://docs.stripe.com/webhooks#automatic-retries); read November 2026.
 EVENTS_KEPT = timedelta(days=30)
@@ -25,14 +27,14 @@ class Progress:
     invoices_at: datetime | None = None
     invoices_from: datetime | None = None
     invoices_after: str | None = None
-    to_read: tuple[str, ...] = ()
+    to_read: tuple[InvoiceId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ReadInvoices:
     """Read these open invoices, which have no recovery."""
 
-    invoice_ids: tuple[str, ...]
+    invoice_ids: tuple[InvoiceId, ...]
 
 
 @dataclass(frozen=True, slots=True)

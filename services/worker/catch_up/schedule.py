@@ -7,6 +7,7 @@ from functools import partial
 from services.worker.catch_up import store
 from services.worker.engine.periodic import Periodic
 from shared.database import Connection
+from shared.ids import MerchantId
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
 
@@ -35,6 +36,6 @@ async def sweep(db: Connection, *, every: timedelta) -> bool:
     return await store.add_missing(db, every, AT_ONCE) == AT_ONCE
 
 
-def next_task(merchant_id: str) -> NewTask:
+def next_task(merchant_id: MerchantId) -> NewTask:
     """The task that makes a merchant's next step, due now."""
     return NewTask(merchant_id, TASK_TYPE, unique_key=f"{TASK_TYPE}:{merchant_id}")

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from services.worker.catch_up.plan import Progress
 from shared.database import Connection
+from shared.ids import InvoiceId, MerchantId
 
 FIND = """
 SELECT events_until, window_until, page_after, invoices_at, invoices_from, invoices_after, to_read
@@ -99,14 +100,14 @@ RETURNING id
 FORGET_TASK = "DELETE FROM scheduled_tasks WHERE id = $1 AND status = 'succeeded'"
 
 
-async def find(db: Connection, merchant_id: str, *, lock: bool = False) -> Progress | None:
+async def find(db: Connection, merchant_id: MerchantId, *, lock: bool = False) -> Progress | None:
     """The merchant's progress; None when it has no row. `lock` locks the row until the transaction ends."""
     row = await db.fetchrow(f"{FIND} FOR UPDATE" if lock else FIND, merchant_id)
     return None if row is None else Progress(**{**dict(row), "to_read": tuple(row["to_read"])})
 
 
 async def save(
-    db: Connection, merchant_id: str, progress: Progress, *, finished: bool, events: int, recoveries: int
+    db: Connection, merchant_id: MerchantId, progress: Progress, *, finished: bool, events: int, recoveries: int
 ) -> None:
     """Save how far the merchant has come, and count what was found."""
     await db.execute(
@@ -125,7 +126,7 @@ async def save(
     )
 
 
-async def put_off(db: Connection, merchant_id: str, how_long: timedelta) -> None:
+async def put_off(db: Connection, merchant_id: MerchantId, how_long: timedelta) -> None:
     """Do not catch this merchant up for so long."""
     await db.execute(PUT_OFF, merchant_id, how_long)
 
@@ -135,18 +136,18 @@ async def add_missing(db: Connection, period: timedelta, limit: int) -> int:
     return len(await db.fetch(ADD_MISSING, period, limit))
 
 
-async def take_turns(db: Connection, period: timedelta, limit: int) -> tuple[int, list[str]]:
+async def take_turns(db: Connection, period: timedelta, limit: int) -> tuple[int, list[MerchantId]]:
     """Set the next time of at most `limit` merchants that are due: how many, and the ids of those to catch up."""
     rows = await db.fetch(TAKE_TURNS, period, limit)
     return len(rows), [row["merchant_id"] for row in rows if row["wanted"]]
 
 
-async def have_recoveries(db: Connection, merchant_id: str, invoice_ids: Sequence[str]) -> set[str]:
+async def have_recoveries(db: Connection, merchant_id: MerchantId, invoice_ids: Sequence[InvoiceId]) -> set[InvoiceId]:
     """Those of the invoices that have a recovery, open or ended."""
     return {row["invoice_id"] for row in await db.fetch(HAVE_RECOVERIES, merchant_id, list(invoice_ids))}
 
 
-async def look_again(db: Connection, merchant_id: str, within: timedelta, limit: int) -> int:
+async def look_again(db: Connection, merchant_id: MerchantId, within: timedelta, limit: int) -> int:
     """Evaluate at most `limit` recoveries that would wait longer `within` this time, spread evenly; how many."""
     return len(await db.fetch(LOOK_AGAIN, merchant_id, within, limit))
 

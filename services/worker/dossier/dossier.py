@@ -21,6 +21,17 @@ from services.worker.recovery import (
     decide,
     in_holdout,
 )
+from shared.ids import (
+    AccountId,
+    ChargeId,
+    CustomerId,
+    InvoiceId,
+    MerchantId,
+    PaymentIntentId,
+    PaymentMethodId,
+    RecoveryId,
+    SubscriptionId,
+)
 from shared.money import Money
 from shared.recovery_model import INVOICE_CHANGED, STRIPE_NEXT, EndReason, EntryKind, RecoveryState
 
@@ -38,11 +49,11 @@ class KnownAttempt:
     id: UUID
     key: str | None
     past: PastAttempt
-    charge_id: str | None
-    payment_intent_id: str | None
+    charge_id: ChargeId | None
+    payment_intent_id: PaymentIntentId | None
 
     @property
-    def backup(self) -> str | None:
+    def backup(self) -> PaymentMethodId | None:
         """The payment method that the request names, while its outcome is unknown; None: Stripe's order decides."""
         return self.past.payment_method_id if self.unresolved else None
 
@@ -115,13 +126,13 @@ class Dossier:
     `next_backup` is the payment method that the planned attempt names.
     """
 
-    recovery_id: UUID
-    merchant_id: str
-    account: str | None
+    recovery_id: RecoveryId
+    merchant_id: MerchantId
+    account: AccountId | None
     merchant_active: bool
-    invoice_id: str
-    customer_id: str | None
-    subscription_id: str | None
+    invoice_id: InvoiceId
+    customer_id: CustomerId | None
+    subscription_id: SubscriptionId | None
     state: RecoveryState
     stop_requested: EndReason | None
     due: Money
@@ -129,7 +140,7 @@ class Dossier:
     next_attempt_at: datetime | None
     pinned: Policy
     cards: tuple[str, ...]
-    next_backup: str | None
+    next_backup: PaymentMethodId | None
     attempts: tuple[KnownAttempt, ...]
     elsewhere: tuple[PastAttempt, ...]
     story: Story
@@ -173,7 +184,7 @@ class Dossier:
         return planned and self.next_attempt_at is not None and self.next_attempt_at <= self.now
 
     @property
-    def known_charges(self) -> frozenset[str]:
+    def known_charges(self) -> frozenset[ChargeId]:
         """The charges that have a row."""
         return frozenset(each.charge_id for each in self.attempts if each.charge_id)
 
@@ -236,7 +247,7 @@ class Dossier:
         )
 
 
-def cards_of(reading: Reading, first: str | None = None) -> tuple[str, ...]:
+def cards_of(reading: Reading, first: PaymentMethodId | None = None) -> tuple[str, ...]:
     """The fingerprints of the cards that may be charged next, beginning with that of the payment method `first`."""
     methods = [(reading.truth.payment_method_id, reading.truth.card)]
     methods += [(each.payment_method_id, each.card) for each in reading.truth.backups]

@@ -6,12 +6,12 @@ before can no longer be canceled; it asks here, in a transaction of its own, as 
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
-from uuid import UUID
 
 from services.worker.dossier import store
 from services.worker.errors import RetryLater
 from shared import silences
 from shared.database import Connection, Database, DatabaseAway
+from shared.ids import RecoveryId
 from shared.silences import SilenceReason
 from shared.unsubscribe import Recipient
 
@@ -26,7 +26,7 @@ class PermissionFromDatabase:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def refusal(self, recovery_id: UUID) -> str | None:
+    async def refusal(self, recovery_id: RecoveryId) -> str | None:
         """Why the recovery was stopped, has ended, or lost its merchant; None if none of these. Raises RetryLater."""
         return await self._ask(lambda db: store.refusal(db, recovery_id))
 

@@ -24,6 +24,7 @@ from services.worker.recovery import (
 from services.worker.recovery.estimator import Estimator, Observed
 from services.worker.recovery.timezones import zone_of
 from shared.database import Connection
+from shared.ids import ChargeId, MerchantId, PaymentIntentId, PaymentMethodId, RecoveryId
 from shared.money import Money
 from shared.recovery_model import EndReason, RecoveryState
 
@@ -162,7 +163,7 @@ RETURNING id
 
 
 async def open_dossier(
-    db: Connection, merchant_id: str, recovery_id: UUID, cards: Sequence[str] = ()
+    db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, cards: Sequence[str] = ()
 ) -> Dossier | None:
     """The dossier of a recovery, which the engine has locked; None when there is no such recovery.
 
@@ -198,7 +199,7 @@ async def open_dossier(
     )
 
 
-async def _timing(db: Connection, merchant_id: str) -> Timing:
+async def _timing(db: Connection, merchant_id: MerchantId) -> Timing:
     """The timing that was learned from the merchant's last retries."""
     rows = await db.fetch(READ_RETRIES, merchant_id)
     observed = (
@@ -212,7 +213,7 @@ async def _timing(db: Connection, merchant_id: str) -> Timing:
     return Estimator.learn(observed)
 
 
-async def refusal(db: Connection, recovery_id: UUID) -> str | None:
+async def refusal(db: Connection, recovery_id: RecoveryId) -> str | None:
     """Why nothing may be sent for the recovery any more, by what is committed; None when it may."""
     found: str | None = await db.fetchval(REFUSAL, recovery_id)
     return found
@@ -224,7 +225,7 @@ async def lock_card(db: Connection, dossier: Dossier) -> None:
         await db.execute(LOCK_CARD, dossier.merchant_id, dossier.cards[0])
 
 
-async def remember(db: Connection, dossier: Dossier, reading: Reading, *, next_backup: str | None) -> None:
+async def remember(db: Connection, dossier: Dossier, reading: Reading, *, next_backup: PaymentMethodId | None) -> None:
     """Keep which cards may be charged next, by which name if not by Stripe's order, and what segments ask."""
     truth = reading.truth
     facts = {
@@ -269,10 +270,10 @@ async def settle_attempt(
     result: AttemptResult,
     amount: Money,
     *,
-    payment_method_id: str | None = None,
+    payment_method_id: PaymentMethodId | None = None,
     card: Card | None = None,
-    payment_intent_id: str | None = None,
-    charge_id: str | None = None,
+    payment_intent_id: PaymentIntentId | None = None,
+    charge_id: ChargeId | None = None,
     error_code: str | None = None,
     decline: Decline | None = None,
 ) -> bool:

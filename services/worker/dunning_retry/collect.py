@@ -24,6 +24,7 @@ from services.worker.outside.invoices import Reading, SeenCharge, with_backups
 from services.worker.outside.remote import Remote
 from services.worker.outside.stripe_calls import Declined, Inconclusive, NotPayable, Paid, PayOutcome, RequiresAction
 from services.worker.recovery import AttemptNow, AttemptResult, Card, Decision, Decline, Reason
+from shared.ids import ChargeId, PaymentIntentId, PaymentMethodId
 from shared.recovery_model import EndReason
 
 # An event is there within seconds. A charge whose event is still missing after this long counts as not ours.
@@ -51,9 +52,9 @@ class Settled:
     called: bool = True
     error_code: str | None = None
     decline: Decline | None = None
-    payment_intent_id: str | None = None
-    charge_id: str | None = None
-    payment_method_id: str | None = None
+    payment_intent_id: PaymentIntentId | None = None
+    charge_id: ChargeId | None = None
+    payment_method_id: PaymentMethodId | None = None
     card: Card | None = None
 
 

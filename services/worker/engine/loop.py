@@ -230,14 +230,14 @@ class Engine:
                 self._room.set()
             run.worker = me
             speaking_of(run.ids)
-            await self._attempt(run)
+            await self._try(run)
             run.worker = None
             since_breath += 1
             if since_breath >= BREATH:
                 since_breath = 0
                 await asyncio.sleep(0)
 
-    async def _attempt(self, run: Run) -> None:
+    async def _try(self, run: Run) -> None:
         """Take one run to its end, or to the committer. Raises CancelledError only when this worker is to end."""
         try:
             handler = run.kind.handler

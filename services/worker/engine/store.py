@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from uuid import UUID
 
 from shared.database import Connection
+from shared.ids import InvoiceId, MerchantId, RecoveryId
 
 LOCK_RECOVERIES = "SELECT FROM recoveries WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
 
@@ -141,12 +141,12 @@ LIMIT $1
 class LostRecovery:
     """An open recovery without a task."""
 
-    id: UUID
-    merchant_id: str
-    invoice_id: str
+    id: RecoveryId
+    merchant_id: MerchantId
+    invoice_id: InvoiceId
 
 
-async def lock_recoveries(db: Connection, recovery_ids: Sequence[UUID]) -> None:
+async def lock_recoveries(db: Connection, recovery_ids: Sequence[RecoveryId]) -> None:
     """Lock recoveries, by id, until the end of the transaction."""
     if recovery_ids:
         await db.execute(LOCK_RECOVERIES, recovery_ids)
@@ -195,6 +195,6 @@ async def lost_recoveries(db: Connection, limit: int) -> list[LostRecovery]:
     return [LostRecovery(**row) for row in await db.fetch(LOST_RECOVERIES, limit)]
 
 
-async def lost_digests(db: Connection, limit: int) -> list[str]:
+async def lost_digests(db: Connection, limit: int) -> list[MerchantId]:
     """The ids of active merchants without a queued weekly digest."""
     return [row["merchant_id"] for row in await db.fetch(LOST_DIGESTS, limit)]

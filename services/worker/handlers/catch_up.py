@@ -26,6 +26,7 @@ from shared.database import Connection
 from shared.events.effects import open_found
 from shared.events.store import MerchantLock, find_merchants
 from shared.events.taking import EventOutcome, take_listed
+from shared.ids import AccountId, MerchantId
 from shared.logging import get_logger
 from shared.queue import tasks
 
@@ -45,7 +46,7 @@ class CatchUpPayload(Payload):
 class Fetch:
     """Make this step for the account."""
 
-    account: str
+    account: AccountId
     step: Step
 
 
@@ -58,7 +59,7 @@ class Unreachable:
 class Found:
     """What a step found for the account."""
 
-    account: str
+    account: AccountId
     fetched: Fetched
 
 
@@ -118,7 +119,7 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
             case _:
                 assert_never(outcome)
 
-    async def _take(self, db: Connection, task: Job[CatchUpPayload], account: str, fetched: Fetched) -> None:
+    async def _take(self, db: Connection, task: Job[CatchUpPayload], account: AccountId, fetched: Fetched) -> None:
         merchant = (await find_merchants(db, [account], MerchantLock.STAYS)).get(account)
         progress = await store.find(db, task.merchant_id, lock=True)
         if merchant is None or merchant.status != "active" or progress is None:
@@ -135,7 +136,9 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
             await store.forget_task(db, task.claimed.id)
 
 
-async def _came(db: Connection, merchant_id: str, account: str, progress: Progress, fetched: Fetched) -> Came:
+async def _came(
+    db: Connection, merchant_id: MerchantId, account: AccountId, progress: Progress, fetched: Fetched
+) -> Came:
     match fetched:
         case EventsListed():
             return await _events(db, account, progress, fetched)
@@ -153,7 +156,7 @@ async def _came(db: Connection, merchant_id: str, account: str, progress: Progre
     assert_never(fetched)
 
 
-async def _events(db: Connection, account: str, progress: Progress, page: EventsListed) -> Came:
+async def _events(db: Connection, account: AccountId, progress: Progress, page: EventsListed) -> Came:
     found = 0
     for event, accepted in zip(page.events, await take_listed(db, account, page.events), strict=True):
         outcome = "duplicate" if accepted.duplicate else accepted.outcome.value
@@ -166,7 +169,7 @@ async def _events(db: Connection, account: str, progress: Progress, page: Events
     return Came(replace(progress, events_until=page.step.until, window_until=None, page_after=None), events=found)
 
 
-async def _invoices(db: Connection, merchant_id: str, progress: Progress, page: InvoicesListed) -> Came:
+async def _invoices(db: Connection, merchant_id: MerchantId, progress: Progress, page: InvoicesListed) -> Came:
     known = await store.have_recoveries(db, merchant_id, page.candidates)
     to_read = tuple(each for each in page.candidates if each not in known)
     came = replace(progress, invoices_from=page.step.began, to_read=(*progress.to_read, *to_read))

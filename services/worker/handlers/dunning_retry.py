@@ -11,13 +11,14 @@ from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.outside.remote import Remote
 from shared import recoveries
 from shared.database import Connection
+from shared.ids import InvoiceId
 from shared.recovery_model import Entry, EntryKind, RecoveryState
 
 
 class DunningRetryPayload(Payload):
     """The invoice. The recovery is in the task's `recovery_id`."""
 
-    invoice_id: str
+    invoice_id: InvoiceId
 
 
 @handles("dunning_retry")

@@ -15,6 +15,7 @@ from services.worker.recovery import InvoiceStatus, InvoiceTruth
 from services.worker.recovery.decide import SUBSCRIPTION_OVER
 from shared import recoveries
 from shared.database import Connection
+from shared.ids import AccountId, InvoiceId, SubscriptionId
 from shared.recovery_model import Entry, EntryKind, RecoveryState
 
 Action = Literal["cancel", "pause", "mark_uncollectible"]
@@ -23,7 +24,7 @@ Action = Literal["cancel", "pause", "mark_uncollectible"]
 class EndDunningPayload(Payload):
     """The end action and the invoice. The recovery is in the task's `recovery_id`."""
 
-    invoice_id: str
+    invoice_id: InvoiceId
     action: Action
 
 
@@ -31,9 +32,9 @@ class EndDunningPayload(Payload):
 class End:
     """What to do. `key` is the same in every try."""
 
-    account: str | None
-    invoice_id: str
-    subscription_id: str | None
+    account: AccountId | None
+    invoice_id: InvoiceId
+    subscription_id: SubscriptionId | None
     action: Action
     key: str
 
@@ -109,7 +110,7 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
         await recoveries.record(db, task.recovery_id, entry)
 
 
-async def _end(remote: Remote, plan: End, account: str) -> Done:
+async def _end(remote: Remote, plan: End, account: AccountId) -> Done:
     client = remote.stripe.for_merchant(account)
     truth = (await stripe_calls.read_invoice(client, plan.invoice_id)).truth
     if _already_so(plan.action, truth):

@@ -14,6 +14,7 @@ from services.worker.outside.remote import Remote
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
 from shared.events.store import lock_of_customer
+from shared.ids import CustomerId
 from shared.recovery_model import Entry, EntryKind
 from shared.silences import TEXTS
 
@@ -23,7 +24,7 @@ ORIGIN = {"source": "operator"}
 class FollowSilencePayload(Payload):
     """The customer, and what was changed. The silences that hold by now are read."""
 
-    customer_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+    customer_id: Annotated[CustomerId, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
     change: Literal["silenced", "lifted"]
 
 

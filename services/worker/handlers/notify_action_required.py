@@ -28,6 +28,7 @@ from services.worker.recovery import (
 )
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
+from shared.ids import AccountId, CustomerId, InvoiceId
 from shared.money import Money
 from shared.recovery_model import Entry, EntryKind, RecoveryState
 from shared.silences import TEXTS, SilenceReason
@@ -46,7 +47,7 @@ DECLINED = "declined"
 class NotifyPayload(Payload):
     """`kind` is what the message was queued for; what it asks for is decided when it is sent."""
 
-    invoice_id: str
+    invoice_id: InvoiceId
     kind: MessageKind = MessageKind.PAYMENT_FAILED
 
 
@@ -148,7 +149,7 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
             await messages.queue(db, dossier, kind, due)
 
 
-def _plan(dossier: Dossier, account: str, customer_id: str, task_id: str) -> Nothing | Write:
+def _plan(dossier: Dossier, account: AccountId, customer_id: CustomerId, task_id: str) -> Nothing | Write:
     """The message that is due now; else Nothing with the time when one is due."""
     kind, sent = messages.kind_now(dossier.state), dossier.story.sent
     due = _due(dossier, kind)
@@ -169,7 +170,7 @@ def _plan(dossier: Dossier, account: str, customer_id: str, task_id: str) -> Not
         message=message,
         recipient=Recipient(dossier.merchant_id, customer_id),
         task_id=task_id,
-        recovery_id=str(dossier.recovery_id),
+        recovery_id=dossier.recovery_id,
         because=because(dossier.last_decline),
         again=kind is not MessageKind.PAYMENT_FAILED and any(each.kind is kind for each in sent),
         retry_at=planned if planned is not None and planned > dossier.now else None,

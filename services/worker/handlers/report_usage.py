@@ -18,6 +18,7 @@ from services.worker.merchants import find_merchant
 from services.worker.outside.remote import Remote
 from services.worker.outside.stripe_calls import stripe_errors
 from shared.database import Connection
+from shared.ids import AccountId, CustomerId
 
 OUTSIDE_THE_WINDOW = frozenset({"timestamp_too_far_in_past", "timestamp_in_future"})
 REPORTED_BEFORE = frozenset({"duplicate_meter_event"})
@@ -28,7 +29,7 @@ class ReportUsagePayload(Payload):
 
     usage_id: UUID
     event_name: Annotated[str, Field(min_length=1, max_length=100)]
-    customer_id: Annotated[str, Field(pattern=r"^cus_\w+$")]
+    customer_id: Annotated[CustomerId, Field(pattern=r"^cus_\w+$")]
     value: int
     timestamp: int
 
@@ -37,7 +38,7 @@ class ReportUsagePayload(Payload):
 class Plan:
     """What to report, and for which account."""
 
-    account: str
+    account: AccountId
     usage: ReportUsagePayload
 
 

@@ -19,6 +19,7 @@ from services.worker.outside.remote import Remote
 from services.worker.outside.stripe_calls import own_account
 from shared.clock import business_now
 from shared.database import Connection
+from shared.ids import AccountId
 from shared.money import Money
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
@@ -40,7 +41,7 @@ class MerchantGone:
 class WeekToTell:
     """The week from `first` to the day before `end`."""
 
-    account: str
+    account: AccountId
     first: date
     end: date
     sums: tuple[WeekInCurrency, ...]

@@ -17,6 +17,7 @@ from services.worker.messages.sending import Draft
 from services.worker.outside.remote import Remote
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
+from shared.ids import AccountId, InvoiceId
 from shared.money import Money
 from shared.recovery_model import Entry, EntryKind, RecoveryState
 from shared.silences import TEXTS, SilenceReason
@@ -26,7 +27,7 @@ from shared.unsubscribe import Recipient
 class ThankPayload(Payload):
     """The invoice that was paid. The recovery is in the task's `recovery_id`."""
 
-    invoice_id: str
+    invoice_id: InvoiceId
 
 
 Plan = Nothing | SilenceReason | Due
@@ -88,7 +89,7 @@ class ThankCustomer(Handler[ThankPayload, Plan, Outcome]):
                 await recoveries.book(db, task.merchant_id, "message", one, task.recovery_id)
 
 
-def _plan(dossier: Dossier, account: str, recipient: Recipient, task_id: str) -> Nothing | Due:
+def _plan(dossier: Dossier, account: AccountId, recipient: Recipient, task_id: str) -> Nothing | Due:
     """The message that is due now; else Nothing with the time when it is due."""
     if dossier.state is not RecoveryState.RECOVERED or not dossier.merchant_active:
         return Nothing("the recovery did not end as recovered, or the merchant is gone")
@@ -99,5 +100,5 @@ def _plan(dossier: Dossier, account: str, recipient: Recipient, task_id: str) ->
         return Nothing("the customer never heard of it")
     if earliest > dossier.now:
         return Nothing("the last message is less than a day old", again=earliest)
-    draft = Draft(Message.RECOVERED, recipient, task_id, str(dossier.recovery_id))
+    draft = Draft(Message.RECOVERED, recipient, task_id, dossier.recovery_id)
     return Due(account, dossier.invoice_id, draft, dossier.now)

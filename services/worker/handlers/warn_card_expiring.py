@@ -29,6 +29,7 @@ from services.worker.outside.remote import Remote
 from services.worker.outside.stripe_calls import own_account, stripe_errors
 from shared import silences
 from shared.database import Connection
+from shared.ids import AccountId, CustomerId, SubscriptionId
 from shared.logging import get_logger
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
@@ -45,17 +46,17 @@ PAGE_OUTLIVES_RENEWAL = timedelta(days=30)
 class WarnPayload(Payload):
     """The subscription that renews, and its customer."""
 
-    customer_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
-    subscription_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+    customer_id: Annotated[CustomerId, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+    subscription_id: Annotated[SubscriptionId, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """Read the subscription, and warn its customer `ahead` of the renewal, once per card."""
 
-    account: str
+    account: AccountId
     recipient: Recipient
-    subscription_id: str
+    subscription_id: SubscriptionId
     told: frozenset[CardDate]
     task_id: str
     now: datetime

@@ -13,6 +13,7 @@ from stripe.params.billing_portal import SessionCreateParams
 from services.worker.errors import Refused, RetryLater
 from services.worker.outside.lease import Lease
 from services.worker.outside.stripe_calls import replayed, stripe_errors
+from shared.ids import CustomerId
 from shared.logging import get_logger
 
 log = get_logger(__name__)
@@ -22,7 +23,7 @@ _REFUSALS = frozenset({400, 403})
 
 
 async def card_page(
-    client: stripe.StripeClient, customer_id: str, key: str, until: datetime, lease: Lease
+    client: stripe.StripeClient, customer_id: CustomerId, key: str, until: datetime, lease: Lease
 ) -> str | None:
     """The address of the page, good until `until`; None when the merchant's portal does not offer it.
 

@@ -6,7 +6,6 @@ Nothing of Stripe's answers or of the email is kept.
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
-from uuid import UUID
 
 import stripe
 
@@ -17,6 +16,7 @@ from services.worker.messages.sending import Draft, Unsent, compose, readiness
 from services.worker.outside import stripe_calls
 from services.worker.outside.email import Email, Sent
 from services.worker.outside.remote import Remote
+from shared.ids import AccountId, InvoiceId
 from shared.silences import SilenceReason
 from shared.unsubscribe import Recipient
 
@@ -25,8 +25,8 @@ from shared.unsubscribe import Recipient
 class Due:
     """A due message about an invoice. `until` is when the recovery ends, and with it the page for another card."""
 
-    account: str
-    invoice_id: str
+    account: AccountId
+    invoice_id: InvoiceId
     draft: Draft
     until: datetime
 
@@ -70,7 +70,7 @@ async def deliver(remote: Remote, due: Due) -> Delivered | NotSent | SilenceReas
     if isinstance(written, NotSent):
         return written
     # A thank-you is about an ended recovery; every other message is about an open one.
-    if draft.message is not Message.RECOVERED and await remote.permission.refusal(UUID(draft.recovery_id)) is not None:
+    if draft.message is not Message.RECOVERED and await remote.permission.refusal(draft.recovery_id) is not None:
         return NotSent("stopped")
     return await hand_over(remote, draft.message, draft.recipient, written)
 

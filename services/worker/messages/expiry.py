@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from services.worker.messages.sending import card_name
 from services.worker.recovery import end_of_card
+from shared.ids import CustomerId, PaymentMethodId, SubscriptionId
 
 RENEWS = frozenset({"active", "trialing"})
 
@@ -23,16 +24,16 @@ class _Card(_Part):
 
 
 class _Method(_Part):
-    id: str
+    id: PaymentMethodId
     card: _Card | None = None
 
 
 class _InvoiceSettings(_Part):
-    default_payment_method: _Method | str | None = None
+    default_payment_method: _Method | PaymentMethodId | None = None
 
 
 class _Customer(_Part):
-    id: str
+    id: CustomerId
     deleted: bool = False
     email: str | None = None
     preferred_locales: tuple[str, ...] | None = None
@@ -48,22 +49,22 @@ class _Items(_Part):
 
 
 class _Subscription(_Part):
-    id: str
+    id: SubscriptionId
     status: str | None = None
     collection_method: str | None = "charge_automatically"
     cancel_at_period_end: bool = False
     cancel_at: int | None = None
     pause_collection: dict[str, Any] | None = None
-    default_payment_method: _Method | str | None = None
+    default_payment_method: _Method | PaymentMethodId | None = None
     items: _Items = _Items()
-    customer: _Customer | str
+    customer: _Customer | CustomerId
 
 
 @dataclass(frozen=True, slots=True)
 class CardDate:
     """A card and the month at whose end it expires."""
 
-    payment_method_id: str
+    payment_method_id: PaymentMethodId
     year: int
     month: int
 

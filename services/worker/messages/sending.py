@@ -18,6 +18,7 @@ from services.worker.outside.email import Email
 from services.worker.outside.invoices import Invoice, Reading, read
 from services.worker.recovery import InvoiceStatus
 from services.worker.recovery.timezones import zone_of
+from shared.ids import PaymentMethodId, RecoveryId
 from shared.unsubscribe import Recipient
 
 Unsent = Literal["not_open", "not_paid", "no_address", "no_page"]
@@ -73,13 +74,13 @@ class Draft:
     message: Message
     recipient: Recipient
     task_id: str
-    recovery_id: str
+    recovery_id: RecoveryId
     because: str | None = None
     again: bool = False
     retry_at: datetime | None = None
     until: datetime | None = None
     end_action: str | None = None
-    failed_method: str | None = None
+    failed_method: PaymentMethodId | None = None
 
 
 def readiness(draft: Draft, invoice: dict[str, Any]) -> Unsent | None:
@@ -131,7 +132,7 @@ def envelope(
     brand: Brand,
     letter: Letter,
     unsubscribe: str | None,
-    recovery_id: str | None = None,
+    recovery_id: RecoveryId | None = None,
 ) -> Email:
     """The email for a letter: recipient, sender, and the ids by which a bounce names it."""
     tags = {"message": task_id, "merchant": recipient.merchant_id, "customer": recipient.customer_id}
@@ -143,7 +144,7 @@ def envelope(
         html=letter.html,
         key=f"email:{task_id}",
         entity_ref=task_id,
-        tags=tags if recovery_id is None else {**tags, "recovery": recovery_id},
+        tags=tags if recovery_id is None else {**tags, "recovery": str(recovery_id)},
         sender_name=brand.name,
         reply_to=brand.reply_to,
         unsubscribe=unsubscribe,
@@ -176,7 +177,7 @@ def _facts(
     )
 
 
-def _card(invoice: Mapping[str, Any], method_id: str | None) -> str | None:
+def _card(invoice: Mapping[str, Any], method_id: PaymentMethodId | None) -> str | None:
     """The name of a payment method's card, as its holder knows it, if the invoice came with that method."""
     customer, subscription = _at(invoice, "customer"), _at(invoice, "parent", "subscription_details", "subscription")
     for place in (invoice, subscription, _at(customer, "invoice_settings")):

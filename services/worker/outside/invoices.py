@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.worker.recovery import AttemptResult, Card, Decline, InvoiceStatus, InvoiceTruth, OnFile
+from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
 from shared.money import Money
 
 
@@ -40,7 +41,7 @@ class CardDetails(_Part):
 class PaymentMethod(_Part):
     """A payment method, or a charge's `payment_method_details`."""
 
-    id: str | None = None
+    id: PaymentMethodId | None = None
     type: str | None = None
     card: CardDetails | None = None
 
@@ -48,31 +49,31 @@ class PaymentMethod(_Part):
 class InvoiceSettings(_Part):
     """A customer's settings for invoices."""
 
-    default_payment_method: PaymentMethod | str | None = None
+    default_payment_method: PaymentMethod | PaymentMethodId | None = None
 
 
 class Customer(_Part):
     """The parts of a customer that say what is charged."""
 
-    id: str
+    id: CustomerId
     invoice_settings: InvoiceSettings = InvoiceSettings()
-    default_source: str | None = None
+    default_source: PaymentMethodId | None = None
 
 
 class Subscription(_Part):
     """A subscription's state, and the payment methods that it charges."""
 
-    id: str
+    id: SubscriptionId
     status: str | None = None
     start_date: int | None = None
-    default_payment_method: PaymentMethod | str | None = None
-    default_source: str | None = None
+    default_payment_method: PaymentMethod | PaymentMethodId | None = None
+    default_source: PaymentMethodId | None = None
 
 
 class SubscriptionDetails(_Part):
     """The subscription that an invoice comes from."""
 
-    subscription: Subscription | str | None = None
+    subscription: Subscription | SubscriptionId | None = None
 
 
 class Parent(_Part):
@@ -84,17 +85,17 @@ class Parent(_Part):
 class PaymentIntent(_Part):
     """One way to pay the invoice, and its latest charge."""
 
-    id: str
+    id: PaymentIntentId
     status: str | None = None
-    latest_charge: str | None = None
-    payment_method: str | None = None
+    latest_charge: ChargeId | None = None
+    payment_method: PaymentMethodId | None = None
 
 
 class PaymentOfInvoice(_Part):
     """What an invoice payment consists of."""
 
     type: str | None = None
-    payment_intent: PaymentIntent | str | None = None
+    payment_intent: PaymentIntent | PaymentIntentId | None = None
 
 
 class InvoicePayment(_Part):
@@ -148,7 +149,7 @@ class Invoice(_Part):
     draft, which is waited for, never as open.
     """
 
-    id: str
+    id: InvoiceId
     status: InvoiceStatus = InvoiceStatus.DRAFT
     currency: str
     amount_due: int
@@ -157,9 +158,9 @@ class Invoice(_Part):
     amount_remaining: int
     collection_method: str = "charge_automatically"
     next_payment_attempt: int | None = None
-    default_payment_method: PaymentMethod | str | None = None
-    default_source: str | None = None
-    customer: Customer | str | None = None
+    default_payment_method: PaymentMethod | PaymentMethodId | None = None
+    default_source: PaymentMethodId | None = None
+    customer: Customer | CustomerId | None = None
     parent: Parent | None = None
     payments: Payments = Payments()
     lines: Lines = Lines()
@@ -180,13 +181,13 @@ class ChargeOutcome(_Part):
 class Charge(_Part):
     """One request to the card network for money."""
 
-    id: str
+    id: ChargeId
     created: int
     status: str | None = None
     amount: int
     currency: str
-    payment_intent: str | None = None
-    payment_method: str | None = None
+    payment_intent: PaymentIntentId | None = None
+    payment_method: PaymentMethodId | None = None
     payment_method_details: PaymentMethod | None = None
     failure_code: str | None = None
     outcome: ChargeOutcome | None = Field(None)
@@ -196,12 +197,12 @@ class Charge(_Part):
 class SeenCharge:
     """An attempt on the invoice, whoever made it. `charge_id=None`: it waits for 3-D Secure and has no charge yet."""
 
-    charge_id: str | None
-    payment_intent_id: str | None
+    charge_id: ChargeId | None
+    payment_intent_id: PaymentIntentId | None
     at: datetime
     amount: Money
     result: AttemptResult
-    payment_method_id: str | None
+    payment_method_id: PaymentMethodId | None
     card: Card | None
     decline: Decline | None
 
@@ -218,8 +219,8 @@ class Reading:
     truth: InvoiceTruth
     amount_paid: Money
     paid_at: datetime | None
-    payment_intents: tuple[tuple[str, str | None], ...]
-    awaiting_action: tuple[str, str | None] | None
+    payment_intents: tuple[tuple[PaymentIntentId, ChargeId | None], ...]
+    awaiting_action: tuple[PaymentIntentId, PaymentMethodId | None] | None
     hosted_invoice_url: str | None = None
 
 
@@ -270,12 +271,12 @@ def _subscription(invoice: Invoice) -> Subscription | None:
     return found if isinstance(found, Subscription) else None
 
 
-def _next_method(invoice: Invoice) -> tuple[str | None, Card | None]:
+def _next_method(invoice: Invoice) -> tuple[PaymentMethodId | None, Card | None]:
     """What Stripe charges next. Its order: the invoice's own, the subscription's, the customer's; at each, methods
     before sources (https://docs.stripe.com/billing/subscriptions/payment-methods-setting, read October 2026)."""
     subscription = _subscription(invoice)
     customer = invoice.customer if isinstance(invoice.customer, Customer) else None
-    candidates: list[PaymentMethod | str | None] = [invoice.default_payment_method, invoice.default_source]
+    candidates: list[PaymentMethod | PaymentMethodId | None] = [invoice.default_payment_method, invoice.default_source]
     if subscription:
         candidates += [subscription.default_payment_method, subscription.default_source]
     if customer:

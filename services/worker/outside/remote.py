@@ -5,11 +5,11 @@ Before a call `perform` may ask one question: whether the call is still wanted (
 
 from dataclasses import dataclass, field
 from typing import Protocol
-from uuid import UUID
 
 from services.worker.outside.circuits import Circuits
 from services.worker.outside.email import EmailSender
 from services.worker.outside.lease import Lease
+from shared.ids import RecoveryId
 from shared.silences import SilenceReason
 from shared.stripe_clients import StripeClientFactory
 from shared.unsubscribe import Recipient
@@ -18,7 +18,7 @@ from shared.unsubscribe import Recipient
 class Permission(Protocol):
     """Says right before a call whether the recovery was stopped, or the customer silenced, since the claim."""
 
-    async def refusal(self, recovery_id: UUID) -> str | None:
+    async def refusal(self, recovery_id: RecoveryId) -> str | None:
         """Why nothing may be sent for the recovery any more; None when it may. Raises RetryLater."""
 
     async def silence(self, recipient: Recipient) -> SilenceReason | None:

@@ -7,11 +7,11 @@ request is refused (https://docs.stripe.com/api/idempotent_requests, read Octobe
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import aiohttp
 import stripe
@@ -21,10 +21,13 @@ from services.worker.errors import MerchantUnreachable, Refused, RetryLater
 from services.worker.outside.invoices import Charge, Invoice, Reading, SeenCharge, card_of, read, seen
 from services.worker.outside.lease import Lease
 from services.worker.recovery import AttemptResult, Card, Decline
+from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
 from shared.logging import get_logger
 from shared.stripe_clients import ask, part
 
 log = get_logger(__name__)
+
+Id = TypeVar("Id", bound=str)
 
 NEEDS_ACTION = "invoice_payment_intent_requires_action"
 NO_ACCESS = "account_invalid"
@@ -51,9 +54,9 @@ class Declined:
     """The bank or Stripe declined the request under this key."""
 
     decline: Decline
-    payment_intent_id: str | None
-    charge_id: str | None
-    payment_method_id: str | None
+    payment_intent_id: PaymentIntentId | None
+    charge_id: ChargeId | None
+    payment_method_id: PaymentMethodId | None
     card: Card | None
 
 
@@ -61,8 +64,8 @@ class Declined:
 class RequiresAction:
     """The customer has to authenticate; nothing was charged."""
 
-    payment_intent_id: str | None
-    payment_method_id: str | None
+    payment_intent_id: PaymentIntentId | None
+    payment_method_id: PaymentMethodId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +144,18 @@ def replayed(error: stripe.StripeError) -> bool:
     return str((error.headers or {}).get("idempotent-replayed", "")).lower() == "true"
 
 
-async def retrieve_invoice(client: stripe.StripeClient, invoice_id: str) -> dict[str, Any]:
+async def retrieve_invoice(client: stripe.StripeClient, invoice_id: InvoiceId) -> dict[str, Any]:
     """Stripe's own JSON of the invoice, with the customer's personal data: pass it at once to a model that drops it."""
     with stripe_errors():
         return await ask(client, "get", f"/v1/invoices/{part(invoice_id)}", expand=INVOICE_PARTS)
 
 
-async def read_invoice(client: stripe.StripeClient, invoice_id: str) -> Reading:
+async def read_invoice(client: stripe.StripeClient, invoice_id: InvoiceId) -> Reading:
     """The invoice as it is now. Raises what `stripe_errors` does."""
     return read(Invoice.model_validate(await retrieve_invoice(client, invoice_id)))
 
 
-async def payment_methods_of(client: stripe.StripeClient, customer_id: str) -> list[dict[str, Any]]:
+async def payment_methods_of(client: stripe.StripeClient, customer_id: CustomerId) -> list[dict[str, Any]]:
     """Stripe's own JSON of the customer's payment methods, newest first (100 at most), with personal data."""
     with stripe_errors():
         found = await ask(client, "get", f"/v1/customers/{part(customer_id)}/payment_methods", limit=100)
@@ -167,7 +170,11 @@ async def own_account(client: stripe.StripeClient) -> dict[str, Any]:
 
 
 async def pay(
-    client: stripe.StripeClient, invoice_id: str, key: str, lease: Lease, payment_method_id: str | None = None
+    client: stripe.StripeClient,
+    invoice_id: InvoiceId,
+    key: str,
+    lease: Lease,
+    payment_method_id: PaymentMethodId | None = None,
 ) -> PayOutcome:
     """Collect the invoice off-session, with this payment method, by default the first in Stripe's order.
 
@@ -203,12 +210,13 @@ def _declined(error: stripe.CardError) -> Declined | RequiresAction:
     method = body.get("payment_method") or last.get("payment_method") or {}
     code = _code(error)
     if code == NEEDS_ACTION:
-        return RequiresAction(intent.get("id"), _id(intent.get("payment_method")))
+        return RequiresAction(intent.get("id"), _id(intent.get("payment_method"), PaymentMethodId))
 
     def detail(name: str) -> str | None:
         value = body.get(name) or last.get(name)
         return value if isinstance(value, str) else None
 
+    charge = detail("charge")
     return Declined(
         Decline(
             code=code,
@@ -218,8 +226,8 @@ def _declined(error: stripe.CardError) -> Declined | RequiresAction:
             network_advice_code=detail("network_advice_code"),
         ),
         payment_intent_id=intent.get("id"),
-        charge_id=detail("charge") or _id(intent.get("latest_charge")),
-        payment_method_id=method.get("id") if method else _id(intent.get("payment_method")),
+        charge_id=ChargeId(charge) if charge else _id(intent.get("latest_charge"), ChargeId),
+        payment_method_id=method.get("id") if method else _id(intent.get("payment_method"), PaymentMethodId),
         card=card_of(method) if method else None,
     )
 
@@ -244,13 +252,13 @@ async def _as_its_charge_says(
     return replace(answer, decline=said) if said is not None and said.decline_code is not None else answer
 
 
-def _id(value: object) -> str | None:
-    """The id of something that may be expanded."""
+def _id(value: object, kind: Callable[[str], Id]) -> Id | None:
+    """The id of something that may be expanded, as this kind of id."""
     found = value.get("id") if isinstance(value, dict) else value
-    return found if isinstance(found, str) else None
+    return kind(found) if isinstance(found, str) else None
 
 
-async def spend_key(client: stripe.StripeClient, invoice_id: str, key: str, lease: Lease) -> bool:
+async def spend_key(client: stripe.StripeClient, invoice_id: InvoiceId, key: str, lease: Lease) -> bool:
     """Make sure that `key` never pays: True when it never has and never will, False when a payment was made with it.
 
     Sends a request that changes nothing under the key. Stripe accepts a key for one request only: a payment that is
@@ -265,7 +273,7 @@ async def spend_key(client: stripe.StripeClient, invoice_id: str, key: str, leas
     return True
 
 
-async def charges_of(client: stripe.StripeClient, payment_intent_id: str) -> list[SeenCharge]:
+async def charges_of(client: stripe.StripeClient, payment_intent_id: PaymentIntentId) -> list[SeenCharge]:
     """Every charge of a PaymentIntent that has ended, newest first (100 at most)."""
     with stripe_errors():
         found = await ask(client, "get", "/v1/charges", payment_intent=payment_intent_id, limit=100)
@@ -300,19 +308,23 @@ async def _key_of(client: stripe.StripeClient, charge: SeenCharge, created: Even
 # --- End actions ------------------------------------------------------------------------------------------------------
 
 
-async def mark_uncollectible(client: stripe.StripeClient, invoice_id: str, key: str, lease: Lease) -> None:
+async def mark_uncollectible(client: stripe.StripeClient, invoice_id: InvoiceId, key: str, lease: Lease) -> None:
     """Write the invoice off as bad debt; it can still be paid or voided. Raises what `stripe_errors` does."""
     with lease.guarding(), stripe_errors():
         await client.v1.invoices.mark_uncollectible_async(invoice_id, {}, {"idempotency_key": key})
 
 
-async def cancel_subscription(client: stripe.StripeClient, subscription_id: str, key: str, lease: Lease) -> None:
+async def cancel_subscription(
+    client: stripe.StripeClient, subscription_id: SubscriptionId, key: str, lease: Lease
+) -> None:
     """Cancel the subscription now, without a last invoice and without proration. Raises what `stripe_errors` does."""
     with lease.guarding(), stripe_errors():
         await client.v1.subscriptions.cancel_async(subscription_id, {}, {"idempotency_key": key})
 
 
-async def pause_subscription(client: stripe.StripeClient, subscription_id: str, key: str, lease: Lease) -> None:
+async def pause_subscription(
+    client: stripe.StripeClient, subscription_id: SubscriptionId, key: str, lease: Lease
+) -> None:
     """Pause the subscription's collection until somebody resumes it; its next invoices are kept as drafts.
 
     Of Stripe's three behaviours only drafts can be undone without loss.

@@ -3,6 +3,7 @@
 from services.worker.outside.call_rates import CallRates
 from services.worker.outside.circuits import Circuits
 from services.worker.outside.lease import check_guarding
+from shared.ids import AccountId
 
 REMOTE = "stripe"
 _TOO_MANY = 429
@@ -15,7 +16,7 @@ class StripeGate:
         self._circuits = circuits
         self._rates = rates
 
-    async def enter(self, account: str | None) -> None:
+    async def enter(self, account: AccountId | None) -> None:
         """Wait for this call's slot. Raises RetryLater (no try is used up) and LeaseLost: the call is not made."""
         self._circuits.check(REMOTE)
         if self._rates is not None:
@@ -23,7 +24,7 @@ class StripeGate:
             check_guarding()  # waiting for the slot may have taken longer than the lease
         self._circuits.enter(REMOTE)
 
-    async def left(self, account: str | None, status: int | None, retry_after: str | None) -> None:
+    async def left(self, account: AccountId | None, status: int | None, retry_after: str | None) -> None:
         """Note how the call ended: its status, None without a complete answer."""
         self._circuits.left(REMOTE, failed=status is None or status >= 500)
         if status == _TOO_MANY and self._rates is not None:

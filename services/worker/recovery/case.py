@@ -20,6 +20,7 @@ from services.worker.recovery.networks import NetworkRules
 from services.worker.recovery.schedule import next_retry, span
 from services.worker.recovery.timezones import zone_of
 from services.worker.recovery.timing import BY_THE_RULES, Timing
+from shared.ids import PaymentMethodId
 from shared.policy import DeclineCause, Policy
 from shared.policy.segments import Budget, budget_of
 
@@ -44,7 +45,7 @@ class Case:
     rules: NetworkRules
     timing: Timing = BY_THE_RULES
     segment: str | None = None
-    backup: str | None = None
+    backup: PaymentMethodId | None = None
     # The attempts that count, made with the payment method that is charged next. Nearly every rule needs them.
     on_method: list[PastAttempt] = field(init=False)
     # Why the payment method must not be charged off-session again; empty when it may be charged.

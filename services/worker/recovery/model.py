@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
+from shared.ids import InvoiceId, PaymentMethodId
 from shared.money import Money
 from shared.policy import EndAction
 from shared.recovery_model import EndReason
@@ -80,7 +81,7 @@ class PastAttempt:
     origin: Origin
     result: AttemptResult
     at: datetime
-    payment_method_id: str | None
+    payment_method_id: PaymentMethodId | None
     card_fingerprint: str | None
     amount: Money
     decline: Decline | None = None
@@ -129,7 +130,7 @@ class Card:
 class OnFile:
     """Another payment method that the customer has with the merchant."""
 
-    payment_method_id: str
+    payment_method_id: PaymentMethodId
     card: Card | None = None
 
 
@@ -147,7 +148,7 @@ class InvoiceTruth:
     amount_remaining: Money
     collection_method: str = "charge_automatically"
     subscription_status: str | None = None
-    payment_method_id: str | None = None
+    payment_method_id: PaymentMethodId | None = None
     card: Card | None = None
     stripe_next_attempt_at: datetime | None = None
     paid_out_of_band: bool = False
@@ -182,7 +183,7 @@ class RecoveryFacts:
     stop_requested: EndReason | None = None
     messages_sent: int = 0
     jitter_key: str = ""
-    invoice_id: str = ""
+    invoice_id: InvoiceId | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "opened_at", as_utc("RecoveryFacts.opened_at", self.opened_at))
@@ -222,7 +223,7 @@ class AttemptNow:
     """Charge now: the payment method that Stripe takes by its order, or the named backup."""
 
     reason: Reason
-    backup: str | None = None
+    backup: PaymentMethodId | None = None
 
 
 @dataclass(frozen=True, slots=True)

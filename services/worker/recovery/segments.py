@@ -3,6 +3,7 @@
 from hashlib import sha256
 
 from services.worker.recovery.model import InvoiceTruth
+from shared.ids import InvoiceId
 from shared.policy import DeclineCause, Policy
 from shared.policy.segments import SegmentFacts
 
@@ -15,7 +16,7 @@ def segment_facts(invoice: InvoiceTruth, cause: DeclineCause) -> SegmentFacts:
     )
 
 
-def in_holdout(policy: Policy, invoice_id: str) -> bool:
+def in_holdout(policy: Policy, invoice_id: InvoiceId | None) -> bool:
     """Whether the invoice is in the holdout: always the same for an invoice, whatever else is known of it.
 
     A larger share holds all invoices that a smaller one held.

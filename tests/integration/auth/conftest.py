@@ -18,6 +18,7 @@ from services.auth.settings import AuthSettings
 from shared.api_keys import Scope
 from shared.crypto import KeyRing
 from shared.database import Database, Role
+from shared.ids import AccountId
 from shared.stripe_clients import StripeClientFactory
 from simulator import CLIENT_ID, SECRET_KEY, SimulatorClient
 from tests.conftest import OpenDatabase
@@ -86,7 +87,7 @@ class Browser:
         assert answer.status == 302, answer.text
         return answer.headers["Location"]
 
-    async def connect(self, account: str) -> Answer:
+    async def connect(self, account: AccountId) -> Answer:
         """The whole way."""
         return await self.get(await self.agree(await self.begin(), sim_account=account))
 
@@ -155,12 +156,12 @@ async def browser(auth: Auth) -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-async def account(control: SimulatorClient) -> str:
+async def account(control: SimulatorClient) -> AccountId:
     """A Stripe account that is not connected yet."""
-    return str((await control.add_account())["id"])
+    return AccountId((await control.add_account())["id"])
 
 
-async def merchant_of(database: Database, account: str) -> asyncpg.Record:
+async def merchant_of(database: Database, account: AccountId) -> asyncpg.Record:
     """The merchant's row."""
     (row,) = await World(database).rows("SELECT * FROM merchants WHERE stripe_connect_id = $1", account)
     return row

@@ -19,6 +19,7 @@ from services.auth.tokens import unseal
 from shared.clock import travel_to
 from shared.crypto import Signer, Undecryptable
 from shared.database import Database, Role
+from shared.ids import AccountId
 from shared.stripe_clients import StripeClientFactory
 from simulator import CLIENT_ID, SimulatorClient
 from tests.conftest import OpenDatabase
@@ -86,7 +87,7 @@ async def test_behind_https_and_a_path_the_cookie_is_secure_and_has_the_whole_pa
 
 
 async def test_only_a_hash_of_the_nonce_is_kept_and_it_is_gone_once_used(
-    browser: Browser, database: Database, account: str
+    browser: Browser, database: Database, account: AccountId
 ) -> None:
     scene, clock = World(database), "SELECT clock_timestamp()"
     before = await scene.value(clock)
@@ -111,7 +112,7 @@ async def test_a_head_request_begins_and_uses_nothing(
 # -- connected -----------------------------------------------------------------------------------
 
 
-async def test_the_whole_way_makes_an_active_merchant(browser: Browser, database: Database, account: str) -> None:
+async def test_the_whole_way_makes_an_active_merchant(browser: Browser, database: Database, account: AccountId) -> None:
     answer = await browser.connect(account)
     merchant = await merchant_of(database, account)
     assert answer.status == 200
@@ -132,7 +133,7 @@ async def test_the_whole_way_makes_an_active_merchant(browser: Browser, database
 async def test_tokens_are_not_stored_in_plain_text_and_belong_to_their_row_and_column(
     auth: Auth, browser: Browser, database: Database, control: SimulatorClient
 ) -> None:
-    accounts = [str((await control.add_account())["id"]) for _ in range(2)]
+    accounts = [AccountId((await control.add_account())["id"]) for _ in range(2)]
     for account in accounts:
         assert (await browser.connect(account)).status == 200
     one, other = [await merchant_of(database, account) for account in accounts]
@@ -149,7 +150,7 @@ async def test_tokens_are_not_stored_in_plain_text_and_belong_to_their_row_and_c
 
 
 async def test_the_first_weekly_digest_is_queued_for_the_next_monday_of_business_time(
-    browser: Browser, database: Database, account: str
+    browser: Browser, database: Database, account: AccountId
 ) -> None:
     wednesday = datetime(2027, 3, 10, 15, tzinfo=UTC)
     async with database.transaction() as db:
@@ -164,7 +165,7 @@ async def test_the_first_weekly_digest_is_queued_for_the_next_monday_of_business
 
 
 async def test_connecting_again_keeps_the_id_and_the_one_digest_and_renews_the_tokens(
-    browser: Browser, database: Database, account: str
+    browser: Browser, database: Database, account: AccountId
 ) -> None:
     first = await browser.connect(account)
     before = await merchant_of(database, account)
@@ -179,7 +180,7 @@ async def test_connecting_again_keeps_the_id_and_the_one_digest_and_renews_the_t
 
 @pytest.mark.parametrize("left", ["disconnected", "deauthorized"])
 async def test_a_merchant_that_left_comes_back_under_its_id(
-    left: str, auth: Auth, browser: Browser, database: Database, account: str, platform_key: str
+    left: str, auth: Auth, browser: Browser, database: Database, account: AccountId, platform_key: str
 ) -> None:
     first = await browser.connect(account)
     if left == "disconnected":
@@ -203,7 +204,7 @@ async def test_a_merchant_that_left_comes_back_under_its_id(
 
 
 async def test_the_connection_counts_from_before_the_exchange(
-    browser: Browser, database: Database, stripe: Simulated, account: str
+    browser: Browser, database: Database, stripe: Simulated, account: AccountId
 ) -> None:
     """A deauthorization while the exchange is under way must look newer than the connection, not older."""
     back = await browser.agree(await browser.begin(), sim_account=account)
@@ -217,7 +218,7 @@ async def test_the_connection_counts_from_before_the_exchange(
     assert (await merchant_of(database, account))["connected_at"] <= meanwhile
 
 
-async def test_a_browser_sees_a_page_without_scripts(auth: Auth, browser: Browser, account: str) -> None:
+async def test_a_browser_sees_a_page_without_scripts(auth: Auth, browser: Browser, account: AccountId) -> None:
     answer = await browser.get(await browser.agree(await browser.begin(), sim_account=account), accept=PAGE)
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -229,7 +230,7 @@ async def test_a_browser_sees_a_page_without_scripts(auth: Auth, browser: Browse
 
 @pytest.mark.parametrize("changed_settings", [{"after_connect_url": "https://app.example/welcome?from=stripe"}])
 async def test_a_platform_may_have_the_browser_sent_on_with_the_merchants_id(
-    browser: Browser, database: Database, account: str, changed_settings: dict[str, Any]
+    browser: Browser, database: Database, account: AccountId, changed_settings: dict[str, Any]
 ) -> None:
     assert changed_settings
     answer = await browser.get(await browser.agree(await browser.begin(), sim_account=account), accept=PAGE)
@@ -240,7 +241,7 @@ async def test_a_platform_may_have_the_browser_sent_on_with_the_merchants_id(
 
 @pytest.mark.parametrize("accept", [PAGE, "application/json"])
 async def test_nothing_in_the_callbacks_address_can_send_the_browser_elsewhere(
-    browser: Browser, account: str, accept: str
+    browser: Browser, account: AccountId, accept: str
 ) -> None:
     back = await browser.agree(await browser.begin(), sim_account=account)
     elsewhere = with_query(
@@ -275,7 +276,7 @@ async def refused(browser: Browser, database: Database, url: str, problem: str =
 async def test_several_tabs_of_one_browser_all_arrive(
     browser: Browser, database: Database, control: SimulatorClient
 ) -> None:
-    accounts = [str((await control.add_account())["id"]) for _ in range(3)]
+    accounts = [AccountId((await control.add_account())["id"]) for _ in range(3)]
     consents = await asyncio.gather(*(browser.begin() for _ in accounts))
     pairs = zip(accounts, consents, strict=True)
     backs = [await browser.agree(consent, sim_account=account) for account, consent in pairs]
@@ -285,7 +286,7 @@ async def test_several_tabs_of_one_browser_all_arrive(
 
 
 async def test_a_browser_that_begins_over_and_over_keeps_few_cookies(
-    auth: Auth, browser: Browser, account: str
+    auth: Auth, browser: Browser, account: AccountId
 ) -> None:
     for _ in range(30):
         last = await browser.begin()
@@ -293,7 +294,7 @@ async def test_a_browser_that_begins_over_and_over_keeps_few_cookies(
     assert (await browser.get(await browser.agree(last, sim_account=account))).status == 200
 
 
-async def test_a_state_is_good_for_one_callback(browser: Browser, database: Database, account: str) -> None:
+async def test_a_state_is_good_for_one_callback(browser: Browser, database: Database, account: AccountId) -> None:
     back = await browser.agree(await browser.begin(), sim_account=account)
     assert (await browser.get(back)).status == 200
     again = await browser.get(back)
@@ -302,7 +303,7 @@ async def test_a_state_is_good_for_one_callback(browser: Browser, database: Data
 
 
 async def test_of_many_callbacks_with_one_state_at_once_one_goes_through(
-    browser: Browser, control: SimulatorClient, account: str
+    browser: Browser, control: SimulatorClient, account: AccountId
 ) -> None:
     back = await browser.agree(await browser.begin(), sim_account=account)
     answers = await asyncio.gather(*(browser.get(back) for _ in range(5)))
@@ -311,7 +312,7 @@ async def test_of_many_callbacks_with_one_state_at_once_one_goes_through(
 
 
 async def test_another_browser_cannot_use_a_state(
-    auth: Auth, browser: Browser, database: Database, account: str
+    auth: Auth, browser: Browser, database: Database, account: AccountId
 ) -> None:
     back = await browser.agree(await browser.begin(), sim_account=account)
     async with Browser(auth) as without_cookie, Browser(auth) as with_its_own:
@@ -321,7 +322,7 @@ async def test_another_browser_cannot_use_a_state(
     assert (await browser.get(back)).status == 200, "the right browser still can"
 
 
-async def test_a_forged_state_is_refused(browser: Browser, database: Database, account: str) -> None:
+async def test_a_forged_state_is_refused(browser: Browser, database: Database, account: AccountId) -> None:
     back = await browser.agree(await browser.begin(), sim_account=account)
     state = parse_qs(urlsplit(back).query)["state"][0]
     body, signature = state.split(".")
@@ -353,7 +354,7 @@ async def test_a_state_expires_by_its_signature(auth: Auth, browser: Browser, da
     assert await count(database, "oauth_states") == 1, "it was refused before the database was asked"
 
 
-async def test_a_state_expires_by_its_row(browser: Browser, database: Database, account: str) -> None:
+async def test_a_state_expires_by_its_row(browser: Browser, database: Database, account: AccountId) -> None:
     back = await browser.agree(await browser.begin(), sim_account=account)
     async with database.transaction() as db:
         await db.execute("UPDATE oauth_states SET expires_at = clock_timestamp() - interval '1 second'")
@@ -361,7 +362,7 @@ async def test_a_state_expires_by_its_row(browser: Browser, database: Database, 
 
 
 async def test_a_state_survives_a_journey_of_the_business_clock(
-    browser: Browser, database: Database, account: str
+    browser: Browser, database: Database, account: AccountId
 ) -> None:
     back = await browser.agree(await browser.begin(), sim_account=account)
     async with database.transaction() as db:
@@ -371,7 +372,7 @@ async def test_a_state_survives_a_journey_of_the_business_clock(
 
 
 async def test_another_process_can_take_the_callback(
-    auth: Auth, browser: Browser, database: Database, account: str, open_database: OpenDatabase
+    auth: Auth, browser: Browser, database: Database, account: AccountId, open_database: OpenDatabase
 ) -> None:
     """Nothing of a round trip is kept in memory: a second service with the same settings takes over."""
     back = await browser.agree(await browser.begin(), sim_account=account)
@@ -390,7 +391,7 @@ async def test_another_process_can_take_the_callback(
 
 @pytest.mark.parametrize("accept", [PAGE, "application/json"])
 async def test_a_merchant_that_declines_is_told_so_and_the_state_is_used_up(
-    browser: Browser, database: Database, account: str, accept: str
+    browser: Browser, database: Database, account: AccountId, accept: str
 ) -> None:
     back = await browser.agree(await browser.begin(), sim_account=account, sim_deny="1")
     answer = await browser.get(back, accept=accept)
@@ -420,7 +421,7 @@ async def test_a_code_that_stripe_did_not_give_connects_nobody(browser: Browser,
     await refused(browser, database, url, "code-refused")
 
 
-async def test_a_code_works_once(browser: Browser, database: Database, account: str) -> None:
+async def test_a_code_works_once(browser: Browser, database: Database, account: AccountId) -> None:
     back = await browser.agree(await browser.begin(), sim_account=account)
     assert (await browser.get(back)).status == 200
     before = await merchant_of(database, account)
@@ -442,7 +443,7 @@ FAULTS = [
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(map(str, fault.values())))
 async def test_when_stripe_is_away_nobody_is_connected_and_beginning_again_works(
-    browser: Browser, database: Database, control: SimulatorClient, account: str, fault: dict[str, Any]
+    browser: Browser, database: Database, control: SimulatorClient, account: AccountId, fault: dict[str, Any]
 ) -> None:
     back = await browser.agree(await browser.begin(), sim_account=account)
     await control.add_fault(path="/oauth/token", **fault)
@@ -457,7 +458,7 @@ async def test_when_stripe_is_away_nobody_is_connected_and_beginning_again_works
 
 @pytest.mark.parametrize("changed_settings", [{"stripe_secret_key": "sk_test_wrong"}])
 async def test_a_wrong_secret_key_is_the_platforms_fault_and_says_so(
-    browser: Browser, database: Database, account: str, changed_settings: dict[str, Any]
+    browser: Browser, database: Database, account: AccountId, changed_settings: dict[str, Any]
 ) -> None:
     assert changed_settings
     answer = await browser.connect(account)
@@ -467,7 +468,7 @@ async def test_a_wrong_secret_key_is_the_platforms_fault_and_says_so(
 
 
 async def test_no_connection_is_held_while_stripe_is_asked(
-    browser: Browser, database: Database, control: SimulatorClient, account: str
+    browser: Browser, database: Database, control: SimulatorClient, account: AccountId
 ) -> None:
     """Stripe never answers here, so after the state is used there is nothing more to do in the database."""
     back = await browser.agree(await browser.begin(), sim_account=account)
@@ -492,7 +493,7 @@ async def test_no_connection_is_held_while_stripe_is_asked(
 
 
 async def test_connections_that_break_while_stripe_is_asked_cost_the_merchant_nothing(
-    browser: Browser, database: Database, stripe: Simulated, account: str
+    browser: Browser, database: Database, stripe: Simulated, account: AccountId
 ) -> None:
     back = await browser.agree(await browser.begin(), sim_account=account)
     with stripe.door.holding("POST", "/oauth/token") as exchange:

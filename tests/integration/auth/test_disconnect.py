@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -13,11 +13,12 @@ from services.auth import keys
 from shared import recoveries
 from shared.api_keys import Scope
 from shared.database import Database
+from shared.ids import AccountId, CustomerId, InvoiceId, MerchantId, RecoveryId, SubscriptionId
 from shared.money import Money
 from shared.recovery_model import Entry, EntryKind, FailedInvoice, RecoveryState
 from simulator import SimulatorClient
 from tests.integration.auth.conftest import Auth, Browser, disconnect, merchant_of
-from tests.world import World
+from tests.world import World, open_recovery
 
 WHY = Entry(EntryKind.CHANGED, "test", "A test changed it.")
 
@@ -26,25 +27,27 @@ WHY = Entry(EntryKind.CHANGED, "test", "A test changed it.")
 class Shop:
     """A connected merchant with a recovery that waits and one whose attempt is in flight."""
 
-    merchant_id: str
-    account: str
-    waiting: UUID
-    attempting: UUID
+    merchant_id: MerchantId
+    account: AccountId
+    waiting: RecoveryId
+    attempting: RecoveryId
 
 
-async def _open(database: Database, merchant_id: str, invoice: str, currency: str) -> UUID:
+async def _open(database: Database, merchant_id: MerchantId, invoice_id: InvoiceId, currency: str) -> RecoveryId:
     async with database.transaction() as db:
-        failed = FailedInvoice(merchant_id, invoice, "sub_1", "cus_1", Money(4200, currency))
-        recovery_id = await recoveries.open_recovery(db, failed, WHY)
+        failed = FailedInvoice(
+            merchant_id, invoice_id, SubscriptionId("sub_1"), CustomerId("cus_1"), Money(4200, currency)
+        )
+        recovery_id = await open_recovery(db, failed, WHY)
     assert recovery_id is not None
     return recovery_id
 
 
 async def open_shop(browser: Browser, database: Database, control: SimulatorClient) -> Shop:
-    account = str((await control.add_account())["id"])
+    account = AccountId((await control.add_account())["id"])
     merchant_id = (await browser.connect(account)).json["merchant_id"]
-    waiting = await _open(database, merchant_id, "in_1", "usd")
-    attempting = await _open(database, merchant_id, "in_2", "eur")
+    waiting = await _open(database, merchant_id, InvoiceId("in_1"), "usd")
+    attempting = await _open(database, merchant_id, InvoiceId("in_2"), "eur")
     async with database.transaction() as db:
         await recoveries.change(db, waiting, RecoveryState.WAITING, WHY)
         await recoveries.change(db, attempting, RecoveryState.ATTEMPTING, WHY)
@@ -61,14 +64,14 @@ async def shop(browser: Browser, database: Database, control: SimulatorClient) -
     return await open_shop(browser, database, control)
 
 
-async def recovery(database: Database, recovery_id: UUID) -> asyncpg.Record:
+async def recovery(database: Database, recovery_id: RecoveryId) -> asyncpg.Record:
     async with database.transaction() as db:
         row = await db.fetchrow("SELECT * FROM recoveries WHERE id = $1", recovery_id)
     assert row is not None
     return row
 
 
-async def task_statuses(database: Database, merchant_id: str) -> dict[str, str]:
+async def task_statuses(database: Database, merchant_id: MerchantId) -> dict[str, str]:
     async with database.transaction() as db:
         rows = await db.fetch("SELECT unique_key, status FROM scheduled_tasks WHERE merchant_id = $1", merchant_id)
     return {row["unique_key"]: row["status"] for row in rows}
@@ -85,7 +88,7 @@ async def assert_our_side_ended(database: Database, shop: Shop) -> None:
     assert "pending" not in (await task_statuses(database, shop.merchant_id)).values()
 
 
-async def is_connected(control: SimulatorClient, account: str) -> bool:
+async def is_connected(control: SimulatorClient, account: AccountId) -> bool:
     (found,) = [one for one in await control.accounts() if one["id"] == account]
     return bool(found["connected"])
 
@@ -207,7 +210,7 @@ async def test_a_wrong_client_id_is_not_taken_for_not_connected(
 ) -> None:
     """Stripe says invalid_client to both."""
     assert changed_settings
-    account = str((await control.add_account(connected=True))["id"])
+    account = AccountId((await control.add_account(connected=True))["id"])
     merchant_id = await World(database).connect(account, tokens=False)
     answer = await disconnect(auth, platform_key, merchant_id)
     assert (answer.status, answer.problem) == (502, "stripe-refused")

@@ -11,6 +11,7 @@ from services.auth.keys import KeyRefused
 from shared.api_keys import ApiKey, Scope, authenticate, hash_secret, sees
 from shared.database import Database, Role
 from shared.http import Problem
+from shared.ids import MerchantId
 from tests.conftest import OpenDatabase
 from tests.integration.auth.conftest import count
 from tests.world import World
@@ -35,7 +36,7 @@ async def test_a_new_key_signs_in_with_its_scopes(open_database: OpenDatabase, d
     async with open_database(role) as opened:
         key = await sign_in(opened, secret)
     assert key == ApiKey(key_id, None, frozenset({"stats:read", "tasks:read"}))
-    assert sees(key, "anyone")
+    assert sees(key, MerchantId("anyone"))
 
 
 async def test_auth_needs_no_more_than_its_own_role(open_database: OpenDatabase, database: Database) -> None:
@@ -53,7 +54,7 @@ async def test_a_merchants_key_sees_that_merchant_alone(database: Database) -> N
     key = await sign_in(database, secret)
     assert key.merchant_id == merchant_id, "in the spelling that every table uses"
     assert sees(key, merchant_id)
-    assert not sees(key, str(uuid4()))
+    assert not sees(key, uuid4())
 
 
 async def test_only_the_hash_of_a_key_is_stored(database: Database) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from services.auth.tokens import unseal
 from shared.database import Database
+from shared.ids import AccountId
 from simulator import CLIENT_ID, SECRET_KEY
 from tests.integration.auth.conftest import KEY, STATE_SECRET, Auth, Browser, auth_settings, merchant_of
 
@@ -57,7 +58,7 @@ async def service(tmp_path: Path, database_url: str, stripe_url: str) -> AsyncIt
 
 
 async def test_it_connects_a_merchant_ends_gracefully_and_logs_no_secret(
-    service: asyncio.subprocess.Process, database: Database, database_url: str, stripe_url: str, account: str
+    service: asyncio.subprocess.Process, database: Database, database_url: str, stripe_url: str, account: AccountId
 ) -> None:
     assert service.stdout is not None
     lines = [orjson.loads(await service.stdout.readline())]

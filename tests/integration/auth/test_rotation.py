@@ -5,6 +5,7 @@ import pytest
 from services.auth.tokens import RotationIncomplete, reencrypt_tokens, seal, unseal
 from shared.crypto import KeyRing, UnknownKey
 from shared.database import Database, Role
+from shared.ids import AccountId
 from tests.conftest import OpenDatabase
 
 OLD, NEW = f"old:{KeyRing.generate()}", f"new:{KeyRing.generate()}"
@@ -13,7 +14,7 @@ COLUMNS = ("access_token", "refresh_token")
 
 
 async def add_merchant(database: Database, account: str, ring: KeyRing, *, refresh: bool = True) -> None:
-    tokens = [seal(ring, f"{column} of {account}", account, column) for column in COLUMNS]
+    tokens = [seal(ring, f"{column} of {account}", AccountId(account), column) for column in COLUMNS]
     if not refresh:
         tokens[1] = None
     async with database.transaction() as db:

@@ -14,9 +14,11 @@ from console.__main__ import app
 from console.policy import policy_app
 from shared import recoveries
 from shared.database import Connection, Database, Role
+from shared.ids import CustomerId, InvoiceId, MerchantId, RecoveryId, SubscriptionId
 from shared.money import Money
 from shared.policy import Policy
 from shared.recovery_model import Entry, EntryKind, FailedInvoice
+from tests.world import open_recovery
 
 Citadel = Callable[..., Result]
 T = TypeVar("T")
@@ -79,12 +81,12 @@ def _in_database(url: str, role: Role, work: Callable[[Connection], Awaitable[T]
     return asyncio.run(inside())
 
 
-def _open(url: str, invoice: str, decided: Entry | None = None) -> UUID:
-    async def work(db: Connection) -> UUID:
-        failed = FailedInvoice("m1", invoice, "sub_1", "cus_1", Money(4200, "eur"))
-        made = await recoveries.open_recovery(
-            db, failed, Entry(EntryKind.OPENED, "renewal_failed", "The renewal failed.")
+def _open(url: str, invoice: str, decided: Entry | None = None) -> RecoveryId:
+    async def work(db: Connection) -> RecoveryId:
+        failed = FailedInvoice(
+            MerchantId("m1"), InvoiceId(invoice), SubscriptionId("sub_1"), CustomerId("cus_1"), Money(4200, "eur")
         )
+        made = await open_recovery(db, failed, Entry(EntryKind.OPENED, "renewal_failed", "The renewal failed."))
         assert made is not None
         if decided is not None:
             await recoveries.record(db, made, decided)

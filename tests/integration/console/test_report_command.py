@@ -15,6 +15,7 @@ from console.__main__ import app
 from services.ledger.reports.endpoints import REPORT_COLUMNS
 from services.worker.recovery import in_holdout
 from shared.database import Connection, Database
+from shared.ids import InvoiceId
 from shared.policy import Policy
 
 Citadel = Callable[..., Result]
@@ -60,7 +61,7 @@ def _past(url: str, held: int) -> None:
         left = {False: 100, True: held}
         number = 0
         while any(left.values()):
-            invoice, number = f"in_{number}", number + 1
+            invoice, number = InvoiceId(f"in_{number}"), number + 1
             group = in_holdout(Policy(holdout_share=SHARE), invoice)
             if not left[group]:
                 continue

@@ -2,12 +2,12 @@
 
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from shared import recoveries
 from shared.clock import business_now
+from shared.ids import MerchantId, RecoveryId
 from shared.queue import tasks
 from shared.recovery_model import Entry, EntryKind, RecoveryState
 from tests.integration.ingress.world import World
@@ -26,7 +26,7 @@ VALUES ($1::uuid, $2, 'citadel', 1, $1::uuid || ':1', 'declined', 2000, 'usd', '
 TOTALS = "SELECT recovered_cents, stopped_cents, stopped_count FROM merchant_totals WHERE currency = 'usd'"
 
 
-async def queue_message(world: World, recovery_id: UUID) -> None:
+async def queue_message(world: World, recovery_id: RecoveryId) -> None:
     async with world.database.transaction() as db:
         payload = {"kind": "payment_failed", "invoice_id": "in_1"}
         later = await business_now(db) + timedelta(days=1)
@@ -162,7 +162,7 @@ STOPS = [
 ]
 
 
-async def two_recoveries(world: World) -> UUID:
+async def two_recoveries(world: World) -> RecoveryId:
     """One that the events above are about, and another customer's, which they are not."""
     recovery_id = await world.fail()
     await world.execute(ATTEMPTED, recovery_id, world.merchant_id)
@@ -243,7 +243,7 @@ async def test_a_deauthorization_ends_all_work_and_wipes_the_tokens(world: World
     async with world.database.transaction() as db:
         key = f"send_weekly_digest:{world.merchant_id}"
         await tasks.enqueue(db, tasks.NewTask(world.merchant_id, "send_weekly_digest", unique_key=key))
-        await tasks.enqueue(db, tasks.NewTask("another merchant", "send_weekly_digest"))
+        await tasks.enqueue(db, tasks.NewTask(MerchantId("another merchant"), "send_weekly_digest"))
     await world.happen("account.application.deauthorized", {"id": "ca_1"})
     (merchant,) = await world.rows("SELECT * FROM merchants")
     assert (merchant["status"], merchant["access_token"], merchant["refresh_token"]) == ("deauthorized", None, None)
@@ -361,7 +361,7 @@ AT = 1_900_000_000
 ISO = "2030-03-17T17:46:40+00:00"
 
 
-async def _decided(world: World, recovery_id: UUID, **detail: Any) -> None:
+async def _decided(world: World, recovery_id: RecoveryId, **detail: Any) -> None:
     """The invoice was read, and the recovery waits."""
     await world.wait(recovery_id)
     async with world.database.transaction() as db:

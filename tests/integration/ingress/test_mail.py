@@ -5,7 +5,7 @@ import re
 import time
 from itertools import count
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import orjson
 import pytest
@@ -14,12 +14,14 @@ from aiohttp import ClientResponse
 from services.ingress.mail import svix
 from services.ingress.mail.pages import language_of
 from shared.database import Database
+from shared.ids import CustomerId, RecoveryId
 from shared.recovery_model import RecoveryState
 from shared.unsubscribe import Recipient, UnsubscribePages
 from simulator.resend_webhooks import signature
 from tests.integration.ingress.test_effects import queue_message
 from tests.integration.ingress.world import RESEND_SECRETS, UNSUBSCRIBE_SECRET, World
 
+CUSTOMER = CustomerId("cus_1")
 ADDRESS = "erika.mustermann@customer.example"
 SILENCED = "SELECT customer_id, reason FROM silenced_customers ORDER BY customer_id, reason"
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
@@ -27,7 +29,7 @@ ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 _numbers = count(1)
 
 
-def bounce(world: World, recovery_id: UUID | None = None, **changes: Any) -> dict[str, Any]:
+def bounce(world: World, recovery_id: RecoveryId | None = None, **changes: Any) -> dict[str, Any]:
     """An event about an email of ours, as Resend writes it."""
     tags = {"kind": "payment_failed", "message": str(uuid4()), "merchant": world.merchant_id, "customer": "cus_1"}
     if recovery_id is not None:
@@ -68,7 +70,7 @@ async def outcome(response: ClientResponse) -> str:
     return found
 
 
-async def waiting(world: World) -> UUID:
+async def waiting(world: World) -> RecoveryId:
     """A recovery with a message ahead."""
     recovery_id = await world.fail()
     await world.wait(recovery_id)
@@ -216,7 +218,7 @@ async def test_another_address_is_written_to_again_unless_the_customer_said_no(w
 # -- who unsubscribes --------------------------------------------------------------------------------------------------
 
 
-def link(world: World, customer_id: str = "cus_1", secret: str = UNSUBSCRIBE_SECRET) -> str:
+def link(world: World, customer_id: CustomerId = CUSTOMER, secret: str = UNSUBSCRIBE_SECRET) -> str:
     pages = UnsubscribePages((secret.encode(),), "")
     return pages.address(Recipient(world.merchant_id, customer_id))
 

@@ -5,7 +5,6 @@ import time
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import orjson
@@ -18,13 +17,14 @@ from services.ingress.app import create_app
 from services.ingress.settings import IngressSettings
 from shared import recoveries
 from shared.database import Database
+from shared.ids import AccountId, MerchantId, RecoveryId
 from shared.recovery_model import Entry, EntryKind, RecoveryState
 from tests import world
 from tests.unit.shared.events.examples import event_of, invoice
 
 Client = TestClient[web.Request, web.Application]
 
-ACCOUNT = "acct_1"
+ACCOUNT = AccountId("acct_1")
 SECRETS = ("whsec_old", "whsec_new")
 LIMIT = 64 * 1024
 RESEND_SECRETS = (
@@ -70,7 +70,7 @@ class World(world.World):
     """`client` posts to an ingress under its own role."""
 
     client: Client
-    merchant_id: str = field(default="")
+    merchant_id: MerchantId = field(default=MerchantId(""))
 
     async def send(self, body: bytes, signature: str | None = None) -> ClientResponse:
         """Post raw bytes, signed now with the first secret unless a signature is given."""
@@ -93,25 +93,25 @@ class World(world.World):
         event_id: str = event["id"]
         return event_id
 
-    async def fail(self, invoice_id: str = "in_1", **fields: Any) -> UUID:
+    async def fail(self, invoice_id: str = "in_1", **fields: Any) -> RecoveryId:
         """A renewal fails; the id of its recovery."""
         await self.happen("invoice.payment_failed", invoice(id=invoice_id, **fields))
         return (await self.recovery(invoice_id))["id"]  # type: ignore[no-any-return]  # a Record is untyped
 
-    async def move(self, recovery_id: UUID, *states: RecoveryState) -> None:
+    async def move(self, recovery_id: RecoveryId, *states: RecoveryState) -> None:
         """Take a recovery through these states, as the worker would."""
         async with self.database.transaction() as db:
             for state in states:
                 await recoveries.change(db, recovery_id, state, WHY)
 
-    async def wait(self, recovery_id: UUID, state: RecoveryState = RecoveryState.WAITING) -> None:
+    async def wait(self, recovery_id: RecoveryId, state: RecoveryState = RecoveryState.WAITING) -> None:
         """A recovery was evaluated, and its next evaluation is in three days."""
         await self.move(recovery_id, state)
         await self.execute(
             "UPDATE scheduled_tasks SET run_at = citadel_now() + interval '3 days' WHERE recovery_id = $1", recovery_id
         )
 
-    async def message(self, recovery_id: UUID) -> None:
+    async def message(self, recovery_id: RecoveryId) -> None:
         """The customer was sent a message."""
         async with self.database.transaction() as db:
             await recoveries.record(db, recovery_id, Entry(EntryKind.MESSAGED, "test", "A message was sent."))

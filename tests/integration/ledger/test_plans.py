@@ -21,11 +21,12 @@ from services.ledger.silences.store import select_card_warnings, select_silences
 from services.ledger.stats.store import MERCHANT_TOTALS, PLATFORM_TOTALS, select_daily
 from services.ledger.tasks import store as task_store
 from shared.database import Database
+from shared.ids import MerchantId
 from shared.queue.tasks import TaskStatus
 from shared.recovery_model import RecoveryState
 
-MERCHANT = "00000000-0000-4000-8000-000000000007"
-SMALL = "00000000-0000-4000-8000-000000000008"
+MERCHANT = MerchantId("00000000-0000-4000-8000-000000000007")
+SMALL = MerchantId("00000000-0000-4000-8000-000000000008")
 SOME_ID = UUID(MERCHANT)
 DAY = datetime(2026, 1, 3, tzinfo=UTC)
 SOON = ByTime(datetime(2026, 1, 2, tzinfo=UTC), SOME_ID)

@@ -21,6 +21,7 @@ from services.worker.recovery import in_holdout
 from shared import recoveries
 from shared.api_keys import Scope
 from shared.database import Role
+from shared.ids import InvoiceId, MerchantId
 from shared.policy import Policy
 from shared.recovery_model import Entry, EntryKind, RecoveryState
 from tests.conftest import OpenDatabase
@@ -61,7 +62,7 @@ class Past:
     """Writes recoveries as they would stand there after weeks."""
 
     world: World
-    merchant: str
+    merchant: MerchantId
 
     async def policy(self, of_platform: bool = False, **document: Any) -> UUID:
         """Another version of the merchant's policy."""
@@ -79,9 +80,9 @@ class Past:
         at: datetime = LONG_AGO,
         cause: str | None = "insufficient_funds",
         last_cause: str | None = None,
-        invoice: str | None = None,
+        invoice: InvoiceId | None = None,
         opened_under: UUID | None = None,
-    ) -> str:
+    ) -> InvoiceId:
         """One recovery that came to this; its invoice."""
         state, end_reason, by = PAID_BY[how]
         closed = at + timedelta(days=2) if end_reason else None
@@ -114,7 +115,7 @@ class Past:
                     amount,
                     currency,
                 )
-        return str(row["invoice_id"])
+        return InvoiceId(row["invoice_id"])
 
     async def drawn(self, policy: UUID, share: float, paid: tuple[int, int], of: tuple[int, int], **more: Any) -> None:
         """(treatment, holdout): so many of each were paid, the holdout by their customers alone."""
@@ -122,7 +123,7 @@ class Past:
         left = {False: list(range(of[0])), True: list(range(of[1]))}
         number = 0
         while left[False] or left[True]:
-            invoice = f"in_{policy.hex[:6]}{number}"
+            invoice = InvoiceId(f"in_{policy.hex[:6]}{number}")
             number += 1
             held = in_holdout(drawn, invoice)
             if not left[held]:
@@ -331,7 +332,7 @@ async def test_nobody_sees_another_merchants_recoveries(api: Api, world: World, 
 async def test_the_report_as_csv_says_the_same(api: Api, past: Past) -> None:
     policy = await past.policy(holdout_share=0.4)
     await past.drawn(policy, 0.4, paid=(42, 10), of=(60, 40))
-    await past.recovery("message", policy, currency="eur", amount=77, invoice="in_x")
+    await past.recovery("message", policy, currency="eur", amount=77, invoice=InvoiceId("in_x"))
     asked = {"merchant_id": past.merchant, "group_by": "cause"}
     body = (await api.get("/v1/reports/recoveries", **asked)).body
     reply = await api.get("/v1/reports/recoveries.csv", **asked)
@@ -349,7 +350,8 @@ async def test_the_report_as_csv_says_the_same(api: Api, past: Past) -> None:
 
 async def test_the_export_has_a_row_per_recovery_and_everything_parses_back(api: Api, past: Past) -> None:
     policy = await past.policy(holdout_share=0.4)
-    held = next(f"in_{n}" for n in range(100) if in_holdout(Policy(holdout_share=0.4), f"in_{n}"))
+    drawn = (InvoiceId(f"in_{n}") for n in range(100))
+    held = next(each for each in drawn if in_holdout(Policy(holdout_share=0.4), each))
     await past.recovery("stripe", policy, invoice=held, amount=12345)
     await past.recovery("open", policy, currency="eur", at=NOW - timedelta(days=1))
     await past.world.execute(
@@ -481,7 +483,7 @@ async def test_a_hostile_text_is_a_text_in_the_file(api: Api, past: Past) -> Non
 async def test_the_draw_in_sql_is_the_draw_of_the_brain(world: World) -> None:
     for share in (0.0, 1e-9, 0.01, 0.1, 1 / 3, 0.5):
         policy = Policy(holdout_share=share)
-        ids = [f"in_{uuid4().hex}" for _ in range(400)]
+        ids = [InvoiceId(f"in_{uuid4().hex}") for _ in range(400)]
         async with world.database.transaction() as db:
             rows = await db.fetch(
                 "SELECT i AS id, citadel_in_holdout($1, i) AS held FROM unnest($2::text[]) AS i", share, ids

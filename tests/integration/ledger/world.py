@@ -5,9 +5,11 @@ from uuid import UUID
 
 from shared import recoveries
 from shared.api_keys import Scope, hash_secret, new_secret
+from shared.ids import CustomerId, InvoiceId, MerchantId, RecoveryId, SubscriptionId
 from shared.money import Money
 from shared.recovery_model import EndReason, Entry, EntryKind, FailedInvoice, RecoveredBy, RecoveryState
 from tests import world
+from tests.world import open_recovery
 
 _numbers = itertools.count(1)
 
@@ -22,25 +24,29 @@ RETURNING public_id
 class World(world.World):
     """Builds the smallest scene, with the owner's rights and the product's own code."""
 
-    async def key(self, merchant_id: str | None = None, *scopes: Scope) -> str:
+    async def key(self, merchant_id: MerchantId | None = None, *scopes: Scope) -> str:
         """A key with these scopes, or with all of them; the platform's without a merchant."""
         secret = new_secret()
         async with self.database.transaction() as db:
             await db.execute(INSERT_KEY, merchant_id, hash_secret(secret), list(scopes or Scope))
         return secret
 
-    async def recovery(self, merchant_id: str, amount: int = 1000, currency: str = "usd") -> UUID:
+    async def recovery(self, merchant_id: MerchantId, amount: int = 1000, currency: str = "usd") -> RecoveryId:
         """An open recovery with its first task."""
         number = next(_numbers)
-        failed = FailedInvoice(merchant_id, f"in_{number}", f"sub_{number}", f"cus_{number}", Money(amount, currency))
+        failed = FailedInvoice(
+            merchant_id,
+            InvoiceId(f"in_{number}"),
+            SubscriptionId(f"sub_{number}"),
+            CustomerId(f"cus_{number}"),
+            Money(amount, currency),
+        )
         async with self.database.transaction() as db:
-            made = await recoveries.open_recovery(
-                db, failed, Entry(EntryKind.OPENED, "renewal_failed", "A renewal failed.")
-            )
+            made = await open_recovery(db, failed, Entry(EntryKind.OPENED, "renewal_failed", "A renewal failed."))
         assert made is not None
         return made
 
-    async def recovered(self, recovery_id: UUID, amount: int = 1000, currency: str = "usd") -> None:
+    async def recovered(self, recovery_id: RecoveryId, amount: int = 1000, currency: str = "usd") -> None:
         """End a recovery: our retry brought the money in."""
         async with self.database.transaction() as db:
             await recoveries.close(
@@ -53,7 +59,7 @@ class World(world.World):
                 recovered_by=RecoveredBy.RETRY,
             )
 
-    async def ended(self, recovery_id: UUID, state: RecoveryState) -> None:
+    async def ended(self, recovery_id: RecoveryId, state: RecoveryState) -> None:
         """End a recovery without money."""
         async with self.database.transaction() as db:
             await recoveries.close(
@@ -61,7 +67,7 @@ class World(world.World):
             )
 
     async def task(
-        self, merchant_id: str, status: str = "pending", task_type: str = "job", unique_key: str | None = None
+        self, merchant_id: MerchantId, status: str = "pending", task_type: str = "job", unique_key: str | None = None
     ) -> UUID:
         """A task in any status; its public id."""
         worker = "worker-1" if status == "running" else None

@@ -2,10 +2,11 @@
 
 from services.worker.recovery import Policy
 from shared.database import Database, Role
+from shared.ids import InvoiceId, MerchantId
 from shared.money import Money
-from shared.recoveries import open_recovery
 from shared.recovery_model import Entry, EntryKind, FailedInvoice
 from tests.conftest import OpenDatabase
+from tests.world import open_recovery
 
 
 async def test_the_default_policy_is_written_out_in_full(database: Database) -> None:
@@ -23,8 +24,8 @@ async def test_a_merchants_own_policy_comes_before_the_platforms(
             "INSERT INTO policies (merchant_id, version, active, document) VALUES ('m1', 1, true, '{}') RETURNING id"
         )
     async with open_database(Role.INGRESS) as ingress, ingress.transaction() as db:
-        for merchant in ("m1", "m2"):
-            failed = FailedInvoice(merchant, "in_1", None, None, Money(1, "eur"))
+        for merchant in (MerchantId("m1"), MerchantId("m2")):
+            failed = FailedInvoice(merchant, InvoiceId("in_1"), None, None, Money(1, "eur"))
             await open_recovery(db, failed, Entry(EntryKind.OPENED, "payment_failed", "The renewal failed."))
         pinned = {row["merchant_id"]: row["policy_id"] for row in await db.fetch("SELECT * FROM recoveries")}
     assert pinned["m1"] == mine

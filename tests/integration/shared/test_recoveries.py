@@ -3,18 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from uuid import UUID
 
 import asyncpg
 import pytest
 
 from shared import recoveries
 from shared.database import Connection, Database, Role
+from shared.ids import CustomerId, InvoiceId, MerchantId, RecoveryId, SubscriptionId
 from shared.money import Money
 from shared.queue import tasks
 from shared.recovery_model import ENDS, EndReason, Entry, EntryKind, FailedInvoice, RecoveredBy, RecoveryState
 from tests.conftest import OpenDatabase
+from tests.world import open_recovery
 
+MERCHANT, INVOICE = MerchantId("m1"), InvoiceId("in_1")
 DUE = Money(4200, "eur")
 WHY = Entry(EntryKind.CHANGED, "test", "A test changed it.")
 
@@ -24,7 +26,7 @@ class Opened:
     """A database with one open recovery in it."""
 
     database: Database
-    recovery_id: UUID
+    recovery_id: RecoveryId
 
     async def change(self, *states: RecoveryState) -> None:
         async with self.database.transaction() as db:
@@ -49,9 +51,10 @@ class Opened:
             return row
 
 
-async def open_one(db: Connection, invoice: str = "in_1") -> UUID | None:
+async def open_one(db: Connection, invoice_id: InvoiceId = INVOICE) -> RecoveryId | None:
     entry = Entry(EntryKind.OPENED, "payment_failed", "The renewal failed.")
-    return await recoveries.open_recovery(db, FailedInvoice("m1", invoice, "sub_1", "cus_1", DUE), entry)
+    failed = FailedInvoice(MERCHANT, invoice_id, SubscriptionId("sub_1"), CustomerId("cus_1"), DUE)
+    return await open_recovery(db, failed, entry)
 
 
 @pytest.fixture
@@ -72,9 +75,9 @@ async def test_opening_queues_one_evaluation_and_books_what_is_due(opened: Opene
 async def test_an_invoice_has_one_recovery_whatever_arrives_at_once(open_database: OpenDatabase) -> None:
     async with open_database(Role.INGRESS) as ingress:
 
-        async def accept() -> UUID | None:
+        async def accept() -> RecoveryId | None:
             async with ingress.transaction() as db:
-                return await open_one(db, "in_twice")
+                return await open_one(db, InvoiceId("in_twice"))
 
         opened = await asyncio.gather(*(accept() for _ in range(8)))
     assert len([recovery_id for recovery_id in opened if recovery_id]) == 1
@@ -124,10 +127,10 @@ async def test_two_closes_at_once_book_once(opened: Opened) -> None:
 
 async def test_the_database_refuses_to_book_an_end_twice(opened: Opened) -> None:
     async with opened.database.transaction() as db:
-        await recoveries.book(db, "m1", "recovery_recovered", DUE, opened.recovery_id)
+        await recoveries.book(db, MERCHANT, "recovery_recovered", DUE, opened.recovery_id)
     with pytest.raises(asyncpg.UniqueViolationError):
         async with opened.database.transaction() as db:
-            await recoveries.book(db, "m1", "recovery_stopped", DUE, opened.recovery_id)
+            await recoveries.book(db, MERCHANT, "recovery_stopped", DUE, opened.recovery_id)
 
 
 async def test_a_stop_ends_a_waiting_recovery_and_cancels_its_tasks(opened: Opened) -> None:
@@ -193,7 +196,7 @@ async def test_an_end_that_does_not_say_how_it_recovered_is_refused(opened: Open
 
 
 async def test_a_second_task_of_one_unique_key_is_not_queued_while_the_first_lives(opened: Opened) -> None:
-    task = tasks.NewTask("m1", "dunning_retry", unique_key=f"dunning_retry:{opened.recovery_id}")
+    task = tasks.NewTask(MERCHANT, "dunning_retry", unique_key=f"dunning_retry:{opened.recovery_id}")
     async with opened.database.transaction() as db:
         assert await tasks.enqueue(db, task) is None
         await tasks.cancel_of_recovery(db, opened.recovery_id, "test")

@@ -15,9 +15,9 @@ from services.worker.engine.loop import Engine, Pace
 from services.worker.handlers import discover
 from services.worker.outside.remote import Outside
 from services.worker.settings import WorkerSettings
-from shared import recoveries
 from shared.clock import travel_to
 from shared.database import Database, Role
+from shared.ids import AccountId, CustomerId, InvoiceId, MerchantId, PaymentMethodId, RecoveryId, SubscriptionId
 from shared.money import Money
 from shared.policy import Policy
 from shared.recovery_model import Entry, EntryKind, FailedInvoice
@@ -26,6 +26,7 @@ from simulator.simulation import RESEND_KEY
 from tests import world
 from tests.conftest import OpenDatabase
 from tests.simulated import Simulated, simulated
+from tests.world import open_recovery
 
 # A Tuesday in the middle of a month, far from every payday.
 START = int(datetime(2026, 9, 8, 12, tzinfo=UTC).timestamp())
@@ -59,8 +60,8 @@ class World(world.World):
     stripe: Simulated
     outside: Outside
     engine: Engine
-    account: str
-    merchant_id: str
+    account: AccountId
+    merchant_id: MerchantId
     _names: int = field(default=0)
 
     @property
@@ -84,7 +85,7 @@ class World(world.World):
         invoice = made["invoice"]
         async with self.database.transaction() as db:
             await self._same_time(db)
-            recovery_id = await recoveries.open_recovery(
+            recovery_id = await open_recovery(
                 db,
                 FailedInvoice(
                     self.merchant_id,
@@ -138,11 +139,11 @@ class Failed:
     """One failed invoice and everything that is known of it."""
 
     world: World
-    recovery_id: UUID
-    invoice: str
-    customer: str
-    subscription: str
-    payment_method: str
+    recovery_id: RecoveryId
+    invoice: InvoiceId
+    customer: CustomerId
+    subscription: SubscriptionId
+    payment_method: PaymentMethodId
 
     async def recovery(self) -> asyncpg.Record:
         """Its row."""
@@ -212,7 +213,7 @@ async def worker_world(
         going_outside(worker_settings(stripe.url, **settings), database) as outside,
         open_database(Role.WORKER) as worker,
     ):
-        account = str((await stripe.control.add_account(connected=True, **(shop or {})))["id"])
+        account = AccountId((await stripe.control.add_account(connected=True, **(shop or {})))["id"])
         engine = Engine("worker-0", worker, discover(), outside, PACE)
         async with database.transaction() as db:
             await travel_to(db, datetime.fromtimestamp(START, UTC))

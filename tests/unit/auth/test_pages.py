@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.auth.pages import CONTENT_SECURITY_POLICY, connected_page, problem_page
+from shared.ids import AccountId
 
 
 def text_of(page: web.Response) -> str:
@@ -21,7 +22,7 @@ def text_of(page: web.Response) -> str:
 def test_nothing_that_is_shown_becomes_markup(text: str) -> None:
     empty = text_of(problem_page(400, "", "")).count("<")
     assert text_of(problem_page(400, text, text)).count("<") == empty
-    assert text_of(connected_page(text)).count("<") == text_of(connected_page("")).count("<")
+    assert text_of(connected_page(AccountId(text))).count("<") == text_of(connected_page(AccountId(""))).count("<")
 
 
 def test_an_attribute_cannot_be_left() -> None:
@@ -29,7 +30,7 @@ def test_an_attribute_cannot_be_left() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", [connected_page("acct_1"), problem_page(400, "No.", "https://pay.example/auth/stripe")]
+    "page", [connected_page(AccountId("acct_1")), problem_page(400, "No.", "https://pay.example/auth/stripe")]
 )
 def test_the_one_style_is_the_one_that_the_policy_lets_through(page: web.Response) -> None:
     (style,) = re.findall(r"<style>(.*?)</style>", text_of(page), re.DOTALL)

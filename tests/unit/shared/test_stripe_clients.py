@@ -16,6 +16,7 @@ import stripe
 from pydantic import SecretStr
 from stripe._api_version import _ApiVersion  # nothing public says which version the SDK was made for
 
+from shared.ids import AccountId
 from shared.settings import StripeSettings
 from shared.stripe_clients import API_VERSION, StripeClientFactory
 from simulator import PLATFORM, SECRET_KEY, SimulatorClient
@@ -211,7 +212,7 @@ async def test_a_used_client_leaves_nothing_behind_in_the_module(
 async def test_every_request_names_its_own_merchant_however_they_interleave(
     factory: StripeClientFactory, control: SimulatorClient
 ) -> None:
-    accounts = [str((await control.add_account(connected=True))["id"]) for _ in range(5)]
+    accounts = [AccountId((await control.add_account(connected=True))["id"]) for _ in range(5)]
     clients = [factory.for_merchant(account) for account in accounts]
 
     async def call(number: int) -> None:
@@ -267,6 +268,6 @@ async def test_no_attempt_to_collect_is_repeated_by_the_sdk_or_below_it(
 
 
 @pytest.mark.parametrize("account", ["", "acct", "acct_", "cus_1", "sk_test_1", "acct_1\r\nX: y", "acct_1 ", "acct_é"])
-async def test_only_an_accounts_id_makes_a_merchants_client(factory: StripeClientFactory, account: str) -> None:
+async def test_only_an_accounts_id_makes_a_merchants_client(factory: StripeClientFactory, account: AccountId) -> None:
     with pytest.raises(ValueError, match="acct_…"):
         factory.for_merchant(account)

@@ -16,6 +16,7 @@ import stripe
 from console.evaluation.history import Failure, Header, read_history
 from console.evaluation.history.collect import CannotRead, Pace, collect, history_of
 from console.evaluation.history.journal import Journal, Window
+from shared.ids import AccountId
 from simulator import SECRET_KEY, SimulatorClient
 from tests.simulated import simulated
 from tests.waiting import until
@@ -34,7 +35,7 @@ class Past:
 
     control: SimulatorClient
     url: str
-    account: str
+    account: AccountId
 
     async def read(self, path: Path, pace: Pace = QUICK) -> tuple[Header, list[Failure]]:
         journal = Journal.open(path, Window(self.account, SINCE, UNTIL), days_given=False)
@@ -65,7 +66,7 @@ async def past() -> AsyncIterator[Past]:
             accounts=1, subscriptions=SUBSCRIPTIONS, failing=0.4, connected=True, stripe_retries=(2, 5, 7)
         )
         await control.advance(25 * DAY)
-        yield Past(control, served.url, account)
+        yield Past(control, served.url, AccountId(account))
 
 
 async def test_every_failure_and_every_attempt_is_read_in_few_calls(past: Past, tmp_path: Path) -> None:

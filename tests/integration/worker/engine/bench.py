@@ -12,11 +12,13 @@ from services.worker.errors import Permanent, RetryLater
 from services.worker.handler import Handler, Handlers, Job, Payload
 from services.worker.outside.remote import Outside, Remote
 from shared.database import Connection, Database
+from shared.ids import MerchantId
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
 from tests import world
 from tests.waiting import until
 
+MERCHANT = MerchantId("m")
 PACE = Pace(concurrency=8, batch=4, lease=timedelta(seconds=5), poll=(0.005, 0.02), grace_seconds=5)
 SECRET = "jane.doe@example.com, 4242 4242 4242 4242"
 
@@ -80,7 +82,7 @@ class Bench(world.World):
     async def queue(self, *payloads: dict[str, Any], task_type: str = "probe", max_tries: int = 3) -> None:
         async with self.database.transaction() as db:
             for payload in payloads:
-                await tasks.enqueue(db, NewTask("m", task_type, payload, max_tries=max_tries))
+                await tasks.enqueue(db, NewTask(MERCHANT, task_type, payload, max_tries=max_tries))
 
     def engine(self, name: str, database: Database, pace: Pace = PACE, probe: Probe | None = None) -> Engine:
         handlers = {"probe": probe} if probe else self.handlers

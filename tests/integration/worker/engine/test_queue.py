@@ -15,13 +15,14 @@ from services.worker import metrics
 from services.worker.engine.janitor import Rescuer
 from services.worker.engine.loop import Engine, Pace
 from shared.database import Database, Role
+from shared.ids import MerchantId, RecoveryId
 from shared.queue import control, tasks
 from shared.queue.control import Which
 from shared.queue.lanes import LANES, Lanes
 from shared.queue.limits import NO_LIMITS, TaskLimits, claim_within
 from shared.queue.tasks import NewTask, Task
 from tests.conftest import OpenDatabase
-from tests.integration.worker.engine.bench import PACE, Bench, Probe
+from tests.integration.worker.engine.bench import MERCHANT, PACE, Bench, Probe
 from tests.waiting import until
 from tests.world import World
 
@@ -57,12 +58,13 @@ async def test_a_merchant_with_thousands_of_due_tasks_does_not_delay_another(dat
 
 
 async def test_merchants_are_served_in_turn(database: Database) -> None:
-    for merchant in ("a", "b", "c"):
+    merchants = [MerchantId(name) for name in ("a", "b", "c")]
+    for merchant in merchants:
         await _fill(database, merchant, 100)
     lanes, served = Lanes(), []
     for _ in range(6):
         served += [task.merchant_id for task in await _claim(database, 30, lanes)]
-    counts = {merchant: served.count(merchant) for merchant in ("a", "b", "c")}
+    counts = {merchant: served.count(merchant) for merchant in merchants}
     assert min(counts.values()) > 30, counts
 
 
@@ -193,10 +195,10 @@ async def test_one_effect_that_fails_does_not_fail_its_neighbours(bench: Bench) 
 
 
 async def _two_of_one_recovery(database: Database) -> None:
-    recovery = uuid4()
+    recovery = RecoveryId(uuid4())
     async with database.transaction() as db:
         for name in ("first", "second"):
-            await tasks.enqueue(db, NewTask("m", name, recovery_id=recovery))
+            await tasks.enqueue(db, NewTask(MERCHANT, name, recovery_id=recovery))
 
 
 async def test_of_one_recovery_one_task_runs_at_a_time(database: Database) -> None:
@@ -237,11 +239,11 @@ async def test_a_worker_that_comes_second_to_a_recovery_takes_nothing_and_goes_o
 
 
 async def test_a_worker_that_comes_second_goes_on_with_what_else_is_due(bench: Bench) -> None:
-    recovery = uuid4()
+    recovery = RecoveryId(uuid4())
     async with bench.database.transaction() as db:
         for _ in range(2):
-            await tasks.enqueue(db, NewTask("m", "probe", {"n": 1}, recovery_id=recovery))
-        await tasks.enqueue(db, NewTask("another", "probe", {"n": 2}))
+            await tasks.enqueue(db, NewTask(MERCHANT, "probe", {"n": 1}, recovery_id=recovery))
+        await tasks.enqueue(db, NewTask(MerchantId("another"), "probe", {"n": 2}))
     probe = Probe()
     pace = replace(PACE, limits=TaskLimits(in_all=100))
     async with bench.open_worker() as database, bench.open_worker() as elsewhere:
@@ -267,7 +269,7 @@ async def test_a_worker_that_comes_second_goes_on_with_what_else_is_due(bench: B
 async def test_the_same_unique_key_is_queued_once_while_its_task_is_pending_or_running(database: Database) -> None:
     async def queue() -> bool:
         async with database.transaction() as db:
-            return await tasks.enqueue(db, NewTask("m", "probe", unique_key="k")) is not None
+            return await tasks.enqueue(db, NewTask(MERCHANT, "probe", unique_key="k")) is not None
 
     assert sorted(await asyncio.gather(*(queue() for _ in range(4)))) == [False, False, False, True]
     (running,) = await _claim(database)
@@ -311,7 +313,7 @@ async def test_a_task_that_kills_its_workers_dies_and_takes_no_neighbour_along(b
 # -- pauses --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("which", [Which("m"), Which(None, "probe"), Which("m", "probe")])
+@pytest.mark.parametrize("which", [Which(MERCHANT), Which(None, "probe"), Which(MERCHANT, "probe")])
 async def test_what_is_paused_is_not_handed_out_until_it_is_resumed(database: Database, which: Which) -> None:
     await _fill(database, "m", 3)
     await _fill(database, "other", 2, "another")
@@ -333,10 +335,10 @@ async def test_what_is_paused_is_not_handed_out_until_it_is_resumed(database: Da
 async def test_a_parked_task_is_canceled_like_any_other_and_lives_again_unparked(database: Database) -> None:
     await _fill(database, "m", 1)
     async with database.transaction() as db:
-        await control.pause(db, Which("m"), "")
+        await control.pause(db, Which(MERCHANT), "")
     assert await _claim(database) == []
     async with database.transaction() as db:
-        assert await tasks.cancel_of_merchant(db, "m", "gone") == 1
+        assert await tasks.cancel_of_merchant(db, MERCHANT, "gone") == 1
         assert await control.unpark(db) == 0
 
 

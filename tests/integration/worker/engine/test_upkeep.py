@@ -11,6 +11,7 @@ from shared.database import Connection, Role
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
 from tests.conftest import OpenDatabase
+from tests.integration.worker.engine.bench import MERCHANT
 from tests.integration.worker.world import World
 
 
@@ -105,7 +106,7 @@ async def test_an_active_merchant_has_a_digest_ahead_and_a_gone_one_has_none(wor
 async def test_a_dead_worker_s_task_is_rescued_and_dies_with_its_attempts(open_database: OpenDatabase) -> None:
     async with open_database(Role.WORKER) as database:
         async with database.transaction() as db:
-            await tasks.enqueue(db, NewTask("m", "probe", max_tries=2))
+            await tasks.enqueue(db, NewTask(MERCHANT, "probe", max_tries=2))
         rescuer = Rescuer(database, {}, 1)
         for expected in ("pending", "dead"):
             async with database.transaction() as db:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from shared.ids import CustomerId, PaymentMethodId, SubscriptionId
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
 from tests.integration.worker.world import World
@@ -18,9 +19,9 @@ class Subscriber:
 
     def __init__(self, world: World, made: dict[str, Any], subscription: dict[str, Any]) -> None:
         self.world = world
-        self.customer: str = made["customer"]["id"]
-        self.method: str = made["payment_method"]["id"]
-        self.subscription: str = subscription["id"]
+        self.customer: CustomerId = made["customer"]["id"]
+        self.method: PaymentMethodId = made["payment_method"]["id"]
+        self.subscription: SubscriptionId = subscription["id"]
 
     @classmethod
     async def make(
@@ -198,7 +199,7 @@ async def test_an_outage_delays_the_one_message(world: World, fault: dict[str, A
 
 async def test_a_merchant_that_is_gone_and_a_subscription_that_is_unknown_tell_nobody(world: World) -> None:
     subscriber = await Subscriber.make(world)
-    subscriber.subscription = "sub_unknown"
+    subscriber.subscription = SubscriptionId("sub_unknown")
     await subscriber.warn()
     await world.execute("UPDATE merchants SET status = 'disconnected'")
     await subscriber.warn()

@@ -15,8 +15,11 @@ from services.worker.outside.lease import Lease
 from services.worker.outside.stripe_calls import pay, read_invoice
 from services.worker.outside.stripe_gate import calls_per_second
 from shared.database import Database
+from shared.ids import AccountId, InvoiceId
 from tests.integration.worker.world import worker_settings
 from tests.waiting import until
+
+ACCOUNT, INVOICE = AccountId("acct_1"), InvoiceId("in_1")
 
 
 class Rates:
@@ -52,12 +55,12 @@ async def test_five_5xx_in_a_row_open_the_circuit_and_no_call_is_made(
 ) -> None:
     url, told = answers
     async with going_outside(worker_settings(url), database) as outside:
-        client = outside.stripe.for_merchant("acct_1")
+        client = outside.stripe.for_merchant(ACCOUNT)
         for _ in range(5):
             with pytest.raises(RetryLater):
-                await read_invoice(client, "in_1")
+                await read_invoice(client, INVOICE)
         with pytest.raises(CircuitOpen) as opened:
-            await read_invoice(client, "in_1")
+            await read_invoice(client, INVOICE)
         assert not opened.value.counts
         assert told["calls"] == 5
 
@@ -71,7 +74,7 @@ async def test_a_429_slows_its_merchant_down_and_is_no_outage(
     async with going_outside(worker_settings(url), database, rates) as outside:
         for _ in range(6):
             with pytest.raises(RetryLater) as later:
-                await read_invoice(outside.stripe.for_merchant("acct_1"), "in_1")
+                await read_invoice(outside.stripe.for_merchant(ACCOUNT), INVOICE)
             assert not isinstance(later.value, CircuitOpen)
             assert not later.value.counts
     assert set(rates.slowed) == {("acct_1", 7.0)}
@@ -95,12 +98,12 @@ async def test_a_change_whose_turn_comes_after_its_lease_is_not_sent(
     lease = Lease(timedelta(seconds=0.3))
     rates: Any = LongTurn(lease)
     async with going_outside(worker_settings(url), database, rates) as outside:
-        client = outside.stripe.for_merchant("acct_1")
+        client = outside.stripe.for_merchant(ACCOUNT)
         with pytest.raises(LeaseLost):
-            await pay(client, "in_1", "key", lease)
+            await pay(client, INVOICE, "key", lease)
         assert told["calls"] == 0
         with pytest.raises(RetryLater, match="500"):
-            await read_invoice(client, "in_1")  # reading changes nothing, and needs no lease
+            await read_invoice(client, INVOICE)  # reading changes nothing, and needs no lease
         outside.circuits.check("stripe")
 
 

@@ -9,25 +9,27 @@ from shared.events.incoming import Incoming
 from shared.events.routing import route
 from shared.events.store import MerchantOfEvent
 from shared.events.taking import EventOutcome, judge
+from shared.ids import AccountId, MerchantId
 from tests.unit.shared.events.examples import event_of, invoice
 
+ACCOUNT = AccountId("acct_1")
 CREATED = datetime.fromtimestamp(1_790_000_000, UTC)
 
 
 def merchant(
     status: str = "active", livemode: bool | None = None, connected_at: datetime | None = None
 ) -> MerchantOfEvent:
-    return MerchantOfEvent("11111111-1111-4111-8111-111111111111", status, livemode, connected_at)
+    return MerchantOfEvent(MerchantId("11111111-1111-4111-8111-111111111111"), status, livemode, connected_at)
 
 
-def failed(account: str | None = "acct_1", **fields: Any) -> Incoming:
+def failed(account: AccountId | None = ACCOUNT, **fields: Any) -> Incoming:
     event = event_of("invoice.payment_failed", invoice(), **fields)
     return Incoming("evt_1", event["type"], account, route(event))
 
 
 def gone(**fields: Any) -> Incoming:
     event = event_of("account.application.deauthorized", {"id": "ca_1"}, **fields)
-    return Incoming("evt_1", event["type"], "acct_1", route(event))
+    return Incoming("evt_1", event["type"], ACCOUNT, route(event))
 
 
 def test_an_event_without_an_account_is_the_platforms_own() -> None:

@@ -24,14 +24,18 @@ from shared.events.intents import (
     StopSubscription,
 )
 from shared.events.routing import LEFT_ALONE, ROUTES, route, route_open_invoice
+from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, SubscriptionId
 from shared.money import Money
 from shared.recovery_model import EndReason
 from tests.unit.shared.events.examples import NAMES, event_of, example, invoice, invoice_of_2014, invoice_of_2019
 
-INVOICE = "in_1Pgc6tB7WZ01zgkWu9fdqL6I"
-SUBSCRIPTION = "sub_1Pgc6rB7WZ01zgkWNy0Cn5nw"
+INVOICE = InvoiceId("in_1Pgc6tB7WZ01zgkWu9fdqL6I")
+SUBSCRIPTION = SubscriptionId("sub_1Pgc6rB7WZ01zgkWNy0Cn5nw")
 DUE = Money(2000, "usd")
-OPENED = OpenRecovery(INVOICE, "sub_1Pgc6q2eZvKYlo2C", "cus_QXg1o8vcGmoR32", DUE)
+OPENED = OpenRecovery(INVOICE, SubscriptionId("sub_1Pgc6q2eZvKYlo2C"), CustomerId("cus_QXg1o8vcGmoR32"), DUE)
+# The ids of `examples.invoice`, and of what belongs to it.
+IN_1, SUB_1, CUS_1 = InvoiceId("in_1"), SubscriptionId("sub_1"), CustomerId("cus_1")
+CH_1, PI_1 = ChargeId("ch_1"), PaymentIntentId("pi_1")
 TOLD_BY_INVOICE = Ignored("told_by_its_invoice")
 
 EXPECTED: Mapping[str, Intent] = {
@@ -106,7 +110,7 @@ SHAPES: list[Shape] = [invoice, invoice_of_2019, invoice_of_2014]
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", ["invoice.payment_failed", "invoice.payment_action_required"])
 def test_a_failed_renewal_opens_a_recovery_in_every_shape(shape: Shape, kind: str) -> None:
-    assert intent(kind, shape()) == OpenRecovery("in_1", "sub_1", "cus_1", DUE)
+    assert intent(kind, shape()) == OpenRecovery(IN_1, SUB_1, CUS_1, DUE)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -114,13 +118,13 @@ def test_expanded_objects_are_read_by_their_ids(shape: Shape) -> None:
     expanded = shape(customer={"id": "cus_1", "email": "jane@example.com"})
     if "subscription" in expanded:
         expanded["subscription"] = {"id": "sub_1"}
-    assert intent("invoice.payment_failed", expanded) == OpenRecovery("in_1", "sub_1", "cus_1", DUE)
+    assert intent("invoice.payment_failed", expanded) == OpenRecovery(IN_1, SUB_1, CUS_1, DUE)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", ["invoice.voided", "invoice.marked_uncollectible"])
 def test_an_invoice_that_is_given_up_stops_in_every_shape(shape: Shape, kind: str) -> None:
-    assert intent(kind, shape()) == StopInvoice("in_1", EndReason(kind.removeprefix("invoice.")))
+    assert intent(kind, shape()) == StopInvoice(IN_1, EndReason(kind.removeprefix("invoice.")))
 
 
 def test_the_remaining_amount_is_recovered_and_not_what_was_due_at_first() -> None:
@@ -154,15 +158,15 @@ def test_whether_stripe_moved_the_money_is_only_said_when_the_event_tells(
 
 
 def test_a_succeeded_payment_was_made_at_stripe_unless_the_invoice_speaks_against_it() -> None:
-    assert intent("invoice.payment_succeeded", invoice(amount_paid=2000)) == InvoicePaid("in_1", DUE, False)
-    assert intent("invoice.payment_succeeded", invoice_of_2014(paid=True)) == InvoicePaid("in_1", DUE, False)
+    assert intent("invoice.payment_succeeded", invoice(amount_paid=2000)) == InvoicePaid(IN_1, DUE, False)
+    assert intent("invoice.payment_succeeded", invoice_of_2014(paid=True)) == InvoicePaid(IN_1, DUE, False)
     outside = invoice(amount_paid=2000, amount_paid_off_stripe=2000)
-    assert intent("invoice.payment_succeeded", outside) == InvoicePaid("in_1", DUE, True)
+    assert intent("invoice.payment_succeeded", outside) == InvoicePaid(IN_1, DUE, True)
 
 
 def test_a_paid_invoice_stops_even_when_its_sum_cannot_be_read() -> None:
     for broken in ({"currency": None}, {"currency": "$$$"}, {"amount_paid": "2000", "amount_due": None}):
-        assert intent("invoice.paid", invoice(**broken)) == StopInvoice("in_1", EndReason.PAID_ELSEWHERE)
+        assert intent("invoice.paid", invoice(**broken)) == StopInvoice(IN_1, EndReason.PAID_ELSEWHERE)
 
 
 # -- an invoice that is to be collected otherwise ----------------------------------------------------------------------
@@ -186,19 +190,19 @@ def test_an_open_invoice_that_is_to_be_collected_otherwise_says_how(
     previous: dict[str, Any], changed: tuple[str, ...]
 ) -> None:
     updated = intent("invoice.updated", invoice(next_payment_attempt=AT), previous)
-    assert updated == InvoiceChanged("in_1", datetime.fromtimestamp(AT, UTC), changed)
+    assert updated == InvoiceChanged(IN_1, datetime.fromtimestamp(AT, UTC), changed)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_stripes_next_attempt_is_read_in_every_shape(shape: Shape) -> None:
     updated = intent("invoice.updated", shape(next_payment_attempt=AT), {"next_payment_attempt": None})
-    assert updated == InvoiceChanged("in_1", datetime.fromtimestamp(AT, UTC), ("next_payment_attempt",))
+    assert updated == InvoiceChanged(IN_1, datetime.fromtimestamp(AT, UTC), ("next_payment_attempt",))
 
 
 @pytest.mark.parametrize("strange", ["soon", -1, True, 10**18, None, {"at": AT}])
 def test_a_next_attempt_that_is_no_time_is_none(strange: object) -> None:
     updated = intent("invoice.updated", invoice(next_payment_attempt=strange), {"next_payment_attempt": AT})
-    assert updated == InvoiceChanged("in_1", None, ("next_payment_attempt",))
+    assert updated == InvoiceChanged(IN_1, None, ("next_payment_attempt",))
 
 
 @pytest.mark.parametrize(
@@ -228,10 +232,10 @@ def _paid_by(status: str) -> dict[str, Any]:
 
 
 def test_an_open_invoice_that_was_attempted_is_a_failed_renewal() -> None:
-    assert route_open_invoice(invoice(attempted=True)) == OpenRecovery("in_1", "sub_1", "cus_1", DUE)
+    assert route_open_invoice(invoice(attempted=True)) == OpenRecovery(IN_1, SUB_1, CUS_1, DUE)
     for failed in ("requires_payment_method", "requires_action", "canceled"):
         found = route_open_invoice(invoice(attempted=True, payments=_paid_by(failed)))
-        assert found == OpenRecovery("in_1", "sub_1", "cus_1", DUE)
+        assert found == OpenRecovery(IN_1, SUB_1, CUS_1, DUE)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +310,7 @@ def test_an_invoice_that_cannot_be_read_opens_nothing(broken: dict[str, Any], wh
 
 def test_a_customer_id_that_is_no_id_is_dropped() -> None:
     opened = intent("invoice.payment_failed", invoice(customer="jane.roe@example.com"))
-    assert opened == OpenRecovery("in_1", "sub_1", None, DUE)
+    assert opened == OpenRecovery(IN_1, SUB_1, None, DUE)
 
 
 # -- charges, cards, customers ----------------------------------------------------------------------------------------
@@ -315,56 +319,56 @@ def test_a_customer_id_that_is_no_id_is_dropped() -> None:
 def test_a_refund_names_the_invoice_in_the_old_shape_and_the_payment_in_the_new_one() -> None:
     old = {"id": "ch_1", "object": "charge", "invoice": "in_1", "payment_intent": None}
     new = {"id": "ch_1", "object": "charge", "payment_intent": "pi_1"}
-    assert intent("charge.refunded", old) == StopCharge("ch_1", None, "in_1", EndReason.REFUNDED)
-    assert intent("charge.refunded", new) == StopCharge("ch_1", "pi_1", None, EndReason.REFUNDED)
+    assert intent("charge.refunded", old) == StopCharge(CH_1, None, IN_1, EndReason.REFUNDED)
+    assert intent("charge.refunded", new) == StopCharge(CH_1, PI_1, None, EndReason.REFUNDED)
 
 
 def test_a_dispute_names_its_charge_and_not_itself() -> None:
     plain = {"id": "dp_1", "object": "dispute", "charge": "ch_1", "payment_intent": "pi_1"}
     expanded = {"id": "dp_1", "object": "dispute", "charge": {"id": "ch_1", "invoice": "in_1"}}
-    assert intent("charge.dispute.created", plain) == StopCharge("ch_1", "pi_1", None, EndReason.DISPUTED)
-    assert intent("charge.dispute.created", expanded) == StopCharge("ch_1", None, "in_1", EndReason.DISPUTED)
+    assert intent("charge.dispute.created", plain) == StopCharge(CH_1, PI_1, None, EndReason.DISPUTED)
+    assert intent("charge.dispute.created", expanded) == StopCharge(CH_1, None, IN_1, EndReason.DISPUTED)
 
 
 @pytest.mark.parametrize(
     ("kind", "resource", "previous", "expected"),
     [
-        ("payment_method.attached", {"id": "pm_1", "customer": "cus_1"}, None, CardChanged("cus_1", None)),
-        ("payment_method.automatically_updated", {"id": "pm_1", "customer": "cus_1"}, {}, CardChanged("cus_1", None)),
+        ("payment_method.attached", {"id": "pm_1", "customer": "cus_1"}, None, CardChanged(CUS_1, None)),
+        ("payment_method.automatically_updated", {"id": "pm_1", "customer": "cus_1"}, {}, CardChanged(CUS_1, None)),
         ("payment_method.automatically_updated", {"id": "pm_1", "customer": None}, {}, Ignored("unreadable")),
-        ("customer.source.created", {"id": "card_1", "customer": "cus_1"}, None, CardChanged("cus_1", None)),
+        ("customer.source.created", {"id": "card_1", "customer": "cus_1"}, None, CardChanged(CUS_1, None)),
         (
             "customer.updated",
             {"id": "cus_1"},
             {"invoice_settings": {"default_payment_method": None}},
-            CardChanged("cus_1", None),
+            CardChanged(CUS_1, None),
         ),
-        ("customer.updated", {"id": "cus_1"}, {"default_source": "card_0"}, CardChanged("cus_1", None)),
-        ("customer.updated", {"id": "cus_1"}, {"default_card": "card_0"}, CardChanged("cus_1", None)),
+        ("customer.updated", {"id": "cus_1"}, {"default_source": "card_0"}, CardChanged(CUS_1, None)),
+        ("customer.updated", {"id": "cus_1"}, {"default_card": "card_0"}, CardChanged(CUS_1, None)),
         ("customer.updated", {"id": "cus_1"}, {"invoice_settings": {"footer": None}}, Ignored("no_card_changed")),
-        ("customer.updated", {"id": "cus_1"}, {"email": "old@example.com"}, AddressChanged("cus_1")),
-        ("customer.updated", {"id": "cus_1"}, {"email": None}, AddressChanged("cus_1")),
+        ("customer.updated", {"id": "cus_1"}, {"email": "old@example.com"}, AddressChanged(CUS_1)),
+        ("customer.updated", {"id": "cus_1"}, {"email": None}, AddressChanged(CUS_1)),
         ("customer.updated", {"id": None}, {"email": None}, Ignored("unreadable")),
         (
             "customer.updated",
             {"id": "cus_1"},
             {"email": "old@example.com", "default_source": "card_0"},
-            CardChanged("cus_1", None),
+            CardChanged(CUS_1, None),
         ),
         ("customer.updated", {"id": "cus_1"}, None, Ignored("no_card_changed")),
         (
             "customer.subscription.updated",
             {"id": "sub_1", "customer": "cus_1"},
             {"default_payment_method": None},
-            CardChanged("cus_1", "sub_1"),
+            CardChanged(CUS_1, SUB_1),
         ),
         (
             "customer.subscription.updated",
             {"id": "sub_1", "customer": "cus_1"},
             {"default_source": None},
-            CardChanged("cus_1", "sub_1"),
+            CardChanged(CUS_1, SUB_1),
         ),
-        ("customer.deleted", {"id": "cus_1"}, None, StopCustomer("cus_1", EndReason.CUSTOMER_DELETED)),
+        ("customer.deleted", {"id": "cus_1"}, None, StopCustomer(CUS_1, EndReason.CUSTOMER_DELETED)),
     ],
 )
 def test_a_customers_event_is_read_by_what_changed(
@@ -376,8 +380,8 @@ def test_a_customers_event_is_read_by_what_changed(
 @pytest.mark.parametrize(
     ("preview", "expected"),
     [
-        (invoice(id=None, billing_reason="upcoming"), RenewalAhead("cus_1", "sub_1")),
-        (invoice_of_2019(id=None, billing_reason="upcoming"), RenewalAhead("cus_1", "sub_1")),
+        (invoice(id=None, billing_reason="upcoming"), RenewalAhead(CUS_1, SUB_1)),
+        (invoice_of_2019(id=None, billing_reason="upcoming"), RenewalAhead(CUS_1, SUB_1)),
         (invoice(collection_method="send_invoice"), Ignored("collected_by_hand")),
         (invoice(parent=None), Ignored("no_subscription")),
         (invoice(customer=None), Ignored("no_subscription")),

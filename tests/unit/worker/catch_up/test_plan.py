@@ -18,6 +18,7 @@ from services.worker.catch_up.plan import (
     ReadInvoices,
     next_step,
 )
+from shared.ids import InvoiceId
 
 NOW = datetime(2026, 9, 8, 12, tzinfo=UTC)
 HALF_AN_HOUR = timedelta(minutes=30)
@@ -71,8 +72,9 @@ def test_a_list_of_invoices_under_way_goes_on() -> None:
 
 
 def test_what_is_to_be_read_is_read_before_the_next_page() -> None:
-    found = replace(UP_TO_DATE, invoices_from=NOW, invoices_after="in_2", to_read=("in_1", "in_2"))
-    assert next_step(found, NOW) == ReadInvoices(("in_1", "in_2"))
+    to_read = (InvoiceId("in_1"), InvoiceId("in_2"))
+    found = replace(UP_TO_DATE, invoices_from=NOW, invoices_after="in_2", to_read=to_read)
+    assert next_step(found, NOW) == ReadInvoices(to_read)
 
 
 def _after(progress: Progress, step: ListEvents | ListInvoices | ReadInvoices) -> Progress:

@@ -6,13 +6,14 @@ from uuid import uuid4
 from services.worker.engine.quarantine import Quarantine
 from services.worker.engine.run import Kind, Run
 from services.worker.outside.lease import Lease
+from shared.ids import MerchantId
 from shared.queue.tasks import Task
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 def _run(number: int, *, rescues: int = 3, attempt: int = 1) -> Run:
-    task = Task(number, uuid4(), "m", "t", {}, None, attempt, 10, 1, NOW, NOW, rescues)
+    task = Task(number, uuid4(), MerchantId("m"), "t", {}, None, attempt, 10, 1, NOW, NOW, rescues)
     return Run(task, Kind("t", None), Lease(timedelta(seconds=30)), 0.0)
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from services.worker.messages.expiry import CardDate
 from services.worker.recovery import end_of_card
+from shared.ids import PaymentMethodId
 
 
 @given(st.integers(2020, 2060), st.integers(1, 12))
@@ -14,7 +15,7 @@ def test_a_card_is_good_through_its_last_month_in_the_last_time_zone(year: int, 
     end = end_of_card(year, month)
     assert (end.day, end.hour, end.tzinfo) == (1, 12, UTC)
     assert (end.year, end.month) == ((year, month + 1) if month < 12 else (year + 1, 1))
-    assert CardDate("pm_1", year, month).ends == end
+    assert CardDate(PaymentMethodId("pm_1"), year, month).ends == end
 
 
 def test_december_ends_in_january() -> None:

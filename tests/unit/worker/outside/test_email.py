@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from services.worker.outside.email import Email, message_of
 from services.worker.settings import WorkerSettings
 from shared.crypto import BadSignature
+from shared.ids import CustomerId, MerchantId
 from shared.unsubscribe import Recipient, UnsubscribePages
 
 PLATFORM = "Billing <billing@platform.example>"
@@ -83,7 +84,7 @@ def test_an_email_s_own_words_are_not_shown() -> None:
 # --- Unsubscribe pages ------------------------------------------------------------------------------------------------
 
 OLD, NEW = b"an old secret of thirty-two bytes", b"a new secret of thirty-two bytes!"
-READER = Recipient("0b2b2d5e-6a53-4d8f-8f3f-8a9d3f1f0c11", "cus_1")
+READER = Recipient(MerchantId("0b2b2d5e-6a53-4d8f-8f3f-8a9d3f1f0c11"), CustomerId("cus_1"))
 
 
 def _token(pages: UnsubscribePages) -> str:

@@ -13,9 +13,11 @@ from services.worker.recovery import (
     Policy,
     RecoveryFacts,
 )
+from shared.ids import PaymentMethodId
 from shared.money import Money
 from shared.recovery_model import EndReason
 
+METHOD = PaymentMethodId("pm_1")
 OPENED = datetime(2026, 9, 7, 6, 0, tzinfo=UTC)
 DEFAULT = Policy.default()
 DEADLINE = OPENED + timedelta(days=DEFAULT.window_days)
@@ -30,7 +32,7 @@ def attempt(
     result: AttemptResult = AttemptResult.DECLINED,
     origin: Origin = Origin.CITADEL,
     number: int = 1,
-    method: str | None = "pm_1",
+    method: PaymentMethodId | None = METHOD,
     fingerprint: str | None = "fp_1",
     amount: Money = DUE,
     advice: str | None = None,
@@ -53,7 +55,7 @@ def invoice(
     status: InvoiceStatus = InvoiceStatus.OPEN,
     *,
     remaining: Money = DUE,
-    method: str | None = "pm_1",
+    method: PaymentMethodId | None = METHOD,
     card: Card | None = VISA,
     subscription: str | None = "past_due",
     collection_method: str = "charge_automatically",

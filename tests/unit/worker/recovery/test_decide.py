@@ -27,12 +27,14 @@ from services.worker.recovery import (
     decide,
 )
 from services.worker.recovery.declines import ROWS, DeclineRow, Hardness
+from shared.ids import PaymentMethodId
 from shared.money import Money
 from shared.recovery_model import EndReason
 from tests.unit.worker.recovery.builders import (
     DEADLINE,
     DEFAULT,
     DUE,
+    METHOD,
     OPENED,
     VISA,
     attempt,
@@ -206,7 +208,7 @@ def test_a_draft_is_waited_for() -> None:
 
 # --- The payment method -----------------------------------------------------------------------------------------------
 
-NEW = invoice(method="pm_2", card=replace(VISA, fingerprint="fp_2"))
+NEW = invoice(method=PaymentMethodId("pm_2"), card=replace(VISA, fingerprint="fp_2"))
 
 
 @pytest.mark.parametrize("row", [r for r in ROWS if r.hardness is Hardness.HARD], ids=lambda row: row.code)
@@ -232,8 +234,8 @@ def test_a_soft_decline_is_tried_again_later(row: DeclineRow) -> None:
     assert isinstance(decided(soft, after=first.until - OPENED - A_MOMENT), Wait)
 
 
-@pytest.mark.parametrize("method", ["pm_1", None])
-def test_an_attempt_that_does_not_say_with_what_speaks_of_the_current_method(method: str | None) -> None:
+@pytest.mark.parametrize("method", [METHOD, None])
+def test_an_attempt_that_does_not_say_with_what_speaks_of_the_current_method(method: PaymentMethodId | None) -> None:
     assert isinstance(decided(attempt("lost_card", method=method, fingerprint=None)), AskNewMethod)
 
 
@@ -242,7 +244,7 @@ def test_an_attempt_that_does_not_say_with_what_speaks_of_the_current_method(met
     [("lost_card", False), ("do_not_try_again", False), ("incorrect_cvc", True), ("authentication_required", True)],
 )
 def test_the_same_card_entered_again_is_new_only_where_entering_it_helps(code: str, cured: bool) -> None:
-    decision = decided(attempt(code), after=HOUR, truth=invoice(method="pm_2", card=VISA))
+    decision = decided(attempt(code), after=HOUR, truth=invoice(method=PaymentMethodId("pm_2"), card=VISA))
     assert isinstance(decision, AttemptNow if cured else AskNewMethod)
 
 
@@ -356,7 +358,9 @@ def test_without_any_attempt_on_record_the_schedule_runs_from_the_opening() -> N
 
 def test_the_ladder_is_climbed_by_the_attempts_on_this_method_only() -> None:
     ladder = Policy(schedules=Schedules(do_not_honor=Delays(hours=(10, 100, 200))))
-    others = [attempt("do_not_honor", after=n * HOUR, method="pm_0", fingerprint="fp_0") for n in range(4)]
+    others = [
+        attempt("do_not_honor", after=n * HOUR, method=PaymentMethodId("pm_0"), fingerprint="fp_0") for n in range(4)
+    ]
     on_this = [attempt("do_not_honor", after=DAY + n * HOUR, number=n + 1) for n in range(3)]
     for tries, hours in ((1, 10), (2, 100), (3, 200)):
         decision = decided(*others, *on_this[:tries], after=2 * DAY - 15 * HOUR, policy=ladder)

@@ -30,8 +30,9 @@ from services.worker.recovery import (
     Wait,
     decide,
 )
+from shared.ids import PaymentMethodId
 from shared.policy import Delays, Schedules
-from tests.unit.worker.recovery.builders import DUE, OPENED, VISA, invoice, recovery
+from tests.unit.worker.recovery.builders import DUE, METHOD, OPENED, VISA, invoice, recovery
 
 # Until every attempt is settled the brain looks again each half hour; nothing asks more often than that for long.
 MOST_STEPS = 60 * 48 + 100
@@ -150,7 +151,7 @@ class Life:
         n = self.draw.draw(st.integers(1, 5))
         fingerprint = self.draw.draw(st.sampled_from(["fp_1", "fp_2", "fp_3", None]))
         card = replace(self.truth.card or VISA, fingerprint=fingerprint)
-        self.truth = replace(self.truth, payment_method_id=f"pm_{n}", card=card)
+        self.truth = replace(self.truth, payment_method_id=PaymentMethodId(f"pm_{n}"), card=card)
 
     def check_before_attempt(self) -> None:
         """What must hold of an attempt now, read off the past."""
@@ -244,7 +245,7 @@ def test_after_a_stop_at_any_moment_nothing_follows(network: str, draw: st.DataO
 def test_asking_early_or_often_does_not_move_the_next_attempt(declines: list[Decline], part: float) -> None:
     """A wait that is asked for again while it lasts gives the same time: no wake-up pushes an attempt away."""
     past = [
-        PastAttempt(n, Origin.CITADEL, AttemptResult.DECLINED, OPENED + n * DAY, "pm_1", "fp_1", DUE, decline)
+        PastAttempt(n, Origin.CITADEL, AttemptResult.DECLINED, OPENED + n * DAY, METHOD, "fp_1", DUE, decline)
         for n, decline in enumerate(declines, start=1)
     ]
     start = past[-1].at

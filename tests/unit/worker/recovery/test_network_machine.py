@@ -28,8 +28,9 @@ from services.worker.recovery import (
     decide,
 )
 from services.worker.recovery.networks import VISA_CATEGORY_1
+from shared.ids import InvoiceId, PaymentMethodId
 from shared.money import Money
-from tests.unit.worker.recovery.builders import OPENED, invoice
+from tests.unit.worker.recovery.builders import METHOD, OPENED, invoice
 
 NETWORKS = ("mastercard", "visa", "amex", "discover", "us_bank_account", "unheard_of")
 SOFT = ("insufficient_funds", "do_not_honor", "try_again_later", "card_velocity_exceeded", "a_code_of_tomorrow", None)
@@ -146,7 +147,7 @@ class Months(RuleBasedStateMachine):
                     Origin.CITADEL,
                     AttemptResult.STARTED if number == 0 else AttemptResult.DECLINED,
                     at,
-                    "pm_other",
+                    PaymentMethodId("pm_other"),
                     fingerprint,
                     self.truth.amount_remaining,
                     None if number == 0 else Decline("card_declined", "do_not_honor"),
@@ -156,16 +157,16 @@ class Months(RuleBasedStateMachine):
     @rule(number=st.integers(2, 4), network=st.sampled_from(NETWORKS))
     def the_customer_brings_another_card(self, number: int, network: str) -> None:
         self.card = Card(f"fp_{number}", network, "US", 12, 2035)
-        self.truth = replace(self.truth, payment_method_id=f"pm_{number}", card=self.card)
+        self.truth = replace(self.truth, payment_method_id=PaymentMethodId(f"pm_{number}"), card=self.card)
 
     @rule(number=st.integers(5, 6), network=st.sampled_from(NETWORKS))
     def there_is_a_backup(self, number: int, network: str) -> None:
-        backup = OnFile(f"pm_{number}", Card(f"fp_{number}", network, "US", 12, 2035))
+        backup = OnFile(PaymentMethodId(f"pm_{number}"), Card(f"fp_{number}", network, "US", 12, 2035))
         self.truth = replace(self.truth, backups=(backup,))
 
     @rule()
     def the_same_card_is_entered_again(self) -> None:
-        self.truth = replace(self.truth, payment_method_id=f"{self.truth.payment_method_id}x")
+        self.truth = replace(self.truth, payment_method_id=PaymentMethodId(f"{self.truth.payment_method_id}x"))
 
     @rule(amount=st.sampled_from((1000, 2000)))
     def a_part_is_paid(self, amount: int) -> None:
@@ -187,7 +188,7 @@ class Months(RuleBasedStateMachine):
     def _step(self, said: Decline, *, lost: bool = False) -> None:
         decision = decide(
             self.policy,
-            RecoveryFacts(OPENED, invoice_id="in_1"),
+            RecoveryFacts(OPENED, invoice_id=InvoiceId("in_1")),
             self.truth,
             self.attempts,
             self.now,
@@ -234,7 +235,7 @@ def test_the_second_reading_finds_what_is_broken() -> None:
         due = Money(2000, "eur")
         hours = [OPENED + timedelta(hours=n) for n in range(40)]
         tried = [
-            PastAttempt(n, Origin.CITADEL, AttemptResult.DECLINED, at, "pm_1", "fp_1", due)
+            PastAttempt(n, Origin.CITADEL, AttemptResult.DECLINED, at, METHOD, "fp_1", due)
             for n, at in enumerate(hours)
         ]
         assert broken_rules(card, due, tried, hours[-1] + timedelta(hours=1))

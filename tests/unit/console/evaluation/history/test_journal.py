@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from console.evaluation.history.journal import Journal, JournalRefused, Window
+from shared.ids import AccountId
 
-WINDOW = Window("acct_1", 1_700_000_000, 1_700_864_000)
+ACCOUNT = AccountId("acct_1")
+WINDOW = Window(ACCOUNT, 1_700_000_000, 1_700_864_000)
 
 
 def begun(path: Path) -> Journal:
@@ -19,7 +21,7 @@ def begun(path: Path) -> Journal:
 
 def test_what_was_kept_is_found_again(tmp_path: Path) -> None:
     begun(tmp_path / "file").close()
-    found = Journal.open(tmp_path / "file", Window("acct_1", 5, 9), days_given=False)
+    found = Journal.open(tmp_path / "file", Window(ACCOUNT, 5, 9), days_given=False)
     assert found.window == WINDOW
     assert found.rows == {"charges": [{"id": "ch_2"}, {"id": "ch_1"}], "invoices": [{"id": "in_9"}]}
     assert (found.cursors, found.done) == ({"charges": "ch_0", "invoices": "in_9"}, {"charges"})
@@ -58,8 +60,8 @@ def test_what_is_about_something_else_is_refused_and_left_alone(tmp_path: Path) 
     file = tmp_path / "file"
     begun(file).close()
     before = file.read_bytes()
-    assert "is about acct_1" in refusal(file, Window("acct_2", 0, 9))
-    assert "was begun with 10 days" in refusal(file, Window("acct_1", 0, 86_400), days_given=True)
+    assert "is about acct_1" in refusal(file, Window(AccountId("acct_2"), 0, 9))
+    assert "was begun with 10 days" in refusal(file, Window(ACCOUNT, 0, 86_400), days_given=True)
     assert file.read_bytes() == before
 
 
