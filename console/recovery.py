@@ -2,13 +2,11 @@
 
 import re
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
 import orjson
 import typer
-from babel.numbers import format_currency, get_currency_precision
 from rich.markup import escape
 
 from console.database import DATA, DataDir, in_transaction
@@ -17,6 +15,7 @@ from services.ledger.api.select import fetch
 from services.ledger.recoveries.schemas import RecoveryStory
 from services.ledger.recoveries.store import select_recoveries, whole_story
 from shared.database import Connection, Role
+from shared.money import Money, readable
 from shared.recovery_model import EntryKind
 
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00")
@@ -86,8 +85,7 @@ def told(story: RecoveryStory) -> list[str]:
 
 def in_brief(story: RecoveryStory) -> list[str]:
     """The story with a line for each step and what was considered below it, for a terminal (rich markup)."""
-    code = story.currency.upper()
-    amount = format_currency(Decimal(story.amount_due).scaleb(-get_currency_precision(code)), code, locale="en_US")
+    amount = readable(Money(story.amount_due, story.currency))
     how = f" ({story.end_reason.replace('_', ' ')})" if story.end_reason else ""
     lines = [f"[bold]{escape(story.invoice_id)}[/]  {amount}, [bold]{story.state}[/]{how}"]
     said: list[str] = []

@@ -25,7 +25,7 @@ from shared.ids import InvoiceId, MerchantId, RecoveryId
 from shared.money import Money
 from shared.queue import tasks
 from shared.queue.tries import tries_of
-from shared.recovery_model import EndReason, Entry, EntryKind, FailedInvoice, RecoveredBy, RecoveryState
+from shared.recovery_model import BillingReason, EndReason, Entry, EntryKind, FailedInvoice, RecoveredBy, RecoveryState
 from shared.recovery_tasks import EVALUATE
 
 
@@ -48,24 +48,33 @@ def _with_reason(entry: Entry, next_step: str, *refused: str) -> Entry:
 OPEN = """
 INSERT INTO recoveries (merchant_id, invoice_id, subscription_id, customer_id, amount_due, currency, policy_id)
 SELECT f.merchant_id, f.invoice_id, f.subscription_id, f.customer_id, f.amount, f.currency, p.id
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[])
-    AS f (merchant_id, invoice_id, subscription_id, customer_id, amount, currency)
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[])
+    AS f (merchant_id, invoice_id, subscription_id, customer_id, amount, currency, billing_reason)
 CROSS JOIN LATERAL (
-    SELECT id
+    SELECT id, document
     FROM policies
     WHERE active AND (merchant_id = f.merchant_id OR merchant_id IS NULL)
     ORDER BY merchant_id NULLS LAST
     LIMIT 1
 ) AS p
+-- Documents from before schema 3 collect renewals only.
+WHERE COALESCE(p.document -> 'billing_reasons', CASE
+    WHEN p.document ->> 'schema_version' IN ('1', '2') THEN '["subscription_cycle"]'::jsonb
+    ELSE $8::jsonb
+END) ? f.billing_reason
 ORDER BY f.merchant_id, f.invoice_id
 ON CONFLICT (merchant_id, invoice_id) DO NOTHING
 RETURNING id, merchant_id, invoice_id
 """
 
-COUNT_OPENED = """
-SELECT count(*)
-FROM unnest($1::text[], $2::text[]) AS f (merchant_id, invoice_id)
-JOIN recoveries USING (merchant_id, invoice_id)
+ANY_WITHOUT_POLICY = """
+SELECT EXISTS (
+    SELECT
+    FROM unnest($1::text[]) AS f (merchant_id)
+    WHERE NOT EXISTS (
+        SELECT FROM policies AS p WHERE p.active AND (p.merchant_id = f.merchant_id OR p.merchant_id IS NULL)
+    )
+)
 """
 
 # The first timeline entry, ledger row and evaluation of recoveries that were opened just now.
@@ -190,10 +199,10 @@ async def _lock(db: Connection, recovery_id: RecoveryId) -> _Locked:
 async def open_recoveries(db: Connection, failures: Sequence[tuple[FailedInvoice, Entry]]) -> list[RecoveryId]:
     """Open recoveries under the policies in force and queue their first evaluations; the ids of the opened ones.
 
-    In two statements, however many. A second event about one failed invoice, in whatever order and under whatever id,
-    changes nothing. Raises LookupError when no policy is active, which a migrated database always has: nothing opens
-    without rules. Locks in one order whatever the order of `failures`: the recoveries by merchant and invoice, then the
-    totals.
+        In two statements, however many. Left out are invoices of a kind that the policy does not collect. A second event
+    about one failed invoice, in whatever order and under whatever id, changes nothing. Raises LookupError when no
+    policy is active, which a migrated database always has: nothing is opened without rules. Locks in one order whatever
+    the order of `failures`: the recoveries by merchant and invoice, then the totals.
     """
     first = {(failed.merchant_id, failed.invoice_id): (failed, entry) for failed, entry in reversed(failures)}
     merchants, invoices = [key[0] for key in first], [key[1] for key in first]
@@ -205,8 +214,10 @@ async def open_recoveries(db: Connection, failures: Sequence[tuple[FailedInvoice
         [failed.customer_id for failed, _ in first.values()],
         [failed.amount.amount for failed, _ in first.values()],
         [failed.amount.currency for failed, _ in first.values()],
+        [failed.billing_reason for failed, _ in first.values()],
+        list(BillingReason),
     )
-    if len(rows) < len(first) and await db.fetchval(COUNT_OPENED, merchants, invoices) < len(first):
+    if len(rows) < len(first) and await db.fetchval(ANY_WITHOUT_POLICY, merchants):
         raise LookupError("no policy is active: run `citadel migrate`, which makes the platform's default")
     if rows:
         await _begin(db, [(row["id"], *first[row["merchant_id"], row["invoice_id"]]) for row in rows])

@@ -100,6 +100,18 @@ class Entry:
     next_at: datetime | None = None
 
 
+class BillingReason(StrEnum):
+    """Why Stripe made an invoice by itself, so that nobody sees its payment fail; Stripe's `billing_reason`.
+
+    The other reasons are somebody's action: onboarding, an upgrade, an invoice made by hand. Source:
+    https://docs.stripe.com/api/invoices/object#invoice_object-billing_reason, read November 2026.
+    """
+
+    CYCLE = "subscription_cycle"  # a renewal
+    THRESHOLD = "subscription_threshold"  # usage reached the subscription's threshold in the middle of a period
+    PENDING_ITEMS = "automatic_pending_invoice_item_invoice"  # pending items are billed at an interval of their own
+
+
 @dataclass(frozen=True, slots=True)
 class FailedInvoice:
     """What is known when a recovery opens. `amount` is what was due."""
@@ -109,3 +121,4 @@ class FailedInvoice:
     subscription_id: SubscriptionId | None
     customer_id: CustomerId | None
     amount: Money
+    billing_reason: BillingReason = BillingReason.CYCLE

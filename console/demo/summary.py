@@ -2,11 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from babel.numbers import format_currency, get_currency_precision
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +14,7 @@ from console.demo.figures import Figures, cause_of
 from console.demo.ladder import Way
 from console.demo.story import Told
 from console.recovery import in_brief
+from shared.money import Money, readable
 
 _CAUSES = {"authentication_required": "3-D Secure asked", "unknown": "generic decline"}
 
@@ -81,7 +80,7 @@ def _by_currency(figures: Figures) -> Table:
         failed, recovered = row["failed_cents"], row["recovered_cents"]
         at_risk = failed - recovered - row["exhausted_cents"] - row["stopped_cents"]
         cells = (failed, recovered, row["stopped_cents"], row["exhausted_cents"], at_risk)
-        shown = [money(cents, row["currency"]) if cents else "-" for cents in cells]
+        shown = [readable(Money(cents, row["currency"]), whole=True) if cents else "-" for cents in cells]
         table.add_row(row["currency"].upper(), shown[0], "", shown[1], _share(recovered, failed), *shown[2:])
     return table
 
@@ -108,13 +107,6 @@ def _by_cause(figures: Figures) -> Table:
 
 def _part(count: int, of: int) -> str:
     return f"{count} {_share(count, of):>4}"
-
-
-def money(cents: int, currency: str) -> str:
-    """Minor units rounded to major units, as people write them: `$1,234`."""
-    code = currency.upper()
-    amount = Decimal(cents).scaleb(-get_currency_precision(code))
-    return format_currency(amount, code, "¤#,##0", locale="en_US", currency_digits=False)
 
 
 def _tasks(count: int) -> str:

@@ -34,6 +34,7 @@ from shared.queue import tasks
 from shared.recovery_model import (
     INVOICE_CHANGED,
     STRIPE_NEXT,
+    BillingReason,
     EndReason,
     Entry,
     EntryKind,
@@ -50,6 +51,12 @@ _WAITS = frozenset({RecoveryState.WAITING, RecoveryState.NEEDS_NEW_METHOD, Recov
 # by less than that, too.
 _READ_WITHIN = timedelta(minutes=1)
 _FIRST_STEP = "read the invoice at Stripe and decide"
+
+_OPENED_BY = {
+    BillingReason.CYCLE: ("renewal_failed", "The renewal's payment failed."),
+    BillingReason.THRESHOLD: ("threshold_failed", "The payment of the usage up to a threshold failed."),
+    BillingReason.PENDING_ITEMS: ("pending_items_failed", "The payment of pending invoice items failed."),
+}
 
 _STOP_TEXTS = {
     EndReason.PAID_ELSEWHERE: "The invoice was paid, and Stripe's event does not say how much.",
@@ -92,10 +99,11 @@ def _origin(event: Incoming) -> dict[str, str | None]:
 
 
 def opening(merchant_id: MerchantId, event: Incoming, failed: OpenRecovery) -> tuple[FailedInvoice, Entry]:
+    rule, text = _OPENED_BY[failed.billing_reason]
     entry = Entry(
         EntryKind.OPENED,
-        "renewal_failed",
-        "The renewal's payment failed.",
+        rule,
+        text,
         {**_origin(event), "amount": failed.amount.amount, "currency": failed.amount.currency},
         next_step=_FIRST_STEP,
     )
@@ -103,7 +111,14 @@ def opening(merchant_id: MerchantId, event: Incoming, failed: OpenRecovery) -> t
 
 
 def _invoice(merchant_id: MerchantId, failed: OpenRecovery) -> FailedInvoice:
-    return FailedInvoice(merchant_id, failed.invoice_id, failed.subscription_id, failed.customer_id, failed.amount)
+    return FailedInvoice(
+        merchant_id,
+        failed.invoice_id,
+        failed.subscription_id,
+        failed.customer_id,
+        failed.amount,
+        failed.billing_reason,
+    )
 
 
 async def open_found(db: Connection, merchant_id: MerchantId, failed: Sequence[OpenRecovery]) -> list[RecoveryId]:
@@ -111,7 +126,7 @@ async def open_found(db: Connection, merchant_id: MerchantId, failed: Sequence[O
 
     In the caller's transaction, which has locked the merchant, so that it stays connected until the commit.
     """
-    text = "The renewal's payment failed; no event told of it, it was found among the open invoices."
+    text = "The payment failed; no event told of it, the invoice was found among the open ones."
     entries = [
         Entry(
             EntryKind.OPENED,

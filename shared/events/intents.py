@@ -5,17 +5,21 @@ from datetime import datetime
 
 from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, SubscriptionId
 from shared.money import Money
-from shared.recovery_model import EndReason
+from shared.recovery_model import BillingReason, EndReason
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRecovery:
-    """A renewal failed: open its recovery. `amount` is what was left to pay, more than zero."""
+    """An invoice that Stripe made by itself was not paid: open its recovery, if the policy in force collects its kind.
+
+    `amount` is what was left to pay, more than zero.
+    """
 
     invoice_id: InvoiceId
     subscription_id: SubscriptionId | None
     customer_id: CustomerId | None
     amount: Money
+    billing_reason: BillingReason = BillingReason.CYCLE
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from shared.events.intents import (
 )
 from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, SubscriptionId
 from shared.money import Money
-from shared.recovery_model import EndReason
+from shared.recovery_model import BillingReason, EndReason
 
 Json = Mapping[str, Any]
 
@@ -47,6 +47,8 @@ _CURRENCY = re.compile(r"[a-z]{3}")
 _MAX_AMOUNT = 10**15
 _MAX_TIME = datetime(3000, 1, 1, tzinfo=UTC).timestamp()
 _NOTHING: Json = {}
+
+_MADE_BY_STRIPE = frozenset(BillingReason)
 
 NEXT_ATTEMPT = "next_payment_attempt"
 """The invoice's field that says when Stripe will make its next attempt."""
@@ -142,14 +144,14 @@ def _subscription_of(invoice: Json) -> SubscriptionId | None:
 
 
 def _renewal_failed(invoice: Json, _previous: Json) -> OpenRecovery | Ignored:
-    """Only renewals that Stripe charges automatically are recovered.
+    """Only invoices that Stripe makes and charges by itself are recovered: renewals, and those that the policy adds.
 
     Other billing reasons are somebody's action (onboarding, an upgrade, a manual invoice): that person sees the failure
     and tries again. An invoice that is sent (`send_invoice`) is paid by the customer: the failed try was the customer's
     own, and they did not ask for their card to be charged.
     """
     reason = _matching(_ID, invoice.get("billing_reason"))
-    if reason != "subscription_cycle":
+    if reason is None or reason not in _MADE_BY_STRIPE:
         return Ignored(f"billing_reason:{reason or 'unknown'}")
     # Called `billing` until 2019-10-17. The oldest invoices have neither, and were charged automatically.
     method = invoice.get("collection_method", invoice.get("billing", "charge_automatically"))
@@ -161,7 +163,9 @@ def _renewal_failed(invoice: Json, _previous: Json) -> OpenRecovery | Ignored:
         return Ignored("unreadable")
     if not due:
         return Ignored("nothing_due")
-    return OpenRecovery(invoice_id, _subscription_of(invoice), _id(invoice.get("customer"), CustomerId), due)
+    return OpenRecovery(
+        invoice_id, _subscription_of(invoice), _id(invoice.get("customer"), CustomerId), due, BillingReason(reason)
+    )
 
 
 def _paid(*, at_stripe: bool) -> "Rule":
@@ -215,6 +219,7 @@ def _invoice_updated(invoice: Json, previous: Json) -> Intent:
     Every attempt, also ours, updates its invoice (`attempt_count`, `attempted`), and so does every change of its
     metadata or footer: these need no new decision. Events that close an invoice have types of their own.
     """
+    # Invoices had no status until 2018; a null is not "open".
     if invoice.get("status", "open") != "open" or invoice.get("paid") is True:
         return Ignored("told_by_its_own_event")
     changed = tuple(sorted(_COLLECTED_BY & previous.keys()))

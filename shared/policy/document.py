@@ -13,8 +13,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from shared.policy.causes import DeclineCause
 from shared.policy.contradictions import Contradiction, rising_within
+from shared.recovery_model import BillingReason
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def _known_zone(name: str) -> str:
@@ -199,6 +200,9 @@ class PolicyFields(_Document):
     card_expiring_days: that many days before a renewal, a customer whose card will have expired is told, once per card;
     0: never. thank_you: whether a customer is thanked for a payment that came in.
 
+    billing_reasons: which of the invoices that Stripe makes and charges by itself are collected: renewals
+    (`subscription_cycle`), usage that reached a threshold (`subscription_threshold`), pending items that are billed at
+    an interval of their own (`automatic_pending_invoice_item_invoice`).
     minimum_amounts: below this many minor units of a currency nothing is done about an invoice.
     backup_methods: whether another payment method that the customer has on file is tried when the default one is
     declined for good. Off: whether a customer agreed to that, only the merchant knows.
@@ -208,7 +212,7 @@ class PolicyFields(_Document):
     timing: `rules`, as the schedules say; `learned`, the best hours by the merchant's own attempts, within the rules.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     driver: Literal["auto", "citadel", "stripe"] = "auto"
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 8
     window_days: Annotated[int, Field(ge=1, le=60)] = 21
@@ -222,6 +226,7 @@ class PolicyFields(_Document):
     new_method_days: Days | None = None
     card_expiring_days: Annotated[int, Field(ge=0, le=60)] = 14
     thank_you: bool = True
+    billing_reasons: Annotated[tuple[BillingReason, ...], Field(min_length=1, max_length=3)] = tuple(BillingReason)
     minimum_amounts: Mapping[Currency, MinorUnits] = Field(default_factory=dict)
     backup_methods: bool = False
     end_action: EndAction = "leave"
@@ -231,9 +236,16 @@ class PolicyFields(_Document):
     @model_validator(mode="before")
     @classmethod
     def _older_documents_keep_their_meaning(cls, document: Any) -> Any:
-        if isinstance(document, Mapping) and document.get("schema_version") == 1:
-            return {**_BEFORE_2, **document, "schema_version": SCHEMA_VERSION}
-        return document
+        if not isinstance(document, Mapping):
+            return document
+        match document.get("schema_version"):
+            case 1:
+                before: Mapping[str, Any] = {**_BEFORE_3, **_BEFORE_2}
+            case 2:
+                before = _BEFORE_3
+            case _:
+                return document
+        return {**before, **document, "schema_version": SCHEMA_VERSION}
 
     def contradictions(self) -> Iterator[Contradiction]:
         """The contradictions between the values, each with its place."""
@@ -274,7 +286,10 @@ class Policy(PolicyFields):
         return self if found is None else _overridden(self, found)
 
 
-# The values that a document of version 1 did not have, as they were in effect then.
+# The values that a document of version 2 (then of version 1) did not have, as they were in effect then.
+_BEFORE_3: Mapping[str, Any] = {
+    "billing_reasons": (BillingReason.CYCLE,),
+}
 _BEFORE_2: Mapping[str, Any] = {
     "card_expiring_days": 0,
     "thank_you": False,

@@ -204,5 +204,5 @@ def breach(past: Past, before: list[PastAttempt], elsewhere: list[PastAttempt], 
     for each in before:
         if each.result is AttemptResult.REQUIRES_ACTION or (each.decline is not None and classify(each.decline).hard):
             return AFTER_HARD
-    verdict = check(CURRENT_RULES, past.card, [*before, *recent], past.amount, at)
+    verdict = check(CURRENT_RULES, past.card, before, past.amount, at, elsewhere=recent)
     return verdict.rule if isinstance(verdict, Never | NotBefore) else None

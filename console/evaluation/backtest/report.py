@@ -9,9 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 
 from console.evaluation.backtest.compare import HAPPENED, Comparison, Interval, PolicyOutcome
-from services.worker.messages.amounts import readable
 from services.worker.recovery import CURRENT_RULES, Policy
-from shared.money import Money
+from shared.money import Money, readable
 
 _BAR = 24
 FEW_RETRIES = 200

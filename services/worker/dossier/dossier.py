@@ -202,7 +202,7 @@ class Dossier:
     ) -> Decision:
         """The decision if it were `now`."""
         attempts = [each.past for each in self.attempts if each.id != without]
-        attempts += [_as_past(each) for each in seen if each.charge_id not in self.known_charges]
+        attempts += [_as_past(each, self.counted_at(each)) for each in seen if each.charge_id not in self.known_charges]
         return decide(
             self.pinned,
             self._facts(reading),
@@ -212,6 +212,14 @@ class Dossier:
             same_card_elsewhere=self.elsewhere,
             timing=self.timing,
         )
+
+    def counted_at(self, seen: SeenCharge) -> datetime:
+        """When an attempt of others counts as made: now, if Stripe dates it ahead, as for a customer on a test clock
+        (https://docs.stripe.com/billing/testing/test-clocks). The first is then the failure that opened the recovery.
+        """
+        if seen.at <= self.now:
+            return seen.at
+        return self.now if any(each.past.origin is Origin.STRIPE for each in self.attempts) else self.opened_at
 
     def _facts(self, reading: Reading) -> RecoveryFacts:
         # The stop was noted while an attempt was in flight, so it does not say who paid; the reading does.
@@ -248,12 +256,12 @@ def cards_of(reading: Reading, first: PaymentMethodId | None = None) -> tuple[st
     return tuple(dict.fromkeys(found))
 
 
-def _as_past(seen: SeenCharge) -> PastAttempt:
+def _as_past(seen: SeenCharge, at: datetime) -> PastAttempt:
     return PastAttempt(
         number=1,
         origin=Origin.STRIPE,
         result=seen.result,
-        at=seen.at,
+        at=at,
         payment_method_id=seen.payment_method_id,
         card_fingerprint=seen.card.fingerprint if seen.card else None,
         amount=seen.amount,

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from services.worker.dossier.dossier import Dossier
-from services.worker.recovery import Decision, MessageKind, next_message
+from services.worker.recovery import Decision, MessageKind, classify, next_message
 from shared import recovery_tasks
 from shared.database import Connection
 from shared.recovery_model import RecoveryState
@@ -19,6 +19,12 @@ def kind_now(state: RecoveryState) -> MessageKind:
     return KIND_OF_STATE.get(state, MessageKind.PAYMENT_FAILED)
 
 
+def withheld(dossier: Dossier, kind: MessageKind) -> bool:
+    """Whether the customer is not told of the failure, because only the merchant can help."""
+    decline = dossier.last_decline
+    return kind is MessageKind.PAYMENT_FAILED and decline is not None and classify(decline).merchants_matter
+
+
 async def queue(db: Connection, dossier: Dossier, kind: MessageKind, due: datetime) -> None:
     """Queue the next message; it replaces one that was queued for a later time or another purpose."""
     await recovery_tasks.message_at(db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id, kind, due)
@@ -27,9 +33,10 @@ async def queue(db: Connection, dossier: Dossier, kind: MessageKind, due: dateti
 async def plan(db: Connection, dossier: Dossier, decision: Decision, kind: MessageKind) -> None:
     """Queue the next message of this kind; it replaces one that was queued for a later time or another purpose.
 
-    Its day comes from the policy of the segment that the decision was made for. The holdout gets no messages.
+    Its day comes from the policy of the segment that the decision was made for. The holdout gets no messages, and of a
+    payment that the merchant's own rules refused the customer is not told.
     """
-    if dossier.in_holdout:
+    if dossier.in_holdout or withheld(dossier, kind):
         return
     segment = decision.reason.inputs.get("segment")
     policy = dossier.pinned.segment(segment if isinstance(segment, str) else None)

@@ -323,7 +323,7 @@ async def note_attempt(db: Connection, dossier: Dossier, seen: SeenCharge) -> bo
             said.advice_code,
             said.network_decline_code,
             said.network_advice_code,
-            seen.at,
+            dossier.counted_at(seen),
         )
         is not None
     )

@@ -155,6 +155,8 @@ def _plan(dossier: Dossier, account: AccountId, customer_id: CustomerId, task_id
     due = _due(dossier, kind)
     if due is None or due > dossier.now:
         return Nothing("no message is due", again=due)
+    if messages.withheld(dossier, kind):
+        return Nothing("the merchant's own rules refused the payment")
     following = next_message(
         dossier.policy, dossier.opened_at, (*sent, SentMessage(kind, dossier.now)), kind, dossier.now
     )

@@ -2,10 +2,9 @@
 
     campaign  the messages, and which of them is due           brand     a merchant's name and colour
     language  languages, and how dates and amounts are written letters   an email from facts, texts and layout
-    amounts   amounts of money as people read them             cards     the page on which a card is changed
     sending   Stripe's invoice → one email                     delivery  a due message → the email service
-    expiry    whether a card expires before its next renewal   preview   all messages, to look at
-    store     the SQL of card warnings
+    cards     the page on which a card is changed              preview   all messages, to look at
+    expiry    whether a card expires before its next renewal   store     the SQL of card warnings
 
 The texts are in `services/worker/messages/templates/texts`, one file per language; the layout beside them, in MJML.
 """

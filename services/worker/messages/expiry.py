@@ -50,8 +50,8 @@ class _Items(_Part):
 
 class _Subscription(_Part):
     id: SubscriptionId
-    status: str
-    collection_method: str = "charge_automatically"
+    status: str | None = None
+    collection_method: str | None = "charge_automatically"
     cancel_at_period_end: bool = False
     cancel_at: int | None = None
     pause_collection: dict[str, Any] | None = None

@@ -9,8 +9,7 @@ from functools import lru_cache
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_skeleton
 
-from services.worker.messages.amounts import readable
-from shared.money import Money
+from shared.money import Money, readable
 
 LANGUAGES = ("en", "de", "fr", "es", "pt", "ja")
 """The languages that have texts; the first is for recipients of every other language."""

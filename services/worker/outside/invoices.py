@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.worker.recovery import AttemptResult, Card, Decline, InvoiceStatus, InvoiceTruth, OnFile
 from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
@@ -16,7 +16,14 @@ from shared.money import Money
 
 
 class _Part(BaseModel):
+    """A null says as little as a field that is not there: the field's default holds."""
+
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nulls_say_nothing(cls, given: Any) -> Any:
+        return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
 
 
 class CardDetails(_Part):
@@ -87,15 +94,15 @@ class PaymentIntent(_Part):
 class PaymentOfInvoice(_Part):
     """What an invoice payment consists of."""
 
-    type: str
+    type: str | None = None
     payment_intent: PaymentIntent | PaymentIntentId | None = None
 
 
 class InvoicePayment(_Part):
     """A payment of the invoice, made or still open."""
 
-    status: str
-    payment: PaymentOfInvoice
+    status: str | None = None
+    payment: PaymentOfInvoice = PaymentOfInvoice()
 
 
 class Payments(_Part):
@@ -136,10 +143,14 @@ class Transitions(_Part):
 
 
 class Invoice(_Part):
-    """Stripe's invoice, in the shape of the pinned API version. Amounts in minor units, times in unix seconds."""
+    """Stripe's invoice, in the shape of the pinned API version. Amounts in minor units, times in unix seconds.
+
+    `status` may be null (https://docs.stripe.com/api/invoices/object, November 2026): such an invoice counts as a
+    draft, which is waited for, never as open.
+    """
 
     id: InvoiceId
-    status: InvoiceStatus
+    status: InvoiceStatus = InvoiceStatus.DRAFT
     currency: str
     amount_due: int
     amount_paid: int = 0
@@ -172,7 +183,7 @@ class Charge(_Part):
 
     id: ChargeId
     created: int
-    status: str
+    status: str | None = None
     amount: int
     currency: str
     payment_intent: PaymentIntentId | None = None

@@ -50,16 +50,25 @@ class Source(StrEnum):
     ACH = "https://docs.stripe.com/declines/network-codes (ACH Direct Debit)"
     ERRORS = "https://docs.stripe.com/error-codes"
     RETRIES = "https://support.stripe.com/questions/payment-blocked-due-to-excessive-retries"
+    # Stripe blocks an account after any return but missing funds, because Nacha's rules ask for a review first.
+    ACH_BLOCKED = (
+        "https://docs.stripe.com/payments/ach-direct-debit/blocked-bank-accounts, read November 2026; the reasons are "
+        "those of payment_method_us_bank_account_blocked in Stripe's OpenAPI document of 2026-05-27"
+    )
+    BANK_ERRORS = "https://docs.stripe.com/error-codes (bank accounts), read November 2026"
+    FAILURES = "https://docs.stripe.com/api/payouts/failures (the older codes of bank accounts), read November 2026"
+    BLOCKED = "https://docs.stripe.com/declines#blocked-payments and charge.outcome.reason, read November 2026"
 
 
 @dataclass(frozen=True, slots=True)
 class DeclineRow:
-    """What one of Stripe's codes means."""
+    """What one of Stripe's codes means. `merchants_matter`: as in `Classified`."""
 
     code: str
     cause: DeclineCause
     hardness: Hardness
     source: Source
+    merchants_matter: bool = False
 
 
 _HARD, _SOFT = Hardness.HARD, Hardness.SOFT
@@ -120,6 +129,11 @@ ROWS: tuple[DeclineRow, ...] = (
     DeclineRow("try_again_later", _C.TRY_LATER, _SOFT, _S.CODES),
     DeclineRow("withdrawal_count_limit_exceeded", _C.LIMIT_EXCEEDED, _SOFT, _S.CODES),
     DeclineRow("previously_declined_do_not_retry", _C.DO_NOT_HONOR, _HARD, _S.RETRIES),
+    # Blocked at Stripe; the bank was not asked. A rule of the merchant's own at Radar stops every card that it fits,
+    # until the merchant changes it. Stripe's guess that the bank would decline may be another one in some days.
+    DeclineRow("rule", _C.NOT_ALLOWED, _SOFT, _S.BLOCKED, merchants_matter=True),
+    DeclineRow("elevated_risk_level", _C.NOT_ALLOWED, _SOFT, _S.BLOCKED, merchants_matter=True),
+    DeclineRow("low_probability_of_authorization", _C.DO_NOT_HONOR, _SOFT, _S.BLOCKED),
     # Wallets and other local methods.
     DeclineRow("compliance_violation", _C.NOT_ALLOWED, _HARD, _S.LOCAL),
     DeclineRow("expired_payment_information", _C.INCORRECT_DETAILS, _HARD, _S.LOCAL),
@@ -133,7 +147,21 @@ ROWS: tuple[DeclineRow, ...] = (
     DeclineRow("partner_payment_not_found", _C.DO_NOT_HONOR, _SOFT, _S.LOCAL),
     DeclineRow("payment_disputed", _C.NOT_ALLOWED, _HARD, _S.LOCAL),
     DeclineRow("payment_limit_exceeded", _C.LIMIT_EXCEEDED, _SOFT, _S.LOCAL),
-    # Direct debits.
+    # Direct debits. Nearly all are hard: another debit of a bank account that is closed, frozen, unknown or not
+    # authorized comes back again, each time for a fee.
+    DeclineRow("account_frozen", _C.NOT_ALLOWED, _HARD, _S.FAILURES),
+    DeclineRow("account_number_invalid", _C.INCORRECT_DETAILS, _HARD, _S.BANK_ERRORS),
+    DeclineRow("bank_account_bad_routing_numbers", _C.INCORRECT_DETAILS, _HARD, _S.BANK_ERRORS),
+    DeclineRow("bank_account_declined", _C.NOT_ALLOWED, _HARD, _S.BANK_ERRORS),
+    DeclineRow("bank_account_frozen", _C.NOT_ALLOWED, _HARD, _S.ACH_BLOCKED),
+    DeclineRow("bank_account_unusable", _C.NOT_ALLOWED, _HARD, _S.ACH_BLOCKED),
+    DeclineRow("bank_account_unverified", _C.NOT_ALLOWED, _HARD, _S.BANK_ERRORS),
+    DeclineRow("could_not_process", _C.TRY_LATER, _SOFT, _S.FAILURES),
+    DeclineRow("invalid_currency", _C.NOT_ALLOWED, _HARD, _S.FAILURES),
+    DeclineRow("no_account", _C.INCORRECT_DETAILS, _HARD, _S.BANK_ERRORS),
+    DeclineRow("payment_method_bank_account_blocked", _C.NOT_ALLOWED, _HARD, _S.BANK_ERRORS),
+    DeclineRow("routing_number_invalid", _C.INCORRECT_DETAILS, _HARD, _S.BANK_ERRORS),
+    DeclineRow("tokenized_account_number_deactivated", _C.INCORRECT_DETAILS, _HARD, _S.ACH_BLOCKED),
     DeclineRow("account_closed", _C.INCORRECT_DETAILS, _HARD, _S.BACS),
     DeclineRow("authorization_revoked", _C.REVOKED, _HARD, _S.SEPA),
     DeclineRow("bank_account_closed", _C.INCORRECT_DETAILS, _HARD, _S.ACH),
@@ -163,8 +191,12 @@ ROWS: tuple[DeclineRow, ...] = (
 BY_CODE: Mapping[str, DeclineRow] = {row.code: row for row in ROWS}
 
 # Network codes that forbid this payment method, whatever Stripe's own code says. The network is not known here, so all
-# networks' codes count: Visa's category 1 (the same ISO 8583 meanings at other networks), then Mastercard's advice
-# (03, 21: never; 01: new credentials).
+# networks' codes count: Visa's category 1 (the same ISO 8583 meanings at other networks), ACH's returns after which
+# Stripe blocks the account (ACH_BLOCKED; R01 and R09, missing funds, are not among them), then Mastercard's advice (03,
+# 21: never; 01: new credentials; 40, 41: a prepaid or virtual card that is used up, of no use as a card on file. 43, a
+# virtual card for several uses, is soft).
+# Sources of 40, 41 and 43: Braintree's reference, "Merchant Advice Codes", and
+# https://releases.forte.net/mastercard-introduces-new-merchant-advice-codes/, both read November 2026.
 NEVER_BY_NETWORK_CODE: Mapping[str, DeclineCause] = {
     "04": _C.LOST_OR_STOLEN,
     "07": _C.LOST_OR_STOLEN,
@@ -178,11 +210,25 @@ NEVER_BY_NETWORK_CODE: Mapping[str, DeclineCause] = {
     "R0": _C.REVOKED,
     "R1": _C.REVOKED,
     "R3": _C.REVOKED,
+    "R02": _C.INCORRECT_DETAILS,
+    "R03": _C.INCORRECT_DETAILS,
+    "R04": _C.INCORRECT_DETAILS,
+    "R05": _C.REVOKED,
+    "R07": _C.REVOKED,
+    "R08": _C.REVOKED,
+    "R10": _C.REVOKED,
+    "R11": _C.REVOKED,
+    "R16": _C.NOT_ALLOWED,
+    "R20": _C.NOT_ALLOWED,
+    "R29": _C.REVOKED,
+    "R31": _C.REVOKED,
 }
 NEVER_BY_NETWORK_ADVICE: Mapping[str, DeclineCause] = {
     "01": _C.INCORRECT_DETAILS,
     "03": _C.DO_NOT_HONOR,
     "21": _C.REVOKED,
+    "40": _C.NOT_ALLOWED,
+    "41": _C.NOT_ALLOWED,
 }
 # https://docs.stripe.com/declines/card#retrying-issuer-declines
 NEVER_BY_STRIPE_ADVICE: Mapping[str, DeclineCause] = {
@@ -199,7 +245,8 @@ class Classified:
 
     `hard`: this payment method must not be tried again. `why`: the fields that say so, for people.
     `customer_may_know`: False when the customer is only told "declined". `unknown`: the code is in no table; it counts
-    as soft, and the caller logs a warning so that the code can be added.
+    as soft, and the caller logs a warning so that the code can be added. `merchants_matter`: the merchant's own rules
+    refused the payment, so only the merchant can help, and the customer is not written to about it.
     """
 
     cause: DeclineCause
@@ -207,6 +254,7 @@ class Classified:
     why: str
     customer_may_know: bool
     unknown: bool = False
+    merchants_matter: bool = False
 
 
 # Called for every attempt at every evaluation, and there are few different declines.
@@ -230,11 +278,13 @@ def classify(decline: Decline) -> Classified:
     if decline.advice_code == "try_again_later" and not hard:
         causes.append(_C.TRY_LATER)
         why.append("advice_code try_again_later")
+    merchants_matter = row is not None and row.merchants_matter
     telling = [cause for cause in causes if cause not in _VAGUE]
     return Classified(
         cause=(telling or causes)[0],
         hard=hard,
         why=", ".join(why),
-        customer_may_know=HIDDEN_FROM_CUSTOMER.isdisjoint(causes),
+        customer_may_know=HIDDEN_FROM_CUSTOMER.isdisjoint(causes) and not merchants_matter,
         unknown=row is None,
+        merchants_matter=merchants_matter,
     )

@@ -145,7 +145,7 @@ def _stripe_tries_itself(case: Case) -> Wait | None:
 
 def _network_rules(case: Case) -> Wait | AskNewMethod | None:
     card, amount = case.invoice.card, case.invoice.amount_remaining
-    verdict = check(case.rules, card, (*case.attempts, *case.same_card_elsewhere), amount, case.now)
+    verdict = check(case.rules, card, case.attempts, amount, case.now, elsewhere=case.same_card_elsewhere)
     named = {"network": card.network if card else None, "rules": case.rules.version}
     match verdict:
         case Allowed():

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import assert_never
 
-from services.worker.recovery.model import Card, PastAttempt, as_utc
+from services.worker.recovery.model import AttemptResult, Card, PastAttempt, as_utc
 from shared.money import Money
 
 ANY_NETWORK = "*"
@@ -23,10 +24,15 @@ class Counted(StrEnum):
 
 
 class Per(StrEnum):
-    """Which attempts a limit looks at: all on the card, or those for the same amount."""
+    """Which attempts a limit looks at: all on the card, those for the same amount, or those for the same invoice.
+
+    With PAYMENT, attempts for other invoices are other payments, whatever their amount; and so is what was tried before
+    a payment succeeded.
+    """
 
     CARD = "card"
     CARD_AND_AMOUNT = "card_and_amount"
+    PAYMENT = "payment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +93,13 @@ class Never:
 Verdict = Allowed | NotBefore | Never
 
 VISA_CATEGORY_1 = frozenset({"04", "07", "12", "14", "15", "41", "43", "46", "57", "R0", "R1", "R3"})
+# Nacha lets an entry be sent again after R01 and R09; after these Stripe blocks the bank account.
+ACH_NEVER = frozenset({"R02", "R03", "R04", "R05", "R07", "R08", "R10", "R11", "R16", "R20", "R29", "R31"})
 
 _30_DAYS = timedelta(days=30)
 
 CURRENT_RULES = NetworkRules(
-    version="1",
+    version="2",
     rows=(
         NetworkRule(
             network="visa",
@@ -102,12 +110,12 @@ CURRENT_RULES = NetworkRules(
         NetworkRule(
             network="mastercard",
             source="Mastercard Transaction Processing Excellence, by acquirers' accounts: TabaPay (excessive retries), "
-            "Braintree and Antom (merchant advice codes)",
+            "Braintree and Antom (merchant advice codes; 40 and 41 since November 2023, by Forte's account)",
             limits=(
                 Limit("mastercard_10_in_24_hours", 10, timedelta(hours=24), Counted.ATTEMPTS, Per.CARD),
                 Limit("mastercard_35_in_30_days", 35, _30_DAYS, Counted.ATTEMPTS, Per.CARD_AND_AMOUNT),
             ),
-            never_advice_codes=frozenset({"03", "21"}),
+            never_advice_codes=frozenset({"03", "21", "40", "41"}),
             wait_by_advice={
                 "24": timedelta(hours=1),
                 "25": timedelta(hours=24),
@@ -139,31 +147,41 @@ CURRENT_RULES = NetworkRules(
         ),
         NetworkRule(
             network="us_bank_account",
-            source="ACH: 2 retries in 40 days; not compared with Nacha's own text",
-            limits=(Limit("ach_2_retries_in_40_days", 2, timedelta(days=40), Counted.RETRIES, Per.CARD_AND_AMOUNT),),
+            source="Nacha Operating Rules, 2.12.4 (reinitiation): a returned entry is sent at most twice more, in 180 "
+            "days from the first; by banks' accounts (bankfivenine.com, stockmanbank.com), November 2026. The return "
+            "codes: Stripe's OpenAPI document of 2026-05-27, payment_method_us_bank_account_blocked",
+            limits=(Limit("ach_2_retries_in_180_days", 2, timedelta(days=180), Counted.RETRIES, Per.PAYMENT),),
+            never_decline_codes=ACH_NEVER,
         ),
         NetworkRule(
             network=ANY_NETWORK,
             region="IN",
             source="Cards issued in India (e-mandates): no retries; not compared with the regulator's own text",
-            limits=(Limit("india_no_retries", 0, None, Counted.RETRIES, Per.CARD_AND_AMOUNT),),
+            limits=(Limit("india_no_retries", 0, None, Counted.RETRIES, Per.PAYMENT),),
         ),
     ),
 )
 
 
 def check(
-    rules: NetworkRules, card: Card | None, attempts: Sequence[PastAttempt], amount: Money, now: datetime
+    rules: NetworkRules,
+    card: Card | None,
+    attempts: Sequence[PastAttempt],
+    amount: Money,
+    now: datetime,
+    *,
+    elsewhere: Sequence[PastAttempt] = (),
 ) -> Verdict:
     """Whether `card` may be charged `amount` at `now`, after `attempts` (of Stripe and ours, in any order).
 
-    Pass every known attempt of the merchant on this card, also for other invoices: the networks count by card, not by
-    invoice. The strictest rule wins: Never before NotBefore, and the latest NotBefore.
+    `attempts` are those for the invoice, `elsewhere` every known attempt of the merchant on this card for others: most
+    networks count by card, not by invoice. The strictest rule wins: Never before NotBefore, and the latest NotBefore.
     """
     now = as_utc("now", now)
-    on_card = sorted((a for a in attempts if a.counts and _may_be_same_card(a, card)), key=lambda a: a.at)
+    here = _on_card(attempts, card)
+    on_card = sorted((*here, *_on_card(elsewhere, card)), key=lambda a: a.at)
     earliest: NotBefore | None = None
-    for verdict in _verdicts(_rows_for(rules, card, amount), on_card, amount, now):
+    for verdict in _verdicts(_rows_for(rules, card, amount), _Tried(on_card, _since_success(here)), amount, now):
         if isinstance(verdict, Never):
             return verdict
         if earliest is None or verdict.at > earliest.at:
@@ -178,14 +196,40 @@ def network_code(code: str | None) -> str | None:
     return code.strip().upper().zfill(2)
 
 
-def _verdicts(
-    rows: Sequence[NetworkRule], on_card: Sequence[PastAttempt], amount: Money, now: datetime
-) -> Iterator[NotBefore | Never]:
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """The attempts on the card in the order of time; `payment`: those of the payment that is to be made."""
+
+    on_card: Sequence[PastAttempt]
+    payment: Sequence[PastAttempt]
+
+    def series(self, per: Per, amount: Money) -> Sequence[PastAttempt]:
+        match per:
+            case Per.CARD:
+                return self.on_card
+            case Per.CARD_AND_AMOUNT:
+                return [attempt for attempt in self.on_card if attempt.amount == amount]
+            case Per.PAYMENT:
+                return self.payment
+        assert_never(per)
+
+
+def _on_card(attempts: Sequence[PastAttempt], card: Card | None) -> list[PastAttempt]:
+    return sorted((a for a in attempts if a.counts and _may_be_same_card(a, card)), key=lambda a: a.at)
+
+
+def _since_success(in_order: Sequence[PastAttempt]) -> Sequence[PastAttempt]:
+    """The attempts after the last one that succeeded: whatever is charged after it is another payment."""
+    ends = [place for place, attempt in enumerate(in_order, start=1) if attempt.result is AttemptResult.SUCCEEDED]
+    return in_order[ends[-1] :] if ends else in_order
+
+
+def _verdicts(rows: Sequence[NetworkRule], tried: _Tried, amount: Money, now: datetime) -> Iterator[NotBefore | Never]:
     for row in rows:
-        for attempt in on_card:
+        for attempt in tried.on_card:
             yield from _of_codes(row, attempt, now)
         for limit in row.limits:
-            yield from _of_limit(limit, on_card, amount, now)
+            yield from _of_limit(limit, tried.series(limit.per, amount), now)
 
 
 def _of_codes(row: NetworkRule, attempt: PastAttempt, now: datetime) -> Iterator[NotBefore | Never]:
@@ -202,10 +246,7 @@ def _of_codes(row: NetworkRule, attempt: PastAttempt, now: datetime) -> Iterator
         yield NotBefore(attempt.at + wait, f"{row.network}_wait_by_advice_{advised}")
 
 
-def _of_limit(
-    limit: Limit, on_card: Sequence[PastAttempt], amount: Money, now: datetime
-) -> Iterator[NotBefore | Never]:
-    series = [attempt for attempt in on_card if limit.per is Per.CARD or attempt.amount == amount]
+def _of_limit(limit: Limit, series: Sequence[PastAttempt], now: datetime) -> Iterator[NotBefore | Never]:
     if not series:
         return  # the next attempt is the first of its kind, not a repeat
     used = series if limit.counted is Counted.ATTEMPTS else series[1:]

@@ -19,9 +19,12 @@ COMMENT ON COLUMN recoveries.holdout IS 'watched and left alone, to measure what
 CREATE INDEX attempts_on_card ON attempts (merchant_id, card_fingerprint, started_at)
     WHERE card_fingerprint IS NOT NULL;
 
-UPDATE policies SET active = false WHERE merchant_id IS NULL AND active;
+-- Only version 1 steps down: after a downgrade another version of the platform may be in force, and stays so. Version 2
+-- is still there if recoveries are pinned to it, and is put in force again.
+UPDATE policies SET active = false WHERE merchant_id IS NULL AND version = 1 AND active;
 INSERT INTO policies (merchant_id, version, active, activated_at, note, document)
-VALUES (NULL, 2, true, citadel_now(), 'The default, as a document of schema 2', '{
+SELECT NULL, 2, NOT EXISTS (SELECT FROM policies WHERE merchant_id IS NULL AND active), citadel_now(),
+    'The default, as a document of schema 2', '{
     "schema_version": 2,
     "driver": "auto",
     "max_attempts": 8,
@@ -89,8 +92,12 @@ VALUES (NULL, 2, true, citadel_now(), 'The default, as a document of schema 2', 
     "end_action": "leave",
     "holdout_share": 0.0,
     "segments": []
-}')
+}'
 ON CONFLICT (merchant_id, version) DO NOTHING;
+UPDATE policies
+SET active = true, activated_at = citadel_now()
+WHERE merchant_id IS NULL AND version = 2
+    AND NOT EXISTS (SELECT FROM policies AS other WHERE other.merchant_id IS NULL AND other.active);
 
 -- The ledger writes versions and says which is in force; a document, once written, is nobody's to change.
 GRANT SELECT ON policies TO citadel_ledger;

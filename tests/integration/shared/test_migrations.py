@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
 from shared import migrations
+from shared.migrations import versions
 from shared.recovery_model import TRANSITIONS
 
 _numbers = itertools.count(1)
@@ -152,6 +154,70 @@ def test_rows_survive_the_way_up_down_and_up_again(empty_url: str) -> None:
 
     migrations.downgrade(empty_url)
     assert _columns(empty_url) == {}
+
+
+# What a merchant relies on. With a recovery on the platform's version that is in force, and one on its own.
+LIVED_IN = """
+INSERT INTO merchants (stripe_connect_id, status) VALUES ('acct_1', 'active');
+INSERT INTO policies (merchant_id, version, document) VALUES ('m1', 1, '{"schema_version": 1}');
+INSERT INTO policies (merchant_id, version, active, document) VALUES ('m1', 2, true, '{"schema_version": 1}');
+INSERT INTO recoveries (merchant_id, invoice_id, amount_due, currency, policy_id)
+    SELECT COALESCE(merchant_id, 'm2'), 'in_1', 100, 'usd', id FROM policies WHERE active;
+INSERT INTO scheduled_tasks (merchant_id, task_type, payload, recovery_id)
+    SELECT merchant_id, 'dunning_retry', '{"invoice_id": "in_1"}', id FROM recoveries;
+INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id)
+    SELECT merchant_id, 'recovery_opened', amount_due, currency, id FROM recoveries;
+"""
+RELIED_ON = {
+    "policies": "SELECT merchant_id, version, document FROM policies WHERE active ORDER BY merchant_id, version",
+    "pins": """
+        SELECT r.merchant_id, r.state, p.merchant_id AS whose, p.version, p.document
+        FROM recoveries AS r JOIN policies AS p ON p.id = r.policy_id ORDER BY r.merchant_id
+    """,
+    "merchants": "SELECT stripe_connect_id, status FROM merchants",
+    "tasks": "SELECT merchant_id, task_type, payload, recovery_id, status FROM scheduled_tasks ORDER BY merchant_id",
+    "money": "SELECT merchant_id, currency, failed_cents, failed_count FROM merchant_totals ORDER BY merchant_id",
+}
+# From the first revision on that has policies and books.
+REVISIONS = sorted(
+    path.name[:4] for path in Path(versions.__path__[0]).glob("[0-9]*.py") if "0011" <= path.name[:4] < migrations.HEAD
+)
+
+
+def _relied_on(url: str) -> dict[str, list[tuple[Any, ...]]]:
+    return {name: [tuple(row) for row in _run(url, query=query)] for name, query in RELIED_ON.items()}
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_down_to_a_revision_and_up_again_keeps_what_a_merchant_relies_on(empty_url: str, revision: str) -> None:
+    migrations.upgrade(empty_url)
+    _run(empty_url, LIVED_IN)
+    before = _relied_on(empty_url)
+    migrations.downgrade(empty_url, revision)
+    for whose in ("IS NULL", "= 'm1'"):  # a renewal that fails now has rules to go by
+        assert _run(empty_url, query=f"SELECT FROM policies WHERE active AND merchant_id {whose}")
+    migrations.upgrade(empty_url)
+    assert _relied_on(empty_url) == before
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_version_of_the_platforms_own_stays_in_force_down_and_up_again(empty_url: str, revision: str) -> None:
+    migrations.upgrade(empty_url)
+    own = "INSERT INTO policies (version, active, document) VALUES (9, true, '{\"schema_version\": 1}')"
+    _run(empty_url, "UPDATE policies SET active = false", own)
+    migrations.downgrade(empty_url, revision)
+    migrations.upgrade(empty_url)
+    assert [tuple(row) for row in _run(empty_url, query="SELECT version FROM policies WHERE active")] == [(9,)]
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_the_default_is_in_force_down_and_up_again_without_recoveries(empty_url: str, revision: str) -> None:
+    migrations.upgrade(empty_url)
+    before = _relied_on(empty_url)["policies"]
+    migrations.downgrade(empty_url, revision)
+    migrations.upgrade(empty_url)
+    assert _relied_on(empty_url)["policies"] == before
+    assert len(before) == 1
 
 
 def test_migrating_again_changes_nothing(empty_url: str) -> None:

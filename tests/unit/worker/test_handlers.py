@@ -46,7 +46,6 @@ PERFORMERS = (
     "messages/language.py",
     "messages/letters.py",
     "messages/sending.py",
-    "messages/amounts.py",
     "outside/lease.py",
     "outside/remote.py",
 )

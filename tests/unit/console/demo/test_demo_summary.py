@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
 from rich.console import Console
 
 from console.demo.figures import Figures, Webhooks
@@ -128,6 +129,22 @@ def _plain(story: RecoveryStory) -> list[str]:
     for line in in_brief(story):
         console.print(line, highlight=False)
     return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("currency", "shown"),
+    [
+        ("jpy", "¥1,900"),
+        ("isk", "ISK\xa019"),
+        ("ugx", "UGX\xa019"),
+        ("huf", "HUF\xa019.00"),
+        ("twd", "NT$19.00"),
+        ("rsd", "RSD\xa019"),
+        ("kwd", "KWD\xa01.900"),
+    ],
+)
+def test_a_short_story_tells_its_amount_by_stripes_digits(currency: str, shown: str) -> None:
+    assert _plain(_story().model_copy(update={"currency": currency}))[0].split("  ")[1].startswith(f"{shown}, ")
 
 
 def test_a_short_story_has_a_line_for_each_step_and_one_for_what_was_refused() -> None:

@@ -1,4 +1,4 @@
-"""What the demo prints: money as people write it, and plain lines where there is no terminal."""
+"""What the demo prints while it runs: plain lines where there is no terminal."""
 
 import io
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from rich.console import Console
 
 from console.demo.connect import ConnectFailed, connect_all
 from console.demo.progress import Teller
-from console.demo.summary import money
 
 
 @dataclass
@@ -21,14 +20,6 @@ class _At:
 
     def connector(self) -> TCPConnector:
         return TCPConnector()
-
-
-@pytest.mark.parametrize(
-    ("cents", "currency", "shown"),
-    [(452_500, "eur", "€4,525"), (0, "usd", "$0"), (99, "gbp", "£1"), (1_200, "jpy", "¥1,200"), (5_000, "kwd", "KWD5")],
-)
-def test_minor_units_are_shown_by_the_currencys_own_digits(cents: int, currency: str, shown: str) -> None:
-    assert money(cents, currency) == shown
 
 
 def test_without_a_terminal_progress_is_a_plain_line_now_and_then() -> None:

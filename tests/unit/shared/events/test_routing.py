@@ -1,6 +1,7 @@
 """What each event means: Stripe's examples one by one, every shape of the last ten years, and any JSON at all."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, get_args
 
@@ -26,7 +27,7 @@ from shared.events.intents import (
 from shared.events.routing import LEFT_ALONE, ROUTES, route, route_open_invoice
 from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, SubscriptionId
 from shared.money import Money
-from shared.recovery_model import EndReason
+from shared.recovery_model import BillingReason, EndReason
 from tests.unit.shared.events.examples import NAMES, event_of, example, invoice, invoice_of_2014, invoice_of_2019
 
 INVOICE = InvoiceId("in_1Pgc6tB7WZ01zgkWu9fdqL6I")
@@ -68,7 +69,7 @@ EXPECTED: Mapping[str, Intent] = {
     "invoice.payment_failed.send_invoice": Ignored("collected_by_hand"),
     "invoice.payment_failed.subscription_create": Ignored("billing_reason:subscription_create"),
     "invoice.payment_failed.subscription_cycle": OPENED,
-    "invoice.payment_failed.subscription_threshold": Ignored("billing_reason:subscription_threshold"),
+    "invoice.payment_failed.subscription_threshold": replace(OPENED, billing_reason=BillingReason.THRESHOLD),
     "invoice.payment_failed.subscription_update": Ignored("billing_reason:subscription_update"),
     "invoice.payment_succeeded": InvoicePaid(INVOICE, DUE, out_of_band=False),
     "invoice.voided": StopInvoice(INVOICE, EndReason.VOIDED),
@@ -260,22 +261,27 @@ def test_any_other_open_invoice_is_left_alone(fields: dict[str, Any], why: str) 
 # -- failed invoices that are left alone ------------------------------------------------------------------------------
 
 
-# Every billing reason of Stripe's OpenAPI document but the one of a renewal.
+# Every billing reason of Stripe's OpenAPI document that is somebody's action.
 OTHER_REASONS = [
-    "automatic_pending_invoice_item_invoice",
     "manual",
     "quote_accept",
     "subscription",
     "subscription_create",
-    "subscription_threshold",
     "subscription_update",
     "upcoming",
 ]
 
 
 @pytest.mark.parametrize("reason", OTHER_REASONS)
-def test_only_a_renewal_opens_a_recovery(reason: str) -> None:
+def test_an_invoice_by_somebodys_action_opens_no_recovery(reason: str) -> None:
     assert intent("invoice.payment_failed", invoice(billing_reason=reason)) == Ignored(f"billing_reason:{reason}")
+
+
+@pytest.mark.parametrize("reason", BillingReason)
+def test_an_invoice_that_stripe_makes_by_itself_opens_a_recovery(reason: BillingReason) -> None:
+    found = intent("invoice.payment_failed", invoice(billing_reason=reason.value))
+    assert isinstance(found, OpenRecovery)
+    assert found.billing_reason is reason
 
 
 def test_a_missing_or_strange_billing_reason_opens_nothing() -> None:

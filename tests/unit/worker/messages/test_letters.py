@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from services.worker.handlers.notify_action_required import BECAUSE, DECLINED, because
-from services.worker.messages.amounts import readable
 from services.worker.messages.brand import Brand, brand_of
 from services.worker.messages.campaign import STEPS, Link, Message
 from services.worker.messages.language import LANGUAGE_OF_COUNTRY, LANGUAGES, Language, choose
@@ -217,26 +216,6 @@ def test_the_first_language_that_there_are_texts_in_is_taken(
 
 def test_every_country_s_language_is_one_that_there_are_texts_in() -> None:
     assert set(LANGUAGE_OF_COUNTRY.values()) == set(LANGUAGES) - {"en"}
-
-
-@pytest.mark.parametrize(
-    ("amount", "locale", "text"),
-    [
-        (Money(4_200, "usd"), "en_US", "$42.00"),
-        (Money(4_200, "jpy"), "en_US", "¥4,200"),
-        (Money(4_200, "kwd"), "en_US", "KWD\xa04.200"),
-        (Money(4_200, "isk"), "en_US", "ISK\xa042"),
-        (Money(0, "eur"), "en_US", "€0.00"),
-        (Money(-150, "gbp"), "en_US", "-£1.50"),
-        (Money(123_456, "eur"), "de_DE", "1.234,56\xa0€"),
-        (Money(4_200, "kwd"), "de_DE", "4,200\xa0KWD"),
-        (Money(123_456, "brl"), "pt_BR", "R$\xa01.234,56"),
-        (Money(4_200, "jpy"), "ja_JP", "￥4,200"),
-        (Money(123_456, "eur"), "fr_FR", "1\u202f234,56\xa0€"),
-    ],
-)
-def test_an_amount_is_written_as_its_reader_writes_it(amount: Money, locale: str, text: str) -> None:
-    assert readable(amount, locale) == text
 
 
 @pytest.mark.parametrize(

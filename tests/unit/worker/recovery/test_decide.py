@@ -323,7 +323,7 @@ def test_a_network_limit_is_waited_for_and_a_network_never_asks_for_another_card
     three = [attempt("insufficient_funds", after=n * DAY, number=n) for n in (1, 2, 3)]
     limit = decided(*three, truth=debit)
     assert isinstance(limit, Wait)
-    assert (limit.reason.inputs["limit"], limit.until) == ("ach_2_retries_in_40_days", DEADLINE)
+    assert (limit.reason.inputs["limit"], limit.until) == ("ach_2_retries_in_180_days", DEADLINE)
     never = decided(first_failure(), truth=invoice(card=replace(VISA, country="IN")))
     assert isinstance(never, AskNewMethod)
     assert never.reason.inputs["limit"] == "india_no_retries"

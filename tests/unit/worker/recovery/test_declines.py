@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.worker.recovery import Decline, DeclineCause, Hardness, Policy, classify
+from services.worker.recovery import Decline, DeclineCause, Hardness, Policy, classify, decide
 from services.worker.recovery.declines import (
     ALWAYS_HARD,
     BY_CODE,
@@ -15,6 +15,8 @@ from services.worker.recovery.declines import (
 )
 from services.worker.recovery.networks import CURRENT_RULES
 from shared.policy import Schedules
+from simulator.bank_accounts import FAILURES, DebitFailure
+from tests.unit.worker.recovery.builders import DEFAULT, OPENED, attempt, invoice, recovery
 
 # https://docs.stripe.com/declines/codes, both tables, as of April 2026.
 CARD_CODES = [
@@ -100,6 +102,28 @@ NEVER_RETRIED_BY_STRIPE = [
     "highest_risk_level",
     "transaction_not_allowed",
 ]
+# Why a bank account cannot be debited: `payment_method_us_bank_account_blocked.reason` of Stripe's OpenAPI document,
+# and the older codes of failed charges of the same meaning.
+DEAD_BANK_ACCOUNTS = [
+    "bank_account_closed",
+    "bank_account_frozen",
+    "bank_account_invalid_details",
+    "bank_account_restricted",
+    "bank_account_unusable",
+    "debit_not_authorized",
+    "tokenized_account_number_deactivated",
+    "account_closed",
+    "account_frozen",
+    "account_number_invalid",
+    "authorization_revoked",
+    "bank_account_unverified",
+    "invalid_account_number",
+    "invalid_currency",
+    "no_account",
+    "payment_method_bank_account_blocked",
+    "recipient_deceased",
+    "routing_number_invalid",
+]
 # A hard row needs a cause that says so; these causes are soft unless a row, an advice or a network says otherwise.
 HARD_BY_ROW = {
     "transaction_not_allowed",
@@ -111,6 +135,13 @@ HARD_BY_ROW = {
     "compliance_violation",
     "payment_disputed",
     "bank_account_restricted",
+    "account_frozen",
+    "bank_account_declined",
+    "bank_account_frozen",
+    "bank_account_unusable",
+    "bank_account_unverified",
+    "invalid_currency",
+    "payment_method_bank_account_blocked",
 }
 
 
@@ -146,6 +177,42 @@ def test_every_soft_cause_has_a_schedule_of_its_own(row: DeclineRow) -> None:
 @pytest.mark.parametrize("code", NEVER_RETRIED_BY_STRIPE)
 def test_what_stripe_never_retries_is_hard(code: str) -> None:
     assert classify(Decline("card_declined", code)).hard
+
+
+@pytest.mark.parametrize("code", DEAD_BANK_ACCOUNTS)
+def test_a_bank_account_that_cannot_be_debited_is_not_debited_again(code: str) -> None:
+    assert classify(Decline(code)).hard
+    assert decide(DEFAULT, recovery(), invoice(), [attempt(code)], OPENED).reason.rule == "hard_decline"
+
+
+@pytest.mark.parametrize("failure", [each for each in FAILURES.values() if each.return_code])
+def test_every_debit_that_the_simulated_bank_returns_is_known(failure: DebitFailure) -> None:
+    by_code = classify(Decline(failure.code))
+    by_return = classify(Decline("charge_failed", network_decline_code=failure.return_code))
+    assert not by_code.unknown
+    assert by_code.hard == by_return.hard == (failure.return_code != "R01")
+
+
+@pytest.mark.parametrize("code", sorted(FAILURES))
+def test_every_debit_that_fails_has_a_row(code: str) -> None:
+    assert not classify(Decline(code)).unknown
+
+
+@pytest.mark.parametrize("code", ["rule", "elevated_risk_level"])
+def test_what_a_rule_of_the_merchants_own_blocks_is_the_merchants_matter(code: str) -> None:
+    found = classify(Decline("card_declined", code))
+    assert (found.merchants_matter, found.unknown, found.hard, found.customer_may_know) == (True, False, False, False)
+
+
+def test_only_blocked_payments_are_the_merchants_matter() -> None:
+    assert {row.code for row in ROWS if row.merchants_matter} == {"rule", "elevated_risk_level"}
+    assert not classify(Decline("card_declined", "insufficient_funds")).merchants_matter
+
+
+@pytest.mark.parametrize(("code", "hard"), [("40", True), ("41", True), ("42", False), ("43", False), ("22", False)])
+def test_a_card_for_one_use_is_never_charged_again_as_a_stored_card(code: str, hard: bool) -> None:
+    for said in ("generic_decline", "insufficient_funds", "do_not_honor"):
+        assert classify(Decline("card_declined", said, network_advice_code=code)).hard is hard
 
 
 @pytest.mark.parametrize("code", ["fraudulent", "lost_card", "stolen_card", "merchant_blacklist"])

@@ -54,8 +54,15 @@ def _hurried(**changes: object) -> Policy:
     return Policy.model_validate(document | changes)
 
 
-def broken_rules(card: Card, amount: Money, tried: Sequence[PastAttempt], at: datetime) -> list[str]:
-    """Which rules an attempt on `card` at `at` breaks, after all that was `tried` on it. Counted by hand."""
+def broken_rules(
+    card: Card, amount: Money, tried: Sequence[PastAttempt], at: datetime, elsewhere: Sequence[PastAttempt] = ()
+) -> list[str]:
+    """Which rules an attempt on `card` at `at` breaks, after all that was `tried` on it. Counted by hand.
+
+    `tried` is for the same invoice, `elsewhere` for others.
+    """
+    here = [each for each in tried if each.card_fingerprint in (None, card.fingerprint)]
+    tried = [*tried, *elsewhere]
     on_card = [each for each in tried if each.card_fingerprint in (None, card.fingerprint)]
     same = [each for each in on_card if each.amount == amount]
     visa, mastercard = (card.network in (name, "unheard_of") for name in ("visa", "mastercard"))
@@ -70,15 +77,15 @@ def broken_rules(card: Card, amount: Money, tried: Sequence[PastAttempt], at: da
         found.append("Mastercard: 10 in a day")
     if mastercard and within(MONTH, same) >= 35:
         found.append("Mastercard: 35 in 30 days")
-    if card.network in ("us_bank_account", "unheard_of") and same and within(timedelta(days=40), same[1:]) >= 2:
-        found.append("ACH: 2 repeats in 40 days")
-    if card.country == "IN" and same:
+    if card.network in ("us_bank_account", "unheard_of") and here and within(timedelta(days=180), here[1:]) >= 2:
+        found.append("ACH: 2 repeats in 180 days")
+    if card.country == "IN" and here:
         found.append("India: no repeats")
     for each in on_card:
         said = each.decline or Decline()
         if visa and said.network_decline_code in VISA_CATEGORY_1:
             found.append(f"Visa: never after {said.network_decline_code}")
-        if mastercard and said.network_advice_code in ("03", "21"):
+        if mastercard and said.network_advice_code in ("03", "21", "40", "41"):
             found.append(f"Mastercard: never after advice {said.network_advice_code}")
         hours = WAITS.get(said.network_advice_code or "")
         if mastercard and hours is not None and at < each.at + timedelta(hours=hours):
@@ -119,7 +126,7 @@ class Months(RuleBasedStateMachine):
 
     @rule(
         declined=st.sampled_from((None, "05", "51", "04", "14", "R1")),
-        advised=st.sampled_from((None, "02", "03", "21", *WAITS)),
+        advised=st.sampled_from((None, "02", "03", "21", "40", "43", *WAITS)),
         unknown=st.booleans(),
     )
     def the_bank_says_more(self, declined: str | None, advised: str | None, unknown: bool) -> None:
@@ -190,8 +197,7 @@ class Months(RuleBasedStateMachine):
         if isinstance(decision, AttemptNow):
             charged = self._charged(decision)
             assert charged.card is not None
-            tried = [*self.attempts, *self.elsewhere]
-            self.broken += broken_rules(charged.card, charged.amount_remaining, tried, self.now)
+            self.broken += broken_rules(charged.card, charged.amount_remaining, self.attempts, self.now, self.elsewhere)
             self._declined(Origin.CITADEL, charged, said, lost=lost)
 
     def _charged(self, decision: AttemptNow) -> InvoiceTruth:

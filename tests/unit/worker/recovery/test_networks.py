@@ -18,7 +18,7 @@ from services.worker.recovery import (
     PastAttempt,
     check,
 )
-from services.worker.recovery.networks import Counted, Limit, NetworkRule, Per
+from services.worker.recovery.networks import ACH_NEVER, Counted, Limit, NetworkRule, Per
 from shared.money import Money
 from tests.unit.worker.recovery.builders import DUE, OPENED, VISA, attempt
 
@@ -73,7 +73,53 @@ def test_other_amounts_count_only_where_the_limit_is_per_card(
     full = attempts_at(*(OPENED + timedelta(minutes=n) for n in range(limit.most + 1)))
     for other in (Money(1999, "eur"), Money(2000, "usd")):
         verdict = check(rules, card_of(row), full, other, OPENED + timedelta(hours=1))
-        assert isinstance(verdict, NotBefore if limit.per is Per.CARD else Allowed)
+        assert isinstance(verdict, Allowed if limit.per is Per.CARD_AND_AMOUNT else NotBefore)
+
+
+PER_PAYMENT = [(row, limit) for row, limit in LIMITS if limit.per is Per.PAYMENT]
+
+
+@pytest.mark.parametrize(("row", "limit"), PER_PAYMENT, ids=lambda part: getattr(part, "name", ""))
+def test_a_limit_per_payment_does_not_count_other_payments(row: NetworkRule, limit: Limit) -> None:
+    """The renewals of the months before, paid or not, and what was paid before on the same invoice."""
+    rules = replace(CURRENT_RULES, rows=(replace(row, limits=(limit,)),))
+    months = attempts_at(*(OPENED - timedelta(days=30 * n) for n in range(1, 5)))
+    paid = [replace(each, result=AttemptResult.SUCCEEDED, decline=None) for each in months]
+    full = attempts_at(*(OPENED + timedelta(minutes=n) for n in range(limit.most + 1)))
+    at = OPENED + timedelta(days=1)
+    for others in (months, paid):
+        assert check(rules, card_of(row), [], DUE, at, elsewhere=others) == Allowed()
+        assert not isinstance(check(rules, card_of(row), full, DUE, at, elsewhere=others), Allowed)
+    assert check(rules, card_of(row), paid, DUE, at) == Allowed()
+    assert not isinstance(check(rules, card_of(row), [*paid, *full], DUE, at), Allowed)
+
+
+@pytest.mark.parametrize("counted", ["attempts", "elsewhere"])
+def test_a_limit_per_card_counts_other_invoices(counted: str) -> None:
+    tried = attempts_at(*[OPENED] * 22)
+    here, there = (tried, []) if counted == "attempts" else ([], tried)
+    assert isinstance(check(CURRENT_RULES, VISA, here, DUE, OPENED, elsewhere=there), NotBefore)
+
+
+@pytest.mark.parametrize("days", [7, 30, 41, 45, 60, 120, 179])
+def test_a_bank_account_is_debited_three_times_for_one_payment(days: int) -> None:
+    bank = Card(fingerprint="fp_1", network="us_bank_account")
+    tries = attempts_at(OPENED, OPENED + timedelta(days=4), OPENED + timedelta(days=5))
+    for made in (1, 2):
+        assert check(CURRENT_RULES, bank, tries[:made], DUE, OPENED + timedelta(days=days)) == Allowed()
+    verdict = check(CURRENT_RULES, bank, tries, DUE, OPENED + timedelta(days=days))
+    assert verdict == NotBefore(OPENED + timedelta(days=184), "ach_2_retries_in_180_days")
+
+
+@pytest.mark.parametrize("code", sorted(ACH_NEVER))
+def test_after_these_returns_a_bank_account_is_never_debited_again(code: str) -> None:
+    bank = Card(fingerprint="fp_1", network="us_bank_account")
+    before = [attempt("refer_to_customer", network_decline=code)]
+    assert check(CURRENT_RULES, bank, before, DUE, OPENED + timedelta(days=300)) == Never(
+        f"us_bank_account_never_after_{code}"
+    )
+    missing_funds = [attempt("insufficient_funds", network_decline="R01")]
+    assert check(CURRENT_RULES, bank, missing_funds, DUE, OPENED + timedelta(days=4)) == Allowed()
 
 
 def test_attempts_on_another_card_do_not_count() -> None:
@@ -106,7 +152,7 @@ def test_visas_category_1_is_never_tried_again(code: str) -> None:
     assert isinstance(verdict, Never)
 
 
-@pytest.mark.parametrize("code", ["03", "21"])
+@pytest.mark.parametrize("code", ["03", "21", "40", "41"])
 def test_mastercards_advice_for_never_is_followed(code: str) -> None:
     card = replace(VISA, network="mastercard")
     verdict = check(CURRENT_RULES, card, [attempt(network_advice=code)], DUE, OPENED + timedelta(days=300))
@@ -132,7 +178,7 @@ def test_an_unknown_network_gets_every_rule(network: str | None) -> None:
     at = OPENED + timedelta(days=12)
     three = attempts_at(OPENED, OPENED + timedelta(days=1), OPENED + timedelta(days=2))
     assert check(CURRENT_RULES, card, three, DUE, at) == NotBefore(
-        OPENED + timedelta(days=41), "ach_2_retries_in_40_days"
+        OPENED + timedelta(days=181), "ach_2_retries_in_180_days"
     )
     assert isinstance(check(CURRENT_RULES, card, [attempt(network_decline="14")], DUE, at), Never)
     assert isinstance(check(CURRENT_RULES, card, [attempt(network_advice="21")], DUE, at), Never)

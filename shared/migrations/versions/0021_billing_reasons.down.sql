@@ -1,0 +1,28 @@
+REVOKE SELECT (document) ON policies FROM citadel_ingress;
+
+-- Version 2 is the platform's again where the default of schema 3 is in force, which goes if no recovery is pinned to it.
+UPDATE policies
+SET active = false
+WHERE id = (
+        SELECT id
+        FROM policies
+        WHERE merchant_id IS NULL AND document ->> 'schema_version' = '3'
+        ORDER BY version
+        LIMIT 1
+    )
+    AND active;
+DELETE FROM policies
+WHERE id = (
+        SELECT id
+        FROM policies
+        WHERE merchant_id IS NULL AND document ->> 'schema_version' = '3'
+        ORDER BY version
+        LIMIT 1
+    )
+    AND NOT EXISTS (
+        SELECT FROM recoveries WHERE policy_id = policies.id OR opened_policy_id = policies.id
+    );
+UPDATE policies
+SET active = true
+WHERE merchant_id IS NULL AND version = 2
+    AND NOT EXISTS (SELECT FROM policies AS other WHERE other.merchant_id IS NULL AND other.active);
