@@ -199,10 +199,10 @@ async def _lock(db: Connection, recovery_id: RecoveryId) -> _Locked:
 async def open_recoveries(db: Connection, failures: Sequence[tuple[FailedInvoice, Entry]]) -> list[RecoveryId]:
     """Open recoveries under the policies in force and queue their first evaluations; the ids of the opened ones.
 
-        In two statements, however many. Left out are invoices of a kind that the policy does not collect. A second event
-    about one failed invoice, in whatever order and under whatever id, changes nothing. Raises LookupError when no
-    policy is active, which a migrated database always has: nothing is opened without rules. Locks in one order whatever
-    the order of `failures`: the recoveries by merchant and invoice, then the totals.
+    In two statements, however many. Invoices of a kind that the policy does not collect are left out. A second event
+    about one failed invoice, in whatever order and under whatever id, changes nothing. Locks in one order whatever the
+    order of `failures`: the recoveries by merchant and invoice, then the totals. Raises LookupError when no policy is
+    active, which a migrated database always has: nothing is opened without rules.
     """
     first = {(failed.merchant_id, failed.invoice_id): (failed, entry) for failed, entry in reversed(failures)}
     merchants, invoices = [key[0] for key in first], [key[1] for key in first]
