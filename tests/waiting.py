@@ -18,7 +18,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
-PATIENCE_S = 60.0
+PATIENCE_S = 90.0
 PAUSE_S = 0.01
 """Between two looks."""
 

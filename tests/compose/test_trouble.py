@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -19,6 +20,9 @@ from tests.compose.conftest import OURS, Deployed, free_port
 from tests.waiting import until, wait_until
 
 KILL = "import os,signal,sys\nfor p in os.listdir('/proc'):\n  if p.isdigit() and int(p) not in (1, os.getpid()): "
+
+# A look is a call to the engine, and Docker itself looks at a container's health every few seconds.
+LOOK_EVERY_S = 0.2
 
 
 @dataclass(slots=True)
@@ -87,6 +91,10 @@ def _kill(deployed: Deployed, service: str, signal: str) -> None:
     deployed.python(service, code)
 
 
+def _is_healthy(deployed: Deployed, service: str) -> bool:
+    return deployed.health(service) == "healthy"
+
+
 def _restarts(deployed: Deployed, service: str) -> int:
     count: int = deployed.container(service).attrs["RestartCount"]
     return count
@@ -96,15 +104,15 @@ def _restarts(deployed: Deployed, service: str) -> int:
 async def test_kill_9_inside_a_container_restarts_it(deployed: Deployed, service: str) -> None:
     before = _restarts(deployed, service)
     _kill(deployed, service, "SIGKILL")
-    wait_until(lambda: _restarts(deployed, service) > before, f"{service} is started again")
-    wait_until(lambda: deployed.health(service) == "healthy", f"{service} is healthy again")
+    wait_until(lambda: _restarts(deployed, service) > before, f"{service} is started again", pause_s=LOOK_EVERY_S)
+    wait_until(lambda: deployed.health(service) == "healthy", f"{service} is healthy again", pause_s=LOOK_EVERY_S)
 
 
 async def test_a_worker_whose_loop_is_stuck_is_unhealthy(deployed: Deployed) -> None:
     _kill(deployed, "worker", "SIGSTOP")
-    wait_until(lambda: deployed.health("worker") == "unhealthy", "the stuck worker is unhealthy")
+    wait_until(lambda: deployed.health("worker") == "unhealthy", "the stuck worker is unhealthy", pause_s=LOOK_EVERY_S)
     _kill(deployed, "worker", "SIGCONT")
-    wait_until(lambda: deployed.health("worker") == "healthy", "the worker is healthy again")
+    wait_until(lambda: deployed.health("worker") == "healthy", "the worker is healthy again", pause_s=LOOK_EVERY_S)
 
 
 async def _claimed(deployed: Deployed, container: Any) -> float:
@@ -123,7 +131,7 @@ async def test_three_workers_share_the_load_and_two_of_them_leave(shop: Shop) ->
     before = [await _claimed(deployed, worker) for worker in workers]
     await shop.simulator.add_fault("slow", latency_ms=300, path="/v1/invoices*")
     await shop.fail_renewals(150)
-    await until(shop.quiet, "the load is done")
+    await until(shop.quiet, "the load is done", pause_s=LOOK_EVERY_S)
     after = [await _claimed(deployed, worker) for worker in workers]
     assert all(now > then for now, then in zip(after, before, strict=True)), (before, after)
 
@@ -131,7 +139,7 @@ async def test_three_workers_share_the_load_and_two_of_them_leave(shop: Shop) ->
     scale = ("up", "--detach", "--no-build", "--no-recreate", "--scale", "worker=1", "worker")
     await asyncio.to_thread(deployed.stack.run, *scale)
     await load
-    await until(shop.quiet, "the load is done by the one that is left")
+    await until(shop.quiet, "the load is done by the one that is left", pause_s=LOOK_EVERY_S)
     assert len(deployed.containers("worker", all_of_them=True)) == 1
     await shop.nothing_is_lost_or_twice()
 
@@ -144,19 +152,19 @@ async def _some_task_runs(shop: Shop) -> bool:
 async def test_tasks_of_a_killed_container_are_rescued(shop: Shop) -> None:
     await shop.simulator.add_fault("slow", latency_ms=3000, path="/v1/invoices*")
     await shop.fail_renewals(5)
-    await until(lambda: _some_task_runs(shop), "the worker is at work")
+    await until(lambda: _some_task_runs(shop), "the worker is at work", pause_s=LOOK_EVERY_S)
     shop.deployed.container("worker").kill()  # by Docker, which does not start it again
     await shop.simulator.clear_faults()
     assert await _some_task_runs(shop)
     shop.deployed.container("worker").start()
-    await until(shop.quiet, "the tasks are rescued and done")
+    await until(shop.quiet, "the tasks are rescued and done", pause_s=LOOK_EVERY_S)
     await shop.nothing_is_lost_or_twice()
 
 
 async def test_sigterm_lets_a_worker_finish_within_its_grace(shop: Shop) -> None:
     await shop.simulator.add_fault("slow", latency_ms=2000, path="/v1/invoices*")
     await shop.fail_renewals(3)
-    await until(lambda: _some_task_runs(shop), "the worker is at work")
+    await until(lambda: _some_task_runs(shop), "the worker is at work", pause_s=LOOK_EVERY_S)
     worker = shop.deployed.container("worker")
     await asyncio.to_thread(worker.stop, timeout=35)
     state = shop.deployed.container("worker").attrs["State"]
@@ -164,7 +172,7 @@ async def test_sigterm_lets_a_worker_finish_within_its_grace(shop: Shop) -> None
     assert not await _some_task_runs(shop)
     await shop.simulator.clear_faults()
     worker.start()
-    await until(shop.quiet, "the rest is done")
+    await until(shop.quiet, "the rest is done", pause_s=LOOK_EVERY_S)
     await shop.nothing_is_lost_or_twice()
 
 
@@ -174,15 +182,23 @@ async def test_the_database_goes_and_comes_back_and_nothing_is_lost(shop: Shop) 
     await shop.fail_renewals(20)
     await asyncio.to_thread(postgres.kill)
     await shop.fail_renewals(5)  # their events meet a 503, and are brought again
-    wait_until(lambda: {deployed.health(each) for each in OURS} == {"unhealthy"}, "all services are unhealthy")
+    wait_until(
+        lambda: {deployed.health(each) for each in OURS} == {"unhealthy"},
+        "all services are unhealthy",
+        pause_s=LOOK_EVERY_S,
+    )
     async with (
         aiohttp.ClientSession(connector=Edge(deployed.stack).connector()) as browser,
         browser.get(f"{deployed.stack.public_url}/v1/stats", headers={"Authorization": "Bearer x"}) as answer,
     ):
         assert answer.status in (401, 503)
     await asyncio.to_thread(postgres.start)
-    wait_until(lambda: {deployed.health(each) for each in OURS} == {"healthy"}, "all services are healthy again")
-    await until(shop.quiet, "everything is done")
+    wait_until(
+        lambda: {deployed.health(each) for each in OURS} == {"healthy"},
+        "all services are healthy again",
+        pause_s=LOOK_EVERY_S,
+    )
+    await until(shop.quiet, "everything is done", pause_s=LOOK_EVERY_S)
     await shop.nothing_is_lost_or_twice()
 
 
@@ -191,9 +207,11 @@ async def test_the_database_process_is_killed_and_docker_starts_it_again(shop: S
     load = asyncio.create_task(shop.fail_renewals(40))
     shop.deployed.sh("postgres", "bash", "-c", "kill -9 $(head -1 $PGDATA/postmaster.pid)")
     await load
-    wait_until(lambda: _restarts(shop.deployed, "postgres") > before, "PostgreSQL is started again")
-    wait_until(lambda: shop.deployed.health("postgres") == "healthy", "PostgreSQL is healthy")
-    await until(shop.quiet, "everything is done")
+    wait_until(
+        lambda: _restarts(shop.deployed, "postgres") > before, "PostgreSQL is started again", pause_s=LOOK_EVERY_S
+    )
+    wait_until(lambda: shop.deployed.health("postgres") == "healthy", "PostgreSQL is healthy", pause_s=LOOK_EVERY_S)
+    await until(shop.quiet, "everything is done", pause_s=LOOK_EVERY_S)
     await shop.nothing_is_lost_or_twice()
 
 
@@ -212,12 +230,13 @@ async def test_a_rolling_restart_under_load_loses_and_repeats_nothing(shop: Shop
     failing = asyncio.create_task(load())
     for service in (*OURS, "edge"):
         await asyncio.to_thread(deployed.container(service).restart, timeout=35)
-        wait_until(lambda service=service: deployed.health(service) == "healthy", f"{service} is healthy")  # type: ignore[misc]  # bound now
+        is_healthy = partial(_is_healthy, deployed, service)
+        wait_until(is_healthy, f"{service} is healthy", pause_s=LOOK_EVERY_S)
     # New migrations come while the old code runs: the same schema once more has to be harmless.
     await asyncio.to_thread(deployed.stack.run, "run", "--rm", "--no-deps", "migrate", quiet=True)
     done.set()
     assert await failing > 5
-    await until(shop.quiet, "everything is done")
+    await until(shop.quiet, "everything is done", pause_s=LOOK_EVERY_S)
     await shop.nothing_is_lost_or_twice()
     kinds = Counter(each["outcome"] for each in await shop.simulator.attempts() if each["source"] == "api_pay")
     assert kinds["succeeded"] == await shop.query(
