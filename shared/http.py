@@ -138,7 +138,7 @@ async def _answer(request: web.Request, handler: Handler, request_id: str) -> we
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
         type_ = HTTPStatus(error.status).phrase.lower().replace(" ", "-")
         return Problem(error.status, type_, error.reason, headers=headers).response(request_id)
-    except Exception:
+    except Exception:  # the last resort: whatever it was, the caller gets a problem and the log its trace
         log.exception("request_failed", route=_route(request))
         return Problem(500, "internal", "An unexpected error; the log has it under this request_id.").response(
             request_id

@@ -76,10 +76,10 @@ class _GatedClient(stripe.AIOHTTPClient):
         await self._gate.enter(account)
         try:
             answer = await super().request_async(method, url, headers, post_data)
-        except Exception:
+        except Exception:  # timed out or cut off: whatever it was, the call is over
             await self._gate.left(account, None, None)
             raise
-        except BaseException:
+        except BaseException:  # cancelled: to wait here would delay the shutdown
             self._gate.broken_off()
             raise
         await self._gate.left(account, answer[1], answer[2].get("Retry-After"))

@@ -105,7 +105,7 @@ class Handler(ABC, Generic[P, Plan, Outcome]):
 
         Left out: `perform` gets the payload, and no transaction is made.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # never called when left out: `loads` is false
 
     @abstractmethod
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
@@ -117,7 +117,7 @@ class Handler(ABC, Generic[P, Plan, Outcome]):
         Several tasks may share the transaction. When one of them fails, all are rolled back and each is committed
         alone. So this may run twice, and must have no effect outside the database. Left out: there are no effects.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # never called when left out: `commits` is false
 
     @property
     def loads(self) -> bool:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, NullPool, create_engine, text
 
 _LOCK_ID = 7_238_116_459  # any number, the same for every citadel
 _WAIT_SECONDS = 120
+_LOOK_EVERY_SECONDS = 0.2
 
 
 def _take_turn(connection: Connection) -> None:
@@ -20,7 +21,7 @@ def _take_turn(connection: Connection) -> None:
         connection.rollback()
         if time.monotonic() > deadline:
             raise TimeoutError(f"another process has been migrating this database for {_WAIT_SECONDS} s")
-        time.sleep(0.2)
+        time.sleep(_LOOK_EVERY_SECONDS)
     connection.commit()
 
 

@@ -63,5 +63,5 @@ def _hour(day: date, hour: int, zone: ZoneInfo) -> datetime:
 def _holidays(country: str, year: int) -> AbstractSet[date]:
     try:
         return frozenset(holidays.country_holidays(country, years=year))
-    except NotImplementedError:
+    except NotImplementedError:  # the library has no calendar of this country
         return frozenset()

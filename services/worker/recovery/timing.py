@@ -31,10 +31,10 @@ class ByTheRules:
 
     def pick(
         self,
-        cause: DeclineCause,  # noqa: ARG002 - the interface's
+        cause: DeclineCause,  # noqa: ARG002 - Timing's: the rules need no signal
         scheduled: datetime,
-        between: tuple[datetime, datetime],  # noqa: ARG002 - the interface's
-        zone: ZoneInfo,  # noqa: ARG002 - the interface's
+        between: tuple[datetime, datetime],  # noqa: ARG002 - Timing's: the rules need no signal
+        zone: ZoneInfo,  # noqa: ARG002 - Timing's: the rules need no signal
     ) -> datetime:
         """The schedule's own time."""
         return scheduled
