@@ -9,7 +9,7 @@ import orjson
 import typer
 from rich.markup import escape
 
-from console.database import DATA, DataDir, in_transaction
+from console.database import DATA, DataDir, in_transaction, merchant_id_of
 from console.terminal import print_json, refuse, terminal
 from services.ledger.api.select import fetch
 from services.ledger.recoveries.schemas import RecoveryStory
@@ -26,7 +26,7 @@ recovery_app = typer.Typer(help="Recoveries: what happened to a failed invoice, 
 @recovery_app.command("show")
 def show(
     invoice: Annotated[str, typer.Argument(help="Stripe's id of the invoice: in_…")],
-    merchant: Annotated[str | None, typer.Option(help="The merchant, where two have an invoice of this id.")] = None,
+    merchant: Annotated[str | None, typer.Option(help="acct_… or our id, where two have this invoice.")] = None,
     brief: Annotated[bool, typer.Option("--brief", help="A line for each step, and what was refused.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print it as the API would.")] = False,
     data_dir: DataDir = DATA,
@@ -48,11 +48,12 @@ def show(
 
 def _stories(data_dir: Path, invoice: str, merchant: str | None) -> list[RecoveryStory]:
     async def read(db: Connection) -> list[RecoveryStory]:
-        given = {"merchant_id": merchant, "invoice_id": invoice}
+        merchant_id = None if merchant is None else await merchant_id_of(db, merchant)
+        given = {"merchant_id": merchant_id, "invoice_id": invoice}
         rows = await fetch(db, select_recoveries(2, None, given))
         return [RecoveryStory.model_validate(await whole_story(db, row)) for row in rows]
 
-    return in_transaction(data_dir, Role.LEDGER, read)
+    return in_transaction(data_dir, Role.LEDGER, read, status=1)
 
 
 def told(story: RecoveryStory) -> list[str]:

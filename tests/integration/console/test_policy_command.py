@@ -18,7 +18,9 @@ from shared.ids import CustomerId, InvoiceId, MerchantId, RecoveryId, Subscripti
 from shared.money import Money
 from shared.policy import Policy
 from shared.recovery_model import Entry, EntryKind, FailedInvoice
-from tests.world import open_recovery
+from tests.world import CONNECT, open_recovery
+
+UNKNOWN = MerchantId("m1")
 
 Citadel = Callable[..., Result]
 T = TypeVar("T")
@@ -81,10 +83,10 @@ def _in_database(url: str, role: Role, work: Callable[[Connection], Awaitable[T]
     return asyncio.run(inside())
 
 
-def _open(url: str, invoice: str, decided: Entry | None = None) -> RecoveryId:
+def _open(url: str, invoice: str, decided: Entry | None = None, merchant_id: MerchantId = UNKNOWN) -> RecoveryId:
     async def work(db: Connection) -> RecoveryId:
         failed = FailedInvoice(
-            MerchantId("m1"), InvoiceId(invoice), SubscriptionId("sub_1"), CustomerId("cus_1"), Money(4200, "eur")
+            merchant_id, InvoiceId(invoice), SubscriptionId("sub_1"), CustomerId("cus_1"), Money(4200, "eur")
         )
         made = await open_recovery(db, failed, Entry(EntryKind.OPENED, "renewal_failed", "The renewal failed."))
         assert made is not None
@@ -138,6 +140,22 @@ def test_a_recovery_is_told_with_its_rules(database_url: str, citadel: Citadel) 
     exported = json.loads(citadel("recovery", "show", "in_9", "--json").stdout)
     assert exported["timeline"][1]["detail"]["reason"] == reason
     assert citadel("recovery", "show", "in_none").exit_code == 1
+
+
+def test_a_recovery_is_found_by_either_id_of_its_merchant(database_url: str, citadel: Citadel) -> None:
+    async def connect(db: Connection) -> MerchantId:
+        merchant_id: MerchantId = await db.fetchval(CONNECT, "acct_shown", None, None)
+        return merchant_id
+
+    merchant_id = _in_database(database_url, Role.AUTH, connect)
+    shown_id = _open(database_url, "in_9", merchant_id=merchant_id)
+    _open(database_url, "in_9")
+    for named in ("acct_shown", merchant_id):
+        shown = citadel("recovery", "show", "in_9", "--merchant", named)
+        assert str(shown_id) in shown.stdout
+    assert "2 merchants have an invoice in_9" in citadel("recovery", "show", "in_9").stderr
+    unknown = citadel("recovery", "show", "in_9", "--merchant", "acct_nobody")
+    assert (unknown.exit_code, unknown.stderr.strip()) == (1, "citadel: there is no merchant acct_nobody")
 
 
 def test_every_command_has_a_line_of_help(citadel: Citadel) -> None:
