@@ -4,8 +4,9 @@
       │         ^  │          │          ──>    exhausted
       └──> action_required, needs_new_method    stopped
 
-The database checks the table `TRANSITIONS`, too (`recovery_transitions`). Every change writes one row of the timeline,
-and an end writes the money into the ledger (`usage_logs`), in the caller's transaction.
+The database checks every change of state (`recovery_transitions`; `recovery_model.TRANSITIONS` is a copy, and a test
+compares the two). Every change writes one row of the timeline, and an end writes the money into the ledger
+(`usage_logs`), in the caller's transaction.
 
 A stop that arrives while an attempt is in flight cannot end the recovery, because the charge may already have happened.
 The stop is noted (`stop_requested`), no further attempt is made, and the attempt's outcome decides how the recovery

@@ -1,4 +1,5 @@
-"""The tasks of a recovery. Every evaluation, message and end action of a recovery is queued here.
+"""The tasks of a recovery. Every evaluation, message and end action of a recovery is queued here, except the
+first evaluation: `recoveries` queues that with the recovery, for many at once.
 
     dunning_retry            evaluates it, and makes the attempt that is due
     notify_action_required   sends its customer a message
@@ -63,7 +64,7 @@ async def evaluate_sooner(db: Connection, recovery_id: RecoveryId) -> None:
     await tasks.bring_forward(db, key_of(EVALUATE, recovery_id))
 
 
-async def evaluated_just_now(db: Connection, recovery_id: RecoveryId) -> bool:
+async def is_being_evaluated(db: Connection, recovery_id: RecoveryId) -> bool:
     """Whether an evaluation of the recovery is running."""
     return await tasks.runs(db, key_of(EVALUATE, recovery_id))
 

@@ -87,7 +87,7 @@ SET stripe_user_id = excluded.stripe_user_id,
 RETURNING m.id::text AS id, m.xmax = 0 AS is_new
 """
 
-# From now on webhooks bring the events; renewals that failed before are among the open invoices.
+# From now on webhooks bring the events; invoices that failed before are among the open invoices.
 CATCH_UP_FROM_NOW = """
 INSERT INTO catch_ups (merchant_id, events_until)
 VALUES ($1, citadel_now())

@@ -27,7 +27,7 @@ class Intake:
     async def running(self) -> AsyncIterator[None]:
         """Accept events during the block; at its end, all accepted events are committed and answered."""
         async with TaskGroup() as group:
-            group.create_task(self._batcher.run(), name="committer")
+            group.create_task(self._batcher.run(), name="batcher")
             try:
                 yield
             finally:

@@ -122,7 +122,7 @@ def _invoice(merchant_id: MerchantId, failed: OpenRecovery) -> FailedInvoice:
 
 
 async def open_found(db: Connection, merchant_id: MerchantId, failed: Sequence[OpenRecovery]) -> list[RecoveryId]:
-    """Open recoveries for failed renewals that came without an event; the ids of the new ones.
+    """Open recoveries for failed invoices that came without an event; the ids of the new ones.
 
     In the caller's transaction, which has locked the merchant, so that it stays connected until the commit.
     """
@@ -203,7 +203,7 @@ async def _note_change(db: Connection, merchant_id: MerchantId, event: Incoming,
         # A run may have read the invoice earlier; the entry makes it read again.
         if await recovery_tasks.evaluate_now(
             db, merchant_id, recovery.id, recovery.invoice_id
-        ) or await recovery_tasks.evaluated_just_now(db, recovery.id):
+        ) or await recovery_tasks.is_being_evaluated(db, recovery.id):
             detail = {**_origin(event), "changed": list(changed.changed)}
             if changed.next_attempt_at is not None:
                 detail[STRIPE_NEXT] = changed.next_attempt_at.isoformat()

@@ -70,7 +70,7 @@ def route(event: Json) -> Routed:
 
 
 def route_open_invoice(invoice: Json) -> OpenRecovery | Ignored:
-    """The intent for an invoice that was listed or read without an event: whether its renewal's payment has failed.
+    """The intent for an invoice that was listed or read without an event: whether its payment has failed.
 
     If its payments are expanded, none may be under way: a bank debit takes days, during which the invoice is open and
     attempted but has not failed. Never raises.
@@ -84,7 +84,7 @@ def route_open_invoice(invoice: Json) -> OpenRecovery | Ignored:
         intent = _mapping(_mapping(_mapping(payment).get("payment")).get("payment_intent"))
         if intent.get("status") in _UNDER_WAY:
             return Ignored("payment_under_way")
-    return _renewal_failed(invoice, _NOTHING)
+    return _payment_failed(invoice, _NOTHING)
 
 
 # https://docs.stripe.com/payments/paymentintents/lifecycle
@@ -143,7 +143,7 @@ def _subscription_of(invoice: Json) -> SubscriptionId | None:
 # -- rules ------------------------------------------------------------------------------------------------------------
 
 
-def _renewal_failed(invoice: Json, _previous: Json) -> OpenRecovery | Ignored:
+def _payment_failed(invoice: Json, _previous: Json) -> OpenRecovery | Ignored:
     """Only invoices that Stripe makes and charges by itself are recovered: renewals, and those that the policy adds.
 
     Other billing reasons are somebody's action (onboarding, an upgrade, a manual invoice): that person sees the failure
@@ -312,8 +312,8 @@ def _merchant_gone(_application: Json, _previous: Json) -> Intent:
 Rule = Callable[[Json, Json], Intent]  # the event's object and its previous attributes → what to do
 
 ROUTES: Mapping[str, Rule] = {
-    "invoice.payment_failed": _renewal_failed,
-    "invoice.payment_action_required": _renewal_failed,
+    "invoice.payment_failed": _payment_failed,
+    "invoice.payment_action_required": _payment_failed,
     "invoice.paid": _paid(at_stripe=False),
     "invoice.payment_succeeded": _paid(at_stripe=True),
     "invoice.upcoming": _renewal_ahead,

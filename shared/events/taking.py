@@ -187,8 +187,9 @@ async def take(db: Connection, event: Incoming) -> Accepted:
 async def take_listed(db: Connection, account: AccountId, events: Sequence[Incoming]) -> list[Accepted]:
     """Record the events of one account and apply what they ask for, in the caller's transaction; an answer for each.
 
-    Locking event by event would follow no order. So all recoveries that are concerned are locked first, by their ids,
-    and then the events are applied in the order in which they happened.
+    Locking event by event would follow no order. So the recoveries that are concerned are locked first, by their ids
+    (a charge's are found, and locked, when it is applied), and then the events are applied in the order in which they
+    happened.
     """
     merchants = await store.find_merchants(db, [account], MerchantLock.STAYS)
     merchant = merchants.get(account)
@@ -227,7 +228,7 @@ async def _apply_all(db: Connection, merchant_id: MerchantId, events: Sequence[I
             ) as intent:
                 concerns.append(_concern(merchant_id, intent))
             case _:
-                pass  # a charge's recovery is found through its attempts; the other intents change no recovery
+                pass  # a charge's recovery is found through its attempts; the other listed intents change none
         others.append(event)
     if concerns:
         await store.lock_concerned(db, merchant_id, concerns)

@@ -6,12 +6,11 @@
        │ postpone
        └──cancel──> canceled (a dead one too) ──retry by the API──> pending
 
-Guarantees. A task is handed out once per lease. Every claim raises the task's fence; `complete`, `retry`, `postpone`,
-`bury` and `release` name the fence of their claim and change nothing when it is old: they return False, and the caller
-rolls its effects back. A task whose lease ran out is rescued by any worker. While a task with a `unique_key` is pending
-or running, another with the same key is not queued. Of one recovery at most one task runs at any time. A task of a
-paused type or merchant is not handed out: the claim that finds it parks it until the pause ends
-(`shared.queue.control`).
+Guarantees. A task is handed out once per lease. Every claim raises the task's fence; what ends or renews a claim names
+that fence and changes nothing when it is old: the answer says so, and the caller rolls its effects back. A task whose
+lease ran out is rescued by any worker. While a task with a `unique_key` is pending or running, another with the same
+key is not queued. Of one recovery at most one task runs at any time. A task of a paused type or merchant is not handed
+out: the claim that finds it parks it until the pause ends (`shared.queue.control`).
 
 `run_at` is business time; leases are real time.
 """

@@ -144,14 +144,17 @@ async def _receive(request: web.Request) -> web.Response:
 
 
 async def _read(request: web.Request) -> bytes:
-    if request.content_length is not None and request.content_length > MAX_BYTES:
-        raise _refuse(413, "too-large", f"An event about an email has at most {MAX_BYTES} bytes.")
+    """The raw body. Refused unread when declared too long; cut off when it grows longer than the service reads."""
     try:
+        if request.content_length is not None and request.content_length > MAX_BYTES:
+            raise web.HTTPRequestEntityTooLarge(MAX_BYTES)
         body = await request.read()
+        if len(body) > MAX_BYTES:
+            raise web.HTTPRequestEntityTooLarge(MAX_BYTES)
+    except web.HTTPRequestEntityTooLarge:
+        raise _refuse(413, "too-large", f"An event about an email has at most {MAX_BYTES} bytes.") from None
     except (ConnectionError, web.RequestPayloadError):
         raise _refuse(400, "incomplete-body", "The body ended before its end.") from None
-    if len(body) > MAX_BYTES:
-        raise _refuse(413, "too-large", f"An event about an email has at most {MAX_BYTES} bytes.")
     return body
 
 

@@ -42,7 +42,7 @@ class Bell:
             try:
                 await self._listen()
             except (DatabaseAway, asyncpg.PostgresError) as error:
-                log.debug("no_hints", reason=type(error).__name__)
+                log.debug("bell_not_heard", reason=type(error).__name__)
             finally:
                 self.heard = False
             await asyncio.sleep(pause)

@@ -69,6 +69,7 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
     """One end action of one recovery."""
 
     payload = EndDunningPayload
+    calls = ("stripe",)
     retry = RetryPolicy(base=timedelta(seconds=5), factor=4.0, longest=timedelta(hours=6))
 
     async def load(self, db: Connection, task: Job[EndDunningPayload]) -> Plan:

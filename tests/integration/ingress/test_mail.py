@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from collections.abc import AsyncIterator
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -10,6 +11,7 @@ from uuid import uuid4
 import orjson
 import pytest
 from aiohttp import ClientResponse
+from prometheus_client import REGISTRY
 
 from services.ingress.mail import svix
 from services.ingress.mail.pages import language_of
@@ -179,6 +181,24 @@ async def test_what_is_no_event_of_resends_is_refused(
     response = await post(world, **{"event": bounce(world), **changes})
     assert (response.status, (await response.json())["type"]) == (status, f"urn:citadel:problem:{type_}")
     assert await silenced(world) == []
+
+
+@pytest.mark.parametrize("length", [70_000, 3_000_000])
+async def test_a_body_that_does_not_say_how_long_it_is_is_refused_when_it_turns_out_too_long(
+    world: World, length: int
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(0, length, 10_000):
+            yield b"x" * 10_000
+
+    before = _too_large()
+    response = await world.client.post("/webhooks/resend", data=chunks())
+    assert (response.status, (await response.json())["type"]) == (413, "urn:citadel:problem:too-large")
+    assert _too_large() == before + 1
+
+
+def _too_large() -> float:
+    return REGISTRY.get_sample_value("citadel_mail_refused_total", {"reason": "too-large"}) or 0
 
 
 async def test_the_new_secret_works_beside_the_old(world: World) -> None:
