@@ -7,7 +7,7 @@ expired_key      401 `api_key_expired`                                          
 invalid_key      401 without a code                                                         no
 wrong_mode       404 (400 for an id in a parameter) `resource_missing`: it exists in        no (404)
                  the other mode; lists are empty
-missing          404 `resource_missing` of `object` and `id`: not what was asked for        no
+missing          404 `resource_missing` of `object` and `missing`: not what was asked for   no
 refused          `status` (400) with `code`, `message`, `param`: see `refusals`             yes, a 400
 
 A restricted key's 403 had no code until 2025 (https://github.com/stripe/stripe-node/issues/2246, 2025-01-09) and has
@@ -44,8 +44,9 @@ class Barrier:
     """One rule. `method`, `path` and `account` are patterns; `account` is the `Stripe-Account`, or the platform's id.
 
     In force from when it was added until the simulated second `until` (None: for good), for `times` requests after
-    the first `skip`. `permission` is the one that the key lacks (None: "more permissions"); `object` and `id` say what
-    is missing; `status`, `type`, `code`, `message` and `param` make the error of `refused`.
+    the first `skip`. `permission` is the one that the key lacks (None: "more permissions"); `object` and `missing`
+    are the kind and the id that are missing; `status`, `type`, `code`, `message` and `param` make the error of
+    `refused`.
     """
 
     kind: str

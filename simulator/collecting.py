@@ -101,10 +101,7 @@ class Collecting:
                 self._log(account, invoice, intent, method, source, "requires_action", None, None)
                 return self._require_action(account, invoice, intent, source)
             case Declined(why):
-                charge = self._charge(account, intent, method, verdict) if why.charged else None
-                if charge is not None:
-                    charge["failure_code"] = why.code
-                    charge["failure_message"] = why.message
+                charge = self._failed_charge(account, intent, method, verdict, why)
                 self._log(account, invoice, intent, method, source, "declined", charge, why.decline_code)
                 return self._decline(account, invoice, intent, method, charge, why, source)
             case Approved():
@@ -127,16 +124,27 @@ class Collecting:
                 intent.update(status="requires_action", next_action=_ASK)
                 self._events.emit(account, "payment_intent.requires_action", intent)
             case Declined(why):
-                charge = self._charge(account, intent, method, verdict)
-                charge.update(failure_code=why.code, failure_message=why.message)
+                charge = self._failed_charge(account, intent, method, verdict, why)
                 self._log(account, invoice, intent, method, "merchant", "declined", charge, why.decline_code)
-                self._events.emit(account, "charge.failed", charge)
+                _tell_intent(intent, method, charge, why)
+                if charge is not None:
+                    self._events.emit(account, "charge.failed", charge)
                 self._events.emit(account, "payment_intent.payment_failed", intent)
             case Approved():
                 charge = self._charge(account, intent, method, verdict)
                 self._log(account, invoice, intent, method, "merchant", "succeeded", charge, None)
                 self._capture(account, invoice, payment, intent, charge, "merchant")
                 self._events.emit(account, "payment_intent.succeeded", intent)
+
+    def _failed_charge(
+        self, account: Account, intent: Json, method: Json, verdict: Verdict, why: Decline
+    ) -> Json | None:
+        """The charge of a decline; None where none was made."""
+        if not why.charged:
+            return None
+        charge = self._charge(account, intent, method, verdict)
+        charge.update(failure_code=why.code, failure_message=why.message)
+        return charge
 
     def _charge(self, account: Account, intent: Json, method: Json, verdict: Verdict) -> Json:
         card = method["type"] == "card"
@@ -187,7 +195,7 @@ class Collecting:
         payment: Json,
         intent: Json,
         charge: Json,
-        source: str = "api_pay",
+        source: str,
     ) -> None:
         """The charge's money has come in: booked, and credited to the invoice."""
         moved = self._book.write(account, "charge", charge, charge["amount"], source)
@@ -208,25 +216,7 @@ class Collecting:
         why: Decline,
         source: str,
     ) -> ApiError:
-        codes = {
-            "charge": charge["id"] if charge else None,
-            "decline_code": why.decline_code,
-            "advice_code": why.advice_code,
-            "network_advice_code": why.network_advice_code,
-            "network_decline_code": why.network_decline_code,
-        }
-        details: Json = {
-            "code": why.code,
-            "doc_url": f"https://stripe.com/docs/error-codes/{why.code.replace('_', '-')}",
-            **{name: value for name, value in codes.items() if value is not None},
-        }
-        intent["status"] = "requires_payment_method"
-        intent["last_payment_error"] = {
-            **details,
-            "message": why.message,
-            "payment_method": dict(method),
-            "type": "card_error",
-        }
+        details = _tell_intent(intent, method, charge, why)
         if charge is not None:
             self._events.emit(account, "charge.failed", charge)
         self._count_failure(account, invoice, source)
@@ -270,7 +260,7 @@ class Collecting:
         if subscription and subscription["status"] == "active":
             subscription["status"] = "past_due"
             self._events.emit(account, "customer.subscription.updated", subscription, {"status": "active"})
-        if source in AUTOMATIC and invoice["next_payment_attempt"] is None:
+        if source in AUTOMATIC and invoice["auto_advance"] and invoice["next_payment_attempt"] is None:
             self.out_of_retries(account, invoice)
 
     def _schedule_retry(self, account: Account, invoice: Json) -> None:
@@ -286,8 +276,13 @@ class Collecting:
         """Sets the timer of Stripe's next attempt; one that was planned anew since does nothing."""
 
         def due() -> None:
-            if invoice["next_payment_attempt"] == when:
-                self.attempt(account, invoice, "stripe_retry")
+            if invoice["next_payment_attempt"] != when:
+                return
+            if under_way(account, invoice):  # left out, and no other is planned
+                invoice["next_payment_attempt"] = None
+                self._events.emit(account, "invoice.updated", invoice, {"next_payment_attempt": when})
+                return
+            self.attempt(account, invoice, "stripe_retry")
 
         self._world.clock.at(when, due)
 
@@ -335,15 +330,43 @@ class Collecting:
         return method
 
 
+def _tell_intent(intent: Json, method: Json, charge: Json | None, why: Decline) -> Json:
+    """What a decline leaves in its PaymentIntent; the codes of the error that says the same."""
+    codes = {
+        "charge": charge["id"] if charge else None,
+        "decline_code": why.decline_code,
+        "advice_code": why.advice_code,
+        "network_advice_code": why.network_advice_code,
+        "network_decline_code": why.network_decline_code,
+    }
+    details: Json = {
+        "code": why.code,
+        "doc_url": f"https://stripe.com/docs/error-codes/{why.code.replace('_', '-')}",
+        **{name: value for name, value in codes.items() if value is not None},
+    }
+    intent["status"] = "requires_payment_method"
+    intent["last_payment_error"] = {
+        **details,
+        "message": why.message,
+        "payment_method": dict(method),
+        "type": "card_error",
+    }
+    return details
+
+
 def _refusal(intent: Json) -> ApiError | None:
     """Why an attempt is not even made: another is under way, or Stripe charges no so little amount."""
     if intent["status"] == "processing":
         return processing()
-    amount, currency = intent["amount"], intent["currency"]
-    if amount < minimum(currency):
-        text = f"Amount must be at least {written(minimum(currency), currency)}"
-        return bad_request(text, code="amount_too_small")
-    return None
+    return too_small(intent["amount"], intent["currency"])
+
+
+def too_small(amount: int, currency: str) -> ApiError | None:
+    """The refusal of less (minor units) than Stripe charges; None when it is enough."""
+    if amount >= minimum(currency):
+        return None
+    text = f"Amount must be at least {written(minimum(currency), currency)}"
+    return bad_request(text, code="amount_too_small", param="amount")
 
 
 def _count(invoice: Json, source: str) -> None:

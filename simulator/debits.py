@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from simulator.bank_accounts import FAILURES, DebitFailure, DebitScript
+from simulator.bank_accounts import FAILURES, TAKES_DAYS, DebitFailure
 from simulator.book import Book
 from simulator.currencies import decimals
 from simulator.errors import ApiError, bad_request
@@ -106,7 +106,7 @@ class Debits:
         if payment["is_default"]:
             self._count(account, invoice, source)
         if script.takes is not None:
-            self._world.clock.after(script.takes, lambda: self._due(account, charge, script))
+            self._world.clock.after(script.takes, lambda: self._due(account, charge))
         return None
 
     def end(self, account: Account, charge: Json, fails: str | None) -> Json:
@@ -122,12 +122,14 @@ class Debits:
         """The bank takes a paid debit back for a reason in FAILURES: a dispute that is lost at once."""
         if reason not in FAILURES:
             raise bad_request(f"Unknown failure {reason!r}; known: {sorted(FAILURES)}.")
+        if charge["payment_method_details"]["type"] not in TAKES_DAYS:
+            raise bad_request("Only a debit is taken back by the bank; another charge is disputed.")
         return self._money_back.dispute(account, charge, FAILURES[reason].dispute)
 
-    def _due(self, account: Account, charge: Json, script: DebitScript) -> None:
+    def _due(self, account: Account, charge: Json) -> None:
         if charge["id"] in self._begun:  # A test may have ended it, or changed its script meanwhile.
             current = account.debits[self._begun[charge["id"]].method["id"]]
-            if current.takes is not None or current is script:
+            if current.takes is not None:
                 self._end(account, charge, current.end(self._world.clock.now))
 
     def _end(self, account: Account, charge: Json, why: DebitFailure | None) -> None:

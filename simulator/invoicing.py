@@ -115,8 +115,9 @@ class Invoices:
         self._events.emit(account, "invoice_payment.paid", payment)
         self._after_payment(account, invoice, before)
         if over:
-            customer = account.get("customer", invoice["customer"])
-            self._balances.change(account, customer, -over, "invoice_overpaid", invoice=invoice["id"])
+            customer = account.objects["customer"].get(invoice["customer"])
+            if customer is not None:  # else deleted meanwhile: nobody is left to credit
+                self._balances.change(account, customer, -over, "invoice_overpaid", invoice=invoice["id"])
             self._events.emit(account, "invoice.overpaid", invoice)
 
     def paid_off_stripe(self, account: Account, invoice: Json) -> None:
@@ -211,7 +212,7 @@ def refuse_under_way(account: Account, invoice: Json) -> None:
 def processing() -> ApiError:
     """Stripe's words for a PaymentIntent that is under way; that `/pay` answers them is an assumption."""
     text = "You cannot confirm this PaymentIntent because it has a status of processing."
-    return bad_request(text, code="payment_intent_unexpected_state")
+    return bad_request(text, code="payment_intent_unexpected_state", param="payment_intent")
 
 
 def _amounts(invoice: Json) -> Json:

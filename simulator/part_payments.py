@@ -4,8 +4,7 @@ Each has a PaymentIntent and an invoice payment of its own; the invoice's defaul
 Source: https://docs.stripe.com/invoicing/partial-payments, October 2026.
 """
 
-from simulator.collecting import Collecting
-from simulator.currencies import minimum, written
+from simulator.collecting import RESTRICTED, Collecting, too_small
 from simulator.errors import bad_request
 from simulator.events import EventLog
 from simulator.invoicing import Invoices, refuse_under_way
@@ -31,10 +30,14 @@ class PartPayments:
         if invoice["status"] not in {"open", "uncollectible"}:
             raise bad_request(f"Only an open invoice takes payments; this one is {invoice['status']}.")
         refuse_under_way(account, invoice)
-        currency = invoice["currency"]
-        if amount < minimum(currency):
-            text = f"Amount must be at least {written(minimum(currency), currency)}"
-            raise bad_request(text, code="amount_too_small")
+        if not account.resource["charges_enabled"]:
+            raise bad_request(RESTRICTED)
+        if method["customer"] != invoice["customer"]:
+            text = "The provided PaymentMethod is not attached to the invoice's customer."
+            raise bad_request(text, param="payment_method")
+        problem = too_small(amount, invoice["currency"])
+        if problem:
+            raise problem
         payment, intent = self._invoices.add_payment(account, invoice, amount)
         self._collecting.charge_part(account, invoice, payment, intent, method)
         return payment

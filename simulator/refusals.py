@@ -18,7 +18,7 @@ class Refusal:
 
 
 REFUSALS: dict[str, Refusal] = {
-    "amount_too_small": Refusal("Amount must be at least $0.50 usd", param="amount"),
+    "amount_too_small": Refusal("Amount must be at least 0.50 usd", param="amount"),
     "amount_too_large": Refusal("Amount must be no more than $999,999.99", param="amount"),
     "billing_invalid_mandate": Refusal("The subscription's default payment method has an invalid mandate."),
     "capability_not_active": Refusal("Your account does not have the required capabilities enabled."),

@@ -236,6 +236,14 @@ async def test_after_a_dispute_a_debit_is_refused_without_a_charge(
     assert [(entry["outcome"], entry["charge"]) for entry in log] == [("refused", None)] * 2
 
 
+async def test_a_bank_takes_back_debits_only(control: SimulatorClient, account: str) -> None:
+    await control.add_renewal(account)
+    (row,) = await control.book()
+    with pytest.raises(SimulatorError, match="Only a debit is taken back"):
+        await control.return_debit(row["charge"])
+    assert await control.book() == [row]
+
+
 async def test_a_debit_that_never_ends_is_ended_by_the_test(control: SimulatorClient, account: str) -> None:
     made = await control.add_renewal(account, debit={**ACH, "takes_days": None})
     await control.advance(90 * DAY)

@@ -22,6 +22,11 @@ async def _kinds(control: SimulatorClient, since: int = 0) -> list[str]:
     return [event["type"] for event in (await control.events())[since:]]
 
 
+def _intent_of(payment: Json) -> str:
+    ident: str = payment["payment"]["payment_intent"]
+    return ident
+
+
 # -- parts ---------------------------------------------------------------------------------------
 
 
@@ -105,13 +110,61 @@ async def test_a_part_by_debit_is_under_way_too(fails: str | None, control: Simu
     assert (await _kinds(control)).count("invoice.payment_failed") == failures
 
 
-async def test_stripes_own_retry_waits_for_a_part_that_is_under_way(control: SimulatorClient, account: str) -> None:
+@pytest.mark.parametrize(("decline", "charged"), [("lost_card", True), ("blocked", False)])
+async def test_a_declined_part_leaves_its_payment_as_a_declined_whole_does(
+    decline: str, charged: bool, control: SimulatorClient, account: str
+) -> None:
+    whole = await control.add_renewal(account, card={"decline": decline})
+    part = await control.attach_payment(whole["invoice"]["id"], 500, card={"decline": decline})
+    intents = [await control.object(ident) for ident in (whole["payment_intent"]["id"], _intent_of(part))]
+    assert [bool(intent["latest_charge"]) for intent in intents] == [charged, charged]
+    of_whole, of_part = (intent["last_payment_error"] for intent in intents)
+    of_each = {"charge", "payment_method"}
+    assert {**of_part, **dict.fromkeys(of_each)} == {**of_whole, **dict.fromkeys(of_each)}
+    assert of_part.get("charge") == intents[1]["latest_charge"]
+
+
+async def test_a_part_is_refused_where_a_whole_would_be(control: SimulatorClient, account: str) -> None:
+    made, other = await control.add_renewal(account, card=DECLINED), await control.add_renewal(account)
+    with pytest.raises(SimulatorError, match="not attached to the invoice's customer"):
+        await control.attach_payment(made["invoice"]["id"], 500, payment_method=other["payment_method"]["id"])
+    await control.restrict(account)
+    with pytest.raises(SimulatorError, match="cannot currently make charges"):
+        await control.attach_payment(made["invoice"]["id"], 500)
+    assert [row["invoice"] for row in await control.book()] == [other["invoice"]["id"]]
+
+
+async def test_a_debit_that_pays_too_much_ends_after_its_customer_was_deleted(
+    control: SimulatorClient, account: str
+) -> None:
+    made = await control.add_renewal(account, card=DECLINED)
+    invoice = made["invoice"]["id"]
+    await control.attach_payment(invoice, 2_700, debit={"type": "us_bank_account"})
+    await control.delete_customer(made["customer"]["id"])
+    before = len(await control.events())
+    await control.advance(6 * DAY)
+    assert (await control.object(invoice))["amount_overpaid"] == 700
+    assert {"invoice.overpaid", "payment_intent.succeeded"} <= set(await _kinds(control, before))
+
+
+async def test_a_debit_that_fails_when_collection_is_off_ends_no_retries(
+    control: SimulatorClient, account: str
+) -> None:
+    await control.change_account(account, stripe_retries=[3], after_retries="cancel")
+    made = await control.add_renewal(account, debit={"type": "us_bank_account", "fails": "insufficient_funds"})
+    await control.set_auto_advance(made["invoice"]["id"], False)
+    await control.advance(5 * DAY)
+    assert (await control.object(made["subscription"]["id"]))["status"] == "past_due"
+
+
+async def test_stripes_own_retry_is_left_out_while_a_part_is_under_way(control: SimulatorClient, account: str) -> None:
     await control.change_account(account, stripe_retries=[3])
     made = await control.add_renewal(account, card=DECLINED)
     await control.attach_payment(made["invoice"]["id"], 500, debit={"type": "us_bank_account"})
     await control.advance(4 * DAY)
     sources = [entry["source"] for entry in await control.attempts(made["invoice"]["id"])]
     assert sources == ["renewal", "merchant", "merchant"]
+    assert (await control.object(made["invoice"]["id"]))["next_payment_attempt"] is None
 
 
 async def test_paid_out_of_band_counts_the_rest_as_paid_off_stripe(
@@ -236,6 +289,18 @@ async def test_the_customers_balance_is_applied_when_the_invoice_is_finalized(
         assert await control.attempts() == []
         kinds = await _kinds(control)
         assert kinds.count("invoice.paid") == kinds.count("invoice.payment_succeeded") == 1
+
+
+async def test_a_balance_that_the_merchant_changes_is_applied_to_the_next_invoice(
+    control: SimulatorClient, account: str
+) -> None:
+    made = await control.add_customer(account, card={})
+    changed = await control.change_balance(made["customer"]["id"], -500)
+    assert (changed["type"], changed["ending_balance"]) == ("adjustment", -500)
+    subscription = await control.add_subscription(account, made["customer"]["id"])
+    invoice = await control.renew(subscription["id"])
+    assert invoice is not None
+    assert (invoice["amount_due"], invoice["ending_balance"]) == (1_500, 0)
 
 
 async def test_what_was_too_small_is_charged_with_the_next_invoice(
