@@ -2,7 +2,6 @@
 
 import sys
 from datetime import date, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,21 +15,12 @@ from services.ledger.api.csv_export import lines
 from services.ledger.reports.endpoints import file_of, flat, report
 from services.ledger.reports.lift import ENOUGH, Verdict
 from services.ledger.reports.schemas import Lift, RecoveryReport
+from services.ledger.reports.store import GroupBy
 from services.ledger.stats.schemas import Sum
 from shared.database import Connection, Role
 from shared.http import Problem
 
 report_app = typer.Typer(help="Reports: what the engine is worth, measured.", no_args_is_help=True)
-
-
-class By(StrEnum):
-    """What a report may be grouped by."""
-
-    CAUSE = "cause"
-    POLICY_VERSION = "policy_version"
-    CURRENCY = "currency"
-    COHORT_WEEK = "cohort_week"
-    ATTRIBUTION = "attribution"
 
 
 @report_app.callback()
@@ -41,7 +31,7 @@ def _reports() -> None:
 @report_app.command("recoveries")
 def recoveries(
     merchant: Annotated[str | None, typer.Option(help="acct_… or our id; by default all merchants together.")] = None,
-    by: Annotated[By | None, typer.Option(help="Break down by this.")] = None,
+    by: Annotated[GroupBy | None, typer.Option(help="Break down by this.")] = None,
     first: Annotated[
         datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day of opening (UTC).")
     ] = None,
@@ -66,10 +56,12 @@ def recoveries(
         _show(found, terminal(160))
 
 
-def _read(data_dir: Path, merchant: str | None, first: date | None, last: date | None, by: By | None) -> RecoveryReport:
+def _read(
+    data_dir: Path, merchant: str | None, first: date | None, last: date | None, by: GroupBy | None
+) -> RecoveryReport:
     async def read(db: Connection) -> RecoveryReport:
         merchant_id = None if merchant is None else await merchant_id_of(db, merchant)
-        return await report(db, merchant_id, first, last, by.value if by else None)
+        return await report(db, merchant_id, first, last, by)
 
     try:
         return in_transaction(data_dir, Role.LEDGER, read, status=1)

@@ -13,7 +13,7 @@ The stop is noted (`stop_requested`), no further attempt is made, and the attemp
 ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -28,6 +28,7 @@ from shared.queue import tasks
 from shared.queue.tries import tries_of
 from shared.recovery_model import BillingReason, EndReason, Entry, EntryKind, FailedInvoice, RecoveredBy, RecoveryState
 from shared.recovery_tasks import EVALUATE
+from shared.silences import TEXTS, SilenceReason
 
 
 def _with_reason(entry: Entry, next_step: str, *refused: str) -> Entry:
@@ -371,6 +372,12 @@ async def move(db: Connection, recovery_id: RecoveryId, policy_id: UUID, entry: 
     await tasks.cancel_of_recovery(db, recovery_id, "moved to another version of the policy")
     await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
     return True
+
+
+async def silence(db: Connection, recovery_id: RecoveryId, reason: SilenceReason, origin: Mapping[str, object]) -> None:
+    """Follow its customer's silence: no queued message is sent, and the timeline says why."""
+    await recovery_tasks.cancel_messages(db, recovery_id, f"the customer is not written to: {reason}")
+    await record(db, recovery_id, Entry(EntryKind.SILENCED, reason, TEXTS[reason], origin))
 
 
 async def record(db: Connection, recovery_id: RecoveryId, entry: Entry) -> None:

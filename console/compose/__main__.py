@@ -10,7 +10,7 @@ from pydantic import Field, create_model
 
 from console.compose.announce import announcement
 from console.compose.secrets import LOGINS, SecretsMissing, make_secrets
-from console.compose.stack import Stack, StackError
+from console.compose.stack import SettingsMissing, Stack, StackError
 from console.terminal import refuse
 from shared.settings import PostgresUrl, SettingsFromAnywhere, load
 
@@ -32,8 +32,10 @@ def up(simulator: Simulated = False) -> None:
         print("building the images …", flush=True)
         stack.build()
         stack.up()
-    except (StackError, SecretsMissing) as error:
-        refuse(str(error), 2 if isinstance(error, SecretsMissing) else 1)
+    except (SettingsMissing, SecretsMissing) as error:
+        refuse(str(error), 2)
+    except StackError as error:
+        refuse(str(error), 1)
     simulated_at = f"http://localhost:{stack.simulator_port}" if simulator else None
     print("\n".join(announcement(stack.public_url, simulated_at)))
 

@@ -25,6 +25,10 @@ class StackError(Exception):
     """It cannot be done; the message says why, and what to do."""
 
 
+class SettingsMissing(StackError):
+    """Settings without a default are missing; the message lists them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stack:
     """One stack. `settings` override the environment, `.env` and, with the simulator, its own file."""
@@ -134,7 +138,7 @@ class Stack:
                 raise StackError("\n  ".join([f"{what}: {hint}", *said[-1:]]))
 
     def refuse_missing_settings(self) -> None:
-        """Raise StackError with every missing setting that has no default."""
+        """Raise SettingsMissing with every missing setting that has no default."""
         if self.simulator:
             return
         needed = {
@@ -145,7 +149,7 @@ class Stack:
         missing = [f"  {name}: {what}" for name, what in needed.items() if not self.setting(name, "")]
         if missing:
             where = "in .env or the environment"
-            raise StackError("\n".join([f"{len(missing)} setting(s) are missing; set each {where}:", *missing]))
+            raise SettingsMissing("\n".join([f"{len(missing)} setting(s) are missing; set each {where}:", *missing]))
 
     def refuse_taken_ports(self) -> None:
         """Raise StackError when a port to be published is in use by others; a running stack may use its own."""

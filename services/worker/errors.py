@@ -22,6 +22,9 @@ import asyncpg
 
 from shared.database import DatabaseAway
 
+BUSY = (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError, asyncpg.SerializationError)
+"""Others held what was needed: the same may go well a moment later."""
+
 
 class WorkerError(Exception):
     """A reason that may be stored: codes and ids, no personal data."""
@@ -102,7 +105,7 @@ def judge(error: Exception) -> Verdict:
             return Verdict(error.reason, final=True)
         case DatabaseAway():
             return Verdict("the database was away", final=False, counts=False)
-        case asyncpg.DeadlockDetectedError() | asyncpg.LockNotAvailableError() | asyncpg.SerializationError():
+        case _ if isinstance(error, BUSY):
             return Verdict(f"the database was busy: {type(error).__name__}", final=False)
         case _:
             return Verdict(_unexpected(error), final=False, unexpected=True)

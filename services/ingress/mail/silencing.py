@@ -8,12 +8,12 @@ owes.
 from typing import Any
 
 from services.ingress.mail import store
-from shared import recoveries, recovery_tasks, silences
+from shared import recoveries, silences
 from shared.database import Connection
 from shared.events import store as events_store
 from shared.ids import CustomerId, MerchantId, RecoveryId
 from shared.recovery_model import Entry, EntryKind
-from shared.silences import TEXTS, SilenceReason
+from shared.silences import SilenceReason
 
 
 async def silence(
@@ -24,9 +24,7 @@ async def silence(
     if not await silences.start(db, merchant_id, customer_id, reason):
         return False
     for recovery in concerned:
-        await recovery_tasks.cancel_messages(db, recovery.id, f"the customer is not written to: {reason}")
-        entry = Entry(EntryKind.SILENCED, reason, TEXTS[reason], origin)
-        await recoveries.record(db, recovery.id, entry)
+        await recoveries.silence(db, recovery.id, reason, origin)
     return True
 
 

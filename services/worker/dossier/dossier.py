@@ -180,8 +180,8 @@ class Dossier:
     @property
     def attempt_is_due(self) -> bool:
         """Whether the planned attempt is due."""
-        planned = self.state is RecoveryState.WAITING and self.next_attempt_at is not None
-        return planned and self.next_attempt_at is not None and self.next_attempt_at <= self.now
+        at = self.next_attempt_at
+        return self.state is RecoveryState.WAITING and at is not None and at <= self.now
 
     @property
     def known_charges(self) -> frozenset[ChargeId]:

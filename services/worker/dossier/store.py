@@ -113,10 +113,12 @@ CROSS JOIN LATERAL (
 ) AS p
 """
 
+# Asked before every payment and message: by the key of `merchants`, whose ids a task holds as any text.
 REFUSAL = """
 SELECT COALESCE(r.stop_requested, r.end_reason, CASE WHEN m.status IS DISTINCT FROM 'active' THEN 'merchant_gone' END)
 FROM recoveries AS r
-LEFT JOIN merchants AS m ON m.id::text = r.merchant_id
+LEFT JOIN merchants AS m
+    ON m.id = CASE WHEN r.merchant_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN r.merchant_id::uuid END
 WHERE r.id = $1
 """
 

@@ -22,7 +22,7 @@ from services.worker import metrics
 from services.worker.batching import Batcher
 from services.worker.engine import store
 from services.worker.engine.run import Kind, Run
-from services.worker.errors import LeaseLost, Verdict, judge
+from services.worker.errors import BUSY, LeaseLost, Verdict, judge
 from services.worker.handler import AnyHandler, Job
 from shared.database import Connection, Database, DatabaseAway
 from shared.logging import get_logger
@@ -33,7 +33,6 @@ log = get_logger(__name__)
 
 # A commit is repeated while the task is still ours: the outcome of a call must not be lost if that can be avoided.
 COMMIT_AGAIN_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0)
-BUSY = (asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError, asyncpg.SerializationError)
 # A task whose failure was not its own fault is due again after this long, give or take a half.
 BLAMELESS_DELAY = timedelta(seconds=10)
 COMPLETED_TOGETHER = 1_000

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
-
 from services.worker.batching import Batcher
 from services.worker.engine import store
 from services.worker.errors import LeaseLost
@@ -51,11 +49,10 @@ class Loader:
                 async with self._database.transaction() as db:
                     held = await _lock(db, wanted)
                     plans = [await load.handler.load(db, load.job) for load in held]
-            except (DatabaseAway, asyncpg.PostgresError) as error:
-                if isinstance(error, DatabaseAway):
-                    for load in wanted:
-                        _fail(load, error)
-                    return
+            except DatabaseAway as error:
+                for load in wanted:
+                    _fail(load, error)
+                return
             except Exception:  # noqa: BLE001, S110 - one of them failed: each is repeated alone and says what is wrong
                 pass
             else:

@@ -16,7 +16,6 @@ from shared.database import Connection
 from shared.events.store import lock_of_customer
 from shared.ids import CustomerId
 from shared.recovery_model import Entry, EntryKind
-from shared.silences import TEXTS
 
 ORIGIN = {"source": "operator"}
 
@@ -48,8 +47,7 @@ class FollowSilence(Handler[FollowSilencePayload, FollowSilencePayload, FollowSi
             return  # changed again since, or another silence still holds: this change has no effect
         for recovery in concerned:
             if silence is not None:
-                await recovery_tasks.cancel_messages(db, recovery.id, f"the customer is not written to: {silence}")
-                await recoveries.record(db, recovery.id, Entry(EntryKind.SILENCED, silence, TEXTS[silence], ORIGIN))
+                await recoveries.silence(db, recovery.id, silence, ORIGIN)
                 continue
             text = "The customer is written to again."
             entry = Entry(EntryKind.SILENCE_LIFTED, "silence_lifted", text, ORIGIN, next_step="decide anew at once")

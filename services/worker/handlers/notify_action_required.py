@@ -128,7 +128,7 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
                     await messages.queue(db, dossier, messages.kind_now(dossier.state), again)
                 return
             case SilenceReason():
-                if all((row.kind, row.rule) != ("not_messaged", outcome) for row in dossier.story.rows):
+                if all((row.kind, row.rule) != (EntryKind.NOT_MESSAGED, outcome) for row in dossier.story.rows):
                     await recoveries.record(
                         db, dossier.recovery_id, Entry(EntryKind.NOT_MESSAGED, outcome, TEXTS[outcome])
                     )

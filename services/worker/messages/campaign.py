@@ -1,8 +1,9 @@
 """The messages of a campaign, and which of them is due.
 
 The brain decides what a message is for (`MessageKind`) and when it is sent; this module chooses one of the messages
-that have texts. A new kind of the brain needs one line of `_FIRST` and one of `_AGAIN`. A new message needs one member
-of `Message`, one line of `STEPS`, and its texts in every language (a test checks all of them).
+that have texts. A new kind of the brain needs one line of `_FIRST`, and one of `_AGAIN` and `_LAST` where those differ.
+A new message needs one member of `Message`, one line of `STEPS`, its texts in every language (a test checks all of
+them), and, if a recovery sends it, one line of `_MESSAGED` in `handlers/notify_action_required.py`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -86,7 +86,7 @@ class Expiring:
 
 
 def expiring(subscription: dict[str, Any]) -> Expiring | str:
-    """The card that will have expired at the next renewal; else a code for why there is no warning."""
+    """The card that will have expired at the next renewal; else why there is no warning."""
     read = _Subscription.model_validate(subscription)
     customer = read.customer
     if isinstance(customer, str) or customer.deleted:

@@ -1,4 +1,4 @@
-"""The SQL of card warnings. Which messages were sent is in a recovery's timeline."""
+"""The SQL of card warnings: the policy's days and who was warned. Messages sent are in a recovery's timeline."""
 
 from shared.database import Connection
 from shared.ids import CustomerId, MerchantId, PaymentMethodId

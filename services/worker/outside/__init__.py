@@ -8,6 +8,7 @@
     call_rates    limits on calls a second, over all workers
     circuits      no calls to a service that is down
     lease         how long this worker still holds its task
+    store         the SQL of call rates
 
 Only `call_rates` uses the database, because all workers share its rows.
 """

@@ -3,7 +3,7 @@
 No I/O, no clock, no randomness. `decide` is the rulebook; the other modules are its tables and its types.
 """
 
-from services.worker.recovery.attribution import RecoveredBy, attribute_payment
+from services.worker.recovery.attribution import attribute_payment
 from services.worker.recovery.decide import decide
 from services.worker.recovery.declines import Classified, Hardness, classify
 from services.worker.recovery.messages import MessageKind, SentMessage, next_message
@@ -27,7 +27,7 @@ from services.worker.recovery.model import (
     Wait,
     end_of_card,
 )
-from services.worker.recovery.networks import CURRENT_RULES, Allowed, NetworkRules, Never, NotBefore, check
+from services.worker.recovery.networks import CURRENT_RULES, Allowed, Never, NotBefore, check
 from services.worker.recovery.schedule import next_retry
 from services.worker.recovery.segments import in_holdout, segment_facts
 from services.worker.recovery.timing import BY_THE_RULES, Timing
@@ -52,7 +52,6 @@ __all__ = [
     "InvoiceStatus",
     "InvoiceTruth",
     "MessageKind",
-    "NetworkRules",
     "Never",
     "NotBefore",
     "OnFile",
@@ -61,7 +60,6 @@ __all__ = [
     "Paydays",
     "Policy",
     "Reason",
-    "RecoveredBy",
     "RecoveryFacts",
     "RequireAction",
     "Schedule",

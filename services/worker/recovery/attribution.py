@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from services.worker.recovery.model import AttemptResult, Origin, PastAttempt
-from shared.recovery_model import EndReason
-
-RecoveredBy = Literal["retry", "message"]
+from shared.recovery_model import EndReason, RecoveredBy
 
 
 def attribute_payment(
@@ -20,7 +18,7 @@ def attribute_payment(
     """
     succeeded = {attempt.origin for attempt in attempts if attempt.result is AttemptResult.SUCCEEDED}
     if Origin.CITADEL in succeeded:
-        return "recovered", "retry"
+        return "recovered", RecoveredBy.RETRY
     if paid_out_of_band or Origin.STRIPE in succeeded or messages_sent == 0:
         return "stopped", EndReason.PAID_ELSEWHERE
-    return "recovered", "message"
+    return "recovered", RecoveredBy.MESSAGE

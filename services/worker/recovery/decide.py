@@ -33,7 +33,7 @@ from services.worker.recovery.segments import in_holdout, segment_facts
 from services.worker.recovery.timing import BY_THE_RULES, Timing
 from shared.policy import Policy
 from shared.policy.segments import segment_of
-from shared.recovery_model import EndReason
+from shared.recovery_model import EndReason, RecoveredBy
 
 # When to look again for an outcome or a finalization: long enough for a call to time out and its result to be readable.
 LOOK_AGAIN = timedelta(minutes=30)
@@ -108,7 +108,7 @@ def _paid(case: Case) -> Close | None:
     )
     if state == "stopped":
         return stop(case, EndReason.PAID_ELSEWHERE, "The invoice was paid, and not through us.")
-    end_reason = EndReason.PAID_BY_RETRY if by == "retry" else EndReason.PAID_AFTER_MESSAGE
+    end_reason = EndReason.PAID_BY_RETRY if by is RecoveredBy.RETRY else EndReason.PAID_AFTER_MESSAGE
     alone = Considered(EndReason.PAID_ELSEWHERE, "it was paid after an attempt or a message of ours")
     sent = case.recovery.messages_sent
     why = collected(case, "paid", "The invoice is paid.", alone, recovered_by=by, messages=sent)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from console.compose.announce import announcement
-from console.compose.stack import Stack, StackError
+from console.compose.stack import SettingsMissing, Stack, StackError
 from shared.events.routing import ROUTES
 
 # A `docker` whose first argument is looked up here: 0 answers, another status does not.
@@ -44,7 +44,7 @@ def test_a_docker_that_does_not_answer_is_told_apart(
 
 
 def test_missing_settings_are_listed_together() -> None:
-    with pytest.raises(StackError) as missing:
+    with pytest.raises(SettingsMissing) as missing:
         Stack(environment={"CITADEL_PUBLIC_URL": "https://pay.example.com"}).refuse_missing_settings()
     assert "2 setting(s) are missing" in str(missing.value)
     assert "CITADEL_STRIPE_CLIENT_ID" in str(missing.value)
