@@ -7,6 +7,7 @@ The pool connects when it is first used and reconnects by itself. So a process s
 when the database is back.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
@@ -22,6 +23,10 @@ else:
     Connection = asyncpg.Connection
 
 T = TypeVar("T")
+
+# The end of a connection arrives within moments of the server's last message on it; then the pool gives another.
+_UNTIL_SEEN_BROKEN = 0.1  # seconds
+_BROKEN_AT_MOST = 2
 
 _DEADLOCKS = Counter("citadel_deadlocks_total", "Transactions that lost a deadlock and were run once more")
 
@@ -138,6 +143,22 @@ class Database:
         """
         async with self._connected() as connection, connection.transaction():
             yield connection
+
+    async def committed_surely(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """What `work` gives, in a transaction of its own, which is run again if its connection breaks.
+
+        For work that may take effect twice, because whether a broken COMMIT took effect is unknown. A pool can hold
+        several connections that have just broken (a failover), so there are three tries. Raises DatabaseAway after
+        them.
+        """
+        for _ in range(_BROKEN_AT_MOST):
+            try:
+                async with self.transaction() as db:
+                    return await work(db)
+            except DatabaseAway:
+                await asyncio.sleep(_UNTIL_SEEN_BROKEN)
+        async with self.transaction() as db:
+            return await work(db)
 
     async def committed(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """What `work` gives, in a transaction of its own; who loses a deadlock is rolled back whole and run once more.

@@ -190,8 +190,8 @@ async def _come_back(request: web.Request) -> Connected:
         raise _Failed(503, "stripe-away", "Stripe does not answer. Begin again in a moment.", str(error)) from error
     except StripeRefused as error:
         raise _misconfigured(error) from error
-    async with database.transaction() as db:
-        return await merchants.connect(db, request.app[RING], granted, asked_at)
+    # The code is used up at Stripe: the grant is saved again rather than lost with a connection that broke.
+    return await database.committed_surely(lambda db: merchants.connect(db, request.app[RING], granted, asked_at))
 
 
 def _misconfigured(error: StripeRefused) -> _Failed:

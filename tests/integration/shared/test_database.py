@@ -10,7 +10,7 @@ import pytest
 
 from console.local.postgres import EmbeddedPostgres
 from shared.clock import business_now, travel_to
-from shared.database import Database, DatabaseAway, Role
+from shared.database import Connection, Database, DatabaseAway, Role
 from tests.conftest import OpenDatabase
 from tests.waiting import until
 
@@ -55,6 +55,31 @@ async def test_json_goes_in_and_out_as_values(database: Database) -> None:
 async def test_a_service_runs_under_its_own_role(open_database: OpenDatabase) -> None:
     async with open_database(Role.INGRESS) as opened, opened.transaction() as db:
         assert await db.fetchval("SELECT current_user") == "citadel_ingress"
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+async def test_what_may_take_effect_twice_survives_connections_that_break(database: Database, broken: int) -> None:
+    runs = 0
+
+    async def work(db: Connection) -> str:
+        nonlocal runs
+        runs += 1
+        await db.execute(PLACE, f"evt_{runs}")
+        if runs <= broken:
+            await db.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        return f"evt_{runs}"
+
+    assert await database.committed_surely(work) == f"evt_{broken + 1}"
+    async with database.transaction() as db:
+        assert await db.fetchval(COUNT) == 1
+
+
+async def test_a_database_that_stays_away_is_said_to_be_away(database: Database) -> None:
+    async def work(db: Connection) -> None:
+        await db.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(DatabaseAway):
+        await database.committed_surely(work)
 
 
 async def test_a_killed_server_is_away_and_the_pool_recovers_by_itself(private: EmbeddedPostgres) -> None:

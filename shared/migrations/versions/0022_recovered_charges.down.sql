@@ -1,0 +1,1 @@
+DROP TABLE recovered_charges;
