@@ -21,7 +21,7 @@ from tests.explorer.world import Crossing, NotNow, Person, World, doing
 async def renewal(world: World, act: Act) -> None:
     """A customer whose subscription renews, with a card, a bank account, a legacy source or nothing to charge."""
     how = dict(act.how)
-    person: Json = {"preferred_locales": ["en"], **how.pop("person", {})}
+    person: Json = {"locale": "en", **how.pop("person", {})}
     if "source" in how:
         made = await world.control.add_source_renewal(world.account_id, how.pop("source"), person=person, **how)
     elif how.get("card") is None and "debit" not in how:

@@ -25,6 +25,7 @@ from services.ledger.app import make_ledger_app
 from services.worker.app import make_email_sender
 from services.worker.catch_up.schedule import catching_up
 from services.worker.dossier.permission import PermissionFromDatabase
+from services.worker.engine import committing
 from services.worker.engine.janitor import sweep_recoveries, unpark
 from services.worker.engine.loop import Engine, Pace
 from services.worker.engine.periodic import Periodic, PeriodicRunner
@@ -78,6 +79,25 @@ WHERE application_name = $1 AND datname = current_database()
 """
 
 
+class StepEngine(Engine):
+    """An engine that is stepped by hand, and stops when a moment's work does not come to an end."""
+
+    async def run_some(self, most: int) -> int:
+        """Run what is due and what that makes due; how many runs, `most` if more would follow. Raises DatabaseAway."""
+        count = 0
+        async with self._at_work():
+            while count < most:
+                self._lanes.look_behind()
+                claimed = await self._claim(self._pace.batch)
+                if not claimed and not self._lanes.more:
+                    return count
+                count += claimed
+                while self._runs:
+                    self._room.clear()
+                    await self._room.wait()
+        return count
+
+
 @dataclass
 class Stage:
     """The services, on one database that belongs to this process alone."""
@@ -111,9 +131,9 @@ class Stage:
         email = make_email_sender(self.settings, session, circuits)
         return Outside(stripe, email, PermissionFromDatabase(self.worker), circuits)
 
-    def engine(self, name: str, outside: Outside, seed: int, database: Database | None = None) -> Engine:
+    def engine(self, name: str, outside: Outside, seed: int, database: Database | None = None) -> StepEngine:
         """A worker; what it draws at random comes from the seed."""
-        made = Engine(name, database or self.worker, discover(), outside, ONE_BY_ONE)
+        made = StepEngine(name, database or self.worker, discover(), outside, ONE_BY_ONE)
         made._draw.seed(seed)
         made._committer._draw.seed(seed)
         stripe_calls._jitter.seed(seed)
@@ -185,6 +205,8 @@ def _auth_settings() -> AuthSettings:
 @asynccontextmanager
 async def staged(url: str) -> AsyncIterator[Stage]:
     """Everything on a migrated database at `url`, for the life of the block."""
+    # Between two tries of a commit a worker pauses in real time.
+    committing.COMMIT_AGAIN_SECONDS = (0.01, 0.02, 0.05)
     line = Line()
     async with AsyncExitStack() as stack:
 
