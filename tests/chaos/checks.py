@@ -208,6 +208,10 @@ def sums_of_the_book(book: Rows, daily: Rows, totals: Rows) -> list[str]:
                 sums.update(failed_cents=row["amount"], failed_count=row["times"])
             case "recovered" | "exhausted" | "stopped" as end:
                 sums.update({f"{end}_cents": row["amount"], f"{end}_count": row["times"]})
+            case "won_back":
+                sums.update(recovered_cents=row["amount"])
+            case "refunded" | "disputed":
+                sums.update(recovered_cents=-row["amount"])
             case "attempt" | "message" as kind:
                 sums.update({f"{kind}_count": row["amount"]})
     for name, rows in (("daily_metrics", daily), ("merchant_totals", totals)):

@@ -1,4 +1,4 @@
-"""`python -m tests.explorer`: random worlds, compared with the bank's own book. Ends with 1 when something was found."""
+"""`python -m tests.explorer`: random worlds, held against the bank's own book. Ends with 1 after a finding."""
 
 import argparse
 import asyncio

@@ -30,9 +30,7 @@ async def renewal(world: World, act: Act) -> None:
     else:
         card = how.pop("card", None)
         more: Json = {"debit": how.pop("debit")} if "debit" in how else {"card": card}
-        made = await world.control._post(
-            "/renewals", {"account": world.account_id, "person": person, **more, **how}
-        )
+        made = await world.control._post("/renewals", {"account": world.account_id, "person": person, **more, **how})
     if made["invoice"] is None:
         raise NotNow("nothing was due")
     _join(world, act.who, made)

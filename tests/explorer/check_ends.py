@@ -1,5 +1,6 @@
 """The checks of a recovery's life: its opening, its next step, its end, and what follows from that."""
 
+import re
 from collections.abc import Iterator
 
 from tests.explorer.evidence import Evidence, Row, counted
@@ -27,7 +28,9 @@ def opened(evidence: Evidence) -> Iterator[Finding]:
     times = counted([row for row in evidence.book if row["metric_type"] == "recovery_opened"], "recovery_id")
     for row in evidence.recoveries:
         if times[row["id"]] != 1:
-            yield Finding("opened", "a recovery is not booked as opened once", f"{row['invoice_id']}: {times[row['id']]}")
+            yield Finding(
+                "opened", "a recovery is not booked as opened once", f"{row['invoice_id']}: {times[row['id']]}"
+            )
 
 
 def alive(evidence: Evidence) -> Iterator[Finding]:
@@ -59,7 +62,7 @@ def alive(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _kind(error: str) -> str:
-    return error.split("(")[0].split(":")[0].strip()[:60] or "without a reason"
+    return re.split(r"[(:]", error, maxsplit=1)[0].strip()[:60] or "without a reason"
 
 
 def _may_wait(evidence: Evidence, row: Row) -> bool:

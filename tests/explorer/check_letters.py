@@ -119,17 +119,14 @@ def _threatens(letter: Written, truth: Truth, row: Row) -> Iterator[str]:
 
 def _waits_for_3ds(evidence: Evidence, letter: Written, truth: Truth) -> bool:
     tried = [each for each in evidence.bank if each.invoice == truth.invoice and each.at <= letter.at]
-    wants = tried and (
-        tried[-1].outcome == "requires_action" or tried[-1].decline_code == "authentication_required"
-    )
+    wants = tried and (tried[-1].outcome == "requires_action" or tried[-1].decline_code == "authentication_required")
     return truth.asks_3ds or bool(wants) or (truth.method is not None and truth.method.needs_3ds)
 
 
 def _another_card(evidence: Evidence, letter: Written, truth: Truth) -> Iterator[str]:
     method = truth.method
-    if method is None or method.expired or not method.good:
-        if method is None or method.kind == "card":
-            return
+    if method is None or (method.kind == "card" and (method.expired or not method.good)):
+        return
     tried = [
         each
         for each in evidence.bank
@@ -144,7 +141,10 @@ def _another_card(evidence: Evidence, letter: Written, truth: Truth) -> Iterator
     ends = [
         each
         for each in evidence.bank
-        if each.invoice == truth.invoice and each.payment_method == method.id and each.concludes and each.at <= letter.at
+        if each.invoice == truth.invoice
+        and each.payment_method == method.id
+        and each.concludes
+        and each.at <= letter.at
     ]
     soft = ends and ends[-1].decline_code == MAY_BE_TRIED_AGAIN
     if method.kind != "card" and soft and len(ends) <= RETRIES_OF_A_DEBIT:

@@ -50,7 +50,7 @@ def booked(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _is(entry: Row, recovery: Row, metric: str) -> bool:
-    return entry["recovery_id"] == recovery["id"] and entry["metric_type"] == metric
+    return bool(entry["recovery_id"] == recovery["id"] and entry["metric_type"] == metric)
 
 
 def _told(movements: list[Movement]) -> str:
@@ -67,9 +67,9 @@ def _possible(required: list[Movement], allowed: list[Movement]) -> set[int]:
 def _ours(evidence: Evidence, recovery: Row) -> tuple[list[Movement], list[Movement]]:
     """The charges that must be booked as recovered, and those that may be.
 
-    Ours are our attempts' charges, and what a customer paid after a message of ours. A payment that somebody began after
-    the end may count or not; so may one whose maker cannot be told from a customer: the merchant's own charge, and a try
-    of Stripe's that it had not announced.
+    Ours are our attempts' charges, and what a customer paid after a message of ours. A payment that somebody began
+    after the end may count or not; so may one whose maker cannot be told from a customer: the merchant's own charge,
+    and a try of Stripe's that it had not announced.
     """
     required: list[Movement] = []
     allowed: list[Movement] = []
@@ -77,7 +77,7 @@ def _ours(evidence: Evidence, recovery: Row) -> tuple[list[Movement], list[Movem
     for movement in evidence.movements:
         if movement.kind != "charge" or movement.invoice != recovery["invoice_id"]:
             continue
-        begun = next(each.at for each in evidence.bank if each.charge == movement.charge)
+        begun = next((each.at for each in evidence.bank if each.charge == movement.charge), movement.at)
         if begun + 2 < recovery["opened_at"]:
             continue
         after_message = bool(messaged) and min(messaged) <= movement.at + 1
@@ -97,7 +97,7 @@ def _ours(evidence: Evidence, recovery: Row) -> tuple[list[Movement], list[Movem
 
 
 def _messaged(entry: Row, recovery: Row) -> bool:
-    return entry["recovery_id"] == recovery["id"] and entry["kind"] == "messaged"
+    return bool(entry["recovery_id"] == recovery["id"] and entry["kind"] == "messaged")
 
 
 def _by_charge(evidence: Evidence, recovery: Row, said: int) -> Iterator[Finding]:
@@ -147,7 +147,7 @@ def totals(evidence: Evidence) -> Iterator[Finding]:
     for row in evidence.book:
         key = (row["recovery_id"], row["merchant_id"], row["metric_type"], row["currency"])
         summed[key] += row["amount"]
-        times[key] += 1
+        times[key] += -1 if row["amount"] < 0 else 1  # an end that is taken back
     names = ("recovery_id", "merchant_id", "metric_type", "currency")
     book = [
         {**dict(zip(names, key, strict=True)), "amount": amount, "times": times[key]} for key, amount in summed.items()
@@ -202,9 +202,7 @@ def _settled(evidence: Evidence, begun: Attempt, end: Attempt, row: Row) -> Iter
             "attempts", "our row says otherwise than the bank", f"{where}: {row['result']}, {end.outcome} at the bank"
         )
     if row["payment_method_id"] is not None and row["payment_method_id"] != begun.payment_method:
-        yield Finding(
-            "attempts", "another method is named than was charged", f"{where}: {row['payment_method_id']}"
-        )
+        yield Finding("attempts", "another method is named than was charged", f"{where}: {row['payment_method_id']}")
     if row["card_fingerprint"] not in {None, begun.fingerprint}:
         yield Finding("attempts", "another card is named than was charged", f"{where}: {row['card_fingerprint']}")
     if row["charge_id"] is not None and row["charge_id"] != begun.charge:

@@ -23,8 +23,7 @@ from tests.explorer.finding import Finding
 Check = Callable[[Evidence], Iterable[Finding]]
 
 CHECKS: Mapping[str, Check] = {
-    check.__name__: check
-    for check in (booked, returned, totals, attempts, charged, ends, alive, opened, cards, told)
+    check.__name__: check for check in (booked, returned, totals, attempts, charged, ends, alive, opened, cards, told)
 }
 
 

@@ -45,7 +45,9 @@ SELECT public_id::text AS public_id, task_type, status, recovery_id::text AS rec
     run_at <= citadel_now() AS due
 FROM scheduled_tasks ORDER BY id
 """
-CHARGES = "SELECT charge_id, recovery_id::text AS recovery_id, amount, currency FROM recovered_charges ORDER BY charge_id"
+CHARGES = (
+    "SELECT charge_id, recovery_id::text AS recovery_id, amount, currency FROM recovered_charges ORDER BY charge_id"
+)
 PAUSED = "SELECT task_type FROM queue_pauses"
 
 

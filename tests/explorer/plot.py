@@ -55,7 +55,7 @@ RENEWALS_OF_CARDS = (
     ["payment_method.card_automatically_updated"],
     ["payment_method.updated"],
 )
-FAULTS = (
+FAULTS: tuple[How, ...] = (
     {"kind": "server_error"},
     {"kind": "server_error", "after_effect": True},
     {"kind": "lock_timeout", "status": 429},
@@ -67,7 +67,7 @@ FAULTS = (
     {"kind": "drop", "after_effect": True},
     {"kind": "truncate"},
 )
-PLACES = (
+PLACES: tuple[How, ...] = (
     {"method": "POST", "path": "/v1/invoices/*/pay"},
     {"method": "GET", "path": "/v1/invoices/*"},
     {"method": "GET", "path": "/v1/charges"},
@@ -182,9 +182,7 @@ class Plot:
             case _:
                 reason = rng.choice(("subscription_cycle", "subscription_threshold", "manual"))
                 whose = self._labels[0]
-                self._add(
-                    at, "another_invoice", whose, reason=reason, amount=self._amount(), **{"as": self._label()}
-                )
+                self._add(at, "another_invoice", whose, reason=reason, amount=self._amount(), **{"as": self._label()})
 
     # -- what happens then -----------------------------------------------------------------------
 
@@ -305,9 +303,7 @@ def _part(plot: Plot) -> None:
 
 def _barrier(plot: Plot) -> None:
     kind = plot.one_of(("permission", "permission", "account_invalid", "wrong_mode", "expired_key", "missing"))
-    place = plot.one_of(
-        (*PLACES[:4], {"method": "*", "path": "*"}, {"method": "GET", "path": "/v1/customers/*"})
-    )
+    place = plot.one_of((*PLACES[:4], {"method": "*", "path": "*"}, {"method": "GET", "path": "/v1/customers/*"}))
     more: How = {"code": ""} if kind == "permission" and plot.one_of((True, False)) else {}
     plot.merchant("barrier", kind=kind, **place, hours=plot.one_of((1, 30, 100)), **more)
 
@@ -323,7 +319,8 @@ def _pauses(plot: Plot) -> None:
 
 
 def _ends_later(plot: Plot) -> None:
-    plot.does("ends_later", **plot.one_of(({"at_period_end": True}, {"days": 4}, {"days": 15})))
+    whens: tuple[How, ...] = ({"at_period_end": True}, {"days": 4}, {"days": 15})
+    plot.does("ends_later", **plot.one_of(whens))
 
 
 def _disputes(plot: Plot) -> None:
@@ -396,21 +393,19 @@ def _fault(plot: Plot) -> None:
 
 def _meanwhile(plot: Plot) -> None:
     place = plot.one_of(({"method": "POST", "path": "/v1/invoices/*/pay"}, {"method": "GET", "path": "/v1/invoices/*"}))
-    then = plot.one_of(
-        (
-            {"does": "pays"},
-            {"does": "new_card"},
-            {"does": "new_card_by_form"},
-            {"does": "cancels"},
-            {"does": "voids"},
-            {"does": "credit_note", "how": {"share": 0.5}},
-            {"does": "stripe_tries"},
-            {"does": "deauthorize"},
-            {"does": "operator_silences"},
-            {"does": "operator_stops"},
-        )
+    acts: tuple[How, ...] = (
+        {"does": "pays"},
+        {"does": "new_card"},
+        {"does": "new_card_by_form"},
+        {"does": "cancels"},
+        {"does": "voids"},
+        {"does": "credit_note", "how": {"share": 0.5}},
+        {"does": "stripe_tries"},
+        {"does": "deauthorize"},
+        {"does": "operator_silences"},
+        {"does": "operator_stops"},
     )
-    plot.does("meanwhile", **place, **then, before=plot.one_of((True, False)), nth=plot.one_of((1, 1, 2)))
+    plot.does("meanwhile", **place, **plot.one_of(acts), before=plot.one_of((True, False)), nth=plot.one_of((1, 1, 2)))
 
 
 TROUBLES: dict[Callable[[Plot], None], int] = {

@@ -1,7 +1,7 @@
 """Plays many worlds, in as many processes as there are cores, each with a database of its own.
 
-Seeds are handed out one by one. Of each kind of finding the first story is shrunk and printed at once; further worlds with
-the same kind are only counted.
+Seeds are handed out one by one. Of each kind of finding the first story is shrunk and printed at once; further worlds
+with the same kind are only counted.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import structlog
+import uvloop
 
 from console.local.postgres import EmbeddedPostgres
 from shared import migrations
@@ -82,6 +83,9 @@ async def a_server() -> Any:
     below = MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 * 1024**3 else None
     async with EmbeddedPostgres.temporary(fast=True, below=below) as server:
         url = server.url("postgres")
+        if server.socket_dir is not None:  # a fifth less than over TCP for each statement
+            whom = urlsplit(url).netloc.rpartition("@")[0]
+            url = f"postgresql://{whom}@/postgres?host={server.socket_dir}&port={server.port}"
         await _on_server(url, f"CREATE DATABASE {TEMPLATE}")
         await asyncio.to_thread(migrations.upgrade, with_database(url, TEMPLATE))
         yield url
@@ -117,7 +121,8 @@ def be_quiet() -> None:
 
 def _player(url: str, jobs: "Queue[Job | None]", done: "Queue[Done]") -> None:
     be_quiet()
-    asyncio.run(_play_all(url, jobs, done))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_play_all(url, jobs, done))
 
 
 async def _play_all(url: str, jobs: "Queue[Job | None]", done: "Queue[Done]") -> None:
@@ -251,5 +256,6 @@ def told(tally: Tally) -> str:
     lines = [f"{count:>6}  {name}" for name, count in tally.kinds.most_common()]
     rate = tally.worlds / tally.seconds if tally.seconds else 0.0
     each = tally.cpu / tally.worlds if tally.worlds else 0.0
-    head = f"{tally.worlds} worlds in {tally.seconds:.0f} s ({rate:.1f} a second, {each:.2f} s of CPU each, PostgreSQL's not counted)"
+    pace = f"{rate:.1f} a second, {each:.2f} s of CPU each, PostgreSQL's not counted"
+    head = f"{tally.worlds} worlds in {tally.seconds:.0f} s ({pace})"
     return "\n".join([head, *(lines or ["nothing was found"])])

@@ -1,9 +1,9 @@
 """The shortest story that still goes wrong in the same way.
 
-Delta debugging (Zeller and Hildebrandt, 2002) on the list of acts, and then on what each act says: any part of a story is
-a story, so acts are left out in halves, quarters and so on, as long as the rest still has a finding of the same kind; then
-the fields of each act, of the shop and of the policy are left out one by one, and times are made round. Every story that
-is tried is played anew, so what remains is known to go wrong.
+Delta debugging (Zeller and Hildebrandt, 2002) on the list of acts, and then on what each act says: any part of a story
+is a story, so acts are left out in halves, quarters and so on, as long as the rest still has a finding of the same
+kind; then the fields of each act, of the shop and of the policy are left out one by one, and times are made round.
+Every story that is tried is played anew, so what remains is known to go wrong.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -83,7 +83,7 @@ def _details(story: Story) -> Iterator[Story]:
     """Every story with one detail less."""
     for name in ("policy", "shop"):
         for shorter in _without(getattr(story, name)):
-            yield replace(story, **{name: shorter})
+            yield replace(story, policy=shorter) if name == "policy" else replace(story, shop=shorter)
     for place, act in enumerate(story.acts):
         for how in _without(act.how):
             yield _with(story, place, replace(act, how=how))

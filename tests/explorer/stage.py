@@ -1,8 +1,8 @@
-"""What all worlds of a process share: one database, the product's services on it, and a line to the present simulation.
+"""What all worlds of a process share: one database, the services on it, and a line to the present simulation.
 
-The services are the real ones: the ingress with its intake (and its port, for a part of the worlds), the worker's engine,
-the ledger's API and auth. They are started once; each world finds an empty database and puts its own simulation at the
-other end of the line.
+The services are the real ones: the ingress with its intake (and its port, for a part of the worlds), the worker's
+engine, the ledger's API and auth. They are started once; each world finds an empty database and puts its own simulation
+at the other end of the line.
 """
 
 import base64
@@ -206,7 +206,7 @@ def _auth_settings() -> AuthSettings:
 async def staged(url: str) -> AsyncIterator[Stage]:
     """Everything on a migrated database at `url`, for the life of the block."""
     # Between two tries of a commit a worker pauses in real time.
-    committing.COMMIT_AGAIN_SECONDS = (0.01, 0.02, 0.05)
+    committing.COMMIT_AGAIN_SECONDS = (0.01, 0.01, 0.02, 0.02, 0.05, 0.05)
     line = Line()
     async with AsyncExitStack() as stack:
 

@@ -1,8 +1,8 @@
 """A story: what happens in one world, as a list that can be printed, shortened and played again.
 
 A world is made of nothing but its story. Each act names its time (seconds after the start), what is done, to whom (the
-label of a renewal, see `plot.py`) and how. An act whose object is not there (any more) does nothing, so that any part of
-a story is a story.
+label of a renewal, see `plot.py`) and how. An act whose object is not there (any more) does nothing, so that any part
+of a story is a story.
 """
 
 from collections.abc import Iterable

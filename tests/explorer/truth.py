@@ -14,9 +14,7 @@ from simulator.payment import Approved, NeedsAction
 from simulator.world import Account
 
 Json = dict[str, Any]
-MADE_BY_STRIPE = frozenset(
-    {"subscription_cycle", "subscription_threshold", "automatic_pending_invoice_item_invoice"}
-)
+MADE_BY_STRIPE = frozenset({"subscription_cycle", "subscription_threshold", "automatic_pending_invoice_item_invoice"})
 WAITS_FOR_THE_BANK = frozenset({"processing"})
 
 
@@ -37,8 +35,9 @@ class Truth:
     """One invoice, its subscription and its customer. Times are simulated unix seconds, amounts minor units.
 
     `method` is what Stripe would charge now, `default` the customer's own choice, which a subscription's pin may hide;
-    `automatic_reason` says that Stripe made the invoice by itself; `paused` and `ends_at` are the subscription's; `latest` whether no later invoice of the subscription is there,
-    `later_paid` whether a later one is paid; `charges` is the money that has moved for it, by charge.
+    `automatic_reason` says that Stripe made the invoice by itself; `paused` and `ends_at` are the subscription's;
+    `latest` whether no later invoice of the subscription is there, `later_paid` whether a later one is paid; `charges`
+    is the money that has moved for it, by charge.
     """
 
     at: int

@@ -1,8 +1,8 @@
 """The network between the product and the simulation, without a network: both live in this process.
 
-`Line` takes the place of aiohttp's session under Stripe's SDK and under the sender of emails. Everything above it is the
-product's own, also the handling of time-outs and cut connections, which are raised here as aiohttp raises them. A world
-can look at each request before it is carried out and after, and do something of its own at that moment.
+`Line` takes the place of aiohttp's session under Stripe's SDK and under the sender of emails. Everything above it is
+the product's own, also the handling of time-outs and cut connections, which are raised here as aiohttp raises them. A
+world can look at each request before it is carried out and after, and do something of its own at that moment.
 """
 
 import asyncio
@@ -88,7 +88,7 @@ class Line:
         return self
 
     async def request(
-        self, method: str, url: str, *, headers: Mapping[str, str], data: Any = None, timeout: Any = None
+        self, method: str, url: str, *, headers: Mapping[str, str], data: Any = None, **_more: Any
     ) -> Reply:
         """One request of Stripe's SDK. Raises as aiohttp does."""
         method, parts = method.upper(), urlsplit(url)
@@ -114,7 +114,7 @@ class Line:
         await asyncio.sleep(0)
         return _on_its_way(url, answer.status, answer.body, answer.headers, answer.fault)
 
-    def post(self, url: str, *, data: bytes, headers: Mapping[str, str], timeout: Any = None) -> _Sending:
+    def post(self, url: str, *, data: bytes, headers: Mapping[str, str], **_more: Any) -> _Sending:
         """One request of the sender of emails."""
         return _Sending(self._email(url, data, headers))
 
@@ -195,9 +195,7 @@ class Control(SimulatorClient):
         super().__init__("http://nowhere")
         self._simulation = simulation
 
-    async def _any(
-        self, method: str, path: str, body: Json | None = None, query: dict[str, str] | None = None
-    ) -> Any:
+    async def _any(self, method: str, path: str, body: Json | None = None, query: dict[str, str] | None = None) -> Any:
         handler, found = CONTROL.find(method, f"/_sim{path}")
         if handler is None:
             raise SimulatorError(404, f"no control at {method} {path}")
@@ -207,4 +205,3 @@ class Control(SimulatorClient):
             raise SimulatorError(problem.status, str(problem.body)) from problem
         except (TypeError, ValueError, KeyError) as problem:
             raise SimulatorError(400, f"{type(problem).__name__}: {problem}") from problem
-

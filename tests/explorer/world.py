@@ -40,7 +40,7 @@ MOST_ROUNDS = 60
 """A moment at which so many rounds of work lead to more work never ends."""
 MOST_RUNS = 150
 """So many runs at one moment, one after the other, never end."""
-MOST_MOMENTS = 900
+MOST_MOMENTS = 500
 TOLD_OF = frozenset(ROUTES)
 
 NEXT_DUE = "SELECT min(run_at) FROM scheduled_tasks WHERE status = 'pending' AND NOT parked"
