@@ -7,10 +7,15 @@ import os
 import secrets
 import sys
 import time
+from pathlib import Path
+
+import orjson
 
 from console.local.interruption import Interrupted
 from console.local.interruption import run as run_until_signal
+from tests.explorer import mutants
 from tests.explorer.play import play, shortest
+from tests.explorer.plot import MOODS
 from tests.explorer.run import a_server, be_quiet, explore, new_database, told, told_shortest
 from tests.explorer.stage import staged
 from tests.explorer.story import Story
@@ -21,13 +26,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.explorer", description=__doc__)
     seed = os.environ.get("SEED")
     parser.add_argument("--seed", type=int, default=int(seed) if seed else secrets.randbelow(1_000_000))
+    parser.add_argument("--mood", choices=sorted(MOODS), default=os.environ.get("MOOD") or "everything")
     parser.add_argument("--worlds", type=int, default=int(os.environ.get("WORLDS") or 1_000_000))
     parser.add_argument("--seconds", type=float, default=float(os.environ.get("SECONDS") or 180))
     parser.add_argument("--processes", type=int, default=int(os.environ.get("JOBS") or os.cpu_count() or 2))
     parser.add_argument("--story", default=os.environ.get("STORY") or None, help="play this one, as it was printed")
     parser.add_argument("--no-shrink", action="store_true", help="do not look for the shortest stories")
+    parser.add_argument("--until", action="append", default=[], metavar="CHECK", help="stop when it found something")
+    parser.add_argument("--report", type=Path, help="a file for what was found, as JSON")
+    parser.add_argument("--mutants", nargs="*", metavar="NAME", help="run broken builds: these, or all of them")
     parser.add_argument("--shrink", action="store_true", help="with --story: shorten it")
     given = parser.parse_args()
+    if given.mutants is not None:
+        return mutants.run_all(given.mutants or None)
     began = time.monotonic()
 
     def say(what: str) -> None:
@@ -41,14 +52,18 @@ def main() -> int:
             explore(
                 itertools.count(given.seed),
                 say,
+                mood=given.mood,
                 worlds=given.worlds,
                 seconds=given.seconds,
                 processes=given.processes,
                 shrinking=not given.no_shrink,
+                until=given.until,
             )
         )
     except Interrupted as interrupted:
         return interrupted.status
+    if given.report:
+        given.report.write_bytes(orjson.dumps({"worlds": tally.worlds, "kinds": dict(tally.kinds)}))
     print(f"seeds {given.seed} to {given.seed + tally.worlds - 1}\n{told(tally)}")
     return 0 if tally.holds else 1
 
@@ -63,7 +78,7 @@ async def _one(story: Story, *, shorten: bool) -> int:
             print(finding.told())
         if shorten and found:
             shorter, finding = await shortest(stage, story, found[0])
-            print(told_shortest(shorter, finding, story.seed))
+            print(told_shortest(shorter, finding, "everything"))
     print("nothing was found" if not found else "")
     return 1 if found else 0
 

@@ -38,7 +38,7 @@ async def play(stage: Stage, story: Story) -> list[Finding]:
         stage.line.connect(None)
 
 
-async def shortest(stage: Stage, story: Story, finding: Finding, *, most: int = 150) -> tuple[Story, Finding]:
+async def shortest(stage: Stage, story: Story, finding: Finding, *, most: int = 80) -> tuple[Story, Finding]:
     """The shortest story with a finding of the same kind, and that finding."""
     last = finding
 

@@ -5,6 +5,7 @@ renewal, because that is when the product is at work.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ How = dict[str, Any]
 FIRST_DAY = int(datetime(2026, 9, 1, tzinfo=UTC).timestamp())
 DEBITS = {"usd": "us_bank_account", "eur": "sepa_debit", "gbp": "bacs_debit"}
 COUNTRIES = {"usd": "US", "eur": "DE", "gbp": "GB", "jpy": "JP", "kwd": "AE", "isk": "GB", "huf": "HU", "ugx": "US"}
+Happening = tuple[int, Callable[["Plot"], None]]
+"""How often it is drawn beside the others, and what draws it."""
 LABELS = "abcdefgh"
 
 # How often each currency, decline and so on is drawn, beside the others.
@@ -80,24 +83,25 @@ PLACES: tuple[How, ...] = (
 class Plot:
     """Draws one story."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, mood: "Mood | None" = None) -> None:
+        self._mood = Mood() if mood is None else mood
         self._rng = Random(f"explorer:{seed}")  # noqa: S311 - a story, not a secret
         self._seed = seed
         self._acts: list[Act] = []
         self._labels: list[str] = []
-        self.currency = self._of(CURRENCIES)
+        self.currency = self._of(CURRENCIES if self._mood.debits < 0.5 else dict.fromkeys(DEBITS, 1))
 
     def draw(self) -> Story:
         """The story."""
         rng = self._rng
-        policy = self._policy()
+        policy = self.some_policy()
         shop = self._shop()
         self._first()
         for _ in range(rng.choice((0, 0, 0, 1, 1, 2))):
             self._someone_more()
         for _ in range(rng.choice((1, 2, 2, 3, 3, 4, 5, 7))):
             self._something()
-        if rng.random() < 0.35:
+        if rng.random() < self._mood.trouble:
             self._trouble()
         acts = tuple(sorted(self._acts, key=lambda act: act.at))
         last = max(act.at for act in acts) // DAY
@@ -107,7 +111,8 @@ class Plot:
 
     # -- the frame -------------------------------------------------------------------------------
 
-    def _policy(self) -> How:
+    def some_policy(self) -> How:
+        """A policy document: what differs from the default."""
         rng = self._rng
         made: How = {}
         if rng.random() < 0.5:
@@ -121,7 +126,7 @@ class Plot:
             made["backup_methods"] = True
         if rng.random() < 0.1:
             made["max_attempts"] = rng.choice((1, 2, 3))
-        return made
+        return {**made, **self._mood.policy} if rng.random() < 0.7 else made
 
     def _shop(self) -> How:
         rng = self._rng
@@ -144,12 +149,12 @@ class Plot:
         rng = self._rng
         how: How = {"amount": self._amount()}
         kind = rng.random()
-        if kind < 0.22 and self.currency in DEBITS:
+        if kind < self._mood.debits and self.currency in DEBITS:
             how["debit"] = self._debit()
-        elif kind < 0.27:
+        elif kind < self._mood.debits + 0.05:
             how["source"] = self._bad_card()
             how["prefix"] = rng.choice(("card", "src"))
-        elif kind < 0.3:
+        elif kind < self._mood.debits + 0.08:
             pass  # nothing to charge
         else:
             how["card"] = self._bad_card()
@@ -187,11 +192,18 @@ class Plot:
     # -- what happens then -----------------------------------------------------------------------
 
     def _something(self) -> None:
-        self._of(HAPPENINGS)(self)
+        self._one_of_all(HAPPENINGS, self._mood.happenings)
 
     def _trouble(self) -> None:
         for _ in range(self._rng.choice((1, 1, 2, 3))):
-            self._of(TROUBLES)(self)
+            self._one_of_all(TROUBLES, self._mood.troubles)
+
+    def _one_of_all(self, all_of_them: "dict[str, Happening]", favoured: tuple[str, ...]) -> None:
+        if favoured and self._rng.random() < 0.5:
+            name = self._rng.choice(favoured)
+        else:
+            name = self._of({each: weight for each, (weight, _) in all_of_them.items()})
+        all_of_them[name][1](self)
 
     def does(self, what: str, **how: Any) -> None:
         """Some act about somebody, at some time of the first weeks."""
@@ -336,53 +348,59 @@ def _renewed(plot: Plot) -> None:
     plot.does("card_renewed", number=plot.one_of((True, False)), events=plot.one_of(RENEWALS_OF_CARDS))
 
 
-HAPPENINGS: dict[Callable[[Plot], None], int] = {
-    _pays: 5,
-    lambda plot: plot.does("authenticates"): 2,
-    lambda plot: plot.does("new_card", card=plot.some_card()): 4,
-    lambda plot: plot.does("new_card", card=plot.some_card(), default=False): 1,
-    lambda plot: plot.does("new_card_by_form", card=plot.some_card()): 4,
-    _brings_debit: 3,
-    _renewed: 4,
-    lambda plot: plot.does("bank_decides", card=plot.some_card()): 3,
-    lambda plot: plot.does("pins"): 1,
-    lambda plot: plot.does("credit_note", share=plot.one_of((0.3, 0.7, 1))): 4,
-    lambda plot: plot.does("balance", amount=plot.one_of((-5_000, 900))): 1,
-    _part: 3,
-    lambda plot: plot.does("paid_outside"): 1,
-    lambda plot: plot.does("voids"): 1,
-    lambda plot: plot.does("writes_off"): 1,
-    lambda plot: plot.for_a_while("collection", "collection", {"on": False}, {"on": True}): 2,
-    lambda plot: plot.does("sends_invoice"): 1,
-    _pauses: 2,
-    _ends_later: 2,
-    lambda plot: plot.does("cancels"): 2,
-    lambda plot: plot.does("deleted"): 1,
-    lambda plot: plot.does("status", status=plot.one_of(("unpaid", "active"))): 1,
-    _refunds: 4,
-    _disputes: 3,
-    lambda plot: plot.does("debit_ends", fails=plot.one_of((None, "insufficient_funds"))): 2,
-    lambda plot: plot.later("debit_returned"): 1,
-    lambda plot: plot.for_a_while("deauthorize", "reconnect", {}, {}): 2,
-    lambda plot: plot.for_a_while("restricted", "restricted", {"charges": False}, {"charges": True}): 1,
-    lambda plot: plot.does("stripe_tries"): 3,
-    lambda plot: plot.does("asks_for_attempt"): 1,
-    _barrier: 3,
-    _refusal: 2,
-    lambda plot: plot.does("address", email="anew@example.com"): 2,
-    lambda plot: plot.does("mailbox", outcome=plot.one_of(("bounces", "complains", "delivers"))): 2,
-    lambda plot: plot.does("unsubscribes"): 1,
-    lambda plot: plot.does("operator_cancels_retry"): 2,
-    lambda plot: plot.merchant("operator_cancels_retries"): 1,
-    lambda plot: plot.does("operator_stops"): 2,
-    lambda plot: plot.for_a_while(
-        "operator_pauses", "operator_resumes", {"task_type": "dunning_retry"}, {"task_type": "dunning_retry"}
-    ): 1,
-    lambda plot: plot.merchant("operator_retries_dead"): 1,
-    lambda plot: plot.for_a_while("operator_silences", "operator_lifts_silence", {}, {}): 2,
-    lambda plot: plot.merchant("policy", document=plot._policy()): 1,
-    lambda plot: plot.does("test_clock", days=plot.one_of((40, -40))): 1,
-    lambda plot: plot.does("as_account"): 1,
+_RETRIES = {"task_type": "dunning_retry"}
+
+HAPPENINGS: dict[str, Happening] = {
+    "pays": (5, _pays),
+    "authenticates": (2, lambda plot: plot.does("authenticates")),
+    "new_card": (4, lambda plot: plot.does("new_card", card=plot.some_card())),
+    "spare_card": (1, lambda plot: plot.does("new_card", card=plot.some_card(), default=False)),
+    "new_card_by_form": (4, lambda plot: plot.does("new_card_by_form", card=plot.some_card())),
+    "new_debit": (3, _brings_debit),
+    "card_renewed": (4, _renewed),
+    "bank_decides": (3, lambda plot: plot.does("bank_decides", card=plot.some_card())),
+    "pins": (1, lambda plot: plot.does("pins")),
+    "credit_note": (4, lambda plot: plot.does("credit_note", share=plot.one_of((0.3, 0.7, 1)))),
+    "balance": (1, lambda plot: plot.does("balance", amount=plot.one_of((-5_000, 900)))),
+    "part_payment": (3, _part),
+    "paid_outside": (1, lambda plot: plot.does("paid_outside")),
+    "voids": (1, lambda plot: plot.does("voids")),
+    "writes_off": (1, lambda plot: plot.does("writes_off")),
+    "collection": (2, lambda plot: plot.for_a_while("collection", "collection", {"on": False}, {"on": True})),
+    "sends_invoice": (1, lambda plot: plot.does("sends_invoice")),
+    "pauses": (2, _pauses),
+    "ends_later": (2, _ends_later),
+    "cancels": (2, lambda plot: plot.does("cancels")),
+    "deleted": (1, lambda plot: plot.does("deleted")),
+    "status": (1, lambda plot: plot.does("status", status=plot.one_of(("unpaid", "active")))),
+    "refunds": (4, _refunds),
+    "disputes": (3, _disputes),
+    "debit_ends": (2, lambda plot: plot.does("debit_ends", fails=plot.one_of((None, "insufficient_funds")))),
+    "debit_returned": (1, lambda plot: plot.later("debit_returned")),
+    "deauthorize": (2, lambda plot: plot.for_a_while("deauthorize", "reconnect", {}, {})),
+    "restricted": (
+        1,
+        lambda plot: plot.for_a_while("restricted", "restricted", {"charges": False}, {"charges": True}),
+    ),
+    "stripe_tries": (3, lambda plot: plot.does("stripe_tries")),
+    "asks_for_attempt": (1, lambda plot: plot.does("asks_for_attempt")),
+    "barrier": (3, _barrier),
+    "refuses_pay": (2, _refusal),
+    "address": (2, lambda plot: plot.does("address", email="anew@example.com")),
+    "mailbox": (2, lambda plot: plot.does("mailbox", outcome=plot.one_of(("bounces", "complains", "delivers")))),
+    "unsubscribes": (1, lambda plot: plot.does("unsubscribes")),
+    "operator_cancels_retry": (2, lambda plot: plot.does("operator_cancels_retry")),
+    "operator_cancels_retries": (1, lambda plot: plot.merchant("operator_cancels_retries")),
+    "operator_stops": (2, lambda plot: plot.does("operator_stops")),
+    "operator_pauses": (
+        1,
+        lambda plot: plot.for_a_while("operator_pauses", "operator_resumes", _RETRIES, _RETRIES),
+    ),
+    "operator_retries_dead": (1, lambda plot: plot.merchant("operator_retries_dead")),
+    "operator_silences": (2, lambda plot: plot.for_a_while("operator_silences", "operator_lifts_silence", {}, {})),
+    "policy": (1, lambda plot: plot.merchant("policy", document=plot.some_policy())),
+    "test_clock": (1, lambda plot: plot.does("test_clock", days=plot.one_of((40, -40)))),
+    "as_account": (1, lambda plot: plot.does("as_account")),
 }
 
 
@@ -408,22 +426,59 @@ def _meanwhile(plot: Plot) -> None:
     plot.does("meanwhile", **place, **plot.one_of(acts), before=plot.one_of((True, False)), nth=plot.one_of((1, 1, 2)))
 
 
-TROUBLES: dict[Callable[[Plot], None], int] = {
-    lambda plot: plot.merchant("worker_dies", **{"await": plot._rng.randrange(1, 90)}): 5,
-    lambda plot: plot.merchant("database_breaks", request=plot.one_of((1, 2, 3))): 2,
-    _fault: 5,
-    _meanwhile: 4,
-    lambda plot: plot.merchant("worker_away", days=plot.one_of((1, 6, 22))): 1,
-    lambda plot: plot.merchant("webhooks_lost", hours=plot.one_of((2, 30, 90))): 2,
-    lambda plot: plot.merchant("webhooks_late", hours=plot.one_of((24, 200)), by=plot.one_of((2, 50))): 2,
-    lambda plot: plot.merchant("webhooks_twice", hours=400): 1,
-    lambda plot: plot.merchant("webhooks_twin", hours=400): 1,
-    lambda plot: plot.merchant("webhooks_backwards", hours=400): 2,
-    lambda plot: plot.merchant("webhooks_old", hours=400): 1,
-    lambda plot: plot.merchant("events_again", last=12): 1,
+TROUBLES: dict[str, Happening] = {
+    "worker_dies": (5, lambda plot: plot.merchant("worker_dies", **{"await": plot.one_of(range(1, 90))})),
+    "database_breaks": (2, lambda plot: plot.merchant("database_breaks", request=plot.one_of((1, 2, 3)))),
+    "fault": (5, _fault),
+    "meanwhile": (4, _meanwhile),
+    "worker_away": (1, lambda plot: plot.merchant("worker_away", days=plot.one_of((1, 6, 22)))),
+    "webhooks_lost": (2, lambda plot: plot.merchant("webhooks_lost", hours=plot.one_of((2, 30, 90)))),
+    "webhooks_late": (
+        2,
+        lambda plot: plot.merchant("webhooks_late", hours=plot.one_of((24, 200)), by=plot.one_of((2, 50))),
+    ),
+    "webhooks_twice": (1, lambda plot: plot.merchant("webhooks_twice", hours=400)),
+    "webhooks_twin": (1, lambda plot: plot.merchant("webhooks_twin", hours=400)),
+    "webhooks_backwards": (2, lambda plot: plot.merchant("webhooks_backwards", hours=400)),
+    "webhooks_old": (1, lambda plot: plot.merchant("webhooks_old", hours=400)),
+    "events_again": (1, lambda plot: plot.merchant("events_again", last=12)),
 }
 
 
-def draw(seed: int) -> Story:
-    """The story of this seed."""
-    return Plot(seed).draw()
+@dataclass(frozen=True, slots=True)
+class Mood:
+    """What worlds have more of: half of what happens is of these happenings and troubles; policies, and debits."""
+
+    happenings: tuple[str, ...] = ()
+    troubles: tuple[str, ...] = ()
+    policy: How = field(default_factory=dict)
+    debits: float = 0.22
+    trouble: float = 0.35
+
+
+MOODS: dict[str, Mood] = {
+    "everything": Mood(),
+    "debits": Mood(("debit_ends", "new_debit", "pays"), debits=0.95),
+    "methods": Mood(("new_card", "new_card_by_form", "card_renewed", "new_debit", "pins"), ("meanwhile",)),
+    "amounts": Mood(("credit_note", "part_payment", "balance", "pays")),
+    "money_back": Mood(("refunds", "disputes", "debit_returned")),
+    "ends": Mood(("barrier", "deauthorize", "pays", "cancels"), ("worker_away",), {"end_action": "cancel"}),
+    "people": Mood(
+        (
+            "operator_cancels_retry",
+            "operator_stops",
+            "operator_silences",
+            "unsubscribes",
+            "collection",
+            "pauses",
+            "ends_later",
+        )
+    ),
+    "errors": Mood(("refuses_pay", "barrier", "restricted"), ("fault",), trouble=0.6),
+    "letters": Mood(("address", "mailbox", "unsubscribes"), (), {"end_action": "cancel"}),
+}
+
+
+def draw(seed: int, mood: str = "everything") -> Story:
+    """The story of this seed, in this mood."""
+    return Plot(seed, MOODS[mood]).draw()

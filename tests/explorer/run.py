@@ -12,7 +12,7 @@ import queue
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from multiprocessing.context import SpawnProcess
@@ -36,7 +36,7 @@ from tests.explorer.story import Story
 MEMORY = Path("/dev/shm")
 TEMPLATE = "explorer_template"
 SETTINGS = {"max_connections": "100"}
-PLAYS_OF_A_SHRINK = 150
+PLAYS_OF_A_SHRINK = 80
 
 Say = Callable[[str], None]
 
@@ -64,6 +64,7 @@ class Done:
 class Tally:
     """What a run came to."""
 
+    mood: str = "everything"
     worlds: int = 0
     bad: int = 0
     seconds: float = 0.0
@@ -178,14 +179,26 @@ class Players:
 
 
 async def explore(
-    seeds: Iterator[int], say: Say, *, worlds: int, seconds: float, processes: int, shrinking: bool = True
+    seeds: Iterator[int],
+    say: Say,
+    *,
+    mood: str,
+    worlds: int,
+    seconds: float,
+    processes: int,
+    shrinking: bool = True,
+    until: Sequence[str] = (),
 ) -> Tally:
-    """Play the worlds of these seeds until there were so many or so much time has passed."""
-    tally, began = Tally(), time.monotonic()
+    """Play the worlds of these seeds until there were so many, so much time has passed, or one of the checks `until`
+    has found something."""
+    tally, began = Tally(mood), time.monotonic()
+    stories = (draw(seed, mood) for seed in seeds)
     async with a_server() as url:
         players = await _start(url, processes)
         try:
-            await asyncio.to_thread(_lead, players, seeds, say, tally, worlds, began + seconds, shrinking)
+            await asyncio.to_thread(
+                _lead, players, stories, say, tally, worlds, began + seconds, shrinking, tuple(until)
+            )
         finally:
             await asyncio.to_thread(players.end)
     tally.seconds = time.monotonic() - began
@@ -204,21 +217,30 @@ async def _start(url: str, processes: int) -> Players:
 
 
 def _lead(
-    players: Players, seeds: Iterator[int], say: Say, tally: Tally, worlds: int, until: float, shrinking: bool
+    players: Players,
+    stories: Iterator[Story],
+    say: Say,
+    tally: Tally,
+    worlds: int,
+    until: float,
+    shrinking: bool,
+    checks: tuple[str, ...],
 ) -> None:
     told = began = time.monotonic()
     given = 0
     while True:
         while given < worlds and time.monotonic() < until and players.under_way < 2 * len(players.processes):
-            seed = next(seeds, None)
-            if seed is None:
+            story = next(stories, None)
+            if story is None:
                 worlds = given
                 break
             given += 1
-            players.give(Job(draw(seed)))
+            players.give(Job(story))
         if not players.under_way:
             return
         _note(players, players.take(), say, tally, shrinking and time.monotonic() < until + 60)
+        if any(name.split(":", 1)[0] in checks for name in tally.kinds):
+            worlds = given  # enough; those under way are waited for
         if time.monotonic() - told > 30:
             told = time.monotonic()
             say(f"{tally.worlds} worlds, {tally.worlds / (told - began):.1f} a second, {tally.bad} with findings")
@@ -230,24 +252,29 @@ def _note(players: Players, done: Done, say: Say, tally: Tally, shrinking: bool)
     if done.story is not None:
         finding = done.found[0]
         tally.shortest[finding.name] = (done.story, finding)
-        say(told_shortest(done.story, finding, story.seed))
+        say(told_shortest(done.story, finding, tally.mood))
         return
     tally.worlds += 1
     tally.bad += bool(done.found)
     for finding in done.found:
         tally.kinds[finding.name] += 1
         if tally.kinds[finding.name] == 1:
-            say(f"FOUND {finding.told()}\n    make explore SEED={story.seed} WORLDS=1")
+            say(f"FOUND {finding.told()}\n    {command(story.seed, tally.mood)}")
             if shrinking:
                 players.give(Job(story, finding))
 
 
-def told_shortest(story: Story, finding: Finding, seed: int) -> str:
+def command(seed: int, mood: str) -> str:
+    """What plays the world of a seed again."""
+    return f"make explore SEED={seed} WORLDS=1" + ("" if mood == "everything" else f" MOOD={mood}")
+
+
+def told_shortest(story: Story, finding: Finding, mood: str) -> str:
     """A finding with its shortest story, and how to play it again."""
     lines = "\n".join(f"    {line}" for line in story.told().splitlines())
     return (
         f"SHORTEST {finding.told()}\n{lines}\n"
-        f"    again: make explore SEED={seed} WORLDS=1, or this one: make explore STORY='{story.line()}'"
+        f"    again: {command(story.seed, mood)}, or this one: make explore STORY='{story.line()}'"
     )
 
 

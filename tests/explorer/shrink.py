@@ -6,7 +6,7 @@ kind; then the fields of each act, of the shop and of the policy are left out on
 Every story that is tried is played anew, so what remains is known to go wrong.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from tests.explorer.story import DAY, HOUR, Act, Story
 
 T = TypeVar("T")
 
+Fields = dict[str, Any]
 Fails = Callable[[Story], Awaitable[bool]]
 """Whether a story still goes wrong in the way that is looked for."""
 
@@ -35,7 +36,7 @@ class Tries:
         return self._known[line]
 
 
-async def shrink(story: Story, fails: Fails, *, most: int = 150) -> Story:
+async def shrink(story: Story, fails: Fails, *, most: int = 80) -> Story:
     """The shortest story found with at most `most` plays; `story` itself if nothing can be left out."""
     tries = Tries(fails, most)
     shorter = await _fewer_acts(story, tries)
@@ -69,44 +70,60 @@ async def fewest(items: Sequence[T], still: Callable[[Sequence[T]], Awaitable[bo
 
 async def _plainer(story: Story, tries: Tries) -> Story:
     """The same story with as few details as it needs."""
-    moved = True
-    while moved:
-        moved = False
-        for plainer in _details(story):
-            if await tries(plainer):
-                story, moved = plainer, True
-                break
+
+    async def framed(policy: Fields) -> bool:
+        return await tries(replace(story, policy=policy))
+
+    story = replace(story, policy=await fewest_fields(story.policy, framed))
+
+    async def in_shop(shop: Fields) -> bool:
+        return await tries(replace(story, shop=shop))
+
+    story = replace(story, shop=await fewest_fields(story.shop, in_shop))
+    for place in range(len(story.acts)):
+        story = await _plainer_act(story, place, tries)
     return story
 
 
-def _details(story: Story) -> Iterator[Story]:
-    """Every story with one detail less."""
-    for name in ("policy", "shop"):
-        for shorter in _without(getattr(story, name)):
-            yield replace(story, policy=shorter) if name == "policy" else replace(story, shop=shorter)
-    for place, act in enumerate(story.acts):
-        for how in _without(act.how):
-            yield _with(story, place, replace(act, how=how))
-        for at in _rounder(act.at):
-            yield _with(story, place, replace(act, at=at))
+async def _plainer_act(story: Story, place: int, tries: Tries) -> Story:
+    act = story.acts[place]
 
+    async def done_so(how: Fields) -> bool:
+        return await tries(_with(story, place, replace(act, how=how)))
 
-def _without(fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The fields without one of them, or without one of a field's own."""
-    for name, value in fields.items():
-        yield {other: kept for other, kept in fields.items() if other != name}
-        if isinstance(value, dict):
-            for shorter in _without(value):
-                yield {**fields, name: shorter}
-
-
-def _rounder(at: int) -> Iterator[int]:
-    """The day or the hour of a time, unless it is that already."""
+    act = replace(act, how=await fewest_fields(act.how, done_so))
     for unit in (DAY, HOUR):
-        if at % unit:
-            yield at - at % unit
+        rounder = replace(act, at=act.at - act.at % unit)
+        # In its place: another order would be another story.
+        if rounder.at != act.at and _in_order(story, place, rounder) and await tries(_with(story, place, rounder)):
+            act = rounder
+            break
+    return _with(story, place, act)
+
+
+async def fewest_fields(fields: Fields, still: Callable[[Fields], Awaitable[bool]]) -> Fields:
+    """The fields that are needed, each with the fewest fields of its own; `still` holds for all of them."""
+    if not fields or await still({}):
+        return {}
+    names = await fewest(list(fields), lambda kept: still({name: fields[name] for name in kept}))
+    fields = {name: fields[name] for name in names}
+    for name, value in fields.items():
+        if isinstance(value, dict) and value:
+            needed = await fewest_fields(value, _inside(fields, name, still))
+            fields = {**fields, name: needed}
+    return fields
+
+
+def _inside(
+    fields: Fields, name: str, still: Callable[[Fields], Awaitable[bool]]
+) -> Callable[[Fields], Awaitable[bool]]:
+    return lambda kept: still({**fields, name: kept})
+
+
+def _in_order(story: Story, place: int, act: Act) -> bool:
+    earlier = story.acts[place - 1].at if place else 0
+    return earlier <= act.at
 
 
 def _with(story: Story, place: int, act: Act) -> Story:
-    acts = [*story.acts[:place], act, *story.acts[place + 1 :]]
-    return story.with_acts(sorted(acts, key=lambda each: each.at))
+    return story.with_acts([*story.acts[:place], act, *story.acts[place + 1 :]])

@@ -8,7 +8,7 @@ from simulator.resend import Resend
 from tests.explorer.checks import findings
 from tests.explorer.evidence import Evidence, collect
 from tests.explorer.play import play
-from tests.explorer.plot import HAPPENINGS, TROUBLES, Plot, draw
+from tests.explorer.plot import HAPPENINGS, MOODS, TROUBLES, Plot, draw
 from tests.explorer.stage import Stage, staged
 from tests.explorer.story import DAY, HOUR, Act, Story
 from tests.explorer.world import DOINGS, World
@@ -76,9 +76,16 @@ async def test_what_goes_wrong_is_found(stage: Stage) -> None:
     assert "told: names another amount than is due" in {each.name for each in findings(await collect(world))}
 
 
+@pytest.mark.parametrize("mood", MOODS)
+def test_a_mood_names_what_there_is_and_draws_stories(mood: str) -> None:
+    assert set(MOODS[mood].happenings) <= HAPPENINGS.keys()
+    assert set(MOODS[mood].troubles) <= TROUBLES.keys()
+    assert all(draw(seed, mood).acts for seed in range(20))
+
+
 def test_every_act_that_a_story_can_have_is_one_that_can_be_done() -> None:
     for draws in (HAPPENINGS, TROUBLES):
-        for happening in draws:
+        for _, happening in draws.values():
             plot = Plot(1)
             plot._first()
             happening(plot)
