@@ -4,6 +4,7 @@ Each function does one act of a story. An act that cannot be done now (its objec
 NotNow, or is refused by the simulation, and does nothing.
 """
 
+from datetime import UTC, datetime
 from email.utils import parseaddr
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -436,6 +437,13 @@ WHERE r.invoice_id = $1 AND t.task_type = 'dunning_retry' AND t.status = 'pendin
 """
 
 
+PENDING_RETRIES = "SELECT id FROM scheduled_tasks WHERE task_type = 'dunning_retry' AND status = 'pending'"
+CANCELED = """
+SELECT DISTINCT r.invoice_id FROM scheduled_tasks AS t JOIN recoveries AS r ON r.id = t.recovery_id
+WHERE t.id = ANY ($1::bigint[]) AND t.status = 'canceled'
+"""
+
+
 @doing("operator_cancels_retry")
 async def operator_cancels_retry(world: World, act: Act) -> None:
     """The pending attempt of one recovery is taken away."""
@@ -448,26 +456,45 @@ async def operator_cancels_retry(world: World, act: Act) -> None:
 
 @doing("operator_cancels_retries")
 async def operator_cancels_retries(world: World, act: Act) -> None:
-    """All pending attempts of the merchant are taken away."""
-    invoices = await world.rows.rows(
-        "SELECT DISTINCT r.invoice_id FROM scheduled_tasks AS t JOIN recoveries AS r ON r.id = t.recovery_id "
-        "WHERE t.task_type = 'dunning_retry' AND t.status = 'pending'"
-    )
+    """All pending attempts of the merchant are taken away, as far as that is not refused."""
+    pending = [row["id"] for row in await world.rows.rows(PENDING_RETRIES)]
     await world.ask(
         "POST", "/v1/queue/cancel-pending", {"merchant_id": world.merchant_id, "task_type": "dunning_retry"}
     )
-    for row in invoices:
+    for row in await world.rows.rows(CANCELED, pending):
         world.word("stop", invoice=row["invoice_id"])
 
 
 @doing("operator_stops")
 async def operator_stops(world: World, act: Act) -> None:
-    """One recovery, with a reason."""
+    """One recovery is stopped."""
     recovery = await world.rows.value(RECOVERY, _invoice(world, act))
     if recovery is None:
         raise NotNow("no recovery")
-    await world.ask("POST", f"/v1/recoveries/{recovery}/stop", {"reason": "the customer has called"})
+    await world.ask("POST", f"/v1/recoveries/{recovery}/stop", {})
     world.word("stop", invoice=_invoice(world, act))
+
+
+@doing("operator_leaves_alone")
+async def operator_leaves_alone(world: World, act: Act) -> None:
+    """A customer gets no attempt, no message and no end action, for some days or for good."""
+    customer, days = world.person(act).customer, act.how.get("days")
+    until = None if days is None else world.now + days * DAY
+    body: Json = {"merchant_id": world.merchant_id, "customer_id": customer}
+    if until is not None:
+        body["until"] = datetime.fromtimestamp(until, UTC).isoformat()
+    await world.ask("POST", "/v1/left-alone", body)
+    world.word("left_alone", customer=customer, until=until)
+
+
+@doing("operator_takes_back")
+async def operator_takes_back(world: World, act: Act) -> None:
+    """A customer is not left alone any more."""
+    customer = world.person(act).customer
+    listed = await world.ask("GET", f"/v1/left-alone?merchant_id={world.merchant_id}&customer_id={customer}")
+    for row in listed["data"]:
+        await world.ask("DELETE", f"/v1/left-alone/{row['id']}")
+    world.word("taken_back", customer=customer)
 
 
 @doing("operator_pauses")

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
-from tests.explorer.evidence import Evidence, Row, counted
+from tests.explorer.evidence import Evidence, Row, counted, left_alone
 from tests.explorer.finding import Finding
 from tests.explorer.story import DAY, HOUR
 from tests.explorer.truth import Truth
@@ -12,6 +13,7 @@ from tests.explorer.world import Closed, Ended
 ENDS = frozenset({"recovered", "exhausted", "stopped"})
 LATEST = 11
 """Days after its window within which a recovery has ended, whatever was on its way."""
+_ON = re.compile(r"your subscription will be (?:canceled|paused) on (\w+ \d+)")
 SAID = {"cancel": "canceled", "pause": "paused"}
 
 
@@ -165,6 +167,9 @@ def _wrong_action(evidence: Evidence, done: Ended) -> Iterator[Finding]:
         yield Finding("ends", "an end action for an invoice that is not open", told)
     if done.action != "mark_uncollectible" and about and all(truth.later_paid for truth in about):
         yield Finding("ends", "an end action though a later invoice is paid", told)
+    for row in rows:
+        if left_alone(evidence.seen.words, row["customer_id"], done.at):
+            yield Finding("ends", "an end action for a customer who is left alone", told)
     yield from _by_waking_up(evidence, done, rows, told)
     yield from _unannounced(evidence, done, rows, told)
 
@@ -193,3 +198,13 @@ def _unannounced(evidence: Evidence, done: Ended, rows: list[Row], told: str) ->
     if letters and not any(word in each.text for each in letters):
         kinds = ", ".join(each.kind for each in letters)
         yield Finding("ends", "an end action that was not announced", f"{told}, after {kinds}")
+    for day in _ON.findall(letters[-1].text) if letters else []:
+        if done.at < _start_of(day, done.at) - DAY:  # give or take the time zone
+            yield Finding("ends", "an end action before the day that was told", f"{told}, told for {day}")
+
+
+def _start_of(day: str, near: int) -> float:
+    """The day that a message names without its year."""
+    year = datetime.fromtimestamp(near, UTC).year
+    days = [datetime.strptime(f"{day} {each}", "%B %d %Y").replace(tzinfo=UTC) for each in (year - 1, year, year + 1)]
+    return min((each.timestamp() for each in days), key=lambda each: abs(each - near))

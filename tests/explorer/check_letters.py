@@ -4,22 +4,24 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import combinations
 
 from simulator.currencies import decimals
-from tests.explorer.evidence import Evidence, Row
+from tests.explorer.evidence import Evidence, Row, left_alone
 from tests.explorer.finding import Finding
 from tests.explorer.story import DAY
 from tests.explorer.truth import Truth
 from tests.explorer.world import Written
 
 ASKING = frozenset({"payment_failed", "reminder", "last_notice", "action_required", "new_method_needed"})
-THANKS = "recovered"
+THANKS, SEVERAL, ENDED = "recovered", "several", "ended"
 # A debit that the account did not cover may be tried again; so often after the first.
 MAY_BE_TRIED_AGAIN, RETRIES_OF_A_DEBIT = "insufficient_funds", 2
 TOGETHER_S = 600
 _NUMBER = re.compile(r"\d[\d,\u00a0\u202f]*(?:\.\d+)?")
 _RETRY = re.compile(r"We will try again on (\w+ \d+)")
 _CONSEQUENCE = re.compile(r"your subscription will be (canceled|paused)")
+_COUNT = re.compile(r"(\d+) payments? to ")
 _ACTION = {"canceled": "cancel", "paused": "pause"}
 
 
@@ -31,7 +33,7 @@ def told(evidence: Evidence) -> Iterator[Finding]:
         for problem in _wrong(evidence, letter, row):
             day = (letter.at - evidence.story.start) // DAY
             yield Finding("told", problem, f"{letter.kind} on day {day}: {letter.subject!r}")
-        if letter.kind in ASKING:
+        if letter.kind in {*ASKING, SEVERAL}:
             before = last.get(letter.to)
             if before is not None and letter.at - before.at < TOGETHER_S and before.id != letter.id:
                 yield Finding("told", "two requests in a few minutes", f"{before.kind} and {letter.kind}")
@@ -41,14 +43,17 @@ def told(evidence: Evidence) -> Iterator[Finding]:
 def _wrong(evidence: Evidence, letter: Written, row: Row | None) -> Iterator[str]:
     said = evidence.seen.words[: letter.words]
     silences = [each for each in said if each.customer == letter.customer and each.kind in {"silence", "lifted"}]
-    alone = [each for each in said if each.customer == letter.customer and each.kind in {"left_alone", "taken_back"}]
     if silences and silences[-1].kind == "silence":
         yield "to a customer who is silenced"
-    if letter.kind in ASKING and alone and alone[-1].kind == "left_alone":
+    if letter.kind in {*ASKING, SEVERAL} and left_alone(said, letter.customer, letter.at):
         yield "to a customer who is left alone"
     truth = None if row is None else letter.truths.get(row["invoice_id"])
+    if letter.kind == SEVERAL:
+        yield from _asks_for_several(letter)
     if row is None or truth is None:
         return
+    if letter.kind == ENDED:
+        yield from _ended(letter, truth)
     if letter.kind in ASKING:
         stopped = any(each.kind == "stop" and each.invoice == truth.invoice and each.at < letter.at for each in said)
         if stopped:
@@ -92,6 +97,28 @@ def _asks(evidence: Evidence, letter: Written, truth: Truth, row: Row) -> Iterat
         yield "asks to confirm what needs no confirmation"
     if letter.kind == "new_method_needed":
         yield from _another_card(evidence, letter, truth)
+
+
+def _asks_for_several(letter: Written) -> Iterator[str]:
+    """So many invoices are open, and nobody is paying them, whose sum is the one in the message."""
+    open_now = [each for each in letter.truths.values() if each.open and not each.processing]
+    count = _COUNT.match(letter.subject.removeprefix("Reminder: "))
+    sums = {
+        as_people_count(sum(each.remaining for each in some), some[0].currency)
+        for some in combinations(open_now, int(count.group(1)) if count else 0)
+        if some
+    }
+    if not sums & amounts_in(letter.text):
+        yield "asks for several invoices that are not open so"
+
+
+def _ended(letter: Written, truth: Truth) -> Iterator[str]:
+    if "canceled" in letter.subject and truth.subscription_status not in {"canceled", None}:
+        yield "says that a subscription was canceled that was not"
+    if "paused" in letter.subject and not truth.paused:
+        yield "says that a subscription is paused that is not"
+    if truth.status == "paid":
+        yield "says that what is paid could not be collected"
 
 
 def _planned(letter: Written, truth: Truth, day: str) -> bool:
@@ -151,6 +178,16 @@ def _another_card(evidence: Evidence, letter: Written, truth: Truth) -> Iterator
         yield "asks for another card after a debit that may be tried again"
 
 
+def _of_several(letter: Written) -> set[Decimal]:
+    """What was paid for each group of invoices of the customer that are paid."""
+    paid_now = [each for each in letter.truths.values() if each.status == "paid"][:6]
+    return {
+        as_people_count(sum(sum(each.charges.values()) for each in some), some[0].currency)
+        for size in range(2, len(paid_now) + 1)
+        for some in combinations(paid_now, size)
+    }
+
+
 def _thanks(letter: Written, truth: Truth, row: Row, evidence: Evidence) -> Iterator[str]:
     if truth.status != "paid":
         yield "thanks for what is not paid"
@@ -162,6 +199,7 @@ def _thanks(letter: Written, truth: Truth, row: Row, evidence: Evidence) -> Iter
         if each["recovery_id"] == row["id"] and each["metric_type"] == "recovery_recovered"
     )
     true = {as_people_count(amount, truth.currency) for amount in (*moved, sum(moved), truth.paid, booked)}
+    true |= _of_several(letter)
     if not true & amounts_in(letter.text):
         yield "thanks for another amount than was paid"
     if "goes on" in letter.text and not truth.goes_on:

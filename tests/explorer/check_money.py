@@ -7,7 +7,7 @@ from itertools import combinations
 from simulator.book import Movement
 from simulator.world import Attempt
 from tests.chaos.checks import sums_of_the_book
-from tests.explorer.evidence import Evidence, Row, counted
+from tests.explorer.evidence import Evidence, Row, counted, left_alone
 from tests.explorer.finding import Finding
 from tests.explorer.story import HOUR
 from tests.explorer.world import Charging
@@ -247,7 +247,8 @@ def charged(evidence: Evidence) -> Iterator[Finding]:
 def _forbidden(evidence: Evidence, each: Charging) -> str | None:
     read, said = each.read, evidence.seen.words[: each.words]
     about = [word for word in said if word.invoice == each.attempt.invoice and word.at < each.attempt.at]
-    alone = [word for word in said if word.customer == read.customer and word.kind in {"left_alone", "taken_back"}]
+    row = evidence.recovery_of(each.attempt.invoice)
+    collects_ending = row is None or row["policy"].get("collect_ending", True)
     pauses = [word for word in said if word.kind in {"pause", "resume"}]
     reasons = {
         "its subscription is canceled": read.subscription_status == "canceled",
@@ -255,7 +256,8 @@ def _forbidden(evidence: Evidence, each: Charging) -> str | None:
         "the merchant has turned its collection off": not read.automatic and evidence.done("collection"),
         "it is collected by hand": read.collection == "send_invoice",
         "an operator had stopped it": any(word.kind == "stop" for word in about),
-        "its customer is left alone": bool(alone) and alone[-1].kind == "left_alone",
+        "its customer is left alone": left_alone(said, read.customer, each.attempt.at),
+        "its subscription ends, and the policy leaves such invoices": read.ends_at is not None and not collects_ending,
         "the merchant's tasks are paused": bool(pauses) and pauses[-1].kind == "pause",
         "the card was declined for good": _dead(evidence, each.attempt),
     }

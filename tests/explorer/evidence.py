@@ -1,6 +1,7 @@
 """What the checks read when a world is over: the bank's side, ours, and what was seen on the way."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from simulator.world import Attempt
 from tests.chaos import store
 from tests.explorer.story import DAY, Story
 from tests.explorer.truth import Truth
-from tests.explorer.world import Seen, World
+from tests.explorer.world import Seen, Word, World
 
 Row = dict[str, Any]
 Rows = list[Row]
@@ -132,6 +133,12 @@ async def collect(world: World) -> Evidence:
 
 async def _fetch(db: Any, statement: str) -> list[asyncpg.Record]:
     return list(await db.fetch(statement))
+
+
+def left_alone(words: Sequence[Word], customer: str | None, at: int) -> bool:
+    """Whether an operator had said that the customer is to be left alone, and it still held."""
+    about = [word for word in words if word.customer == customer and word.kind in {"left_alone", "taken_back"}]
+    return bool(about) and about[-1].kind == "left_alone" and (about[-1].until is None or at < about[-1].until)
 
 
 def counted(rows: Rows, name: str) -> Counter[Any]:

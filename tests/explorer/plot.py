@@ -344,6 +344,10 @@ def _refunds(plot: Plot) -> None:
     plot.later("refunds", share=plot.one_of((1, 1, 0.4)), **more)
 
 
+def _left_alone(plot: Plot) -> None:
+    plot.for_a_while("operator_leaves_alone", "operator_takes_back", plot.one_of(({}, {}, {"days": 4})), {})
+
+
 def _renewed(plot: Plot) -> None:
     plot.does("card_renewed", number=plot.one_of((True, False)), events=plot.one_of(RENEWALS_OF_CARDS))
 
@@ -392,6 +396,7 @@ HAPPENINGS: dict[str, Happening] = {
     "operator_cancels_retry": (2, lambda plot: plot.does("operator_cancels_retry")),
     "operator_cancels_retries": (1, lambda plot: plot.merchant("operator_cancels_retries")),
     "operator_stops": (2, lambda plot: plot.does("operator_stops")),
+    "operator_leaves_alone": (2, _left_alone),
     "operator_pauses": (
         1,
         lambda plot: plot.for_a_while("operator_pauses", "operator_resumes", _RETRIES, _RETRIES),
@@ -467,6 +472,7 @@ MOODS: dict[str, Mood] = {
         (
             "operator_cancels_retry",
             "operator_stops",
+            "operator_leaves_alone",
             "operator_silences",
             "unsubscribes",
             "collection",

@@ -176,6 +176,15 @@ DOCTORED: dict[str, Evidence] = {
     "ends: an end action though a later invoice is paid": acted(later_paid=True),
     "ends: an end action that was not announced": acted(text="Please pay."),
     "ends: an end action by a worker that wakes up": acted(more={"away": [(START + DAY, LATER)]}),
+    "ends: an end action for a customer who is left alone": acted(
+        more={"words": [Word("left_alone", START, customer=CUSTOMER)]}
+    ),
+    "ends: an end action before the day that was told": acted(
+        text="If the payment is not made by December 1, your subscription will be canceled on December 3."
+    ),
+    "charged: its subscription ends, and the policy leaves such invoices": replace(
+        charging(ends_at=LATER), recoveries=[recovery(policy={"collect_ending": False})]
+    ),
     "alive: the world does not come to rest": evidence(seen=seen(unfinished=["on day 1"])),
     "alive: a dunning_retry is dead: stripe": evidence(tasks=[task(status="dead", last_error="stripe: 403")]),
     "alive: a dunning_retry is left running": evidence(tasks=[task(status="running")]),
@@ -222,6 +231,18 @@ DOCTORED: dict[str, Evidence] = {
     ),
     "told: asks for another card after a debit that may be tried again": replace(
         written({"method": BANK}, kind="new_method_needed"), bank=(*FAILED_DEBIT, attempt(seq=3, at=PAID_ON))
+    ),
+    "told: asks for several invoices that are not open so": written(
+        {}, kind="several", subject="2 payments to Shop are still open"
+    ),
+    "told: says that a subscription was canceled that was not": written(
+        {}, kind="ended", subject="Your subscription with Shop was canceled"
+    ),
+    "told: says that a subscription is paused that is not": written(
+        {}, kind="ended", subject="Your subscription with Shop is paused"
+    ),
+    "told: says that what is paid could not be collected": written(
+        {"status": "paid"}, kind="ended", subject="Your subscription with Shop was canceled"
     ),
     "told: two requests in a few minutes": evidence(seen=seen(written=[letter(), letter(id="email_2", at=START + 90)])),
     "told: thanks for what is not paid": written({}, kind="recovered"),

@@ -25,6 +25,7 @@ from shared.database import Database, DatabaseAway, DatabaseBusy, Role
 from shared.events.incoming import read_event
 from shared.events.routing import ROUTES
 from shared.ids import AccountId, MerchantId
+from shared.policy.document import SCHEMA_VERSION
 from shared.queue import tasks
 from simulator import Simulator, SimulatorError
 from simulator.webhooks import signature
@@ -72,12 +73,13 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What a person with a say told us, and that was answered with a yes. `until`: when it was taken back."""
+    """What a person with a say told us, and that was answered with a yes. `until`: when it is over by itself."""
 
     kind: str
     at: int
     customer: str | None = None
     invoice: str | None = None
+    until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,9 +359,11 @@ class World:
             raise NotNow(ident)
         return found
 
-    def word(self, kind: str, **about: str | None) -> None:
+    def word(
+        self, kind: str, *, customer: str | None = None, invoice: str | None = None, until: int | None = None
+    ) -> None:
         """Note what a person said, once it was answered with a yes."""
-        self.seen.words.append(Word(kind, self.now, **about))
+        self.seen.words.append(Word(kind, self.now, customer, invoice, until))
 
     async def ask(self, method: str, path: str, body: Json | None = None) -> Any:
         """An operator's request to the ledger. Raises NotNow where it is refused."""
@@ -370,7 +374,7 @@ class World:
 
     async def set_policy(self, document: Json) -> str:
         """The merchant's policy from now on; its id."""
-        body = {"merchant_id": self.merchant_id, "document": {"schema_version": 3, **document}}
+        body = {"merchant_id": self.merchant_id, "document": {"schema_version": SCHEMA_VERSION, **document}}
         status, made = await self.stage.ask_ledger("POST", "/v1/policies", body)
         assert status == 201, made
         await self.ask("POST", f"/v1/policies/{made['id']}/activate")
