@@ -2,7 +2,7 @@
 
     open ──> waiting <──> attempting            recovered
       │         ^  │          │          ──>    exhausted
-      └──> action_required, needs_new_method    stopped
+      └──> action_required, needs_new_method    stopped ──> open, when a merchant that had left comes back
 
 The database checks every change of state (`recovery_transitions`; `recovery_model.TRANSITIONS` is a copy, and a test
 compares the two). Every change writes one row of the timeline, and an end writes the money into the ledger
@@ -145,11 +145,40 @@ SET state = $2,
 WHERE id = $1
 """
 
+REOPEN = """
+UPDATE recoveries
+SET state = 'open',
+    end_reason = NULL,
+    stop_requested = NULL,
+    next_attempt_at = NULL,
+    closed_at = NULL,
+    reopenings = reopenings + 1,
+    updated_at = citadel_now()
+WHERE id = $1
+"""
+
+# What was stopped, or was to be, when the merchant left, since so long that a window may still be open; $2 narrows it
+# to some invoices.
+LOCK_LEFT = """
+SELECT r.id, r.currency, r.closed_at IS NOT NULL AS ended,
+    r.opened_at + make_interval(days => (p.document ->> 'window_days')::integer) > citadel_now() AS in_time
+FROM recoveries AS r
+JOIN policies AS p ON p.id = r.policy_id
+WHERE r.merchant_id = $1
+    AND r.opened_at > citadel_now() - interval '60 days'
+    AND (r.end_reason = 'merchant_gone' OR (r.closed_at IS NULL AND r.stop_requested = 'merchant_gone'))
+    AND ($2::text[] IS NULL OR r.invoice_id = ANY ($2))
+ORDER BY r.id
+FOR UPDATE OF r
+"""
+
 REQUEST_STOP = """
 UPDATE recoveries
 SET stop_requested = COALESCE(stop_requested, $2), updated_at = citadel_now()
 WHERE id = $1
 """
+
+TAKE_STOP_BACK = "UPDATE recoveries SET stop_requested = NULL, updated_at = citadel_now() WHERE id = $1"
 
 # The version that it was opened under decides whether it is in the holdout, whatever happens later.
 MOVE = """
@@ -157,6 +186,12 @@ UPDATE recoveries
 SET policy_id = $2, opened_policy_id = COALESCE(opened_policy_id, policy_id), updated_at = citadel_now()
 WHERE id = $1
 """
+
+STAYS_STOPPED = "window_over_when_back"
+
+STAYED = f"""
+SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND rule = '{STAYS_STOPPED}')
+"""  # noqa: S608 - put together from this module's own words
 
 MESSAGED = "SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND kind = 'messaged')"
 
@@ -176,9 +211,10 @@ FOR UPDATE
 RETURNING id
 """
 
+# `reopenings` says which of its ends a row belongs to: each is in the book once.
 BOOK = """
-INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id, reopenings)
+VALUES ($1, $2, $3, $4, $5, COALESCE((SELECT reopenings FROM recoveries WHERE id = $5), 0))
 """
 
 
@@ -332,6 +368,47 @@ async def request_stop(db: Connection, recovery_id: RecoveryId, end_reason: EndR
     return await close(db, recovery_id, RecoveryState.STOPPED, end_reason, entry)
 
 
+async def reopen_left(db: Connection, merchant_id: MerchantId, invoice_ids: Sequence[InvoiceId] | None = None) -> int:
+    """Open again what was stopped when the merchant left, because it has come back; how many.
+
+    `invoice_ids` narrows it to the recoveries of these invoices. One whose window is over stays stopped, and says so
+    once. The end's money is taken back in the book, and the first evaluation reads what has happened meanwhile.
+    """
+    rows = await db.fetch(LOCK_LEFT, merchant_id, None if invoice_ids is None else list(invoice_ids))
+    reopened = 0
+    # In the order in which ends are booked: booking locks the totals by currency.
+    for row in sorted(rows, key=lambda row: (row["currency"], row["id"])):
+        if not row["ended"]:
+            await _go_on(db, row["id"])
+        elif row["in_time"]:
+            await _reopen(db, row["id"])
+            reopened += 1
+        elif not await db.fetchval(STAYED, row["id"]):
+            text = "The merchant is connected again; the window is over, so the recovery stays stopped."
+            await record(db, row["id"], Entry(EntryKind.CHANGED, STAYS_STOPPED, text))
+    return reopened
+
+
+async def _reopen(db: Connection, recovery_id: RecoveryId) -> None:
+    locked = await _lock(db, recovery_id)
+    await db.execute(REOPEN, recovery_id)
+    text = "The merchant is connected again: what was stopped when it left goes on."
+    entry = Entry(EntryKind.REOPENED, "merchant_back", text, next_step="read the invoice at Stripe and decide")
+    await _record(db, recovery_id, locked.merchant_id, locked.state, RecoveryState.OPEN, entry)
+    await book(db, locked.merchant_id, "recovery_reopened", Money(-locked.due.amount, locked.due.currency), recovery_id)
+    await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
+
+
+async def _go_on(db: Connection, recovery_id: RecoveryId) -> None:
+    """Take a stop back that waits for the outcome of an attempt."""
+    locked = await _lock(db, recovery_id)
+    await db.execute(TAKE_STOP_BACK, recovery_id)
+    text = "The merchant is connected again: the stop is taken back."
+    entry = Entry(EntryKind.CHANGED, "merchant_back", text, next_step="find out how the attempt in flight ends")
+    await record(db, recovery_id, entry)
+    await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
+
+
 async def settle_paid(db: Connection, recovery_id: RecoveryId, paid: Money, *, out_of_band: bool, source: str) -> bool:
     """End a recovery whose invoice was paid by someone other than our attempt. False: it had ended before.
 
@@ -401,8 +478,9 @@ async def book(
 ) -> None:
     """Write one row of the ledger about a recovery; the trigger adds it to the totals.
 
-    `metric_type` is one of recovery_opened, recovery_recovered, recovery_exhausted, recovery_stopped (cents), or
-    attempt, message (a count of 1, in the recovery's currency).
+    `metric_type` is one of recovery_opened, recovery_recovered, recovery_exhausted, recovery_stopped (cents),
+    recovery_reopened (below zero: what the end before had booked), or attempt, message (a count of 1, in the recovery's
+    currency).
     """
     await db.execute(BOOK, merchant_id, metric_type, amount.amount, amount.currency, recovery_id)
 

@@ -39,7 +39,8 @@ ENDS = frozenset({RecoveryState.RECOVERED, RecoveryState.EXHAUSTED, RecoveryStat
 TRANSITIONS: Mapping[RecoveryState, frozenset[RecoveryState]] = {
     state: frozenset(RecoveryState) - {state, RecoveryState.OPEN} if state not in ENDS else frozenset()
     for state in RecoveryState
-}
+} | {RecoveryState.STOPPED: frozenset({RecoveryState.OPEN})}
+"""What was stopped because its merchant had left is opened again when the merchant comes back: `recoveries.reopen`."""
 
 
 class RecoveredBy(StrEnum):
@@ -63,6 +64,7 @@ class EndReason(StrEnum):
     CUSTOMER_DELETED = "customer_deleted"
     COLLECTED_BY_HAND = "collected_by_hand"
     BELOW_MINIMUM = "below_minimum_amount"
+    BELOW_STRIPES_MINIMUM = "below_stripes_minimum"
     INVOICE_MISSING = "invoice_missing"
     MERCHANT_GONE = "merchant_gone"
     WINDOW_OVER = "window_over"
@@ -84,6 +86,7 @@ class EntryKind(StrEnum):
     SILENCE_LIFTED = "silence_lifted"
     STOP_REQUESTED = "stop_requested"
     CLOSED = "closed"
+    REOPENED = "reopened"
     THANKED = "thanked"
     END_ACTION = "end_action"
 

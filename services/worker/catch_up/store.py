@@ -28,8 +28,6 @@ SET events_until = $2,
 WHERE merchant_id = $1
 """
 
-PUT_OFF = "UPDATE catch_ups SET next_at = citadel_now() + $2::interval WHERE merchant_id = $1"
-
 # A merchant's place within the period is a hash of its id: always the same, and spread evenly over all merchants.
 _NEXT = """$1::interval + date_bin(
         $1::interval,
@@ -76,7 +74,12 @@ RETURNING c.merchant_id,
         ) AS wanted
 """  # noqa: S608 - put together from this module's own SQL only
 
-HAVE_RECOVERIES = "SELECT invoice_id FROM recoveries WHERE merchant_id = $1 AND invoice_id = ANY ($2::text[])"
+# One that was stopped when its merchant left does not count: the merchant is back.
+HAVE_RECOVERIES = """
+SELECT invoice_id
+FROM recoveries
+WHERE merchant_id = $1 AND invoice_id = ANY ($2::text[]) AND end_reason IS DISTINCT FROM 'merchant_gone'
+"""
 
 # Whatever event was missed, the invoice shows its effect. No lock on the recoveries: a task in a worker's hands is
 # left alone.
@@ -126,11 +129,6 @@ async def save(
     )
 
 
-async def put_off(db: Connection, merchant_id: MerchantId, how_long: timedelta) -> None:
-    """Do not catch this merchant up for so long."""
-    await db.execute(PUT_OFF, merchant_id, how_long)
-
-
 async def add_missing(db: Connection, period: timedelta, limit: int) -> int:
     """Add a row for at most `limit` active merchants that have none, each at its place in the period; how many."""
     return len(await db.fetch(ADD_MISSING, period, limit))
@@ -143,7 +141,7 @@ async def take_turns(db: Connection, period: timedelta, limit: int) -> tuple[int
 
 
 async def have_recoveries(db: Connection, merchant_id: MerchantId, invoice_ids: Sequence[InvoiceId]) -> set[InvoiceId]:
-    """Those of the invoices that have a recovery, open or ended."""
+    """Those of the invoices that have a recovery, open or ended, and not only for as long as the merchant was away."""
     return {row["invoice_id"] for row in await db.fetch(HAVE_RECOVERIES, merchant_id, list(invoice_ids))}
 
 

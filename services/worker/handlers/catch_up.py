@@ -17,7 +17,7 @@ from services.worker.catch_up.listing import (
 )
 from services.worker.catch_up.plan import ListEvents, Progress, Step, next_step
 from services.worker.catch_up.schedule import next_task
-from services.worker.errors import MerchantUnreachable
+from services.worker.errors import Hold, MerchantUnreachable
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.merchants import find_merchant
 from services.worker.outside.remote import Remote
@@ -35,7 +35,6 @@ log = get_logger(__name__)
 # Recoveries that would wait longer are evaluated within this time; spread, so that not all are read at once.
 LOOK_AGAIN_WITHIN = timedelta(hours=1)
 LOOKED_AT_ONCE = 1_000
-UNREACHABLE_FOR = timedelta(days=1)
 
 
 class CatchUpPayload(Payload):
@@ -47,12 +46,8 @@ class Fetch:
     """Make this step for the account."""
 
     account: AccountId
+    livemode: bool | None
     step: Step
-
-
-@dataclass(frozen=True, slots=True)
-class Unreachable:
-    """The platform has no access to the merchant's account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,7 @@ class Found:
 
 
 Plan = Nothing | Fetch
-Outcome = Nothing | Unreachable | Found
+Outcome = Nothing | Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +88,17 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
         if progress is None:
             return Nothing("the merchant has no row yet: the sweep gives it one")
         step = next_step(progress, await business_now(db))
-        return Nothing("it is up to date") if step is None else Fetch(merchant.account, step)
+        return Nothing("it is up to date") if step is None else Fetch(merchant.account, merchant.livemode, step)
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
         """Fetch the step's list or objects. Changes nothing at Stripe."""
         if isinstance(plan, Nothing):
             return plan
-        try:
-            return Found(plan.account, await fetch(remote.stripe.for_merchant(plan.account), plan.account, plan.step))
-        except MerchantUnreachable:
-            return Unreachable()
+        mode = remote.stripe.livemode
+        if None not in (mode, plan.livemode) and mode != plan.livemode:
+            # The lists of the other mode are empty, which must not pass for "nothing has happened".
+            raise MerchantUnreachable("the platform's key is of the other mode than the connection", Hold.WRONG_MODE)
+        return Found(plan.account, await fetch(remote.stripe.for_merchant(plan.account), plan.account, plan.step))
 
     async def commit(self, db: Connection, task: Job[CatchUpPayload], outcome: Outcome) -> None:
         """Take what was found, save the progress, and queue the next step: all of it or nothing."""
@@ -110,10 +106,6 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
             case Nothing(why):
                 log.debug("not_caught_up", reason=why)
                 await store.forget_task(db, task.claimed.id)
-            case Unreachable():
-                # Stripe sends an event when a merchant disconnects; an unreadable recovery shows it as well.
-                log.warning("merchant_unreachable", merchant_id=task.merchant_id)
-                await store.put_off(db, task.merchant_id, UNREACHABLE_FOR)
             case Found(account, fetched):
                 await self._take(db, task, account, fetched)
             case _:

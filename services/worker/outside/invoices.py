@@ -193,6 +193,10 @@ class Charge(_Part):
     outcome: ChargeOutcome | None = Field(None)
 
 
+# https://docs.stripe.com/payments/paymentintents/lifecycle, read November 2026
+UNDER_WAY = frozenset({"processing", "requires_capture"})
+
+
 @dataclass(frozen=True, slots=True)
 class SeenCharge:
     """An attempt on the invoice, whoever made it. `charge_id=None`: it waits for 3-D Secure and has no charge yet."""
@@ -213,7 +217,7 @@ class Reading:
 
     `payment_intents` are the invoice's, each with the id of its last charge; the one that paid comes last.
     `awaiting_action` is the one that waits for the customer, with its payment method. `hosted_invoice_url` is the page
-    on which the customer can pay.
+    on which the customer can pay. `under_way`: a payment of it has neither succeeded nor failed yet.
     """
 
     truth: InvoiceTruth
@@ -222,6 +226,7 @@ class Reading:
     payment_intents: tuple[tuple[PaymentIntentId, ChargeId | None], ...]
     awaiting_action: tuple[PaymentIntentId, PaymentMethodId | None] | None
     hosted_invoice_url: str | None = None
+    under_way: bool = False
 
 
 def read(invoice: Invoice) -> Reading:
@@ -253,6 +258,7 @@ def read(invoice: Invoice) -> Reading:
         payment_intents=tuple((each.id, each.latest_charge) for each in intents),
         awaiting_action=waiting[0] if waiting else None,
         hosted_invoice_url=invoice.hosted_invoice_url,
+        under_way=any(each.status in UNDER_WAY for each in intents),
     )
 
 

@@ -75,7 +75,10 @@ class Decline:
 
 @dataclass(frozen=True, slots=True)
 class PastAttempt:
-    """One attempt, Stripe's or ours. `number` counts ours; `at` is when it began."""
+    """One attempt, Stripe's or ours. `number` counts ours; `at` is when it began.
+
+    `error_code` says why Stripe refused to make it, if it failed without a decline.
+    """
 
     number: int
     origin: Origin
@@ -85,6 +88,7 @@ class PastAttempt:
     card_fingerprint: str | None
     amount: Money
     decline: Decline | None = None
+    error_code: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "at", as_utc("PastAttempt.at", self.at))
@@ -175,7 +179,7 @@ class RecoveryFacts:
 
     `stop_requested` is the end reason of a stop from outside. `jitter_key` (the recovery's id) spreads the attempts of
     many recoveries over a morning; the same key gives the same times. `invoice_id` decides whether the invoice is in
-    the holdout; without one it is not.
+    the holdout; without one it is not. `window_until` is the window's end where it is later than the policy's days say.
     """
 
     opened_at: datetime
@@ -184,6 +188,7 @@ class RecoveryFacts:
     messages_sent: int = 0
     jitter_key: str = ""
     invoice_id: InvoiceId | None = None
+    window_until: datetime | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "opened_at", as_utc("RecoveryFacts.opened_at", self.opened_at))
