@@ -55,7 +55,7 @@ def next_digest_at(now: datetime) -> datetime:
 async def connect(db: Connection, ring: KeyRing, granted: GrantAnswer, asked_at: datetime) -> Connected:
     """Create the merchant, or make it active again under its old id, and queue its first digest.
 
-    A catch-up at once finds the invoices that failed before, and what was stopped when the merchant left is opened again.
+    What was stopped when the merchant left is opened again; a catch-up at once finds the invoices that failed before.
     `asked_at` is the business time before Stripe was asked.
     """
     account = granted.stripe_user_id

@@ -124,13 +124,12 @@ class Verdict:
 def judge(error: Exception) -> Verdict:
     """What to do with a task whose run raised `error`."""
     match error:
-        case MerchantUnreachable():
-            return Verdict(error.reason, final=False, counts=False, held=error.why)
+        case MerchantUnreachable() | Refused(status=404):
+            # A 404: something is gone that nobody reckoned with. Callers say what it means if their own object is.
+            why = error.why if isinstance(error, MerchantUnreachable) else Hold.MISSING
+            return Verdict(error.reason, final=False, counts=False, held=why)
         case RetryLater():
             return Verdict(error.reason, final=False, counts=error.counts, delay=error.delay)
-        case Refused(status=404):
-            # Something is gone that nobody reckoned with. Each caller has said what it means if its own object is.
-            return Verdict(error.reason, final=False, counts=False, held=Hold.MISSING)
         case Permanent() | Refused():
             return Verdict(error.reason, final=True)
         case DatabaseAway():

@@ -165,7 +165,7 @@ class Dossier:
     def message_due(
         self, kind: MessageKind, *, besides: tuple[SentMessage, ...] = (), policy: Policy | None = None
     ) -> datetime | None:
-        """When the next message of this kind is due, after those that were sent and `besides`; None when none follows."""
+        """When the next message of this kind is due, after those that were sent and `besides`; None: none follows."""
         sent = (*self.story.sent, *besides)
         return next_message(policy or self.policy, self.opened_at, sent, kind, self.now, self.window_until)
 

@@ -52,7 +52,8 @@ _ATTEMPT = (
 # is under the lock. Attempts for other invoices are read too, because the networks count by card.
 READ_DOSSIER = """
 SELECT r.invoice_id, r.state, r.stop_requested, r.amount_due, r.currency, r.opened_at, r.next_attempt_at,
-    r.customer_id, r.subscription_id, r.cards, r.next_backup, r.window_until, p.document AS policy, citadel_now() AS now,
+    r.customer_id, r.subscription_id, r.cards, r.next_backup, r.window_until, p.document AS policy,
+    citadel_now() AS now,
     m.stripe_connect_id AS account, COALESCE(m.status = 'active', false) AS merchant_active,
     ARRAY(
         SELECT ROW (t.at, t.kind, t.rule, t.next_at, t.detail::text)  -- jsonb has no codec inside a row

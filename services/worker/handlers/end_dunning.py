@@ -6,6 +6,7 @@ nothing about. It waits while a payment is under way, and while a newer invoice 
 collected: whether the customer pays is decided by the latest one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -19,6 +20,7 @@ from services.worker.dossier.ending import STEPS
 from services.worker.errors import BadPayload, InvoiceMissing, Refused
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.outside import stripe_calls
+from services.worker.outside.invoices import Reading
 from services.worker.outside.remote import Remote
 from services.worker.recovery import InvoiceStatus, InvoiceTruth
 from services.worker.recovery.decide import SUBSCRIPTION_OVER
@@ -30,7 +32,7 @@ from shared.recovery_model import Entry, EntryKind, RecoveryState
 Action = Literal["cancel", "pause", "mark_uncollectible"]
 
 LOOK_AGAIN = timedelta(days=1)
-# No longer than a bank debit may take (https://docs.stripe.com/payments/bank-debits), and than a newer invoice's window.
+# A bank debit takes less (https://docs.stripe.com/payments/bank-debits, read November 2026); a default window as long.
 LONGEST_WAIT = timedelta(days=21)
 
 WAITS = "end_action_waits"
@@ -180,25 +182,28 @@ def _plan(dossier: Dossier, action: Action) -> Done | End:
 
 async def _end(client: stripe.StripeClient, remote: Remote, plan: End) -> Done | Later:
     reading = await stripe_calls.read_invoice(client, plan.invoice_id)
-    truth = reading.truth
-    if _already_so(plan.action, truth):
-        return Done(plan.action, "already_so")
-    if truth.paid or truth.status is not InvoiceStatus.OPEN:
-        return Done(plan.action, "invoice_settled")
-    if reading.under_way:
-        if plan.now >= plan.patience:
-            return Done(plan.action, "payment_under_way")
-        return Later(plan.action, "payment_under_way", plan.now + LOOK_AGAIN)
-    if plan.subscription_id is None:
-        if plan.action != "mark_uncollectible":
-            return Done(plan.action, "no_subscription")
-    else:
+    newer: list[InvoiceStatus] = []
+    if plan.subscription_id is not None and reading.truth.status is InvoiceStatus.OPEN:
         newer = await stripe_calls.newer_invoices(client, plan.subscription_id, plan.invoice_id)
-        if InvoiceStatus.PAID in newer:
-            return Done(plan.action, "newer_invoice_paid")
-        if InvoiceStatus.OPEN in newer and plan.now < plan.patience:
-            return Later(plan.action, "newer_invoice_open", plan.now + LOOK_AGAIN)
-    return await _act(client, remote, plan)
+    return _against(plan, reading, newer) or await _act(client, remote, plan)
+
+
+def _against(plan: End, reading: Reading, newer: Sequence[InvoiceStatus]) -> Done | Later | None:
+    """Why the action is not carried out now; None when it is. `newer` are the subscription's newer invoices."""
+    truth, again = reading.truth, plan.now + LOOK_AGAIN
+    patient = plan.now < plan.patience
+    against: Done | Later | None = None
+    if _already_so(plan.action, truth):
+        against = Done(plan.action, "already_so")
+    elif truth.paid or truth.status is not InvoiceStatus.OPEN:
+        against = Done(plan.action, "invoice_settled")
+    elif InvoiceStatus.PAID in newer:
+        against = Done(plan.action, "newer_invoice_paid")
+    elif reading.under_way:
+        against = Later(plan.action, "payment_under_way", again) if patient else Done(plan.action, "payment_under_way")
+    elif InvoiceStatus.OPEN in newer and patient:
+        against = Later(plan.action, "newer_invoice_open", again)
+    return against
 
 
 async def _act(client: stripe.StripeClient, remote: Remote, plan: End) -> Done:

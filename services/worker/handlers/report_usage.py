@@ -1,8 +1,8 @@
 """`report_usage`: reports one row of usage to Stripe's meters, once.
 
 The meter event's `identifier` is the usage row's public id; Stripe refuses a second one with it for at least 24 hours
-(https://docs.stripe.com/api/billing/meter-event/create, read October 2026). After that a repeat might count twice. So each
-run notes in the task that it sends, before it does, and one whose report may have been sent a day ago sends nothing.
+(https://docs.stripe.com/api/billing/meter-event/create, read October 2026). After that a repeat might count twice. So
+each run notes in the task that it sends, before it does; one whose report may have been sent a day ago sends nothing.
 Stripe cannot be asked: its summaries add up all events of a customer in a minute.
 """
 
@@ -68,7 +68,7 @@ class ReportUsage(Handler[ReportUsagePayload, Plan, Reported]):
     retry = RetryPolicy(base=timedelta(seconds=5), factor=2.0)
 
     async def load(self, db: Connection, task: Job[ReportUsagePayload]) -> Plan:
-        """The merchant's account; notes that the report is sent. Raises Permanent when it may have been sent long ago."""
+        """The merchant's account; notes that the report is sent. Raises Permanent if it may have been sent long ago."""
         merchant = await find_merchant(db, task.merchant_id)
         if merchant is None or not merchant.active:
             raise Permanent("the merchant is not connected: usage cannot be reported")
@@ -76,8 +76,8 @@ class ReportUsage(Handler[ReportUsagePayload, Plan, Reported]):
         if doubtful_at is not None and now - doubtful_at >= REMEMBERED:
             raise Permanent(
                 f"it may have been reported at {doubtful_at:%Y-%m-%d %H:%M} UTC, and Stripe may have forgotten its "
-                "identifier: reported again it might count twice. Compare the meter in Stripe's dashboard; if the usage "
-                "is missing there, post it anew"
+                "identifier: reported again it might count twice. Compare the meter in Stripe's dashboard; if it lacks "
+                "the usage, post it anew"
             )
         return Plan(merchant.account, task.payload)
 

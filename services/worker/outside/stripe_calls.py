@@ -238,7 +238,8 @@ def _not_executed(refused: Refused) -> Declined | RequiresAction | NotPayable | 
     cause, code = refused.__cause__, refused.code
     if isinstance(cause, stripe.IdempotencyError):
         return Inconclusive("key_used_for_another_request")
-    if refused.status != 400:
+    of_method = refused.status == 404 and refused.param == "payment_method"
+    if refused.status != 400 and not of_method:
         raise refused
     if isinstance(cause, stripe.StripeError) and code in BY_CODE and known_remedy(code) is None:
         return _declined(cause)  # a payment method that is no card is declined with a 400
