@@ -1,16 +1,21 @@
 """The life of a recovery, and the only statements that change it.
 
-    open ──> waiting <──> attempting            recovered
-      │         ^  │          │          ──>    exhausted
-      └──> action_required, needs_new_method    stopped ──> open, when a merchant that had left comes back
+    open ──> waiting <──> attempting ──> processing          recovered <──┐ money that is ours
+      │         ^  │          │              │        ──>    exhausted ───┤ and comes late
+      └──> action_required, needs_new_method              stopped ─────┘
+                                                             │
+                                                             └──> open, when a merchant that had left comes back
 
 The database checks every change of state (`recovery_transitions`; `recovery_model.TRANSITIONS` is a copy, and a test
 compares the two). Every change writes one row of the timeline, and an end writes the money into the ledger
 (`usage_logs`), in the caller's transaction.
 
-A stop that arrives while an attempt is in flight cannot end the recovery, because the charge may already have happened.
-The stop is noted (`stop_requested`), no further attempt is made, and the attempt's outcome decides how the recovery
-ends.
+A stop that arrives while an attempt is in flight, or a payment is under way for days, cannot end the recovery, because
+the money may already have moved. The stop is noted (`stop_requested`), no further attempt is made, and the payment's
+outcome decides how the recovery ends.
+
+What is booked as recovered is what moved: the sum of the charges (`recovered_charges`). An end is taken back in the
+book by a row with its negative amount, and the next end is booked anew.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,13 +27,24 @@ import orjson
 
 from shared import recovery_tasks
 from shared.database import Connection
-from shared.ids import InvoiceId, MerchantId, RecoveryId
+from shared.ids import ChargeId, InvoiceId, MerchantId, RecoveryId
 from shared.money import Money
 from shared.queue import tasks
 from shared.queue.tries import tries_of
-from shared.recovery_model import BillingReason, EndReason, Entry, EntryKind, FailedInvoice, RecoveredBy, RecoveryState
+from shared.recovery_model import (
+    BillingReason,
+    EndReason,
+    Entry,
+    EntryKind,
+    FailedInvoice,
+    MovedMoney,
+    RecoveredBy,
+    RecoveryState,
+)
 from shared.recovery_tasks import EVALUATE
 from shared.silences import TEXTS, SilenceReason
+
+CREDITED = "The invoice was settled without a payment: it was credited."
 
 
 def _with_reason(entry: Entry, next_step: str, *refused: str) -> Entry:
@@ -48,10 +64,11 @@ def _with_reason(entry: Entry, next_step: str, *refused: str) -> Entry:
 # Pins the policy in force: the merchant's own active one, else the platform's. In the order of the unique key, so that
 # two transactions that open the same recoveries do not deadlock.
 OPEN = """
-INSERT INTO recoveries (merchant_id, invoice_id, subscription_id, customer_id, amount_due, currency, policy_id)
-SELECT f.merchant_id, f.invoice_id, f.subscription_id, f.customer_id, f.amount, f.currency, p.id
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[])
-    AS f (merchant_id, invoice_id, subscription_id, customer_id, amount, currency, billing_reason)
+INSERT INTO recoveries
+    (merchant_id, invoice_id, subscription_id, customer_id, amount_due, currency, paid_before, policy_id)
+SELECT f.merchant_id, f.invoice_id, f.subscription_id, f.customer_id, f.amount, f.currency, f.paid_before, p.id
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $9::bigint[])
+    AS f (merchant_id, invoice_id, subscription_id, customer_id, amount, currency, billing_reason, paid_before)
 CROSS JOIN LATERAL (
     SELECT id, document
     FROM policies
@@ -106,7 +123,7 @@ FROM opened
 """
 
 LOCK = """
-SELECT state, amount_due, currency, merchant_id, invoice_id
+SELECT state, end_reason, amount_due, amount_recovered, paid_before, currency, ends_reversed, merchant_id, invoice_id
 FROM recoveries
 WHERE id = $1
 FOR UPDATE
@@ -152,7 +169,6 @@ SET state = 'open',
     stop_requested = NULL,
     next_attempt_at = NULL,
     closed_at = NULL,
-    reopenings = reopenings + 1,
     updated_at = citadel_now()
 WHERE id = $1
 """
@@ -193,6 +209,38 @@ STAYED = f"""
 SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND rule = '{STAYS_STOPPED}')
 """  # noqa: S608 - put together from this module's own words
 
+REVERSE_END = "UPDATE recoveries SET ends_reversed = ends_reversed + 1 WHERE id = $1"
+
+CORRECT = "UPDATE recoveries SET amount_recovered = $2, updated_at = citadel_now() WHERE id = $1"
+
+RECORD_CHARGES = """
+INSERT INTO recovered_charges (merchant_id, charge_id, recovery_id, payment_intent_id, amount, currency, charged_at)
+SELECT $1, charge_id, $2, payment_intent_id, amount, currency, charged_at
+FROM unnest($3::text[], $4::text[], $5::bigint[], $6::text[], $7::timestamptz[])
+    AS c (charge_id, payment_intent_id, amount, currency, charged_at)
+WHERE amount > 0
+ORDER BY charge_id
+ON CONFLICT (merchant_id, charge_id) DO NOTHING
+"""
+
+CHARGE_FAILED = """
+UPDATE recovered_charges
+SET failed_at = citadel_now()
+WHERE recovery_id = $1 AND charge_id = ANY ($2::text[]) AND failed_at IS NULL
+"""
+
+BOOKED_CHARGES = """
+SELECT charge_id, payment_intent_id, amount, currency, charged_at
+FROM recovered_charges
+WHERE recovery_id = $1 AND failed_at IS NULL
+ORDER BY charge_id
+"""
+
+# What the customer was told not to worry about any more must be so: no thanks after an end action.
+ACTED_ON_END = """
+SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND rule = 'end_action_done')
+"""
+
 MESSAGED = "SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND kind = 'messaged')"
 
 RECORD = """
@@ -211,17 +259,23 @@ FOR UPDATE
 RETURNING id
 """
 
-# `reopenings` says which of its ends a row belongs to: each is in the book once.
 BOOK = """
-INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id, reopenings)
-VALUES ($1, $2, $3, $4, $5, COALESCE((SELECT reopenings FROM recoveries WHERE id = $5), 0))
+INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id, nth_end)
+VALUES ($1, $2, $3, $4, $5, $6)
 """
+
+
+_AMOUNTS = ("amount_due", "amount_recovered", "paid_before")
 
 
 @dataclass(frozen=True, slots=True)
 class _Locked:
     state: RecoveryState
+    end_reason: str | None
     due: Money
+    recovered: Money
+    paid_before: Money
+    ends_reversed: int
     merchant_id: MerchantId
     invoice_id: InvoiceId
 
@@ -230,8 +284,17 @@ async def _lock(db: Connection, recovery_id: RecoveryId) -> _Locked:
     row = await db.fetchrow(LOCK, recovery_id)
     if row is None:
         raise LookupError(f"no recovery {recovery_id}")
-    due = Money(row["amount_due"], row["currency"])
-    return _Locked(RecoveryState(row["state"]), due, row["merchant_id"], row["invoice_id"])
+    due, recovered, before = (Money(row[name], row["currency"]) for name in _AMOUNTS)
+    return _Locked(
+        RecoveryState(row["state"]),
+        row["end_reason"],
+        due,
+        recovered,
+        before,
+        row["ends_reversed"],
+        row["merchant_id"],
+        row["invoice_id"],
+    )
 
 
 async def open_recoveries(db: Connection, failures: Sequence[tuple[FailedInvoice, Entry]]) -> list[RecoveryId]:
@@ -254,6 +317,7 @@ async def open_recoveries(db: Connection, failures: Sequence[tuple[FailedInvoice
         [failed.amount.currency for failed, _ in first.values()],
         [failed.billing_reason for failed, _ in first.values()],
         list(BillingReason),
+        [failed.paid_before for failed, _ in first.values()],
     )
     if len(rows) < len(first) and await db.fetchval(ANY_WITHOUT_POLICY, merchants):
         raise LookupError("no policy is active: run `citadel migrate`, which makes the platform's default")
@@ -323,45 +387,114 @@ async def close(
     *,
     recovered: Money | None = None,
     recovered_by: RecoveredBy | None = None,
+    charges: Sequence[MovedMoney] = (),
 ) -> bool:
     """End a recovery: its money goes into the ledger and its pending tasks are canceled. False: it had ended before.
 
-    If it ends as recovered and its customer had a message about it, a thank-you is queued.
+    If it ends as recovered and its customer had a message about it, a thank-you is queued. Money that is ours is the
+    only way out of another end: that one is taken back in the ledger, and nobody is thanked once its end action was
+    carried out.
 
-    `recovered` and `recovered_by` are given exactly when it ends as recovered; `recovered` is what was paid.
+    `recovered` and `recovered_by` are given exactly when it ends as recovered; `recovered` is what moved, by the
+    `charges` that it consists of as far as they are known.
     """
     if not to.ended:
         raise ValueError(f"{to} is not an end")
     if (to is RecoveryState.RECOVERED) != (recovered is not None and recovered_by is not None):
         raise ValueError("a recovered recovery says how much and by what; no other does")
     locked = await _lock(db, recovery_id)
-    if locked.state.ended:
+    if locked.state is RecoveryState.RECOVERED or (locked.state.ended and to is not RecoveryState.RECOVERED):
         return False
-    amount = recovered or locked.due
     entry = _with_reason(entry, "nothing", "attempt_now", "message")
-    await db.execute(CLOSE, recovery_id, to, end_reason, recovered_by, recovered.amount if recovered else 0)
+    nth = locked.ends_reversed
+    if locked.state.ended:
+        nth = await _reverse_end(db, recovery_id, locked, locked.due)
+    await db.execute(CLOSE, recovery_id, to, end_reason, recovered_by, 0 if recovered is None else recovered.amount)
     await _record(db, recovery_id, locked.merchant_id, locked.state, to, entry)
-    await book(db, locked.merchant_id, f"recovery_{to}", amount, recovery_id)
+    amount = locked.due if recovered is None else recovered
+    if amount.amount > 0:
+        await book(db, locked.merchant_id, f"recovery_{to}", amount, recovery_id, nth_end=nth)
+    await _record_charges(db, recovery_id, locked.merchant_id, charges)
     await tasks.cancel_of_recovery(db, recovery_id, f"recovery ended: {end_reason}")
-    if to is RecoveryState.RECOVERED and await db.fetchval(MESSAGED, recovery_id):
+    thankful = to is RecoveryState.RECOVERED and await db.fetchval(MESSAGED, recovery_id)
+    if thankful and not await db.fetchval(ACTED_ON_END, recovery_id):
         await recovery_tasks.thank(db, locked.merchant_id, recovery_id, locked.invoice_id)
+    return True
+
+
+async def _reverse_end(db: Connection, recovery_id: RecoveryId, locked: _Locked, booked: Money) -> int:
+    """Take the recovery's end back in the ledger, by a row that its totals are lowered by; the number of the next."""
+    back = Money(-booked.amount, booked.currency)
+    nth = locked.ends_reversed
+    if back.amount < 0:
+        await book(db, locked.merchant_id, f"recovery_{locked.state}", back, recovery_id, nth_end=nth)
+    await db.execute(REVERSE_END, recovery_id)
+    return nth + 1
+
+
+async def _record_charges(
+    db: Connection, recovery_id: RecoveryId, merchant_id: MerchantId, charges: Sequence[MovedMoney]
+) -> None:
+    if charges:
+        await db.execute(
+            RECORD_CHARGES,
+            merchant_id,
+            recovery_id,
+            [each.charge_id for each in charges],
+            [each.payment_intent_id for each in charges],
+            [each.amount.amount for each in charges],
+            [each.amount.currency for each in charges],
+            [each.at for each in charges],
+        )
+
+
+async def booked_charges(db: Connection, recovery_id: RecoveryId) -> list[MovedMoney]:
+    """The charges whose money is booked as recovered."""
+    return [
+        MovedMoney(row["charge_id"], row["payment_intent_id"], Money(row["amount"], row["currency"]), row["charged_at"])
+        for row in await db.fetch(BOOKED_CHARGES, recovery_id)
+    ]
+
+
+async def correct(
+    db: Connection, recovery_id: RecoveryId, charges: Sequence[MovedMoney], failed: Sequence[ChargeId], entry: Entry
+) -> bool:
+    """Have a recovered recovery's money say what its charges say. False: it did.
+
+    `charges` are all that its money consists of, `failed` those that failed after they had succeeded. A sum that was
+    booked otherwise is taken back and booked anew, and `entry` says why. It stays recovered, with nothing if need be.
+    """
+    locked = await _lock(db, recovery_id)
+    if locked.state is not RecoveryState.RECOVERED:
+        return False
+    await _record_charges(db, recovery_id, locked.merchant_id, charges)
+    if failed:
+        await db.execute(CHARGE_FAILED, recovery_id, failed)
+    moved = Money(sum(each.amount.amount for each in charges), locked.due.currency)
+    if moved == locked.recovered:
+        return False
+    nth = await _reverse_end(db, recovery_id, locked, locked.recovered)
+    if moved.amount > 0:
+        await book(db, locked.merchant_id, f"recovery_{locked.state}", moved, recovery_id, nth_end=nth)
+    await db.execute(CORRECT, recovery_id, moved.amount)
+    await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
     return True
 
 
 async def request_stop(db: Connection, recovery_id: RecoveryId, end_reason: EndReason, entry: Entry) -> bool:
     """Stop a recovery for a reason from outside; no attempt and no message follows. False: it had ended before.
 
-    It ends at once, unless an attempt is in flight: then the stop is noted, pending tasks are canceled, and the
-    attempt's outcome decides. The run that holds the attempt sees to that; if none does, a task is queued for it.
+    It ends at once, unless a payment is on its way: then the stop is noted, pending tasks are canceled, and the
+    payment's outcome decides. The run that holds an attempt sees to that; if none does, a task is queued for it.
     """
     locked = await _lock(db, recovery_id)
     if locked.state.ended:
         return False
-    if locked.state is RecoveryState.ATTEMPTING:
+    if locked.state.may_have_charged:
         await tasks.cancel_of_recovery(db, recovery_id, f"stop requested: {end_reason}")
         await db.execute(REQUEST_STOP, recovery_id, end_reason)
         entry = replace(entry, kind=EntryKind.STOP_REQUESTED)
-        entry = _with_reason(entry, "find out how the attempt in flight ends", "attempt_now", "message", "end_at_once")
+        entry = _with_reason(entry, "find out how the payment on its way ends", "attempt_now", "message", "end_at_once")
         await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
         await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
         return True
@@ -391,11 +524,11 @@ async def reopen_left(db: Connection, merchant_id: MerchantId, invoice_ids: Sequ
 
 async def _reopen(db: Connection, recovery_id: RecoveryId) -> None:
     locked = await _lock(db, recovery_id)
+    await _reverse_end(db, recovery_id, locked, locked.due)
     await db.execute(REOPEN, recovery_id)
     text = "The merchant is connected again: what was stopped when it left goes on."
     entry = Entry(EntryKind.REOPENED, "merchant_back", text, next_step="read the invoice at Stripe and decide")
     await _record(db, recovery_id, locked.merchant_id, locked.state, RecoveryState.OPEN, entry)
-    await book(db, locked.merchant_id, "recovery_reopened", Money(-locked.due.amount, locked.due.currency), recovery_id)
     await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
 
 
@@ -409,31 +542,44 @@ async def _go_on(db: Connection, recovery_id: RecoveryId) -> None:
     await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
 
 
-async def settle_paid(db: Connection, recovery_id: RecoveryId, paid: Money, *, out_of_band: bool, source: str) -> bool:
+async def settle_paid(
+    db: Connection, recovery_id: RecoveryId, paid: Money | None, *, out_of_band: bool, source: str
+) -> bool:
     """End a recovery whose invoice was paid by someone other than our attempt. False: it had ended before.
 
-    Paid at Stripe after a message of ours: recovered by the message. Paid before any message, or outside Stripe:
-    stopped, `paid_elsewhere`; that money is not counted as ours. While an attempt is in flight the payment is only
-    noted, because that attempt's outcome says who paid. `source` is the event type, or says that it was read.
+    `paid` is the invoice's whole `amount_paid`, None while it is not known and a payment is on its way; what moved is
+    what of it came since the recovery opened. Nothing moved: stopped, `credited`. Paid at Stripe after a message of
+    ours: recovered by the message; the charges are read afterwards. Paid before any message, or outside Stripe:
+    stopped, `paid_elsewhere`; that money is not counted as ours. While a payment is on its way this is only noted,
+    because that payment's outcome says who paid. `source` is the event type.
     """
     locked = await _lock(db, recovery_id)
-    inputs = {"source": source, "paid": paid.amount, "currency": paid.currency}
-    in_flight = locked.state is RecoveryState.ATTEMPTING
+    in_flight = locked.state.may_have_charged
+    if paid is None and not in_flight:
+        raise ValueError("what was paid has to be read first")
+    moved = Money(0, locked.due.currency) if paid is None else paid - locked.paid_before
+    inputs = {"source": source, "paid": None if paid is None else moved.amount, "currency": locked.due.currency}
+    if not in_flight and moved.amount <= 0:
+        entry = Entry(EntryKind.CLOSED, "credited", CREDITED, inputs)
+        return await request_stop(db, recovery_id, EndReason.CREDITED, entry)
     if in_flight or out_of_band or not await db.fetchval(MESSAGED, recovery_id):
         why = "outside Stripe" if out_of_band else "without a message of ours"
-        why = "while our attempt was on its way" if in_flight and not out_of_band else why
+        why = "while a payment was on its way" if in_flight and not out_of_band else why
         entry = Entry(EntryKind.CLOSED, "paid_elsewhere", f"The invoice was paid {why}.", inputs)
         return await request_stop(db, recovery_id, EndReason.PAID_ELSEWHERE, entry)
     entry = Entry(EntryKind.CLOSED, "paid_after_message", "The customer paid after our message.", inputs)
-    return await close(
+    closed = await close(
         db,
         recovery_id,
         RecoveryState.RECOVERED,
         EndReason.PAID_AFTER_MESSAGE,
         entry,
-        recovered=paid,
+        recovered=moved,
         recovered_by=RecoveredBy.MESSAGE,
     )
+    if closed:
+        await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
+    return closed
 
 
 async def move(db: Connection, recovery_id: RecoveryId, policy_id: UUID, entry: Entry) -> bool:
@@ -474,15 +620,21 @@ async def record(db: Connection, recovery_id: RecoveryId, entry: Entry) -> None:
 
 
 async def book(
-    db: Connection, merchant_id: MerchantId, metric_type: str, amount: Money, recovery_id: RecoveryId
+    db: Connection,
+    merchant_id: MerchantId,
+    metric_type: str,
+    amount: Money,
+    recovery_id: RecoveryId,
+    *,
+    nth_end: int = 0,
 ) -> None:
     """Write one row of the ledger about a recovery; the trigger adds it to the totals.
 
-    `metric_type` is one of recovery_opened, recovery_recovered, recovery_exhausted, recovery_stopped (cents),
-    recovery_reopened (below zero: what the end before had booked), or attempt, message (a count of 1, in the recovery's
-    currency).
+    `metric_type` is one of recovery_opened, recovery_recovered, recovery_exhausted, recovery_stopped (cents), or
+    attempt, message (a count of 1, in the recovery's currency). An end says which of the recovery's it is: 0 for the
+    first. A negative amount takes an end back.
     """
-    await db.execute(BOOK, merchant_id, metric_type, amount.amount, amount.currency, recovery_id)
+    await db.execute(BOOK, merchant_id, metric_type, amount.amount, amount.currency, recovery_id, nth_end)
 
 
 async def _record(

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from shared.ids import CustomerId, InvoiceId, MerchantId, SubscriptionId
+from shared.ids import ChargeId, CustomerId, InvoiceId, MerchantId, PaymentIntentId, SubscriptionId
 from shared.money import Money
 
 STRIPE_NEXT = "stripe_next_attempt_at"
@@ -15,6 +15,9 @@ STRIPE_NEXT = "stripe_next_attempt_at"
 INVOICE_CHANGED = "invoice_changed"
 """The rule of an entry that notes an event about a change in how the invoice will be collected."""
 
+PAYMENT_NEWS = "payment_news"
+"""The rule of an entry that notes an event about a payment of the invoice that takes days: begun, or ended."""
+
 
 class RecoveryState(StrEnum):
     """A recovery's state; the drawing is in `shared/recoveries.py`."""
@@ -22,6 +25,7 @@ class RecoveryState(StrEnum):
     OPEN = "open"
     WAITING = "waiting"
     ATTEMPTING = "attempting"
+    PROCESSING = "processing"
     ACTION_REQUIRED = "action_required"
     NEEDS_NEW_METHOD = "needs_new_method"
     RECOVERED = "recovered"
@@ -33,14 +37,21 @@ class RecoveryState(StrEnum):
         """Whether it is an end state."""
         return self in ENDS
 
+    @property
+    def may_have_charged(self) -> bool:
+        """Whether a payment is on its way, whose outcome decides: our call, or a bank debit of whoever began it."""
+        return self in {RecoveryState.ATTEMPTING, RecoveryState.PROCESSING}
+
 
 ENDS = frozenset({RecoveryState.RECOVERED, RecoveryState.EXHAUSTED, RecoveryState.STOPPED})
 
 TRANSITIONS: Mapping[RecoveryState, frozenset[RecoveryState]] = {
-    state: frozenset(RecoveryState) - {state, RecoveryState.OPEN} if state not in ENDS else frozenset()
-    for state in RecoveryState
-} | {RecoveryState.STOPPED: frozenset({RecoveryState.OPEN})}
-"""What was stopped because its merchant had left is opened again when the merchant comes back: `recoveries.reopen`."""
+    **{state: frozenset(RecoveryState) - {state, RecoveryState.OPEN} for state in RecoveryState if state not in ENDS},
+    RecoveryState.RECOVERED: frozenset(),
+    # Money that is ours and comes late; and a merchant that had left and comes back.
+    RecoveryState.EXHAUSTED: frozenset({RecoveryState.RECOVERED}),
+    RecoveryState.STOPPED: frozenset({RecoveryState.RECOVERED, RecoveryState.OPEN}),
+}
 
 
 class RecoveredBy(StrEnum):
@@ -56,6 +67,7 @@ class EndReason(StrEnum):
     PAID_BY_RETRY = "paid_by_retry"
     PAID_AFTER_MESSAGE = "paid_after_message"
     PAID_ELSEWHERE = "paid_elsewhere"
+    CREDITED = "credited"
     VOIDED = "voided"
     MARKED_UNCOLLECTIBLE = "marked_uncollectible"
     REFUNDED = "refunded"
@@ -117,7 +129,7 @@ class BillingReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FailedInvoice:
-    """What is known when a recovery opens. `amount` is what was due."""
+    """What is known when a recovery opens: `amount` is what was due, `paid_before` what had been paid by then."""
 
     merchant_id: MerchantId
     invoice_id: InvoiceId
@@ -125,3 +137,14 @@ class FailedInvoice:
     customer_id: CustomerId | None
     amount: Money
     billing_reason: BillingReason = BillingReason.CYCLE
+    paid_before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MovedMoney:
+    """A charge that succeeded: its own amount, currency and time."""
+
+    charge_id: ChargeId
+    payment_intent_id: PaymentIntentId | None
+    amount: Money
+    at: datetime

@@ -59,7 +59,6 @@ _OPENED_BY = {
 }
 
 _STOP_TEXTS = {
-    EndReason.PAID_ELSEWHERE: "The invoice was paid, and Stripe's event does not say how much.",
     EndReason.VOIDED: "The invoice was voided.",
     EndReason.MARKED_UNCOLLECTIBLE: "The invoice was marked uncollectible.",
     EndReason.REFUNDED: "A charge of the invoice was refunded.",
@@ -118,6 +117,7 @@ def _invoice(merchant_id: MerchantId, failed: OpenRecovery) -> FailedInvoice:
         failed.customer_id,
         failed.amount,
         failed.billing_reason,
+        failed.paid_before,
     )
 
 
@@ -148,13 +148,18 @@ async def open_found(db: Connection, merchant_id: MerchantId, failed: Sequence[O
 
 async def _settle(db: Connection, merchant_id: MerchantId, event: Incoming, intent: InvoicePaid) -> None:
     for recovery in await store.lock_of_invoice(db, merchant_id, intent.invoice_id):
-        # A payment at Stripe may not be the customer's: Stripe's own attempt may have collected it.
+        # A payment at Stripe may not be the customer's: Stripe's own attempt, or the merchant in parts, may have
+        # collected it.
         known = intent.out_of_band or (
-            intent.out_of_band is False and not await store.stripe_tries_itself(db, recovery.id)
+            intent.out_of_band is False
+            and intent.paid is not None
+            and intent.paid.currency == recovery.currency
+            and not await store.payment_in_doubt(db, recovery.id, intent.attempt_count)
         )
-        if known or recovery.state is RecoveryState.ATTEMPTING:
+        if known or recovery.state.may_have_charged:
             out_of_band = bool(intent.out_of_band)
-            await recoveries.settle_paid(db, recovery.id, intent.paid, out_of_band=out_of_band, source=event.event_type)
+            paid = intent.paid if intent.paid is not None and intent.paid.currency == recovery.currency else None
+            await recoveries.settle_paid(db, recovery.id, paid, out_of_band=out_of_band, source=event.event_type)
             continue
         # Only a reading of the invoice tells whose payment it is. Until then no message is sent; and no attempt is
         # made, because each begins with a reading.

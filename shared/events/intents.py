@@ -12,7 +12,7 @@ from shared.recovery_model import BillingReason, EndReason
 class OpenRecovery:
     """An invoice that Stripe made by itself was not paid: open its recovery, if the policy in force collects its kind.
 
-    `amount` is what was left to pay, more than zero.
+    `amount` is what was left to pay, more than zero; `paid_before` what had been paid by then.
     """
 
     invoice_id: InvoiceId
@@ -20,15 +20,21 @@ class OpenRecovery:
     customer_id: CustomerId | None
     amount: Money
     billing_reason: BillingReason = BillingReason.CYCLE
+    paid_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class InvoicePaid:
-    """An invoice was paid. `out_of_band=None`: this event cannot tell whether Stripe moved the money."""
+    """An invoice was paid. `paid` is all that was ever paid of it; None: the event does not say it.
+
+    `out_of_band=None`: this event cannot tell whether Stripe moved the money. `attempt_count` is how often Stripe has
+    tried by itself.
+    """
 
     invoice_id: InvoiceId
-    paid: Money
+    paid: Money | None
     out_of_band: bool | None
+    attempt_count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

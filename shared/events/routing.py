@@ -161,10 +161,15 @@ def _payment_failed(invoice: Json, _previous: Json) -> OpenRecovery | Ignored:
     due = _money(invoice, "amount_remaining", "amount_due")
     if invoice_id is None or due is None:
         return Ignored("unreadable")
-    if not due:
+    if due.amount == 0:
         return Ignored("nothing_due")
     return OpenRecovery(
-        invoice_id, _subscription_of(invoice), _id(invoice.get("customer"), CustomerId), due, BillingReason(reason)
+        invoice_id,
+        _subscription_of(invoice),
+        _id(invoice.get("customer"), CustomerId),
+        due,
+        BillingReason(reason),
+        _amount(invoice.get("amount_paid")) or 0,
     )
 
 
@@ -181,20 +186,22 @@ def _paid(*, at_stripe: bool) -> "Rule":
         invoice_id = _id(invoice.get("id"), InvoiceId)
         if invoice_id is None:
             return Ignored("unreadable")
-        paid = _money(invoice, "amount_paid", "amount_due")
-        if paid is None:
-            # Paid, but the amount cannot be read: the recovery stops, and the payment is not counted as ours.
-            return StopInvoice(invoice_id, EndReason.PAID_ELSEWHERE)
-        return InvoicePaid(invoice_id, paid, _out_of_band(invoice, paid, at_stripe=at_stripe))
+        paid = _money(invoice, "amount_paid")
+        out_of_band = None if paid is None else _out_of_band(invoice, paid, at_stripe=at_stripe)
+        return InvoicePaid(invoice_id, paid, out_of_band, _amount(invoice.get("attempt_count")))
 
     return rule
 
 
 def _out_of_band(invoice: Json, paid: Money, *, at_stripe: bool) -> bool | None:
     flag, outside = invoice.get("paid_out_of_band"), _amount(invoice.get("amount_paid_off_stripe"))
-    if flag is True or outside or not paid:
+    # Nothing was paid of what was due: as before such money was part of amount_paid. A credit note lowers the due.
+    unpaid = paid.amount == 0 and _amount(invoice.get("amount_due")) != 0
+    if flag is True or unpaid or (outside and outside >= paid.amount):
         return True
-    if at_stripe or flag is False or outside == 0:
+    if outside:
+        return None  # a part of it
+    if at_stripe or flag is False or outside == 0 or paid.amount == 0:
         return False
     return None
 

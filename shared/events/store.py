@@ -177,12 +177,19 @@ FOR UPDATE
 """
 
 # When Stripe will make its own attempt is in the worker's decisions, and in the entries about changes of the invoice.
-STRIPE_TRIES_ITSELF = """
-SELECT EXISTS (
+# There is also what was paid in parts. An attempt of Stripe's that it had not announced raises the count that was read.
+PAYMENT_IN_DOUBT = """
+SELECT COALESCE(stripe_attempts < $2, false) OR EXISTS (
     SELECT
     FROM recovery_timeline
-    WHERE recovery_id = $1 AND detail ? 'stripe_next_attempt_at'
+    WHERE recovery_id = $1
+        AND (
+            detail ? 'stripe_next_attempt_at'
+            OR (rule = 'invoice_changed' AND detail -> 'changed' ? 'amount_remaining')
+        )
 )
+FROM recoveries
+WHERE id = $1
 """
 
 # Stripe's own next attempt as far as it is known, and since when.
@@ -291,10 +298,11 @@ async def lock_of_card(db: Connection, merchant_id: MerchantId, card: CardChange
     return await lock_of_customer(db, merchant_id, card.customer_id) if card.customer_id is not None else []
 
 
-async def stripe_tries_itself(db: Connection, recovery_id: RecoveryId) -> bool:
-    """Whether Stripe has announced an attempt of its own for the recovery's invoice."""
-    announced: bool = await db.fetchval(STRIPE_TRIES_ITSELF, recovery_id)
-    return announced
+async def payment_in_doubt(db: Connection, recovery_id: RecoveryId, attempt_count: int | None) -> bool:
+    """Whether others than the customer may have paid the recovery's invoice at Stripe: Stripe by an attempt of its own,
+    which it announced or which its `attempt_count` shows, or whoever paid a part of it."""
+    doubt: bool = await db.fetchval(PAYMENT_IN_DOUBT, recovery_id, attempt_count)
+    return doubt
 
 
 async def known_of_stripe(db: Connection, recovery_id: RecoveryId) -> tuple[datetime, datetime | None] | None:

@@ -68,7 +68,9 @@ class Attempt(Outgoing):
     id: UUID
     origin: Literal["citadel", "stripe"]
     number: int
-    result: Literal["started", "succeeded", "declined", "requires_action", "failed", "abandoned", "unknown"]
+    result: Literal[
+        "started", "processing", "succeeded", "declined", "requires_action", "failed", "abandoned", "unknown"
+    ]
     amount: int
     currency: str
     payment_method_id: ids.PaymentMethodId | None

@@ -32,6 +32,8 @@ SET events_until = $2,
 WHERE merchant_id = $1
 """
 
+PUT_OFF = "UPDATE catch_ups SET next_at = citadel_now() + $2::interval WHERE merchant_id = $1"
+
 # A merchant's place within the period is a hash of its id: always the same, and spread evenly over all merchants.
 _NEXT = """$1::interval + date_bin(
         $1::interval,
@@ -138,6 +140,11 @@ async def save(
         events,
         recoveries,
     )
+
+
+async def put_off(db: Connection, merchant_id: MerchantId, how_long: timedelta) -> None:
+    """Do not catch this merchant up for so long."""
+    await db.execute(PUT_OFF, merchant_id, how_long)
 
 
 async def add_missing(db: Connection, period: timedelta, limit: int) -> int:

@@ -1,8 +1,9 @@
 """Makes a recovery's window longer when nobody could do in it what its policy promises.
 
 Workers were away, the merchant's tasks were paused, or Stripe did not let us act: nothing of that is the customer's
-doing, and nothing ends because somebody wakes up. The time that was lost is added to what is left, a week at most; so
-the messages and attempts that were missed come first. It is done a few times at most, so every recovery still ends.
+doing, and nothing ends because somebody wakes up. When the window is over then, it goes on for as long as was lost, a week
+at most; so the messages and attempts that were missed come first. Without an end action only an attempt is worth that.
+This happens a few times at most, so every recovery still ends.
 """
 
 from datetime import datetime, timedelta
@@ -19,7 +20,8 @@ from shared.recovery_model import Entry, EntryKind, RecoveryState
 
 LENGTHENED = "window_lengthened"
 MOST = 3
-LATE = timedelta(days=1)
+# Later than this a task does not come because there was much to do.
+LATE = timedelta(days=3)
 LEAST_ADDED, MOST_ADDED = timedelta(days=2), timedelta(days=7)
 
 _SILENT = frozenset({EntryKind.NOT_MESSAGED, EntryKind.SILENCED, EntryKind.UNDELIVERED})
@@ -27,13 +29,14 @@ _SILENT = frozenset({EntryKind.NOT_MESSAGED, EntryKind.SILENCED, EntryKind.UNDEL
 
 async def lengthen(db: Connection, dossier: Dossier, job: Job[Any]) -> Dossier:
     """The dossier, with a longer window if one is due: before a task of its recovery does anything else."""
+    if dossier.now < dossier.window_ends or dossier.in_holdout or lengthened(dossier) >= MOST:
+        return dossier
     lost = job.now - (job.claimed.held_since or job.run_at)
-    missed = missing(dossier, dossier.window_ends) if dossier.now >= dossier.window_ends else None
-    if (lost < LATE and missed is None) or dossier.in_holdout or lengthened(dossier) >= MOST:
+    missed = missing(dossier, dossier.window_ends)
+    harmful = dossier.policy.end_action != "leave" and lost >= LATE
+    if not harmful and missed is None:
         return dossier
     until = dossier.now + min(max(lost, LEAST_ADDED), MOST_ADDED)
-    if until <= dossier.window_ends:
-        return dossier
     why = missed or f"nobody could look after it for {lost.days} days"
     await store.lengthen_window(db, dossier, until)
     text = f"The window is longer than the policy's {dossier.policy.window_days} days: {why}."
@@ -54,12 +57,13 @@ def missing(dossier: Dossier, at: datetime) -> str | None:
         return "it was never looked at"
     if dossier.attempt_is_due and dossier.next_attempt_at is not None and dossier.next_attempt_at < at:
         return "an attempt that was due has not been made"
-    if message_is_missing(dossier, at):
+    if dossier.policy.end_action != "leave" and message_is_missing(dossier, at):
         return "a message that was due has not been sent"
     return None
 
 
 def message_is_missing(dossier: Dossier, at: datetime) -> bool:
+    """Whether a message was due long before `at`, and was not sent although it could have been."""
     kind = kind_now(dossier.state)
     if dossier.customer_id is None or dossier.in_holdout or withheld(dossier, kind):
         return False

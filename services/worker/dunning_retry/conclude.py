@@ -292,7 +292,7 @@ def _collected(dossier: Dossier, reading: Reading, by: RecoveredBy) -> Money:
         for attempt in dossier.attempts:
             if attempt.past.result is AttemptResult.SUCCEEDED:
                 return attempt.past.amount
-    return reading.amount_paid or dossier.due
+    return reading.amount_paid
 
 
 async def _end_unreachable(db: Connection, dossier: Dossier, outcome: Unreachable) -> None:

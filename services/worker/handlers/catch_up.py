@@ -36,6 +36,7 @@ log = get_logger(__name__)
 # Recoveries that would wait longer are evaluated within this time; spread, so that not all are read at once.
 LOOK_AGAIN_WITHIN = timedelta(hours=1)
 LOOKED_AT_ONCE = 1_000
+UNREACHABLE_FOR = timedelta(days=1)
 
 
 class CatchUpPayload(Payload):
@@ -52,6 +53,11 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreachable:
+    """The platform's key does not reach the merchant's account."""
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """What a step found for the account."""
 
@@ -60,7 +66,7 @@ class Found:
 
 
 Plan = Nothing | Fetch
-Outcome = Nothing | Found
+Outcome = Nothing | Unreachable | Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,12 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
         if None not in (mode, plan.livemode) and mode != plan.livemode:
             # The lists of the other mode are empty, which must not pass for "nothing has happened".
             raise MerchantUnreachable("the platform's key is of the other mode than the connection", Hold.WRONG_MODE)
-        return Found(plan.account, await fetch(remote.stripe.for_merchant(plan.account), plan.account, plan.step))
+        try:
+            return Found(plan.account, await fetch(remote.stripe.for_merchant(plan.account), plan.account, plan.step))
+        except MerchantUnreachable as unreachable:
+            if unreachable.why is not Hold.NO_ACCESS:
+                raise
+            return Unreachable()
 
     async def commit(self, db: Connection, task: Job[CatchUpPayload], outcome: Outcome) -> None:
         """Take what was found, save the progress, and queue the next step: all of it or nothing."""
@@ -107,6 +118,11 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
             case Nothing(why):
                 log.debug("not_caught_up", reason=why)
                 await store.forget_task(db, task.claimed.id)
+            case Unreachable():
+                # The merchant may have left without an event of Stripe's. There is nobody to hurry for.
+                metrics.HELD.labels(Hold.NO_ACCESS).inc()
+                log.error("merchant_held", merchant_id=task.merchant_id, reason=Hold.NO_ACCESS.value)
+                await store.put_off(db, task.merchant_id, UNREACHABLE_FOR)
             case Found(account, fetched):
                 await self._take(db, task, account, fetched)
             case _:

@@ -38,12 +38,13 @@ class Origin(StrEnum):
 class AttemptResult(StrEnum):
     """How an attempt ended.
 
-    started: the call may be in flight. unknown: the call has ended, its outcome is not known yet. succeeded, declined,
-    requires_action: the bank's answer. failed: nothing was charged, for a reason other than a decline. abandoned: the
-    call never reached Stripe; it uses up no budget.
+    started: the call may be in flight. unknown: the call has ended, its outcome is not known yet. processing: a bank
+    debit is under way, for days. succeeded, declined, requires_action: the bank's answer. failed: nothing was charged,
+    for a reason other than a decline. abandoned: the call never reached Stripe; it uses up no budget.
     """
 
     STARTED = "started"
+    PROCESSING = "processing"
     SUCCEEDED = "succeeded"
     DECLINED = "declined"
     REQUIRES_ACTION = "requires_action"

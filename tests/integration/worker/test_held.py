@@ -3,6 +3,7 @@
 The task is held: it uses up no try, says why, and goes on by itself when the key is right again.
 """
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -108,8 +109,6 @@ async def test_money_that_was_taken_is_recorded_although_charges_cannot_be_read(
     failed = await world.fail(decline="do_not_honor", clears_after=1)
     await failed.attempt_due()
     with world.stripe.door.holding("POST", "*/pay") as payment:
-        import asyncio
-
         run = asyncio.create_task(world.work())
         await payment.has_arrived()
         await _barred(world, CHARGES, {"kind": "account_invalid"})

@@ -23,7 +23,7 @@ async def _refused(world: World, code: str | None, **fields: object) -> Failed:
 
 async def _alive(failed: Failed) -> bool:
     sub = await failed.world.control.object(failed.subscription)
-    return sub["status"] != "canceled"
+    return bool(sub["status"] != "canceled")
 
 
 async def test_below_stripes_minimum_it_ends_without_an_end_action(world: World) -> None:

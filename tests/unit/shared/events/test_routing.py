@@ -61,8 +61,8 @@ EXPECTED: Mapping[str, Intent] = {
     "customer.subscription.updated.unpaid": Ignored("no_card_changed"),
     "invoice.marked_uncollectible": StopInvoice(INVOICE, EndReason.MARKED_UNCOLLECTIBLE),
     "invoice.overdue": Ignored("collected_by_hand"),
-    "invoice.paid": InvoicePaid(INVOICE, DUE, out_of_band=False),
-    "invoice.paid.out_of_band": InvoicePaid(INVOICE, Money(0, "usd"), out_of_band=True),
+    "invoice.paid": InvoicePaid(INVOICE, DUE, out_of_band=False, attempt_count=1),
+    "invoice.paid.out_of_band": InvoicePaid(INVOICE, Money(0, "usd"), out_of_band=True, attempt_count=0),
     "invoice.payment_action_required": OPENED,
     "invoice.payment_failed.final_attempt": OPENED,
     "invoice.payment_failed.manual": Ignored("billing_reason:manual"),
@@ -71,7 +71,7 @@ EXPECTED: Mapping[str, Intent] = {
     "invoice.payment_failed.subscription_cycle": OPENED,
     "invoice.payment_failed.subscription_threshold": replace(OPENED, billing_reason=BillingReason.THRESHOLD),
     "invoice.payment_failed.subscription_update": Ignored("billing_reason:subscription_update"),
-    "invoice.payment_succeeded": InvoicePaid(INVOICE, DUE, out_of_band=False),
+    "invoice.payment_succeeded": InvoicePaid(INVOICE, DUE, out_of_band=False, attempt_count=1),
     "invoice.voided": StopInvoice(INVOICE, EndReason.VOIDED),
     "payment_intent.payment_failed": TOLD_BY_INVOICE,
 }
@@ -143,10 +143,11 @@ def test_the_remaining_amount_is_recovered_and_not_what_was_due_at_first() -> No
         # Since basil only an expanded field does, which Stripe's own events do not carry.
         (invoice(amount_paid=2000, amount_paid_off_stripe=0), False),
         (invoice(amount_paid=2000, amount_paid_off_stripe=2000), True),
-        (invoice(amount_paid=2000, amount_paid_off_stripe=1), True),
+        (invoice(amount_paid=2000, amount_paid_off_stripe=1), None),
         (invoice(amount_paid=2000), None),
         # Nothing was paid at Stripe: a credit, or money that went another way.
         (invoice(amount_paid=0), True),
+        (invoice(amount_paid=0, amount_due=0), False),
         (invoice_of_2014(paid=True), None),
     ],
 )
@@ -160,14 +161,19 @@ def test_whether_stripe_moved_the_money_is_only_said_when_the_event_tells(
 
 def test_a_succeeded_payment_was_made_at_stripe_unless_the_invoice_speaks_against_it() -> None:
     assert intent("invoice.payment_succeeded", invoice(amount_paid=2000)) == InvoicePaid(IN_1, DUE, False)
-    assert intent("invoice.payment_succeeded", invoice_of_2014(paid=True)) == InvoicePaid(IN_1, DUE, False)
+    assert intent("invoice.payment_succeeded", invoice_of_2014(paid=True)) == InvoicePaid(IN_1, None, None)
     outside = invoice(amount_paid=2000, amount_paid_off_stripe=2000)
     assert intent("invoice.payment_succeeded", outside) == InvoicePaid(IN_1, DUE, True)
 
 
-def test_a_paid_invoice_stops_even_when_its_sum_cannot_be_read() -> None:
-    for broken in ({"currency": None}, {"currency": "$$$"}, {"amount_paid": "2000", "amount_due": None}):
-        assert intent("invoice.paid", invoice(**broken)) == StopInvoice(IN_1, EndReason.PAID_ELSEWHERE)
+def test_what_was_paid_is_never_taken_from_another_field_than_its_own() -> None:
+    for broken in ({"currency": None}, {"currency": "$$$"}, {"amount_paid": "2000"}, {"amount_paid": None}):
+        assert intent("invoice.payment_succeeded", invoice(**broken)) == InvoicePaid(IN_1, None, None)
+
+
+def test_what_was_paid_before_the_failure_is_known_from_the_beginning() -> None:
+    opened = intent("invoice.payment_failed", invoice(amount_due=5000, amount_paid=3000, amount_remaining=2000))
+    assert opened == OpenRecovery(IN_1, SUB_1, CUS_1, DUE, paid_before=3000)
 
 
 # -- an invoice that is to be collected otherwise ----------------------------------------------------------------------
