@@ -1,9 +1,9 @@
 """Makes a recovery's window longer when nobody could do in it what its policy promises.
 
 Workers were away, the merchant's tasks were paused, or Stripe did not let us act: nothing of that is the customer's
-doing, and nothing ends because somebody wakes up. When the window is over then, it goes on for as long as was lost, a week
-at most; so the messages and attempts that were missed come first. Without an end action only an attempt is worth that.
-This happens a few times at most, so every recovery still ends.
+doing, and nothing ends because somebody wakes up. When the window is over then, it goes on for as long as was lost, a
+week at most; so the messages and attempts that were missed come first. Without an end action only an attempt is worth
+that. It happens a few times at most, so every recovery still ends.
 """
 
 from datetime import datetime, timedelta

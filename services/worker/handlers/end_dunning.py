@@ -183,7 +183,7 @@ def _plan(dossier: Dossier, action: Action) -> Done | End:
 async def _end(client: stripe.StripeClient, remote: Remote, plan: End) -> Done | Later:
     reading = await stripe_calls.read_invoice(client, plan.invoice_id)
     newer: list[InvoiceStatus] = []
-    if plan.subscription_id is not None and reading.truth.status is InvoiceStatus.OPEN:
+    if plan.subscription_id is not None and reading.latest not in (None, plan.invoice_id):
         newer = await stripe_calls.newer_invoices(client, plan.subscription_id, plan.invoice_id)
     return _against(plan, reading, newer) or await _act(client, remote, plan)
 

@@ -68,6 +68,7 @@ class Subscription(_Part):
     start_date: int | None = None
     default_payment_method: PaymentMethod | PaymentMethodId | None = None
     default_source: PaymentMethodId | None = None
+    latest_invoice: InvoiceId | None = None
 
 
 class SubscriptionDetails(_Part):
@@ -217,7 +218,8 @@ class Reading:
 
     `payment_intents` are the invoice's, each with the id of its last charge; the one that paid comes last.
     `awaiting_action` is the one that waits for the customer, with its payment method. `hosted_invoice_url` is the page
-    on which the customer can pay. `under_way`: a payment of it has neither succeeded nor failed yet.
+    on which the customer can pay. `under_way`: a payment of it has neither succeeded nor failed yet. `latest` is the
+    newest invoice of its subscription.
     """
 
     truth: InvoiceTruth
@@ -227,6 +229,7 @@ class Reading:
     awaiting_action: tuple[PaymentIntentId, PaymentMethodId | None] | None
     hosted_invoice_url: str | None = None
     under_way: bool = False
+    latest: InvoiceId | None = None
 
 
 def read(invoice: Invoice) -> Reading:
@@ -259,6 +262,7 @@ def read(invoice: Invoice) -> Reading:
         awaiting_action=waiting[0] if waiting else None,
         hosted_invoice_url=invoice.hosted_invoice_url,
         under_way=any(each.status in UNDER_WAY for each in intents),
+        latest=subscription.latest_invoice if subscription else None,
     )
 
 
