@@ -2,8 +2,8 @@
 
     pending ──claim──> running ──complete──> succeeded
        ^                  │ │
-       ├─retry, release,──┘ ├──bury──> dead ──revive (the API)──> pending
-       │ postpone
+       ├─retry, hold, …───┘ ├──bury──> dead ──revive (the API)──> pending
+       │
        └──cancel──> canceled (a dead one too) ──retry by the API──> pending
 
 Guarantees. A task is handed out once per lease. Every claim raises the task's fence; what ends or renews a claim names

@@ -29,10 +29,10 @@ class OneMerchant(Incoming):
 
 
 class Attention(Outgoing):
-    """Why tasks of a merchant are held. Somebody has to set a key or an account right; then they go on by themselves."""
+    """Why tasks of a merchant are held. Once somebody has set a key or an account right, they go on by themselves."""
 
     reason: str = Field(
-        description="no_access, no_permission, key_refused, wrong_mode or object_missing: docs/operations.md says what helps"
+        description="no_access, no_permission, key_refused, wrong_mode or object_missing; see docs/operations.md"
     )
     since: datetime
     tasks: int

@@ -169,6 +169,8 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
 def _plan(dossier: Dossier, action: Action) -> Done | End:
     if dossier.account is None or not dossier.merchant_active:
         return Done(action, "merchant_gone")
+    if dossier.in_flight is not None:
+        return Done(action, "payment_under_way")  # an attempt of ours whose outcome could not be read
     if dossier.merchants_matter:
         return Done(action, "not_the_customers_fault")
     closed = next((row.at for row in reversed(dossier.story.rows) if row.kind == EntryKind.CLOSED), dossier.now)

@@ -227,15 +227,15 @@ async def test_a_merchant_shows_why_its_tasks_are_held(api: Api, world: World) -
     merchant, other = await world.connect(), await world.connect()
     for reason, since in (("no_permission", 2), ("no_permission", 5), ("no_access", 1)):
         await world.execute(
-            "INSERT INTO scheduled_tasks (merchant_id, task_type, held_for, held_since) "
-            "VALUES ($1, 'dunning_retry', $2, timestamptz '2026-03-10T12:00:00Z' - make_interval(days => $3))",
+            "INSERT INTO scheduled_tasks (merchant_id, task_type, payload, held_for, held_since) "
+            "VALUES ($1, 'dunning_retry', '{}', $2, timestamptz '2026-03-10T12:00:00Z' - make_interval(days => $3))",
             merchant,
             reason,
             since,
         )
     await world.execute(
-        "INSERT INTO scheduled_tasks (merchant_id, task_type, status, finished_at, held_for, held_since) "
-        "VALUES ($1, 'dunning_retry', 'succeeded', now(), 'no_access', now())",
+        "INSERT INTO scheduled_tasks (merchant_id, task_type, payload, status, finished_at, held_for, held_since) "
+        "VALUES ($1, 'dunning_retry', '{}', 'succeeded', now(), 'no_access', now())",
         other,
     )
     shown = (await api.get(f"/v1/merchants/{merchant}")).body["attention"]
