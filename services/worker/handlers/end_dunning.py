@@ -7,7 +7,7 @@ from typing import Literal
 from services.worker.backoff import RetryPolicy
 from services.worker.dossier import store
 from services.worker.dossier.ending import STEPS
-from services.worker.errors import BadPayload, MerchantUnreachable, Refused
+from services.worker.errors import BadPayload, MerchantUnreachable, Refused, RetryLater
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.outside import stripe_calls
 from services.worker.outside.remote import Remote
@@ -17,6 +17,9 @@ from shared import recoveries
 from shared.database import Connection
 from shared.ids import AccountId, InvoiceId, SubscriptionId
 from shared.recovery_model import Entry, EntryKind, RecoveryState
+
+# How long until an end action looks again whether a payment is still under way.
+UNDER_WAY_FOR = timedelta(hours=6)
 
 Action = Literal["cancel", "pause", "mark_uncollectible"]
 
@@ -116,6 +119,9 @@ async def _end(remote: Remote, plan: End, account: AccountId) -> Done:
     truth = (await stripe_calls.read_invoice(client, plan.invoice_id)).truth
     if _already_so(plan.action, truth):
         return Done(plan.action, "already_so")
+    if truth.payment_under_way:
+        # It began after the end. Nothing is ended while its money may be on the way; its success ends this task.
+        raise RetryLater("stripe: a payment of the invoice is under way", delay=UNDER_WAY_FOR, counts=False)
     if truth.paid or truth.status is not InvoiceStatus.OPEN:
         return Done(plan.action, "invoice_settled")
     if plan.action == "mark_uncollectible":
