@@ -32,6 +32,7 @@ from shared.money import Money
 from shared.queue import tasks
 from shared.queue.tries import tries_of
 from shared.recovery_model import (
+    CREDITED,
     BillingReason,
     EndReason,
     Entry,
@@ -43,8 +44,6 @@ from shared.recovery_model import (
 )
 from shared.recovery_tasks import EVALUATE
 from shared.silences import TEXTS, SilenceReason
-
-CREDITED = "The invoice was settled without a payment: it was credited."
 
 
 def _with_reason(entry: Entry, next_step: str, *refused: str) -> Entry:

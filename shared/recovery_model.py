@@ -19,6 +19,10 @@ PAYMENT_NEWS = "payment_news"
 """The rule of an entry that notes an event about a payment of the invoice that takes days: begun, or ended."""
 
 
+CREDITED = "The invoice was settled without a payment: it was credited."
+"""Why a recovery ended of which nothing was paid."""
+
+
 class RecoveryState(StrEnum):
     """A recovery's state; the drawing is in `shared/recoveries.py`."""
 

@@ -29,6 +29,7 @@ from shared.events.intents import (
     InvoicePaid,
     MerchantGone,
     OpenRecovery,
+    PaymentNews,
     RenewalAhead,
     Routed,
     StopCharge,
@@ -139,7 +140,7 @@ async def _changing(
         match event.routed.intent:
             case OpenRecovery() | Ignored():
                 pass
-            case StopCharge() | MerchantGone() | AddressChanged() | RenewalAhead():
+            case StopCharge() | PaymentNews() | MerchantGone() | AddressChanged() | RenewalAhead():
                 changing.add(number)
             case (
                 InvoicePaid() | StopInvoice() | InvoiceChanged() | StopSubscription() | StopCustomer() | CardChanged()
@@ -158,7 +159,9 @@ def _concern(
     intent: InvoicePaid | StopInvoice | InvoiceChanged | StopSubscription | StopCustomer | CardChanged,
 ) -> Concern:
     match intent:
-        case InvoicePaid(invoice_id=invoice_id) | StopInvoice(invoice_id) | InvoiceChanged(invoice_id=invoice_id):
+        case InvoicePaid(invoice_id=invoice_id):
+            return Concern(merchant_id, invoice_id=invoice_id, ended=True)
+        case StopInvoice(invoice_id) | InvoiceChanged(invoice_id=invoice_id):
             return Concern(merchant_id, invoice_id=invoice_id)
         case StopSubscription(subscription_id):
             return Concern(merchant_id, subscription_id=subscription_id)

@@ -36,13 +36,27 @@ from shared.ids import (
     SubscriptionId,
 )
 from shared.money import Money
-from shared.recovery_model import INVOICE_CHANGED, STRIPE_NEXT, EndReason, EntryKind, RecoveryState
+from shared.recovery_model import (
+    INVOICE_CHANGED,
+    PAYMENT_NEWS,
+    STRIPE_NEXT,
+    EndReason,
+    EntryKind,
+    RecoveredBy,
+    RecoveryState,
+)
 
 # Stripe keeps an idempotency key for at least 24 hours; one hour is a margin for clocks and for the call itself.
 KEYS_ARE_KEPT = timedelta(hours=23)
+# Ends by which the invoice's money is accounted for.
+_SETTLED = frozenset({EndReason.PAID_ELSEWHERE, EndReason.CREDITED, EndReason.REFUNDED, EndReason.DISPUTED})
 # Stripe makes its own attempt soon after the time that it announced.
 STRIPE_IS_LATE = timedelta(hours=2)
 STRIPE_IS_EARLY = timedelta(minutes=5)
+
+
+UNDER_WAY = "payment_under_way"
+"""The rule of a decision to wait for the end of a payment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +124,23 @@ class Story:
         return segment if isinstance(segment, str) else None
 
     def told_anew_since(self, moment: datetime) -> bool:
-        """Whether an event since `moment` says that the invoice will be collected in another way."""
-        return any(row.rule == INVOICE_CHANGED and row.at >= moment for row in self.rows)
+        """Whether an event since `moment` says that the invoice will be collected in another way, or tells of a
+        payment or a stop."""
+        return any(
+            row.at >= moment and (row.rule in {INVOICE_CHANGED, PAYMENT_NEWS} or row.kind == EntryKind.STOP_REQUESTED)
+            for row in self.rows
+        )
+
+    @property
+    def under_way_since(self) -> datetime | None:
+        """When the payment that is under way was first seen; None when the last decision was another."""
+        since = None
+        for row in reversed(self.rows):
+            if row.kind == EntryKind.DECIDED:
+                if row.rule != UNDER_WAY:
+                    break
+                since = row.at
+        return since
 
     @property
     def announced_by_stripe(self) -> tuple[datetime, ...]:
@@ -127,7 +156,8 @@ class Dossier:
     `pinned` is the policy version that the recovery was opened under (or moved to). `cards` are the fingerprints of
     the cards whose attempts for other invoices were read (`elsewhere`), first the one that was to be charged next.
     `next_backup` is the payment method that the planned attempt names. `window_until` is the window's end where it is
-    later than the policy's days say.
+    later than the policy's days say. `paid_before` is what of the invoice had been paid when it opened;
+    `stripe_attempts` is how often Stripe had tried by itself when the invoice was last read.
     """
 
     recovery_id: RecoveryId
@@ -151,6 +181,10 @@ class Dossier:
     now: datetime
     window_until: datetime | None = None
     timing: Timing = BY_THE_RULES
+    end_reason: EndReason | None = None
+    recovered_by: RecoveredBy | None = None
+    paid_before: int = 0
+    stripe_attempts: int | None = None
 
     @property
     def policy(self) -> Policy:
@@ -187,6 +221,21 @@ class Dossier:
     def in_flight(self) -> KnownAttempt | None:
         """Our attempt whose outcome is unknown."""
         return next((attempt for attempt in self.attempts if attempt.unresolved), None)
+
+    @property
+    def processing(self) -> tuple[KnownAttempt, ...]:
+        """Our attempts whose payment is under way."""
+        return tuple(each for each in self.attempts if each.past.result is AttemptResult.PROCESSING)
+
+    @property
+    def settled_charges(self) -> frozenset[ChargeId]:
+        """The charges that have a row which tells their end."""
+        return self.known_charges - {each.charge_id for each in self.processing if each.charge_id}
+
+    @property
+    def money_may_come(self) -> bool:
+        """Whether money of an ended recovery may still be ours: it did not end because the invoice was settled."""
+        return self.state.ended and self.end_reason not in _SETTLED
 
     @property
     def next_number(self) -> int:
@@ -255,16 +304,27 @@ class Dossier:
             jitter_key=str(self.recovery_id),
             invoice_id=self.invoice_id,
             window_until=self.window_until,
+            paid_before=self.paid_before,
+            under_way_since=self.story.under_way_since,
         )
 
-    def stripe_collected(self, reading: Reading) -> bool:
-        """Whether the invoice was paid at a time for which Stripe had announced an attempt.
+    def stripe_collected(self, reading: Reading, charge: SeenCharge, failures: int) -> bool:
+        """Whether Stripe's own attempt made this charge, which paid the invoice.
 
-        Such a payment is not counted as ours, whether a message of ours was sent or not.
+        It was made at a time for which Stripe had announced an attempt; or Stripe has tried more often, since the
+        invoice was last read, than others have failed since then (`failures`). Such a payment is not counted as ours,
+        whether a message of ours was sent or not.
         """
-        paid_at = reading.paid_at
-        if paid_at is None:
+        if reading.paid_at is None:
             return False
+        if self.stripe_attempts is not None and reading.stripe_attempts is not None:
+            unannounced = reading.stripe_attempts - self.stripe_attempts > failures
+        else:
+            unannounced = False
+        # A debit was made days before the invoice was paid.
+        paid_at = min(reading.paid_at, charge.at) if charge.at >= self.opened_at else reading.paid_at
+        if unannounced:
+            return True
         return any(
             announced - STRIPE_IS_EARLY <= paid_at <= announced + STRIPE_IS_LATE
             for announced in self.story.announced_by_stripe

@@ -1,7 +1,7 @@
 """The SQL that the handlers need of a recovery. Changes of its state go through `shared.recoveries`."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +26,7 @@ from services.worker.recovery.timezones import zone_of
 from shared.database import Connection
 from shared.ids import ChargeId, MerchantId, PaymentIntentId, PaymentMethodId, RecoveryId
 from shared.money import Money
-from shared.recovery_model import EndReason, RecoveryState
+from shared.recovery_model import EndReason, RecoveredBy, RecoveryState
 
 _ATTEMPT = (
     "id",
@@ -46,14 +46,18 @@ _ATTEMPT = (
     "network_decline_code",
     "network_advice_code",
     "started_at",
+    "finished_at",
 )
+
+# A card's answer is known within this time; a debit's comes days later.
+AT_ONCE = timedelta(hours=12)
 
 # One statement, because each costs a round trip. An earlier statement locked the recovery, so everything is read as it
 # is under the lock. Attempts for other invoices are read too, because the networks count by card.
 READ_DOSSIER = """
 SELECT r.invoice_id, r.state, r.stop_requested, r.amount_due, r.currency, r.opened_at, r.next_attempt_at,
-    r.customer_id, r.subscription_id, r.cards, r.next_backup, r.window_until, p.document AS policy,
-    citadel_now() AS now,
+    r.customer_id, r.subscription_id, r.cards, r.next_backup, r.window_until, r.end_reason, r.recovered_by,
+    r.paid_before, r.stripe_attempts, p.document AS policy, citadel_now() AS now,
     m.stripe_connect_id AS account, COALESCE(m.status = 'active', false) AS merchant_active,
     ARRAY(
         SELECT ROW (t.at, t.kind, t.rule, t.next_at, t.detail::text)  -- jsonb has no codec inside a row
@@ -132,8 +136,9 @@ VALUES ($1, $2, 'citadel', $3, $4, $5, $6, $7, $8)
 RETURNING id, started_at
 """
 
+# A charge has one row: one that belongs to another attempt is not taken again, or no commit would ever succeed.
 SETTLE_ATTEMPT = """
-UPDATE attempts
+UPDATE attempts AS a
 SET result = $2,
     amount = $3,
     payment_method_id = $4,
@@ -141,15 +146,38 @@ SET result = $2,
     card_network = $6,
     card_country = $7,
     payment_intent_id = $8,
-    charge_id = $9,
+    charge_id = CASE
+        WHEN NOT EXISTS (
+            SELECT FROM attempts AS o WHERE o.recovery_id = a.recovery_id AND o.charge_id = $9 AND o.id <> a.id
+        ) THEN $9
+    END,
     error_code = $10,
     decline_code = $11,
     advice_code = $12,
     network_decline_code = $13,
     network_advice_code = $14,
-    finished_at = citadel_now()
+    finished_at = CASE WHEN $2 <> 'processing' THEN citadel_now() END
 WHERE id = $1 AND result IN ('started', 'unknown')
 RETURNING id
+"""
+
+# The end of a debit that was under way.
+END_DEBIT = """
+UPDATE attempts
+SET result = $2,
+    amount = $3,
+    error_code = $4,
+    decline_code = $5,
+    advice_code = $6,
+    network_decline_code = $7,
+    network_advice_code = $8,
+    finished_at = citadel_now()
+WHERE id = $1 AND result = 'processing'
+RETURNING id
+"""
+
+REMEMBER_STRIPES = """
+UPDATE recoveries SET stripe_attempts = $2 WHERE id = $1 AND stripe_attempts IS DISTINCT FROM $2
 """
 
 # A charge is seen at every reading, and has one row.
@@ -202,6 +230,10 @@ async def open_dossier(
         now=row["now"],
         window_until=row["window_until"],
         timing=await _timing(db, merchant_id) if pinned.timing == "learned" else BY_THE_RULES,
+        end_reason=EndReason(row["end_reason"]) if row["end_reason"] else None,
+        recovered_by=RecoveredBy(row["recovered_by"]) if row["recovered_by"] else None,
+        paid_before=row["paid_before"],
+        stripe_attempts=row["stripe_attempts"],
     )
 
 
@@ -235,6 +267,7 @@ async def remember(db: Connection, dossier: Dossier, reading: Reading, *, next_b
     """Keep which cards may be charged next, by which name if not by Stripe's order, and what segments ask."""
     truth = reading.truth
     facts = {
+        "amount": truth.amount_remaining.amount,
         "products": sorted(truth.products),
         "prices": sorted(truth.prices),
         "country": truth.card.country.upper() if truth.card and truth.card.country else None,
@@ -312,6 +345,31 @@ async def settle_attempt(
     )
 
 
+async def end_debit(
+    db: Connection, attempt_id: UUID, result: AttemptResult, amount: Money, decline: Decline | None
+) -> bool:
+    """Save how a debit of ours ended, on its attempt's row. False: it was not under way."""
+    said = decline or Decline()
+    ended = await db.fetchval(
+        END_DEBIT,
+        attempt_id,
+        result,
+        amount.amount,
+        said.code,
+        said.decline_code,
+        said.advice_code,
+        said.network_decline_code,
+        said.network_advice_code,
+    )
+    return ended is not None
+
+
+async def remember_stripes_attempts(db: Connection, dossier: Dossier, reading: Reading) -> None:
+    """Keep how often Stripe has tried by itself."""
+    if reading.stripe_attempts is not None:
+        await db.execute(REMEMBER_STRIPES, dossier.recovery_id, reading.stripe_attempts)
+
+
 async def note_attempt(db: Connection, dossier: Dossier, seen: SeenCharge) -> bool:
     """Insert an attempt that was not ours. False: it was known."""
     card, said = seen.card or Card(), seen.decline or Decline()
@@ -358,8 +416,15 @@ def _attempt(row: Mapping[str, Any]) -> KnownAttempt:
         amount=Money(row["amount"], row["currency"]),
         decline=said if result is AttemptResult.DECLINED else None,
         error_code=row["error_code"] if result is AttemptResult.FAILED else None,
+        answered_at=_answered(row),
     )
     return KnownAttempt(row["id"], row["idempotency_key"], past, row["charge_id"], row["payment_intent_id"])
+
+
+def _answered(row: Mapping[str, Any]) -> datetime | None:
+    """When the answer was known, where that was not at once."""
+    ended = row["finished_at"]
+    return ended if ended is not None and ended - row["started_at"] > AT_ONCE else None
 
 
 def _decline(row: Mapping[str, Any]) -> Decline:

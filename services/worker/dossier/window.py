@@ -29,7 +29,8 @@ _SILENT = frozenset({EntryKind.NOT_MESSAGED, EntryKind.SILENCED, EntryKind.UNDEL
 
 async def lengthen(db: Connection, dossier: Dossier, job: Job[Any]) -> Dossier:
     """The dossier, with a longer window if one is due: before a task of its recovery does anything else."""
-    if dossier.now < dossier.window_ends or dossier.in_holdout or lengthened(dossier) >= MOST:
+    over = dossier.now >= dossier.window_ends and dossier.state is not RecoveryState.PROCESSING
+    if not over or dossier.in_holdout or lengthened(dossier) >= MOST:
         return dossier
     lost = job.now - (job.claimed.held_since or job.run_at)
     missed = missing(dossier, dossier.window_ends)

@@ -7,6 +7,10 @@ An attempt of ours that has no outcome is settled first:
                                        payment was made and none can be; if it was used, the charges are read
     older than Stripe keeps keys ────> the charges are read
 
+A bank debit of ours has an outcome days later: `/pay` answers that it has begun, and its charge is read until it has
+ended.
+Of an ended recovery only the money is read: nothing is attempted.
+
 Whose charge it is: a charge's event names the key of the request that made it.
 """
 
@@ -23,10 +27,19 @@ from services.worker.handler import Nothing
 from services.worker.outside import stripe_calls
 from services.worker.outside.invoices import Reading, SeenCharge, with_backups
 from services.worker.outside.remote import Remote
-from services.worker.outside.stripe_calls import Declined, Inconclusive, NotPayable, Paid, PayOutcome, RequiresAction
+from services.worker.outside.stripe_calls import (
+    Declined,
+    Inconclusive,
+    NotPayable,
+    Paid,
+    PayOutcome,
+    Processing,
+    RequiresAction,
+)
 from services.worker.recovery import AttemptNow, AttemptResult, Card, Decision, Decline, Reason
 from services.worker.recovery.refusals import ACCOUNT_RESTRICTED, known_remedy
 from shared.ids import ChargeId, PaymentIntentId, PaymentMethodId
+from shared.money import Money
 from shared.recovery_model import EndReason
 
 # An event is there within seconds. A charge whose event is still missing after this long counts as not ours.
@@ -47,7 +60,10 @@ Plan = Nothing | Evaluation
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """How our attempt ended, and how that is known. `called`: a request to pay was sent, now or before."""
+    """How our attempt ended, and how that is known. `called`: a request to pay was sent, now or before.
+
+    `amount` is its charge's own, where that is known.
+    """
 
     result: AttemptResult
     how: str
@@ -58,6 +74,7 @@ class Settled:
     charge_id: ChargeId | None = None
     payment_method_id: PaymentMethodId | None = None
     card: Card | None = None
+    amount: Money | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +108,8 @@ async def collect(remote: Remote, evaluation: Evaluation) -> Outcome:
     """
     dossier = evaluation.dossier
     # For an attempt without an outcome, try to read it even if our row says that the merchant is gone.
-    if dossier.account is None or (not dossier.merchant_active and evaluation.attempt is None):
+    to_settle = evaluation.attempt is not None or bool(dossier.processing)
+    if dossier.account is None or not (dossier.merchant_active or to_settle):
         return _gone(evaluation)
     client = remote.stripe.for_merchant(dossier.account)
     try:
@@ -117,6 +135,8 @@ async def _collect(client: stripe.StripeClient, remote: Remote, evaluation: Eval
     failures = tuple(each for each in seen if each.result is not AttemptResult.SUCCEEDED)
     if attempt is None:
         return Collected(reading, seen)
+    if dossier.state.ended:
+        return await _settle(client, remote, dossier, attempt, reading, seen)
     decision = dossier.decide(reading, failures, without=attempt.id)
     against = await _against(remote, dossier, attempt, reading, decision)
     if isinstance(decision, AttemptNow) and against is None:
@@ -163,13 +183,22 @@ def _planned_card(attempt: KnownAttempt) -> tuple[str, ...]:
 
 
 async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Reading) -> tuple[SeenCharge, ...]:
-    """The charges of the invoice that have no row yet, whoever made them."""
-    known = dossier.known_charges
+    """The charges of the invoice that have no row yet, whoever made them, and debits of ours that have ended.
+
+    Of an ended recovery all charges: one that was booked may have failed since.
+    """
+    if dossier.state.ended:
+        intents = [intent for intent, latest in reading.payment_intents if latest is not None]
+        return tuple([charge for intent in intents for charge in await stripe_calls.charges_of(client, intent)])
+    known, ours = dossier.known_charges, {each.charge_id for each in dossier.processing}
+    asked = [intent for intent, latest in reading.payment_intents if latest is not None and latest not in known - ours]
+    asked += [each.payment_intent_id for each in dossier.processing if each.payment_intent_id]
     found: list[SeenCharge] = []
-    for payment_intent, latest in reading.payment_intents:
-        if latest is not None and latest not in known:
-            charges = await stripe_calls.charges_of(client, payment_intent)
-            found += [charge for charge in charges if charge.charge_id not in known]
+    for payment_intent in dict.fromkeys(asked):
+        for charge in await stripe_calls.charges_of(client, payment_intent):
+            ended = charge.charge_id in ours and charge.result is not AttemptResult.PROCESSING
+            if ended or charge.charge_id not in known:
+                found.append(charge)
     if reading.awaiting_action is not None:
         payment_intent, method = reading.awaiting_action
         waiting = (AttemptResult.REQUIRES_ACTION, method)
@@ -218,6 +247,9 @@ async def _pay(
             # That it was paid is known. A key that may not read charges does not keep it from being written down.
             with suppress(MerchantUnreachable, Refused):
                 seen = await _unrecorded(client, dossier, reading)
+        case Processing():
+            # A replayed answer tells what was begun, and not what has become of it.
+            reading, seen = await _read_again(client, dossier)
         case NotPayable():
             # Something has changed since the reading; what exactly, only another one tells.
             reading, seen = await _read_again(client, dossier)
@@ -226,7 +258,8 @@ async def _pay(
             pass
         case _:
             assert_never(answer)
-    return Collected(reading, seen, attempt, _of_planned(attempt, _settled(answer, reading, how)), reason)
+    settled = _of_planned(attempt, _settled(answer, reading, dossier, seen, how))
+    return Collected(reading, seen, attempt, settled, reason)
 
 
 async def _as_its_account_says(client: stripe.StripeClient, answer: NotPayable) -> NotPayable:
@@ -254,11 +287,15 @@ def _key(attempt: KnownAttempt) -> str:
     return attempt.key
 
 
-def _settled(answer: PayOutcome, reading: Reading, how: str) -> Settled:
+def _settled(answer: PayOutcome, reading: Reading, dossier: Dossier, seen: tuple[SeenCharge, ...], how: str) -> Settled:
     truth = reading.truth
     match answer:
         case Paid():
             charged = reading.payment_intents[-1] if reading.payment_intents else (None, None)
+            made = next((each for each in seen if each.charge_id == charged[1]), None)
+            if made is not None and made.result is AttemptResult.SUCCEEDED:
+                return from_charge(made, how)
+            paid = reading.paid_by
             return Settled(
                 AttemptResult.SUCCEEDED,
                 how,
@@ -266,14 +303,29 @@ def _settled(answer: PayOutcome, reading: Reading, how: str) -> Settled:
                 charge_id=charged[1],
                 payment_method_id=truth.payment_method_id,
                 card=truth.card,
+                amount=paid.amount if paid is not None and paid.charge_id == charged[1] else None,
+            )
+        case Processing(payment_intent_id=payment_intent_id, charge_id=charge_id):
+            # It has begun; if it has ended meanwhile, its charge is among those seen and ends it.
+            begun = next((each for each in seen if each.charge_id == charge_id), None)
+            return Settled(
+                AttemptResult.PROCESSING,
+                how,
+                payment_intent_id=payment_intent_id,
+                charge_id=charge_id,
+                payment_method_id=(begun.payment_method_id if begun else None) or truth.payment_method_id,
+                card=(begun.card if begun else None) or truth.card,
+                amount=begun.amount if begun else None,
             )
         case Declined(decline):
+            earlier = dossier.known_charges | {each.charge_id for each in seen}
+            latest = answer.latest_charge_id if answer.latest_charge_id not in earlier else None
             return Settled(
                 AttemptResult.DECLINED,
                 how,
                 decline=decline,
                 payment_intent_id=answer.payment_intent_id,
-                charge_id=answer.charge_id,
+                charge_id=answer.charge_id or latest,
                 payment_method_id=answer.payment_method_id or truth.payment_method_id,
                 card=answer.card or truth.card,
             )
@@ -347,17 +399,21 @@ async def _by_reading(
         if key is None and made >= attempt.past.at - EVENTS_ARE_LATE and dossier.now - made < EVENTS_ARE_LATE:
             raise RetryLater("stripe: a charge's event is not there yet", counts=False)
         if key == attempt.key:
-            return Collected(reading, seen, attempt, _from_charge(charge, f"read from its charge, for {why}"))
+            return Collected(reading, seen, attempt, from_charge(charge, f"read from its charge, for {why}"))
+    if reading.under_way is not None and reading.under_way[1] is None:
+        raise RetryLater("stripe: a payment is under way whose charge is not there yet", counts=False)
     if spent and reading.awaiting_action is not None and any(each.charge_id is None for each in seen):
         intent, method = reading.awaiting_action
-        settled = _settled(RequiresAction(intent, method), reading, f"read from its payment intent, for {why}")
+        how = f"read from its payment intent, for {why}"
+        settled = _settled(RequiresAction(intent, method), reading, dossier, seen, how)
         return Collected(reading, seen, attempt, settled)
     result = AttemptResult.FAILED if spent else AttemptResult.ABANDONED
     settled = Settled(result, f"no charge of it exists, read for {why}", called=spent, error_code=None)
     return Collected(reading, seen, attempt, settled)
 
 
-def _from_charge(charge: SeenCharge, how: str) -> Settled:
+def from_charge(charge: SeenCharge, how: str) -> Settled:
+    """An attempt's outcome, as its charge says it."""
     return Settled(
         charge.result,
         how,
@@ -366,4 +422,5 @@ def _from_charge(charge: SeenCharge, how: str) -> Settled:
         charge_id=charge.charge_id,
         payment_method_id=charge.payment_method_id,
         card=charge.card,
+        amount=charge.amount,
     )

@@ -36,7 +36,7 @@ class DunningRetry(Handler[DunningRetryPayload, Plan, Outcome]):
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
         if dossier is None:
             raise BadPayload("the recovery does not exist")
-        if dossier.state.ended:
+        if dossier.state.ended and not dossier.money_may_come:
             return Nothing(f"the recovery is {dossier.state}")
         dossier = await window.lengthen(db, dossier, task)
         if dossier.in_flight is not None:

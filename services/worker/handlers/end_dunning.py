@@ -197,11 +197,11 @@ def _against(plan: End, reading: Reading, newer: Sequence[InvoiceStatus]) -> Don
     against: Done | Later | None = None
     if _already_so(plan.action, truth):
         against = Done(plan.action, "already_so")
-    elif truth.paid or truth.status is not InvoiceStatus.OPEN:
+    elif not truth.payment_under_way and (truth.paid or truth.status is not InvoiceStatus.OPEN):
         against = Done(plan.action, "invoice_settled")
     elif InvoiceStatus.PAID in newer:
         against = Done(plan.action, "newer_invoice_paid")
-    elif reading.under_way:
+    elif truth.payment_under_way:
         against = Later(plan.action, "payment_under_way", again) if patient else Done(plan.action, "payment_under_way")
     elif InvoiceStatus.OPEN in newer and patient:
         against = Later(plan.action, "newer_invoice_open", again)

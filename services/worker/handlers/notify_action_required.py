@@ -98,6 +98,8 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
         if dossier.state.ended or dossier.stop_requested is not None:
             return Nothing("the recovery has ended or is about to")
         dossier = await window.lengthen(db, dossier, task)
+        if dossier.state is RecoveryState.PROCESSING:
+            return Nothing("a payment is under way: its end decides")
         if not dossier.merchant_active or dossier.account is None:
             return Nothing("the merchant is gone")
         if dossier.customer_id is None:

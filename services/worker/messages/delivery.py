@@ -52,6 +52,7 @@ class NotSent:
 
 NOT_SENT = {
     "not_open": "No message: the invoice is not open any more.",
+    "under_way": "No message: a payment is under way.",
     "not_paid": "No message: the invoice is not paid.",
     "no_address": "No message: Stripe has no email address for the customer.",
     "no_page": "No message: the invoice has no page to pay on.",
@@ -108,7 +109,7 @@ async def _write(client: stripe.StripeClient, remote: Remote, due: Due) -> Email
         return NotSent("invoice_missing", look=True)
     unready = readiness(draft, invoice)
     if unready is not None:
-        return NotSent(unready, look=unready == "not_open")
+        return NotSent(unready, look=unready in {"not_open", "under_way"})
     account = await account_for_brand(client)
     if account.get("charges_enabled") is False and draft.message is not Message.RECOVERED:
         return NotSent("account_restricted")

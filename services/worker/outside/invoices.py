@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from services.worker.recovery import AttemptResult, Card, Decline, InvoiceStatus, InvoiceTruth, OnFile
 from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
 from shared.money import Money
+from shared.recovery_model import MovedMoney
 
 
 class _Part(BaseModel):
@@ -90,6 +91,7 @@ class PaymentIntent(_Part):
     status: str | None = None
     latest_charge: ChargeId | None = None
     payment_method: PaymentMethodId | None = None
+    amount_received: int = 0
 
 
 class PaymentOfInvoice(_Part):
@@ -99,11 +101,24 @@ class PaymentOfInvoice(_Part):
     payment_intent: PaymentIntent | PaymentIntentId | None = None
 
 
+class PaymentTransitions(_Part):
+    """When a payment changed its status; unix seconds."""
+
+    paid_at: int | None = None
+
+
 class InvoicePayment(_Part):
-    """A payment of the invoice, made or still open."""
+    """A payment of the invoice, made or still open.
+
+    The default one is Stripe's, for what remains: Stripe, `/pay` and the hosted page use it. Others are attached by the
+    merchant, for parts (https://docs.stripe.com/invoicing/partial-payments, read November 2026).
+    """
 
     status: str | None = None
+    is_default: bool = True
+    amount_paid: int = 0
     payment: PaymentOfInvoice = PaymentOfInvoice()
+    status_transitions: PaymentTransitions = PaymentTransitions()
 
 
 class Payments(_Part):
@@ -157,6 +172,7 @@ class Invoice(_Part):
     amount_paid: int = 0
     amount_paid_off_stripe: int | None = None
     amount_remaining: int
+    attempt_count: int | None = None
     collection_method: str = "charge_automatically"
     next_payment_attempt: int | None = None
     default_payment_method: PaymentMethod | PaymentMethodId | None = None
@@ -194,13 +210,12 @@ class Charge(_Part):
     outcome: ChargeOutcome | None = Field(None)
 
 
-# https://docs.stripe.com/payments/paymentintents/lifecycle, read November 2026
-UNDER_WAY = frozenset({"processing", "requires_capture"})
-
-
 @dataclass(frozen=True, slots=True)
 class SeenCharge:
-    """An attempt on the invoice, whoever made it. `charge_id=None`: it waits for 3-D Secure and has no charge yet."""
+    """An attempt on the invoice, whoever made it. `charge_id=None`: it waits for 3-D Secure and has no charge yet.
+
+    PROCESSING: a debit that has begun.
+    """
 
     charge_id: ChargeId | None
     payment_intent_id: PaymentIntentId | None
@@ -214,12 +229,14 @@ class SeenCharge:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reading of the invoice. `amount_paid` is what Stripe collected.
+    """One reading of the invoice. `amount_paid` is what Stripe says was ever paid of it.
 
     `payment_intents` are the invoice's, each with the id of its last charge; the one that paid comes last.
-    `awaiting_action` is the one that waits for the customer, with its payment method. `hosted_invoice_url` is the page
-    on which the customer can pay. `under_way`: a payment of it has neither succeeded nor failed yet. `latest` is the
-    newest invoice of its subscription.
+    `awaiting_action` is the one that waits for the customer, with its payment method. `under_way` is the one whose
+    payment has begun and has no end yet, with its charge. `paid_by` is the charge that paid what remained, as the
+    payment itself says. `stripe_attempts` is how often Stripe has tried by itself: only its automatic retries raise
+    `attempt_count` (https://docs.stripe.com/api/invoices/object, read November 2026). `hosted_invoice_url` is the page
+    on which the customer can pay. `latest` is the newest invoice of its subscription.
     """
 
     truth: InvoiceTruth
@@ -228,17 +245,24 @@ class Reading:
     payment_intents: tuple[tuple[PaymentIntentId, ChargeId | None], ...]
     awaiting_action: tuple[PaymentIntentId, PaymentMethodId | None] | None
     hosted_invoice_url: str | None = None
-    under_way: bool = False
+    under_way: tuple[PaymentIntentId, ChargeId | None] | None = None
+    paid_by: MovedMoney | None = None
+    stripe_attempts: int | None = None
     latest: InvoiceId | None = None
+
+
+# Begun, and without an end: https://docs.stripe.com/payments/paymentintents/lifecycle, read November 2026.
+UNDER_WAY = frozenset({"processing"})
 
 
 def read(invoice: Invoice) -> Reading:
     """Turn Stripe's invoice into a reading."""
     subscription = _subscription(invoice)
     method, card = _next_method(invoice)
-    paid_last = sorted(invoice.payments.data, key=lambda payment: payment.status == "paid")
+    paid_last = sorted(invoice.payments.data, key=lambda payment: (payment.status == "paid", payment.is_default))
     expanded = [each.payment.payment_intent for each in paid_last]
     intents = [each for each in expanded if isinstance(each, PaymentIntent)]
+    begun = [(each.id, each.latest_charge) for each in intents if each.status in UNDER_WAY]
     waiting = [(each.id, each.payment_method) for each in intents if each.status == "requires_action"]
     prices = [each.pricing.price_details for each in invoice.lines.data if each.pricing and each.pricing.price_details]
     truth = InvoiceTruth(
@@ -253,6 +277,9 @@ def read(invoice: Invoice) -> Reading:
         products=frozenset(each.product for each in prices if each.product),
         prices=frozenset(each.price for each in prices if each.price),
         subscribed_at=_time(subscription.start_date) if subscription else None,
+        payment_under_way=bool(begun),
+        amount_paid=Money(invoice.amount_paid, invoice.currency),
+        charged=_charged(invoice) is not None,
     )
     return Reading(
         truth=truth,
@@ -261,14 +288,33 @@ def read(invoice: Invoice) -> Reading:
         payment_intents=tuple((each.id, each.latest_charge) for each in intents),
         awaiting_action=waiting[0] if waiting else None,
         hosted_invoice_url=invoice.hosted_invoice_url,
-        under_way=any(each.status in UNDER_WAY for each in intents),
+        under_way=begun[-1] if begun else None,
+        paid_by=_paid_by(invoice),
+        stripe_attempts=invoice.attempt_count,
         latest=subscription.latest_invoice if subscription else None,
     )
 
 
+def _charged(invoice: Invoice) -> InvoicePayment | None:
+    """The payment of what remained, if it was made at Stripe."""
+    return next((each for each in invoice.payments.data if each.is_default and each.status == "paid"), None)
+
+
+def _paid_by(invoice: Invoice) -> MovedMoney | None:
+    payment = _charged(invoice)
+    intent = payment.payment.payment_intent if payment is not None else None
+    if payment is None or not isinstance(intent, PaymentIntent) or intent.latest_charge is None:
+        return None
+    at = _time(payment.status_transitions.paid_at) or _time(invoice.status_transitions.paid_at)
+    amount = intent.amount_received or payment.amount_paid
+    if at is None or amount <= 0:
+        return None
+    return MovedMoney(intent.latest_charge, intent.id, Money(amount, invoice.currency), at)
+
+
 def _out_of_band(invoice: Invoice) -> bool:
     """Whether it was paid outside Stripe: the invoice says so, or none of its payments is a paid one."""
-    if invoice.status is not InvoiceStatus.PAID:
+    if invoice.status is not InvoiceStatus.PAID or _charged(invoice) is not None:
         return False
     if invoice.amount_paid_off_stripe:
         return True
@@ -328,9 +374,18 @@ def card_of(method: dict[str, Any]) -> Card:
     return _card(PaymentMethod.model_validate(method))
 
 
+# https://docs.stripe.com/api/charges/object#charge_object-status, read November 2026
+_RESULTS = {
+    "pending": AttemptResult.PROCESSING,
+    "succeeded": AttemptResult.SUCCEEDED,
+    "failed": AttemptResult.DECLINED,
+}
+
+
 def seen(charge: Charge) -> SeenCharge | None:
-    """The charge as an attempt; None while it is pending."""
-    if charge.status not in {"succeeded", "failed"}:
+    """The charge as an attempt; None for a status that Stripe does not document."""
+    result = _RESULTS.get(charge.status or "")
+    if result is None:
         return None
     failed = charge.status == "failed"
     said = charge.outcome or ChargeOutcome()
@@ -346,7 +401,7 @@ def seen(charge: Charge) -> SeenCharge | None:
         payment_intent_id=charge.payment_intent,
         at=datetime.fromtimestamp(charge.created, UTC),
         amount=Money(charge.amount, charge.currency),
-        result=AttemptResult.DECLINED if failed else AttemptResult.SUCCEEDED,
+        result=result,
         payment_method_id=charge.payment_method,
         card=_card(charge.payment_method_details) if charge.payment_method_details else None,
         decline=decline if failed else None,

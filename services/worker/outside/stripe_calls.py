@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 import stripe
@@ -66,14 +66,31 @@ class Paid:
 
 
 @dataclass(frozen=True, slots=True)
+class Processing:
+    """The request under this key has begun a payment whose end is known days later: Stripe answers 200 to it as well.
+
+    (https://docs.stripe.com/payments/ach-direct-debit, read November 2026.)
+    """
+
+    reading: Reading
+    payment_intent_id: PaymentIntentId
+    charge_id: ChargeId
+
+
+@dataclass(frozen=True, slots=True)
 class Declined:
-    """The bank or Stripe declined the request under this key."""
+    """The bank or Stripe declined the request under this key.
+
+    `charge_id` is the charge that the error names. A decline before any charge names none: then `latest_charge_id`, the
+    PaymentIntent's latest, is one of an earlier attempt, unless it was never seen before.
+    """
 
     decline: Decline
     payment_intent_id: PaymentIntentId | None
     charge_id: ChargeId | None
     payment_method_id: PaymentMethodId | None
     card: Card | None
+    latest_charge_id: ChargeId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +115,7 @@ class Inconclusive:
     code: str
 
 
-PayOutcome = Paid | Declined | RequiresAction | NotPayable | Inconclusive
+PayOutcome = Paid | Processing | Declined | RequiresAction | NotPayable | Inconclusive
 
 
 @contextmanager
@@ -230,7 +247,18 @@ async def pay(
         raise
     except Refused as refused:
         return _not_executed(refused)
-    return Paid(read(Invoice.model_validate(invoice)))
+    return _accepted(read(Invoice.model_validate(invoice)))
+
+
+def _accepted(reading: Reading) -> Paid | Processing | Inconclusive:
+    if reading.truth.paid:
+        return Paid(reading)
+    if reading.under_way is None:
+        return Inconclusive("accepted_and_not_paid")
+    payment_intent_id, charge_id = reading.under_way
+    if charge_id is None:
+        return Inconclusive("under_way_without_a_charge")
+    return Processing(reading, payment_intent_id, charge_id)
 
 
 def _not_executed(refused: Refused) -> Declined | RequiresAction | NotPayable | Inconclusive:
@@ -269,9 +297,10 @@ def _declined(error: stripe.StripeError) -> Declined | RequiresAction:
             network_advice_code=detail("network_advice_code"),
         ),
         payment_intent_id=intent.get("id"),
-        charge_id=ChargeId(charge) if charge else _id(intent.get("latest_charge"), ChargeId),
+        charge_id=ChargeId(charge) if charge else None,
         payment_method_id=method.get("id") if method else _id(intent.get("payment_method"), PaymentMethodId),
         card=card_of(method) if method else None,
+        latest_charge_id=_id(intent.get("latest_charge"), ChargeId),
     )
 
 
@@ -330,7 +359,7 @@ async def newer_invoices(
 
 
 async def charges_of(client: stripe.StripeClient, payment_intent_id: PaymentIntentId) -> list[SeenCharge]:
-    """Every charge of a PaymentIntent that has ended, newest first (100 at most)."""
+    """Every charge of a PaymentIntent, newest first (100 at most)."""
     with stripe_errors():
         found = await ask(client, "get", "/v1/charges", payment_intent=payment_intent_id, limit=100)
     charges = (seen(Charge.model_validate(each)) for each in found["data"])
@@ -350,15 +379,21 @@ async def key_behind(client: stripe.StripeClient, charge: SeenCharge, since: dat
 
 
 async def _key_of(client: stripe.StripeClient, charge: SeenCharge, created: EventListParamsCreated) -> str | None:
-    type_: Literal["charge.succeeded", "charge.failed"]
-    type_ = "charge.succeeded" if charge.result is AttemptResult.SUCCEEDED else "charge.failed"
+    # A debit ends days after the request that began it: only the event of its beginning names that request.
+    types = ["charge.pending", *_ENDS.get(charge.result, [])]
+    found: str | None = None
     with stripe_errors():
-        page = await client.v1.events.list_async({"type": type_, "created": created, "limit": 100})
+        page = await client.v1.events.list_async({"types": types, "created": created, "limit": 100})
         async for event in page.auto_paging_iter():
             told = event.to_dict()
             if told["data"]["object"].get("id") == charge.charge_id:
-                return str((told.get("request") or {}).get("idempotency_key") or "")
-    return None
+                found = str((told.get("request") or {}).get("idempotency_key") or "")
+                if found:
+                    return found
+    return found
+
+
+_ENDS = {AttemptResult.SUCCEEDED: ["charge.succeeded"], AttemptResult.DECLINED: ["charge.failed"]}
 
 
 # --- End actions ------------------------------------------------------------------------------------------------------

@@ -120,12 +120,12 @@ def when_due(case: Case) -> tuple[DeclineCause, datetime]:
     """
     gap = timedelta(hours=case.policy.minimum_gap_hours)
     last_counted = case.on_method[-1] if case.on_method else None
-    since = last_counted.at if last_counted else case.recovery.opened_at
+    since = last_counted.over_at if last_counted else case.recovery.opened_at
     cause = _cause(last_counted)
     if case.method_is_new:
         due = case.recovery.opened_at
     else:
-        due = max([_scheduled(case, cause, since), *(attempt.at + gap for attempt in case.attempts)])
+        due = max([_scheduled(case, cause, since), *(attempt.over_at + gap for attempt in case.attempts)])
     due = max(due, _backed_off(case, gap))
     return cause, due if case.customer_acted else _opened(case, due)
 

@@ -79,6 +79,7 @@ class PastAttempt:
     """One attempt, Stripe's or ours. `number` counts ours; `at` is when it began.
 
     `error_code` says why Stripe refused to make it, if it failed without a decline.
+    `answered_at` is when the bank's answer was known, where that was much later, as it is for a debit.
     """
 
     number: int
@@ -90,9 +91,17 @@ class PastAttempt:
     amount: Money
     decline: Decline | None = None
     error_code: str | None = None
+    answered_at: datetime | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "at", as_utc("PastAttempt.at", self.at))
+        if self.answered_at is not None:
+            object.__setattr__(self, "answered_at", as_utc("PastAttempt.answered_at", self.answered_at))
+
+    @property
+    def over_at(self) -> datetime:
+        """When it was over: what waits after an attempt waits from here."""
+        return self.at if self.answered_at is None else self.answered_at
 
     @property
     def counts(self) -> bool:
@@ -147,6 +156,9 @@ class InvoiceTruth:
     `backups` are the customer's others, in the order in which they are tried.
     `stripe_next_attempt_at` is `next_payment_attempt`: when Stripe itself will try, None when it will not.
     `products`, `prices` and `subscribed_at` (the subscription's start) are for segments.
+    `payment_under_way`: a payment of whomever has begun and has no end yet, as a bank debit for days. `amount_paid` is
+    all that was ever paid, None where that is not known. `charged`: of a paid invoice, that it was paid by a charge in
+    the way in which customers and attempts pay; False if only the merchant paid, in parts of its own.
     """
 
     status: InvoiceStatus
@@ -161,6 +173,9 @@ class InvoiceTruth:
     products: frozenset[str] = frozenset()
     prices: frozenset[str] = frozenset()
     subscribed_at: datetime | None = None
+    payment_under_way: bool = False
+    amount_paid: Money | None = None
+    charged: bool = True
 
     def __post_init__(self) -> None:
         for name in ("stripe_next_attempt_at", "subscribed_at"):
@@ -181,6 +196,8 @@ class RecoveryFacts:
     `stop_requested` is the end reason of a stop from outside. `jitter_key` (the recovery's id) spreads the attempts of
     many recoveries over a morning; the same key gives the same times. `invoice_id` decides whether the invoice is in
     the holdout; without one it is not. `window_until` is the window's end where it is later than the policy's days say.
+    `paid_before` is what had been paid when it opened, in minor units. `under_way_since` is when a payment that is
+    under way was first seen.
     """
 
     opened_at: datetime
@@ -190,6 +207,8 @@ class RecoveryFacts:
     jitter_key: str = ""
     invoice_id: InvoiceId | None = None
     window_until: datetime | None = None
+    paid_before: int = 0
+    under_way_since: datetime | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "opened_at", as_utc("RecoveryFacts.opened_at", self.opened_at))
@@ -241,6 +260,15 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class AwaitPayment:
+    """A payment is under way: no attempt, no message and no end until its end is known. Read the invoice at `until`,
+    which may be after the window."""
+
+    until: datetime
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
 class RequireAction:
     """The customer has to authenticate (3-D Secure): send them the hosted invoice, at the latest until `deadline`."""
 
@@ -266,4 +294,4 @@ class Close:
     end_action: EndAction = "leave"
 
 
-Decision = AttemptNow | Wait | RequireAction | AskNewMethod | Close
+Decision = AttemptNow | Wait | AwaitPayment | RequireAction | AskNewMethod | Close

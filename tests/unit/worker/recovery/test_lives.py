@@ -17,6 +17,7 @@ from services.worker.recovery import (
     AskNewMethod,
     AttemptNow,
     AttemptResult,
+    AwaitPayment,
     Card,
     Close,
     Decision,
@@ -122,6 +123,8 @@ class Life:
                     self.change_method()
                 else:
                     self.now = deadline
+            case AwaitPayment():
+                raise AssertionError("no debit is under way here")
             case Close():
                 raise AssertionError("handled by live()")
             case _:
