@@ -9,15 +9,28 @@ from shared.database import Connection
 from shared.ids import MerchantId, RecoveryId
 from shared.recovery_model import ENDS, RecoveryState
 
+# A task that died, and that no newer one of its type has replaced. One that somebody dismissed is not dead any more.
+_IS_DEAD = """t.status = 'dead' AND NOT EXISTS (
+            SELECT FROM scheduled_tasks AS n
+            WHERE n.recovery_id = t.recovery_id AND n.task_type = t.task_type AND n.id > t.id
+        )"""
+_NEED_ATTENTION = f"(SELECT t.recovery_id FROM scheduled_tasks AS t WHERE t.recovery_id IS NOT NULL AND {_IS_DEAD})"  # noqa: S608 - this module's own SQL only
+
 LIST_RECOVERIES = """
 SELECT id, merchant_id, invoice_id, subscription_id, customer_id, state, end_reason, stop_requested, amount_due,
     currency, amount_recovered, recovered_by, decline_cause, policy_id, opened_at, next_attempt_at, closed_at,
-    updated_at
+    updated_at, (
+        SELECT t.task_type
+        FROM scheduled_tasks AS t
+        WHERE t.recovery_id = recoveries.id AND <is_dead>
+        ORDER BY t.id DESC
+        LIMIT 1
+    ) AS attention
 FROM recoveries
 WHERE {conditions}
 ORDER BY opened_at DESC, id DESC
 LIMIT $1
-"""
+""".replace("<is_dead>", _IS_DEAD)
 
 ATTEMPTS_OF_RECOVERY = """
 SELECT id, origin, number, result, amount, currency, payment_method_id, card_network, card_country,
@@ -63,6 +76,8 @@ RECOVERY_CONDITIONS: Mapping[str, str] = {
     "opened_from": "opened_at >= ?",
     "opened_to": "opened_at < ?",
     "before": "(opened_at, id) < (?, ?)",
+    "attention": f"id IN {_NEED_ATTENTION} AND ?",
+    "no_attention": f"id NOT IN {_NEED_ATTENTION} AND ?",
 }
 
 ACTIVITY_CONDITIONS: Mapping[str, str] = {"merchant_id": "merchant_id = ?", "before": "id < ?"}
