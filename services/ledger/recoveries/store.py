@@ -14,23 +14,34 @@ _IS_DEAD = """t.status = 'dead' AND NOT EXISTS (
             SELECT FROM scheduled_tasks AS n
             WHERE n.recovery_id = t.recovery_id AND n.task_type = t.task_type AND n.id > t.id
         )"""
-_NEED_ATTENTION = f"(SELECT t.recovery_id FROM scheduled_tasks AS t WHERE t.recovery_id IS NOT NULL AND {_IS_DEAD})"  # noqa: S608 - this module's own SQL only
+_IS_HELD = "t.held_for IS NOT NULL AND t.status IN ('pending', 'running')"
+_NEED_ATTENTION = f"""(
+    SELECT t.recovery_id FROM scheduled_tasks AS t WHERE t.recovery_id IS NOT NULL AND {_IS_DEAD}
+    UNION ALL
+    SELECT t.recovery_id FROM scheduled_tasks AS t WHERE t.recovery_id IS NOT NULL AND {_IS_HELD}
+)"""  # noqa: S608 - this module's own SQL only
 
 LIST_RECOVERIES = """
 SELECT id, merchant_id, invoice_id, subscription_id, customer_id, state, end_reason, stop_requested, amount_due,
     currency, amount_recovered, recovered_by, decline_cause, policy_id, opened_at, next_attempt_at, closed_at,
-    updated_at, (
+    updated_at, COALESCE((
         SELECT t.task_type
         FROM scheduled_tasks AS t
         WHERE t.recovery_id = recoveries.id AND <is_dead>
         ORDER BY t.id DESC
         LIMIT 1
-    ) AS attention
+    ), (
+        SELECT t.held_for
+        FROM scheduled_tasks AS t
+        WHERE t.merchant_id = recoveries.merchant_id AND t.recovery_id = recoveries.id AND <is_held>
+        ORDER BY t.held_since, t.id
+        LIMIT 1
+    )) AS attention
 FROM recoveries
 WHERE {conditions}
 ORDER BY opened_at DESC, id DESC
 LIMIT $1
-""".replace("<is_dead>", _IS_DEAD)
+""".replace("<is_dead>", _IS_DEAD).replace("<is_held>", _IS_HELD)
 
 ATTEMPTS_OF_RECOVERY = """
 SELECT id, origin, number, result, amount, currency, payment_method_id, card_network, card_country,
