@@ -20,10 +20,12 @@ from uuid import UUID
 
 import orjson
 
-from shared import recovery_tasks
+from shared import booked_charges, money_back, recovery_tasks
+from shared.booked_charges import BookedCharge
 from shared.database import Connection
-from shared.ids import InvoiceId, MerchantId, RecoveryId
+from shared.ids import ChargeId, InvoiceId, MerchantId, PaymentIntentId, RecoveryId
 from shared.money import Money
+from shared.money_back import Fact, Kind, Sums
 from shared.queue import tasks
 from shared.queue.tries import tries_of
 from shared.recovery_model import BillingReason, EndReason, Entry, EntryKind, FailedInvoice, RecoveredBy, RecoveryState
@@ -177,9 +179,17 @@ RETURNING id
 """
 
 BOOK = """
-INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id)
-VALUES ($1, $2, $3, $4, $5)
+INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id, external_id)
+VALUES ($1, $2, $3, $4, $5, $6)
 """
+
+_TAKEN_BACK = {
+    EntryKind.REFUNDED: "Recovered money was refunded.",
+    EntryKind.REFUND_FAILED: "A refund failed or was canceled: its money came back.",
+    EntryKind.DISPUTED: "Recovered money was disputed, and withdrawn.",
+    EntryKind.DISPUTE_WON: "A dispute was won: its money came back.",
+}
+_CORRECTED = "Corrected: other money of the charge had gone back before."
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,15 +406,92 @@ async def record(db: Connection, recovery_id: RecoveryId, entry: Entry) -> None:
         raise LookupError(f"no recovery {recovery_id}")
 
 
+async def take_back(db: Connection, merchant_id: MerchantId, fact: Fact, origin: Mapping[str, object]) -> None:
+    """Note what Stripe says of a refund or dispute; if its charge was booked as recovered, the book follows.
+
+    Whatever the recovery's state: the money is found by its charge. `origin` names the event.
+    """
+    await booked_charges.lock_names(db, merchant_id, [fact.charge_id, fact.payment_intent_id])
+    await booked_charges.note(db, merchant_id, fact)
+    charge = await booked_charges.lock_charge(db, merchant_id, fact.charge_id, fact.payment_intent_id)
+    if charge is not None:
+        facts = await booked_charges.facts_of(db, merchant_id, charge)
+        sums = money_back.sums_of(facts, charge.booked)
+        await booked_charges.save(db, merchant_id, charge, sums)
+        await _book_back(db, merchant_id, charge, charge.sums, sums, fact, origin)
+
+
+async def take_back_early(
+    db: Connection, merchant_id: MerchantId, charge_id: ChargeId, payment_intent_id: PaymentIntentId | None
+) -> None:
+    """Book what was said of a charge's refunds and disputes before the charge itself was booked as recovered.
+
+    For whoever has written the charge into `recovered_charges` and its money into the book, in the same transaction.
+    """
+    await booked_charges.lock_names(db, merchant_id, [charge_id, payment_intent_id])
+    charge = await booked_charges.lock_charge(db, merchant_id, charge_id, None)
+    if charge is None:
+        raise LookupError(f"{charge_id} was not booked")
+    facts = await booked_charges.facts_of(db, merchant_id, charge)
+    before = charge.sums
+    for number, fact in enumerate(facts, 1):
+        sums = money_back.sums_of(facts[:number], charge.booked)
+        await _book_back(db, merchant_id, charge, before, sums, fact, {})
+        before = sums
+    await booked_charges.save(db, merchant_id, charge, before)
+
+
+async def _book_back(
+    db: Connection,
+    merchant_id: MerchantId,
+    charge: BookedCharge,
+    before: Sums,
+    after: Sums,
+    fact: Fact,
+    origin: Mapping[str, object],
+) -> None:
+    """Write the difference into the book and the timeline: a row for each number that has changed."""
+    changes = {
+        EntryKind.REFUNDED: ("refunded", after.refunded - before.refunded),
+        EntryKind.DISPUTED: ("disputed", after.disputed - before.disputed),
+        EntryKind.DISPUTE_WON: ("won_back", after.won_back - before.won_back),
+    }
+    for told, (metric_type, change) in changes.items():
+        if change == 0:
+            continue
+        amount = Money(change, charge.booked.currency)
+        await book(db, merchant_id, metric_type, amount, charge.recovery_id, fact.external_id)
+        kind, text, told_amount = told, _TAKEN_BACK[told], change
+        if change < 0:
+            text = _CORRECTED
+            if metric_type == "refunded" and fact.kind is not Kind.DISPUTE:
+                kind, told_amount = EntryKind.REFUND_FAILED, -change
+                text = _TAKEN_BACK[kind]
+        detail = {
+            **origin,
+            "charge_id": charge.id,
+            "external_id": fact.external_id,
+            "amount": told_amount,
+            "currency": amount.currency,
+        }
+        await record(db, charge.recovery_id, Entry(kind, kind, text, detail))
+
+
 async def book(
-    db: Connection, merchant_id: MerchantId, metric_type: str, amount: Money, recovery_id: RecoveryId
+    db: Connection,
+    merchant_id: MerchantId,
+    metric_type: str,
+    amount: Money,
+    recovery_id: RecoveryId,
+    external_id: str | None = None,
 ) -> None:
     """Write one row of the ledger about a recovery; the trigger adds it to the totals.
 
-    `metric_type` is one of recovery_opened, recovery_recovered, recovery_exhausted, recovery_stopped (cents), or
-    attempt, message (a count of 1, in the recovery's currency).
+    `metric_type` is one of recovery_opened, recovery_recovered, recovery_exhausted, recovery_stopped, refunded,
+    disputed, won_back (cents), or attempt, message (a count of 1, in the recovery's currency). `external_id` is
+    Stripe's id of what took the money back.
     """
-    await db.execute(BOOK, merchant_id, metric_type, amount.amount, amount.currency, recovery_id)
+    await db.execute(BOOK, merchant_id, metric_type, amount.amount, amount.currency, recovery_id, external_id)
 
 
 async def _record(

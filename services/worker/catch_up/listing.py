@@ -18,7 +18,10 @@ from shared.stripe_clients import Json, ask
 
 log = get_logger(__name__)
 
-TYPES = sorted(ROUTES.keys() - {"account.application.deauthorized"})
+# Each says what a listed type says as well: `charge.refunded`, `refund.updated`, `charge.dispute.closed`.
+_TOLD_BY_OTHERS = {"charge.refund.updated", "refund.created", "refund.failed", "charge.dispute.funds_reinstated"}
+
+TYPES = sorted(ROUTES.keys() - {"account.application.deauthorized"} - _TOLD_BY_OTHERS)
 """The event types that are listed, 20 at most. `account.application.deauthorized` is not one of them: once a merchant
 has disconnected, its events cannot be listed any more."""
 
