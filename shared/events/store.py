@@ -1,7 +1,7 @@
 """The SQL of taking events in. The SQL of tasks is in `shared.queue`, that of recoveries in `shared.recoveries`.
 
 The order of locks in a transaction, the same for every event: the merchant, the event's row, all recoveries that are
-concerned (by id), the names of charges (`shared.booked_charges`), then what belongs to them (tasks, totals by currency).
+concerned (by id), the names of charges (`shared.booked_charges`), what belongs to them (tasks, totals by currency).
 """
 
 from collections.abc import Sequence
