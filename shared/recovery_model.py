@@ -103,6 +103,10 @@ class EntryKind(StrEnum):
     CLOSED = "closed"
     THANKED = "thanked"
     END_ACTION = "end_action"
+    REFUNDED = "refunded"
+    REFUND_FAILED = "refund_failed"
+    DISPUTED = "disputed"
+    DISPUTE_WON = "dispute_won"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from shared import recoveries, recovery_tasks, silences
+from shared.clock import business_now
 from shared.database import Connection
 from shared.events import store
 from shared.events.incoming import Incoming
@@ -20,6 +21,7 @@ from shared.events.intents import (
     InvoiceChanged,
     InvoicePaid,
     MerchantGone,
+    MoneyBack,
     OpenRecovery,
     RenewalAhead,
     StopCharge,
@@ -30,6 +32,7 @@ from shared.events.intents import (
 from shared.events.routing import NEXT_ATTEMPT
 from shared.events.store import Concerned
 from shared.ids import MerchantId, RecoveryId
+from shared.money_back import Fact
 from shared.queue import tasks
 from shared.recovery_model import (
     INVOICE_CHANGED,
@@ -77,6 +80,8 @@ async def apply(db: Connection, merchant_id: MerchantId, event: Incoming, intent
             await _settle(db, merchant_id, event, intent)
         case StopInvoice() | StopSubscription() | StopCustomer() | StopCharge():
             await _stop(db, await _stopped_by(db, merchant_id, intent), intent.reason, event)
+        case MoneyBack():
+            await _take_back(db, merchant_id, event, intent)
         case CardChanged():
             await _try_card(db, merchant_id, event, intent)
         case InvoiceChanged():
@@ -186,6 +191,27 @@ async def _stop(db: Connection, concerned: list[Concerned], reason: EndReason, e
     for recovery in concerned:
         entry = Entry(EntryKind.CLOSED, reason, _STOP_TEXTS[reason], _origin(event))
         await recoveries.request_stop(db, recovery.id, reason, entry)
+
+
+async def _take_back(db: Connection, merchant_id: MerchantId, event: Incoming, intent: MoneyBack) -> None:
+    """An open recovery of the charge's invoice ends, or notes the stop; an ended one keeps its end. Money that was
+    booked is taken back in either case."""
+    if intent.stop is not None:
+        await _stop(db, await store.lock_of_charge(db, merchant_id, intent.stop), intent.stop.reason, event)
+    told_at = event.routed.created or await business_now(db)
+    # An object on a test clock may say a time ahead, and one that is told late an earlier one than its event.
+    moved_at = min(told_at, intent.moved_at or told_at)
+    fact = Fact(
+        intent.kind,
+        intent.external_id,
+        intent.charge_id,
+        intent.payment_intent_id,
+        intent.taken,
+        moved_at,
+        intent.returned,
+        told_at if intent.returned > 0 else None,
+    )
+    await recoveries.take_back(db, merchant_id, fact, _origin(event))
 
 
 async def _try_card(db: Connection, merchant_id: MerchantId, event: Incoming, card: CardChanged) -> None:

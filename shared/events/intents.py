@@ -5,6 +5,7 @@ from datetime import datetime
 
 from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, SubscriptionId
 from shared.money import Money
+from shared.money_back import Kind
 from shared.recovery_model import BillingReason, EndReason
 
 
@@ -72,6 +73,24 @@ class StopCharge:
 
 
 @dataclass(frozen=True, slots=True)
+class MoneyBack:
+    """Money of a charge went back to its customer, or came back from there.
+
+    `moved_at` is what the object says of itself; the event's own time may be earlier. `returned` of the amount came
+    back. `stop`: the charge's invoice is left alone as well, if its recovery is still open.
+    """
+
+    kind: Kind
+    external_id: str
+    charge_id: ChargeId | None
+    payment_intent_id: PaymentIntentId | None
+    taken: Money
+    moved_at: datetime | None
+    returned: int
+    stop: StopCharge | None
+
+
+@dataclass(frozen=True, slots=True)
 class CardChanged:
     """The card to charge may have changed, for one subscription or for all of a customer's."""
 
@@ -126,6 +145,7 @@ Intent = (
     | StopSubscription
     | StopCustomer
     | StopCharge
+    | MoneyBack
     | CardChanged
     | AddressChanged
     | InvoiceChanged
