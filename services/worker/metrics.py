@@ -21,6 +21,9 @@ CALLS_DELAYED = Counter("citadel_calls_delayed_total", "Calls that waited for th
 DATABASE_AWAY = Counter("citadel_worker_database_away_total", "Turns of the loop that found no database")
 PRUNED = Counter("citadel_rows_pruned_total", "Rows deleted after their retention", ["table"])
 SWEPT = Counter("citadel_sweep_requeued_total", "Work found without a task and queued again", ["task_type"])
+DEAD_RECOVERIES = Counter(
+    "citadel_recoveries_dead_total", "Open recoveries whose evaluation had died, when they got another one"
+)
 PERIODIC = Counter("citadel_periodic_runs_total", "Runs of periodic work", ["name"])
 ATTEMPTS = Counter("citadel_payment_attempts_total", "Our payment attempts by their outcome", ["result"])
 EMAILS = Counter("citadel_emails_total", "Emails by kind and what became of them", ["kind", "outcome"])

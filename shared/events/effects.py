@@ -23,6 +23,7 @@ from shared.events.intents import (
     MerchantGone,
     MoneyBack,
     OpenRecovery,
+    PaymentNews,
     RenewalAhead,
     StopCharge,
     StopCustomer,
@@ -36,6 +37,7 @@ from shared.money_back import Fact
 from shared.queue import tasks
 from shared.recovery_model import (
     INVOICE_CHANGED,
+    PAYMENT_NEWS,
     STRIPE_NEXT,
     BillingReason,
     EndReason,
@@ -78,6 +80,9 @@ async def apply(db: Connection, merchant_id: MerchantId, event: Incoming, intent
             await recoveries.open_recoveries(db, [opening(merchant_id, event, intent)])
         case InvoicePaid():
             await _settle(db, merchant_id, event, intent)
+            await _money_after_end(db, merchant_id, intent)
+        case PaymentNews():
+            await _look_at_payment(db, merchant_id, event, intent)
         case StopInvoice() | StopSubscription() | StopCustomer() | StopCharge():
             await _stop(db, await _stopped_by(db, merchant_id, intent), intent.reason, event)
         case MoneyBack():
@@ -172,6 +177,25 @@ async def _settle(db: Connection, merchant_id: MerchantId, event: Incoming, inte
             await recoveries.record(db, recovery.id, entry)
 
 
+async def _money_after_end(db: Connection, merchant_id: MerchantId, intent: InvoicePaid) -> None:
+    """Have the invoice of an ended recovery read: whether the money is ours, its charges say."""
+    for recovery in await store.lock_ended_of_invoice(db, merchant_id, intent.invoice_id):
+        await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id)
+
+
+async def _look_at_payment(db: Connection, merchant_id: MerchantId, event: Incoming, news: PaymentNews) -> None:
+    for recovery in await store.lock_of_payment(db, merchant_id, news):
+        # A run may have read the invoice earlier; the entry makes it read again.
+        if await recovery_tasks.evaluate_now(
+            db, merchant_id, recovery.id, recovery.invoice_id
+        ) or await recovery_tasks.is_being_evaluated(db, recovery.id):
+            text = "A payment that takes days has begun or ended."
+            step = "read the invoice at Stripe"
+            await recoveries.record(
+                db, recovery.id, Entry(EntryKind.CHANGED, PAYMENT_NEWS, text, _origin(event), next_step=step)
+            )
+
+
 async def _stopped_by(
     db: Connection, merchant_id: MerchantId, intent: StopInvoice | StopSubscription | StopCustomer | StopCharge
 ) -> list[Concerned]:
@@ -227,7 +251,7 @@ async def _try_card(db: Connection, merchant_id: MerchantId, event: Incoming, ca
 async def _note_change(db: Connection, merchant_id: MerchantId, event: Incoming, changed: InvoiceChanged) -> None:
     """Have the recovery evaluated again, unless the event says nothing new."""
     for recovery in await store.lock_of_invoice(db, merchant_id, changed.invoice_id):
-        going = recovery.state in _WAITS or recovery.state is RecoveryState.ATTEMPTING
+        going = recovery.state in _WAITS or recovery.state.may_have_charged
         known = await store.known_of_stripe(db, recovery.id)
         if not going or (known is not None and not _is_news(event, changed, *known)):
             continue

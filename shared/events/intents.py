@@ -39,6 +39,18 @@ class InvoicePaid:
 
 
 @dataclass(frozen=True, slots=True)
+class PaymentNews:
+    """A payment that takes days has begun, or a charge of such a payment has failed: what it pays is to be read.
+
+    Since basil neither names its invoice: our attempts, the charges that were booked, or the customer tell it.
+    """
+
+    charge_id: ChargeId | None
+    payment_intent_id: PaymentIntentId | None
+    customer_id: CustomerId | None
+
+
+@dataclass(frozen=True, slots=True)
 class StopInvoice:
     """This invoice is not to be collected any more."""
 
@@ -141,6 +153,7 @@ class Ignored:
 Intent = (
     OpenRecovery
     | InvoicePaid
+    | PaymentNews
     | StopInvoice
     | StopSubscription
     | StopCustomer

@@ -25,6 +25,7 @@ from shared.events.intents import (
     MerchantGone,
     MoneyBack,
     OpenRecovery,
+    PaymentNews,
     RenewalAhead,
     Routed,
     StopCharge,
@@ -84,7 +85,8 @@ def route_open_invoice(invoice: Json) -> OpenRecovery | Ignored:
     payments = _mapping(invoice.get("payments")).get("data")
     for payment in payments if isinstance(payments, list) else ():
         intent = _mapping(_mapping(_mapping(payment).get("payment")).get("payment_intent"))
-        if intent.get("status") in _UNDER_WAY:
+        # A payment that is paid is a part of the invoice: what remains of it has failed all the same.
+        if _mapping(payment).get("status") != "paid" and intent.get("status") in _UNDER_WAY:
             return Ignored("payment_under_way")
     return _payment_failed(invoice, _NOTHING)
 
@@ -260,6 +262,25 @@ def _customer_deleted(customer: Json, _previous: Json) -> Intent:
     return StopCustomer(customer_id, EndReason.CUSTOMER_DELETED) if customer_id else Ignored("unreadable")
 
 
+def _payment_processing(intent: Json, _previous: Json) -> Intent:
+    intent_id = _id(intent.get("id"), PaymentIntentId)
+    if intent_id is None:
+        return Ignored("unreadable")
+    return PaymentNews(_id(intent.get("latest_charge"), ChargeId), intent_id, _id(intent.get("customer"), CustomerId))
+
+
+def _charge_failed(charge: Json, _previous: Json) -> Intent:
+    """A card's failure is told by its invoice. A debit fails days after it began, also after it had succeeded
+    (https://docs.stripe.com/payments/ach-direct-debit, read November 2026)."""
+    if _mapping(charge.get("payment_method_details")).get("type", "card") == "card":
+        return Ignored("told_by_its_invoice")
+    charge_id = _id(charge.get("id"), ChargeId)
+    intent_id = _id(charge.get("payment_intent"), PaymentIntentId)
+    if charge_id is None and intent_id is None:
+        return Ignored("unreadable")
+    return PaymentNews(charge_id, intent_id, _id(charge.get("customer"), CustomerId))
+
+
 def _charge_refunded(charge: Json, _previous: Json) -> Intent:
     """`amount_refunded` is the sum of the charge's refunds at that moment, without those that had failed."""
     stop = _stop_charge(charge.get("id"), charge, EndReason.REFUNDED)
@@ -418,6 +439,8 @@ ROUTES: Mapping[str, Rule] = {
     "customer.source.created": _method_changed,
     "payment_method.attached": _method_changed,
     "payment_method.automatically_updated": _method_changed,  # the networks' card updater
+    "charge.failed": _charge_failed,
+    "payment_intent.processing": _payment_processing,
     "charge.refunded": _charge_refunded,
     "charge.refund.updated": _refund,
     "refund.created": _refund,
@@ -435,7 +458,6 @@ LEFT_ALONE: Mapping[str, str] = {
     "invoice.created": "not_a_failure",
     "invoice.finalized": "not_a_failure",
     "invoice.overdue": "collected_by_hand",
-    "charge.failed": "told_by_its_invoice",
     "charge.succeeded": "told_by_its_invoice",
     "payment_intent.payment_failed": "told_by_its_invoice",
     "payment_intent.succeeded": "told_by_its_invoice",

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from shared.database import Connection
-from shared.events.intents import CardChanged, Routed, StopCharge
+from shared.events.intents import CardChanged, PaymentNews, Routed, StopCharge
 from shared.ids import AccountId, CustomerId, InvoiceId, MerchantId, RecoveryId, SubscriptionId
 from shared.recovery_model import RecoveryState
 
@@ -49,12 +49,16 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """What an event is about: the ids that it gives, within one merchant."""
+    """What an event is about: the ids that it gives, within one merchant.
+
+    `ended`: money for the invoice concerns its recovery after an end, too, unless it ended because it was settled.
+    """
 
     merchant_id: MerchantId
     invoice_id: InvoiceId | None = None
     subscription_id: SubscriptionId | None = None
     customer_id: CustomerId | None = None
+    ended: bool = False
 
 
 class MerchantLock(StrEnum):
@@ -96,15 +100,21 @@ ON CONFLICT (event_id) DO NOTHING
 RETURNING event_id
 """
 
+# An ended recovery whose invoice was not settled when it ended: money that comes now may be ours.
+_MONEY_MAY_COME = (
+    "r.state IN ('exhausted', 'stopped') AND r.end_reason NOT IN ('paid_elsewhere', 'credited', 'refunded', 'disputed')"
+)
+
 # Which of these concern an open recovery, by any of their ids. Without a lock: an event that is found is taken again,
 # alone, and locks then.
 CONCERNED_BY = """
 SELECT c.place
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY
-    AS c (merchant_id, invoice_id, subscription_id, customer_id, place)
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[]) WITH ORDINALITY
+    AS c (merchant_id, invoice_id, subscription_id, customer_id, ended, place)
 WHERE EXISTS (
         SELECT FROM recoveries AS r
-        WHERE r.merchant_id = c.merchant_id AND r.invoice_id = c.invoice_id AND r.closed_at IS NULL
+        WHERE r.merchant_id = c.merchant_id AND r.invoice_id = c.invoice_id
+            AND (r.closed_at IS NULL OR (c.ended AND <money_may_come>))
     )
     OR EXISTS (
         SELECT FROM recoveries AS r
@@ -114,7 +124,7 @@ WHERE EXISTS (
         SELECT FROM recoveries AS r
         WHERE r.merchant_id = c.merchant_id AND r.customer_id = c.customer_id AND r.closed_at IS NULL
     )
-"""
+""".replace("<money_may_come>", _MONEY_MAY_COME)
 
 LOCK_OF_INVOICE = """
 SELECT id, invoice_id, state, currency
@@ -123,6 +133,14 @@ WHERE merchant_id = $1 AND invoice_id = $2 AND closed_at IS NULL
 ORDER BY id
 FOR UPDATE
 """
+
+LOCK_ENDED_OF_INVOICE = f"""
+SELECT r.id, r.invoice_id, r.state, r.currency
+FROM recoveries AS r
+WHERE r.merchant_id = $1 AND r.invoice_id = $2 AND {_MONEY_MAY_COME}
+ORDER BY r.id
+FOR UPDATE
+"""  # noqa: S608 - put together from this module's own SQL only
 
 LOCK_OF_SUBSCRIPTION = """
 SELECT id, invoice_id, state, currency
@@ -196,6 +214,28 @@ ORDER BY id
 FOR UPDATE
 """
 
+# The customer's open recoveries, because only a reading tells which of them a payment is for; and an ended one whose
+# money was booked.
+LOCK_OF_PAYMENT = """
+SELECT id, invoice_id, state, currency
+FROM recoveries AS r
+WHERE merchant_id = $1
+    AND (
+        closed_at IS NULL
+        AND (
+            customer_id = $4
+            OR EXISTS (
+                SELECT
+                FROM attempts AS a
+                WHERE a.recovery_id = r.id AND (a.charge_id = $2 OR a.payment_intent_id = $3)
+            )
+        )
+        OR id = ANY (ARRAY(SELECT recovery_id FROM recovered_charges WHERE merchant_id = $1 AND charge_id = $2))
+    )
+ORDER BY id
+FOR UPDATE
+"""
+
 # When Stripe will make its own attempt is in the worker's decisions, and in the entries about changes of the invoice.
 # There is also what was paid in parts. An attempt of Stripe's that it had not announced raises the count that was read.
 PAYMENT_IN_DOUBT = """
@@ -262,6 +302,7 @@ async def concerned_by(db: Connection, concerns: Sequence[Concern]) -> list[int]
         [concern.invoice_id for concern in concerns],
         [concern.subscription_id for concern in concerns],
         [concern.customer_id for concern in concerns],
+        [concern.ended for concern in concerns],
     )
     return [row[0] - 1 for row in rows]
 
@@ -276,6 +317,16 @@ async def _lock(db: Connection, statement: str, *arguments: str | None) -> list[
 async def lock_of_invoice(db: Connection, merchant_id: MerchantId, invoice_id: InvoiceId) -> list[Concerned]:
     """The open recovery of an invoice: at most one."""
     return await _lock(db, LOCK_OF_INVOICE, merchant_id, invoice_id)
+
+
+async def lock_ended_of_invoice(db: Connection, merchant_id: MerchantId, invoice_id: InvoiceId) -> list[Concerned]:
+    """The recovery of an invoice if it has ended and money for it may still be ours: at most one."""
+    return await _lock(db, LOCK_ENDED_OF_INVOICE, merchant_id, invoice_id)
+
+
+async def lock_of_payment(db: Connection, merchant_id: MerchantId, news: PaymentNews) -> list[Concerned]:
+    """The recoveries that a payment which takes days may be for, or whose money it was booked as."""
+    return await _lock(db, LOCK_OF_PAYMENT, merchant_id, news.charge_id, news.payment_intent_id, news.customer_id)
 
 
 async def lock_of_subscription(

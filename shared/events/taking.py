@@ -30,6 +30,7 @@ from shared.events.intents import (
     MerchantGone,
     MoneyBack,
     OpenRecovery,
+    PaymentNews,
     RenewalAhead,
     Routed,
     StopCharge,
@@ -140,7 +141,7 @@ async def _changing(
         match event.routed.intent:
             case OpenRecovery() | Ignored():
                 pass
-            case StopCharge() | MoneyBack() | MerchantGone() | AddressChanged() | RenewalAhead():
+            case StopCharge() | MoneyBack() | PaymentNews() | MerchantGone() | AddressChanged() | RenewalAhead():
                 changing.add(number)
             case (
                 InvoicePaid() | StopInvoice() | InvoiceChanged() | StopSubscription() | StopCustomer() | CardChanged()
@@ -159,7 +160,9 @@ def _concern(
     intent: InvoicePaid | StopInvoice | InvoiceChanged | StopSubscription | StopCustomer | CardChanged,
 ) -> Concern:
     match intent:
-        case InvoicePaid(invoice_id=invoice_id) | StopInvoice(invoice_id) | InvoiceChanged(invoice_id=invoice_id):
+        case InvoicePaid(invoice_id=invoice_id):
+            return Concern(merchant_id, invoice_id=invoice_id, ended=True)
+        case StopInvoice(invoice_id) | InvoiceChanged(invoice_id=invoice_id):
             return Concern(merchant_id, invoice_id=invoice_id)
         case StopSubscription(subscription_id):
             return Concern(merchant_id, subscription_id=subscription_id)

@@ -32,7 +32,9 @@ class RecoveryMatch(OfMerchant):
 
 
 class RecoveryFilter(RecoveryMatch, Paged):
-    """One page of the recoveries that match, newest first."""
+    """One page of the recoveries that match, newest first. `attention`: only those that need it, or that do not."""
+
+    attention: bool | None = None
 
 
 class OneRecovery(Incoming):
@@ -42,7 +44,10 @@ class OneRecovery(Incoming):
 
 
 class Recovery(Outgoing):
-    """A failed invoice, and the state of its recovery."""
+    """A failed invoice, and the state of its recovery.
+
+    `attention` is the type of its task that died and that no newer one has replaced: somebody should look at it.
+    """
 
     id: UUID
     merchant_id: ids.MerchantId
@@ -65,6 +70,7 @@ class Recovery(Outgoing):
     next_attempt_at: datetime | None
     closed_at: datetime | None
     updated_at: datetime
+    attention: str | None
 
 
 class Attempt(Outgoing):

@@ -9,6 +9,13 @@ from shared.database import Connection
 from shared.ids import MerchantId, RecoveryId
 from shared.recovery_model import ENDS, RecoveryState
 
+# A task that died, and that no newer one of its type has replaced. One that somebody dismissed is not dead any more.
+_IS_DEAD = """t.status = 'dead' AND NOT EXISTS (
+            SELECT FROM scheduled_tasks AS n
+            WHERE n.recovery_id = t.recovery_id AND n.task_type = t.task_type AND n.id > t.id
+        )"""
+_NEED_ATTENTION = f"(SELECT t.recovery_id FROM scheduled_tasks AS t WHERE t.recovery_id IS NOT NULL AND {_IS_DEAD})"  # noqa: S608 - this module's own SQL only
+
 # What was taken back of a recovery `r`, by its charges.
 TAKEN_BACK = """CROSS JOIN LATERAL (
     SELECT
@@ -23,7 +30,13 @@ LIST_RECOVERIES = f"""
 SELECT r.id, r.merchant_id, r.invoice_id, r.subscription_id, r.customer_id, r.state, r.end_reason, r.stop_requested,
     r.amount_due, r.currency, r.amount_recovered, back.refunded AS amount_refunded, back.disputed AS amount_disputed,
     back.won_back AS amount_won_back, r.recovered_by, r.decline_cause, r.policy_id, r.opened_at, r.next_attempt_at,
-    r.closed_at, r.updated_at
+    r.closed_at, r.updated_at, (
+        SELECT t.task_type
+        FROM scheduled_tasks AS t
+        WHERE t.recovery_id = r.id AND {_IS_DEAD}
+        ORDER BY t.id DESC
+        LIMIT 1
+    ) AS attention
 FROM (
     SELECT *
     FROM recoveries
@@ -79,6 +92,8 @@ RECOVERY_CONDITIONS: Mapping[str, str] = {
     "opened_from": "opened_at >= ?",
     "opened_to": "opened_at < ?",
     "before": "(opened_at, id) < (?, ?)",
+    "attention": f"id IN {_NEED_ATTENTION} AND ?",
+    "no_attention": f"id NOT IN {_NEED_ATTENTION} AND ?",
 }
 
 ACTIVITY_CONDITIONS: Mapping[str, str] = {"merchant_id": "merchant_id = ?", "before": "id < ?"}

@@ -173,7 +173,13 @@ def _planned_card(attempt: KnownAttempt) -> tuple[str, ...]:
 
 
 async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Reading) -> tuple[SeenCharge, ...]:
-    """The charges of the invoice that have no row yet, whoever made them, and debits of ours that have ended."""
+    """The charges of the invoice that have no row yet, whoever made them, and debits of ours that have ended.
+
+    Of an ended recovery all charges: one that was booked may have failed since.
+    """
+    if dossier.state.ended:
+        intents = [intent for intent, latest in reading.payment_intents if latest is not None]
+        return tuple([charge for intent in intents for charge in await stripe_calls.charges_of(client, intent)])
     known, ours = dossier.known_charges, {each.charge_id for each in dossier.processing}
     asked = [intent for intent, latest in reading.payment_intents if latest is not None and latest not in known - ours]
     asked += [each.payment_intent_id for each in dossier.processing if each.payment_intent_id]

@@ -186,7 +186,7 @@ async def _record_seen(db: Connection, dossier: Dossier, reading: Reading, seen:
     known = {(each.past.result, each.past.payment_method_id) for each in dossier.attempts}
     charges = {each.charge_id for each in dossier.attempts}
     ours = {each.charge_id for each in await _attempts(db, dossier) if each.past.origin is Origin.CITADEL}
-    failures = sum(each.result is AttemptResult.DECLINED and each.charge_id not in ours for each in seen)
+    failures = sum(each.result is AttemptResult.DECLINED and each.charge_id not in ours | charges for each in seen)
     news = False
     for charge in sorted(seen, key=lambda each: each.at):
         if charge.charge_id is not None and charge.charge_id in charges:

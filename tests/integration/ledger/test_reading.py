@@ -173,6 +173,28 @@ async def test_recoveries_are_found_by_each_filter(api: Api, world: World) -> No
     assert len((await api.get("/v1/recoveries", **filters)).body["data"]) == 1
 
 
+async def test_a_recovery_with_a_task_that_died_says_so_until_a_newer_one_replaces_it(api: Api, world: World) -> None:
+    dead, alive = await world.recovery(await world.connect()), await world.recovery(await world.connect())
+    task = (
+        "INSERT INTO scheduled_tasks (merchant_id, task_type, payload, status, recovery_id, finished_at) "
+        "SELECT merchant_id, 'dunning_retry', '{}', $2, id, citadel_now() FROM recoveries WHERE id = $1"
+    )
+
+    async def found(**wanted: str) -> set[str]:
+        return {item["id"] for item in (await api.get("/v1/recoveries", **wanted)).body["data"]}
+
+    await world.execute(task, dead, "dead")
+    await world.execute(task, alive, "succeeded")
+    assert (await api.get(f"/v1/recoveries/{dead}")).body["attention"] == "dunning_retry"
+    assert (await api.get(f"/v1/recoveries/{alive}")).body["attention"] is None
+    assert await found(attention="true") == {str(dead)}
+    assert await found(attention="false") == {str(alive)}
+    assert await found() == {str(dead), str(alive)}
+    await world.execute(task, dead, "succeeded")
+    assert (await api.get(f"/v1/recoveries/{dead}")).body["attention"] is None
+    assert await found(attention="true") == set()
+
+
 async def test_recoveries_opened_from_is_included_and_opened_to_is_not(api: Api, world: World) -> None:
     recovery = await world.recovery(await world.connect())
     opened = datetime.fromisoformat((await api.get(f"/v1/recoveries/{recovery}")).body["opened_at"])

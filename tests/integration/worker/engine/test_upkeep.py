@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from prometheus_client import REGISTRY
 
 from services.worker.engine.janitor import UPKEEP, Rescuer
 from services.worker.engine.periodic import Periodic, PeriodicRunner
@@ -88,11 +89,20 @@ async def test_a_recovery_without_a_task_gets_one(world: World) -> None:
     assert (await failed.finish())["state"] == "recovered"
 
 
-async def test_a_recovery_whose_task_is_dead_waits_for_somebody_to_look(world: World) -> None:
-    failed = await world.fail(decline="do_not_honor")
-    await world.execute("UPDATE scheduled_tasks SET status = 'dead' WHERE recovery_id = $1", failed.recovery_id)
-    await _all(world)
-    assert await failed.tasks() == []
+async def test_a_recovery_whose_task_is_dead_gets_another_one_a_day(world: World) -> None:
+    failed = await world.fail(decline="do_not_honor", clears_after=1)
+    died = "UPDATE scheduled_tasks SET status = 'dead', finished_at = citadel_now() WHERE status = 'pending'"
+    counted = REGISTRY.get_sample_value("citadel_recoveries_dead_total") or 0
+    for _ in range(2):
+        await world.execute(died)
+        await world.pass_time(hours=23)
+        await _all(world)
+        assert await failed.tasks() == [], "an operator may look first"
+        await world.pass_time(hours=2)
+        await _all(world)
+        assert len(await failed.tasks()) == 1
+    assert REGISTRY.get_sample_value("citadel_recoveries_dead_total") == counted + 2
+    assert (await failed.finish())["state"] == "recovered"
 
 
 async def test_an_active_merchant_has_a_digest_ahead_and_a_gone_one_has_none(world: World) -> None:

@@ -107,6 +107,7 @@ def _story(*timeline: TimelineEntry) -> RecoveryStory:
         amount_recovered=1_900,
         recovered_by="retry",
         decline_cause="insufficient_funds",
+        attention=None,
         policy_id=WHOSE,
         opened_at=NOON,
         next_attempt_at=None,
