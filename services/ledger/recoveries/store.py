@@ -9,14 +9,14 @@ from shared.database import Connection
 from shared.ids import MerchantId, RecoveryId
 from shared.recovery_model import ENDS, RecoveryState
 
-# What was taken back of a recovery `r`, by its charges.
+# What was taken back of a recovery `r`, by its charges; the condition is that of an index.
 TAKEN_BACK = """CROSS JOIN LATERAL (
     SELECT
         COALESCE(sum(c.refunded), 0)::bigint AS refunded,
         COALESCE(sum(c.disputed), 0)::bigint AS disputed,
         COALESCE(sum(c.won_back), 0)::bigint AS won_back
     FROM recovered_charges AS c
-    WHERE c.recovery_id = r.id
+    WHERE c.recovery_id = r.id AND (c.refunded <> 0 OR c.disputed <> 0)
 ) AS back"""
 
 LIST_RECOVERIES = f"""
