@@ -16,14 +16,14 @@ _IS_DEAD = """t.status = 'dead' AND NOT EXISTS (
         )"""
 _NEED_ATTENTION = f"(SELECT t.recovery_id FROM scheduled_tasks AS t WHERE t.recovery_id IS NOT NULL AND {_IS_DEAD})"  # noqa: S608 - this module's own SQL only
 
-# What was taken back of a recovery `r`, by its charges.
+# What was taken back of a recovery `r`, by its charges; the condition is that of an index.
 TAKEN_BACK = """CROSS JOIN LATERAL (
     SELECT
         COALESCE(sum(c.refunded), 0)::bigint AS refunded,
         COALESCE(sum(c.disputed), 0)::bigint AS disputed,
         COALESCE(sum(c.won_back), 0)::bigint AS won_back
     FROM recovered_charges AS c
-    WHERE c.recovery_id = r.id
+    WHERE c.recovery_id = r.id AND (c.refunded <> 0 OR c.disputed <> 0)
 ) AS back"""
 
 LIST_RECOVERIES = f"""

@@ -4,9 +4,9 @@ Only recoveries whose window is over are counted, whether they ended early or no
 include every quick success and leave out slow failures: of a recent week nearly all that have ended were paid. A
 recovery counts in the group that it was drawn into, whatever was done about it later (intention to treat).
 
-What was recovered counts by the money that is left of it, less refunds and disputes. A recovery of which nothing is left
-counts as unpaid, also in the lift. Refunds of payments that are not ours are not known here, so this makes the lift
-smaller and never larger.
+What was recovered counts by the money that is left of it, less refunds and disputes. A recovery of which nothing is
+left counts as unpaid, also in the lift. Refunds of payments that are not ours are not known here, so this makes the
+lift smaller and never larger.
 """
 
 from collections import defaultdict

@@ -16,7 +16,8 @@ from shared.recovery_model import RecoveryState
 
 GroupBy = Literal["cause", "policy_version", "currency", "cohort_week", "attribution"]
 
-# Who paid; `taken_back`: nothing is left of the payment, because it was refunded or disputed. A success of Stripe's own retry has an attempt's row, if Stripe had announced that attempt.
+# Who paid; `taken_back`: nothing is left of it, because it was refunded or disputed. A success of Stripe's own retry
+# has an attempt's row, if Stripe had announced that attempt.
 _NET = "r.amount_recovered - back.refunded - back.disputed + back.won_back"
 _ATTRIBUTION = f"""CASE
         WHEN r.recovered_by IS NOT NULL AND {_NET} <= 0 THEN 'taken_back'
@@ -78,18 +79,7 @@ SELECT
     sum(back.refunded)::bigint AS refunded,
     sum(back.disputed - back.won_back)::bigint AS disputed
 FROM (SELECT * FROM recoveries WHERE opened_at >= $1 AND opened_at < $2 AND {{conditions}}) AS r
-LEFT JOIN (
-    SELECT recovery_id, sum(refunded) AS refunded, sum(disputed) AS disputed, sum(won_back) AS won_back
-    FROM recovered_charges
-    WHERE (refunded <> 0 OR disputed <> 0) AND {{owner}}
-    GROUP BY recovery_id
-) AS taken ON taken.recovery_id = r.id
-CROSS JOIN LATERAL (
-    SELECT
-        COALESCE(taken.refunded, 0)::bigint AS refunded,
-        COALESCE(taken.disputed, 0)::bigint AS disputed,
-        COALESCE(taken.won_back, 0)::bigint AS won_back
-) AS back
+{TAKEN_BACK}
 JOIN versions AS o ON o.id = COALESCE(r.opened_policy_id, r.policy_id)
 JOIN versions AS n ON n.id = r.policy_id
 CROSS JOIN (SELECT citadel_now() AS now) AS clock
@@ -189,11 +179,9 @@ def select_report(first: datetime, until: datetime, merchant_id: MerchantId | No
     by_version = "true" if group_by == "policy_version" else "false"
     statement = REPORT.replace("{group}", _GROUPS[group_by]).replace("{by_version}", by_version)
     if merchant_id is None:
-        every = statement.replace("{versions}", "true").replace("{owner}", "true")
-        return narrowed(every, [first, until], {}, {})
+        return narrowed(statement.replace("{versions}", "true"), [first, until], {}, {})
     # A merchant's recoveries may be under its own versions and the platform's.
     statement = statement.replace("{versions}", "p.merchant_id = $3 OR p.merchant_id IS NULL")
-    statement = statement.replace("{owner}", "merchant_id = $3")
     return narrowed(statement, [first, until, merchant_id], {}, {}, "merchant_id = $3")
 
 

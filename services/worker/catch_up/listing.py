@@ -18,14 +18,8 @@ from shared.stripe_clients import Json, ask
 
 log = get_logger(__name__)
 
-# Each says what a listed type says as well: `charge.refunded`, `refund.updated`, `charge.dispute.closed`.
-_TOLD_BY_OTHERS = {"charge.refund.updated", "refund.created", "refund.failed", "charge.dispute.funds_reinstated"}
-
 TYPES = tuple(
-    sorted(
-        ROUTES.keys() - {"account.application.deauthorized"} - _TOLD_BY_OTHERS,
-        key=lambda kind: (kind[:8] != "invoice.", kind),
-    )
+    sorted(ROUTES.keys() - {"account.application.deauthorized"}, key=lambda kind: (kind[:8] != "invoice.", kind))
 )
 """The event types that are listed, those that open recoveries first. `account.application.deauthorized` is not one of
 them: once a merchant has disconnected, its events cannot be listed any more."""

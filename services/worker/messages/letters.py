@@ -51,7 +51,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Week:
-    """A merchant's week in one currency, its amounts as text. `recovered` is less what was taken back, which is told too."""
+    """A merchant's week in one currency, its amounts as text. `recovered` is less what was taken back since."""
 
     currency: str
     recovered: str
