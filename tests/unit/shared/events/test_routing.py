@@ -19,6 +19,7 @@ from shared.events.intents import (
     MerchantGone,
     MoneyBack,
     OpenRecovery,
+    PaymentNews,
     RenewalAhead,
     StopCharge,
     StopCustomer,
@@ -327,6 +328,12 @@ def test_a_customer_id_that_is_no_id_is_dropped() -> None:
     assert opened == OpenRecovery(IN_1, SUB_1, None, DUE)
 
 
+def test_a_part_that_was_paid_is_no_payment_under_way() -> None:
+    paid = _paid_by("succeeded")
+    paid["data"][0]["status"] = "paid"
+    assert route_open_invoice(invoice(attempted=True, payments=paid)) == OpenRecovery(IN_1, SUB_1, CUS_1, DUE)
+
+
 # -- charges, cards, customers ----------------------------------------------------------------------------------------
 
 
@@ -581,3 +588,22 @@ def test_no_text_that_is_not_an_id_gets_through(name: str, canary: str) -> None:
 @given(invoice=st.dictionaries(st.text(), JSON) | st.builds(invoice, attempted=st.just(True), payments=JSON))
 def test_any_json_object_is_an_open_invoice_or_is_not(invoice: dict[str, Any]) -> None:
     assert isinstance(route_open_invoice(invoice), OpenRecovery | Ignored)
+
+
+# -- payments that take days ------------------------------------------------------------------------------------------
+
+
+def test_a_payment_that_takes_days_is_news_when_it_begins() -> None:
+    begun = {"id": "pi_1", "object": "payment_intent", "customer": "cus_1", "latest_charge": "ch_1"}
+    assert intent("payment_intent.processing", begun) == PaymentNews(CH_1, PI_1, CUS_1)
+    assert intent("payment_intent.processing", {"id": None}) == Ignored("unreadable")
+
+
+@pytest.mark.parametrize("kind", ["us_bank_account", "sepa_debit", "bacs_debit", "acss_debit"])
+def test_the_failure_of_a_debit_is_news_and_that_of_a_card_is_told_by_its_invoice(kind: str) -> None:
+    charge = {"id": "ch_1", "payment_intent": "pi_1", "customer": "cus_1"}
+    assert intent("charge.failed", {**charge, "payment_method_details": {"type": kind}}) == PaymentNews(
+        CH_1, PI_1, CUS_1
+    )
+    assert intent("charge.failed", {**charge, "payment_method_details": {"type": "card"}}) == TOLD_BY_INVOICE
+    assert intent("charge.failed", charge) == TOLD_BY_INVOICE
