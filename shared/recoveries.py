@@ -3,6 +3,8 @@
     open ──> waiting <──> attempting ──> processing          recovered <──┐ money that is ours
       │         ^  │          │              │        ──>    exhausted ───┤ and comes late
       └──> action_required, needs_new_method              stopped ─────┘
+                                                             │
+                                                             └──> open, when a merchant that had left comes back
 
 The database checks every change of state (`recovery_transitions`; `recovery_model.TRANSITIONS` is a copy, and a test
 compares the two). Every change writes one row of the timeline, and an end writes the money into the ledger
@@ -161,11 +163,39 @@ SET state = $2,
 WHERE id = $1
 """
 
+REOPEN = """
+UPDATE recoveries
+SET state = 'open',
+    end_reason = NULL,
+    stop_requested = NULL,
+    next_attempt_at = NULL,
+    closed_at = NULL,
+    updated_at = citadel_now()
+WHERE id = $1
+"""
+
+# What was stopped, or was to be, when the merchant left, since so long that a window may still be open; $2 narrows it
+# to some invoices.
+LOCK_LEFT = """
+SELECT r.id, r.currency, r.closed_at IS NOT NULL AS ended,
+    r.opened_at + make_interval(days => (p.document ->> 'window_days')::integer) > citadel_now() AS in_time
+FROM recoveries AS r
+JOIN policies AS p ON p.id = r.policy_id
+WHERE r.merchant_id = $1
+    AND r.opened_at > citadel_now() - interval '60 days'
+    AND (r.end_reason = 'merchant_gone' OR (r.closed_at IS NULL AND r.stop_requested = 'merchant_gone'))
+    AND ($2::text[] IS NULL OR r.invoice_id = ANY ($2))
+ORDER BY r.id
+FOR UPDATE OF r
+"""
+
 REQUEST_STOP = """
 UPDATE recoveries
 SET stop_requested = COALESCE(stop_requested, $2), updated_at = citadel_now()
 WHERE id = $1
 """
+
+TAKE_STOP_BACK = "UPDATE recoveries SET stop_requested = NULL, updated_at = citadel_now() WHERE id = $1"
 
 # The version that it was opened under decides whether it is in the holdout, whatever happens later.
 MOVE = """
@@ -173,6 +203,12 @@ UPDATE recoveries
 SET policy_id = $2, opened_policy_id = COALESCE(opened_policy_id, policy_id), updated_at = citadel_now()
 WHERE id = $1
 """
+
+STAYS_STOPPED = "window_over_when_back"
+
+STAYED = f"""
+SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND rule = '{STAYS_STOPPED}')
+"""  # noqa: S608 - put together from this module's own words
 
 REVERSE_END = "UPDATE recoveries SET ends_reversed = ends_reversed + 1 WHERE id = $1"
 
@@ -435,6 +471,47 @@ async def request_stop(db: Connection, recovery_id: RecoveryId, end_reason: EndR
         await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
         return True
     return await close(db, recovery_id, RecoveryState.STOPPED, end_reason, entry)
+
+
+async def reopen_left(db: Connection, merchant_id: MerchantId, invoice_ids: Sequence[InvoiceId] | None = None) -> int:
+    """Open again what was stopped when the merchant left, because it has come back; how many.
+
+    `invoice_ids` narrows it to the recoveries of these invoices. One whose window is over stays stopped, and says so
+    once. The end's money is taken back in the book, and the first evaluation reads what has happened meanwhile.
+    """
+    rows = await db.fetch(LOCK_LEFT, merchant_id, None if invoice_ids is None else list(invoice_ids))
+    reopened = 0
+    # In the order in which ends are booked: booking locks the totals by currency.
+    for row in sorted(rows, key=lambda row: (row["currency"], row["id"])):
+        if not row["ended"]:
+            await _go_on(db, row["id"])
+        elif row["in_time"]:
+            await _reopen(db, row["id"])
+            reopened += 1
+        elif not await db.fetchval(STAYED, row["id"]):
+            text = "The merchant is connected again; the window is over, so the recovery stays stopped."
+            await record(db, row["id"], Entry(EntryKind.CHANGED, STAYS_STOPPED, text))
+    return reopened
+
+
+async def _reopen(db: Connection, recovery_id: RecoveryId) -> None:
+    locked = await _lock(db, recovery_id)
+    await _reverse_end(db, recovery_id, locked, locked.due)
+    await db.execute(REOPEN, recovery_id)
+    text = "The merchant is connected again: what was stopped when it left goes on."
+    entry = Entry(EntryKind.REOPENED, "merchant_back", text, next_step="read the invoice at Stripe and decide")
+    await _record(db, recovery_id, locked.merchant_id, locked.state, RecoveryState.OPEN, entry)
+    await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
+
+
+async def _go_on(db: Connection, recovery_id: RecoveryId) -> None:
+    """Take a stop back that waits for the outcome of an attempt."""
+    locked = await _lock(db, recovery_id)
+    await db.execute(TAKE_STOP_BACK, recovery_id)
+    text = "The merchant is connected again: the stop is taken back."
+    entry = Entry(EntryKind.CHANGED, "merchant_back", text, next_step="find out how the attempt in flight ends")
+    await record(db, recovery_id, entry)
+    await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
 
 
 async def settle_paid(

@@ -52,9 +52,9 @@ ENDS = frozenset({RecoveryState.RECOVERED, RecoveryState.EXHAUSTED, RecoveryStat
 TRANSITIONS: Mapping[RecoveryState, frozenset[RecoveryState]] = {
     **{state: frozenset(RecoveryState) - {state, RecoveryState.OPEN} for state in RecoveryState if state not in ENDS},
     RecoveryState.RECOVERED: frozenset(),
-    # Money that is ours and comes late.
+    # Money that is ours and comes late; and a merchant that had left and comes back.
     RecoveryState.EXHAUSTED: frozenset({RecoveryState.RECOVERED}),
-    RecoveryState.STOPPED: frozenset({RecoveryState.RECOVERED}),
+    RecoveryState.STOPPED: frozenset({RecoveryState.RECOVERED, RecoveryState.OPEN}),
 }
 
 
@@ -80,6 +80,7 @@ class EndReason(StrEnum):
     CUSTOMER_DELETED = "customer_deleted"
     COLLECTED_BY_HAND = "collected_by_hand"
     BELOW_MINIMUM = "below_minimum_amount"
+    BELOW_STRIPES_MINIMUM = "below_stripes_minimum"
     INVOICE_MISSING = "invoice_missing"
     MERCHANT_GONE = "merchant_gone"
     WINDOW_OVER = "window_over"
@@ -101,6 +102,7 @@ class EntryKind(StrEnum):
     SILENCE_LIFTED = "silence_lifted"
     STOP_REQUESTED = "stop_requested"
     CLOSED = "closed"
+    REOPENED = "reopened"
     THANKED = "thanked"
     END_ACTION = "end_action"
     REFUNDED = "refunded"

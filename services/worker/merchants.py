@@ -7,7 +7,7 @@ from uuid import UUID
 from shared.database import Connection
 from shared.ids import AccountId, MerchantId
 
-FIND_MERCHANT = "SELECT stripe_connect_id, status = 'active' AS active FROM merchants WHERE id = $1"
+FIND_MERCHANT = "SELECT stripe_connect_id, status = 'active' AS active, livemode FROM merchants WHERE id = $1"
 
 WEEK_OF_MERCHANT = """
 SELECT
@@ -30,10 +30,11 @@ ORDER BY currency
 
 @dataclass(frozen=True, slots=True)
 class ConnectedAccount:
-    """A connected account. `account` is `acct_…`."""
+    """A connected account. `account` is `acct_…`; `livemode` is that of the connection, None if it is not known."""
 
     account: AccountId
     active: bool
+    livemode: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def merchant_key(merchant_id: MerchantId) -> UUID | None:
 async def find_merchant(db: Connection, merchant_id: MerchantId) -> ConnectedAccount | None:
     """The merchant with this id; None when there is none."""
     row = await db.fetchrow(FIND_MERCHANT, merchant_key(merchant_id))
-    return None if row is None else ConnectedAccount(row["stripe_connect_id"], row["active"])
+    return None if row is None else ConnectedAccount(row["stripe_connect_id"], row["active"], row["livemode"])
 
 
 async def week_of(db: Connection, merchant_id: MerchantId, ends: datetime) -> tuple[date, date, list[WeekInCurrency]]:

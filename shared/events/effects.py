@@ -134,6 +134,8 @@ def _invoice(merchant_id: MerchantId, failed: OpenRecovery) -> FailedInvoice:
 async def open_found(db: Connection, merchant_id: MerchantId, failed: Sequence[OpenRecovery]) -> list[RecoveryId]:
     """Open recoveries for failed invoices that came without an event; the ids of the new ones.
 
+    One that was stopped when its merchant left is opened again.
+
     In the caller's transaction, which has locked the merchant, so that it stays connected until the commit.
     """
     text = "The payment failed; no event told of it, the invoice was found among the open ones."
@@ -148,7 +150,10 @@ async def open_found(db: Connection, merchant_id: MerchantId, failed: Sequence[O
         for each in failed
     ]
     failures = [(_invoice(merchant_id, each), entry) for each, entry in zip(failed, entries, strict=True)]
-    return await recoveries.open_recoveries(db, failures) if failures else []
+    if not failures:
+        return []
+    await recoveries.reopen_left(db, merchant_id, [each.invoice_id for each in failed])
+    return await recoveries.open_recoveries(db, failures)
 
 
 async def _settle(db: Connection, merchant_id: MerchantId, event: Incoming, intent: InvoicePaid) -> None:

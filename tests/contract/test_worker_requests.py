@@ -125,6 +125,15 @@ def _ends(action: str) -> "Drive":
     return drive
 
 
+async def _ends_below_a_newer_invoice(world: World) -> None:
+    await world.policy(end_action="cancel", window_days=2, message_days=[])
+    failed = await world.fail(decline="lost_card")
+    await world.control.set_script(failed.payment_method)
+    await world.control.add_invoice(failed.subscription, "subscription_cycle")
+    await failed.finish()
+    await world.work()
+
+
 async def _tries_a_backup(world: World) -> None:
     await world.policy(backup_methods=True)
     failed = await world.fail(decline="lost_card")
@@ -154,6 +163,7 @@ ROADS: dict[str, tuple[Drive, set[str]]] = {
     "end_dunning": (_ends("cancel"), {READ, CHARGES, "DELETE /v1/subscriptions/:id"}),
     "end_dunning, paused": (_ends("pause"), {READ, CHARGES, "POST /v1/subscriptions/:id"}),
     "end_dunning, written off": (_ends("mark_uncollectible"), {READ, CHARGES, WRITE_OFF}),
+    "end_dunning, below a newer invoice": (_ends_below_a_newer_invoice, {READ, CHARGES, "GET /v1/invoices"}),
     "follow_silence": (_follows_a_silence, {READ, CHARGES, BRAND, CARD_PAGE}),
     "notify_action_required": (_writes, {READ, CHARGES, BRAND, CARD_PAGE}),
     "thank_customer": (_thanks, {READ, CHARGES, PAY, BRAND}),

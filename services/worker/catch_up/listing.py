@@ -7,7 +7,7 @@ import stripe
 from pydantic import ValidationError
 
 from services.worker.catch_up.plan import ListEvents, ListInvoices, ReadInvoices, Step
-from services.worker.errors import Refused
+from services.worker.errors import InvoiceMissing, Refused
 from services.worker.outside.stripe_calls import retrieve_invoice, stripe_errors
 from shared.events.incoming import Incoming, read_event
 from shared.events.intents import OpenRecovery
@@ -122,10 +122,8 @@ async def _read(client: stripe.StripeClient, invoice_ids: tuple[InvoiceId, ...])
     for invoice_id in invoice_ids:
         try:
             routed = route_open_invoice(await retrieve_invoice(client, invoice_id))
-        except Refused as refused:
-            if refused.status == 404:
-                continue
-            raise
+        except InvoiceMissing:
+            continue
         if isinstance(routed, OpenRecovery):
             failed.append(routed)
     return InvoicesRead(invoice_ids, tuple(failed))

@@ -20,7 +20,10 @@ from services.worker.recovery import (
     Timing,
     decide,
     in_holdout,
+    next_message,
 )
+from services.worker.recovery.case import window_end
+from services.worker.recovery.refusals import not_the_customers_fault
 from shared.ids import (
     AccountId,
     ChargeId,
@@ -152,8 +155,9 @@ class Dossier:
 
     `pinned` is the policy version that the recovery was opened under (or moved to). `cards` are the fingerprints of
     the cards whose attempts for other invoices were read (`elsewhere`), first the one that was to be charged next.
-    `next_backup` is the payment method that the planned attempt names. `paid_before` is what of the invoice had been
-    paid when it opened; `stripe_attempts` is how often Stripe had tried by itself when the invoice was last read.
+    `next_backup` is the payment method that the planned attempt names. `window_until` is the window's end where it is
+    later than the policy's days say. `paid_before` is what of the invoice had been paid when it opened;
+    `stripe_attempts` is how often Stripe had tried by itself when the invoice was last read.
     """
 
     recovery_id: RecoveryId
@@ -175,6 +179,7 @@ class Dossier:
     elsewhere: tuple[PastAttempt, ...]
     story: Story
     now: datetime
+    window_until: datetime | None = None
     timing: Timing = BY_THE_RULES
     end_reason: EndReason | None = None
     recovered_by: RecoveredBy | None = None
@@ -185,6 +190,18 @@ class Dossier:
     def policy(self) -> Policy:
         """The policy as it is for the segment of the last decision."""
         return self.pinned.segment(self.story.segment)
+
+    @property
+    def window_ends(self) -> datetime:
+        """The end of the window: from here on nothing is tried, and nobody is written to."""
+        return window_end(self.opened_at + timedelta(days=self.policy.window_days), self.window_until)
+
+    def message_due(
+        self, kind: MessageKind, *, besides: tuple[SentMessage, ...] = (), policy: Policy | None = None
+    ) -> datetime | None:
+        """When the next message of this kind is due, after those that were sent and `besides`; None: none follows."""
+        sent = (*self.story.sent, *besides)
+        return next_message(policy or self.policy, self.opened_at, sent, kind, self.now, self.window_until)
 
     @property
     def in_holdout(self) -> bool:
@@ -238,6 +255,12 @@ class Dossier:
         return frozenset(each.charge_id for each in self.attempts if each.charge_id)
 
     @property
+    def merchants_matter(self) -> bool:
+        """Whether the last attempt failed for something that only the merchant, or we, can set right."""
+        last = next((each.past for each in reversed(self.attempts) if each.past.counts), None)
+        return last is not None and not_the_customers_fault(last)
+
+    @property
     def last_decline(self) -> Decline | None:
         """The bank's last decline."""
         return next((each.past.decline for each in reversed(self.attempts) if each.past.decline), None)
@@ -280,6 +303,7 @@ class Dossier:
             messages_sent=self.story.messages_sent,
             jitter_key=str(self.recovery_id),
             invoice_id=self.invoice_id,
+            window_until=self.window_until,
             paid_before=self.paid_before,
             under_way_since=self.story.under_way_since,
         )

@@ -56,8 +56,8 @@ AT_ONCE = timedelta(hours=12)
 # is under the lock. Attempts for other invoices are read too, because the networks count by card.
 READ_DOSSIER = """
 SELECT r.invoice_id, r.state, r.stop_requested, r.amount_due, r.currency, r.opened_at, r.next_attempt_at,
-    r.customer_id, r.subscription_id, r.cards, r.next_backup, r.end_reason, r.recovered_by, r.paid_before,
-    r.stripe_attempts, p.document AS policy, citadel_now() AS now,
+    r.customer_id, r.subscription_id, r.cards, r.next_backup, r.window_until, r.end_reason, r.recovered_by,
+    r.paid_before, r.stripe_attempts, p.document AS policy, citadel_now() AS now,
     m.stripe_connect_id AS account, COALESCE(m.status = 'active', false) AS merchant_active,
     ARRAY(
         SELECT ROW (t.at, t.kind, t.rule, t.next_at, t.detail::text)  -- jsonb has no codec inside a row
@@ -97,6 +97,8 @@ UPDATE recoveries
 SET cards = $2, next_backup = $3, holdout = $4, segment_facts = $5
 WHERE id = $1 AND (cards, next_backup, holdout, segment_facts) IS DISTINCT FROM ($2, $3, $4, $5)
 """
+
+LENGTHEN = "UPDATE recoveries SET window_until = $2, updated_at = citadel_now() WHERE id = $1"
 
 # The merchant's own retries, for learned timing: how each ended, and after which decline. Newest first, limited.
 READ_RETRIES = """
@@ -226,6 +228,7 @@ async def open_dossier(
         elsewhere=tuple(_attempt(_named(each)).past for each in row["elsewhere"]),
         story=Story(tuple(_told(*each) for each in row["story"])),
         now=row["now"],
+        window_until=row["window_until"],
         timing=await _timing(db, merchant_id) if pinned.timing == "learned" else BY_THE_RULES,
         end_reason=EndReason(row["end_reason"]) if row["end_reason"] else None,
         recovered_by=RecoveredBy(row["recovered_by"]) if row["recovered_by"] else None,
@@ -272,6 +275,11 @@ async def remember(db: Connection, dossier: Dossier, reading: Reading, *, next_b
     }
     cards = cards_of(reading, next_backup)
     await db.execute(REMEMBER, dossier.recovery_id, list(cards), next_backup, dossier.in_holdout, facts)
+
+
+async def lengthen_window(db: Connection, dossier: Dossier, until: datetime) -> None:
+    """Save a later end of the recovery's window."""
+    await db.execute(LENGTHEN, dossier.recovery_id, until)
 
 
 async def start_attempt(db: Connection, dossier: Dossier) -> KnownAttempt:
@@ -407,6 +415,7 @@ def _attempt(row: Mapping[str, Any]) -> KnownAttempt:
         card_fingerprint=row["card_fingerprint"],
         amount=Money(row["amount"], row["currency"]),
         decline=said if result is AttemptResult.DECLINED else None,
+        error_code=row["error_code"] if result is AttemptResult.FAILED else None,
         answered_at=_answered(row),
     )
     return KnownAttempt(row["id"], row["idempotency_key"], past, row["charge_id"], row["payment_intent_id"])

@@ -14,6 +14,7 @@ Of an ended recovery only the money is read: nothing is attempted.
 Whose charge it is: a charge's event names the key of the request that made it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import assert_never
@@ -21,7 +22,7 @@ from typing import assert_never
 import stripe
 
 from services.worker.dossier.dossier import KEYS_ARE_KEPT, Dossier, KnownAttempt, cards_of
-from services.worker.errors import MerchantUnreachable, Refused, RetryLater
+from services.worker.errors import InvoiceMissing, MerchantUnreachable, Refused, RetryLater
 from services.worker.handler import Nothing
 from services.worker.outside import stripe_calls
 from services.worker.outside.invoices import Reading, SeenCharge, with_backups
@@ -36,6 +37,7 @@ from services.worker.outside.stripe_calls import (
     RequiresAction,
 )
 from services.worker.recovery import AttemptNow, AttemptResult, Card, Decision, Decline, Reason
+from services.worker.recovery.refusals import ACCOUNT_RESTRICTED, known_remedy
 from shared.ids import ChargeId, PaymentIntentId, PaymentMethodId
 from shared.money import Money
 from shared.recovery_model import EndReason
@@ -100,7 +102,10 @@ Outcome = Nothing | Collected | Unreachable
 
 
 async def collect(remote: Remote, evaluation: Evaluation) -> Outcome:
-    """Carry out the plan. Raises RetryLater when Stripe gives no answer; the attempt's row stays as it is."""
+    """Carry out the plan. Raises RetryLater when Stripe gives no answer, MerchantUnreachable when it lets nobody ask.
+
+    The attempt's row stays as it is then.
+    """
     dossier = evaluation.dossier
     # For an attempt without an outcome, try to read it even if our row says that the merchant is gone.
     to_settle = evaluation.attempt is not None or bool(dossier.processing)
@@ -110,12 +115,12 @@ async def collect(remote: Remote, evaluation: Evaluation) -> Outcome:
     try:
         return await _collect(client, remote, evaluation)
     except MerchantUnreachable:
+        if dossier.merchant_active:
+            raise  # no sign that the merchant has left: a key or a permission has to be set right
         return _gone(evaluation)
-    except Refused as refused:
-        if refused.status == 404:
-            text = "Stripe does not know the invoice."
-            return Unreachable(EndReason.INVOICE_MISSING, text, evaluation.attempt, may_have_paid=not evaluation.fresh)
-        raise
+    except InvoiceMissing:
+        text = "Stripe does not know the invoice."
+        return Unreachable(EndReason.INVOICE_MISSING, text, evaluation.attempt, may_have_paid=not evaluation.fresh)
 
 
 def _gone(evaluation: Evaluation) -> Unreachable:
@@ -145,9 +150,14 @@ async def _collect(client: stripe.StripeClient, remote: Remote, evaluation: Eval
 async def _read(client: stripe.StripeClient, dossier: Dossier) -> Reading:
     """The invoice as it is now, with the customer's other payment methods if the policy tries them."""
     reading = await stripe_calls.read_invoice(client, dossier.invoice_id)
-    if dossier.tries_backups and dossier.customer_id is not None and not reading.truth.paid:
+    if not dossier.tries_backups or dossier.customer_id is None or reading.truth.paid:
+        return reading
+    try:
         return with_backups(reading, await stripe_calls.payment_methods_of(client, dossier.customer_id))
-    return reading
+    except Refused as refused:
+        if refused.status == 404:
+            return reading  # the customer was deleted, and has no other payment methods; the invoice is still open
+        raise
 
 
 async def _against(
@@ -202,7 +212,11 @@ async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Re
 
 async def _read_again(client: stripe.StripeClient, dossier: Dossier) -> tuple[Reading, tuple[SeenCharge, ...]]:
     """The invoice and what was tried, after a request that may have changed both."""
-    reading = await _read(client, dossier)
+    try:
+        reading = await _read(client, dossier)
+    except InvoiceMissing as gone:
+        # It was there before the request. The next run no longer takes the attempt for one that was not made.
+        raise RetryLater(gone.reason) from gone
     return reading, await _unrecorded(client, dossier, reading)
 
 
@@ -230,19 +244,33 @@ async def _pay(
             return await _by_reading(client, dossier, attempt, await _read_again(client, dossier), code, spent=True)
         case Paid():
             reading = answer.reading
-            seen = await _unrecorded(client, dossier, reading)
+            # That it was paid is known. A key that may not read charges does not keep it from being written down.
+            with suppress(MerchantUnreachable, Refused):
+                seen = await _unrecorded(client, dossier, reading)
         case Processing():
             # A replayed answer tells what was begun, and not what has become of it.
             reading, seen = await _read_again(client, dossier)
         case NotPayable():
             # Something has changed since the reading; what exactly, only another one tells.
             reading, seen = await _read_again(client, dossier)
+            answer = await _as_its_account_says(client, answer)
         case Declined() | RequiresAction():
             pass
         case _:
             assert_never(answer)
     settled = _of_planned(attempt, _settled(answer, reading, dossier, seen, how))
     return Collected(reading, seen, attempt, settled, reason)
+
+
+async def _as_its_account_says(client: stripe.StripeClient, answer: NotPayable) -> NotPayable:
+    """The refusal; one whose code says nothing is for a restricted account, if the account may not charge."""
+    if known_remedy(answer.code) is not None:
+        return answer
+    try:
+        account = await stripe_calls.own_account(client)
+    except (MerchantUnreachable, Refused):
+        return answer
+    return NotPayable(ACCOUNT_RESTRICTED) if account.get("charges_enabled") is False else answer
 
 
 def _of_planned(attempt: KnownAttempt, settled: Settled) -> Settled:

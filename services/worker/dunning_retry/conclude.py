@@ -26,6 +26,7 @@ from services.worker.recovery import (
     Wait,
     classify,
 )
+from services.worker.recovery.refusals import Remedy, known_remedy
 from shared import recoveries, recovery_tasks
 from shared.database import Connection
 from shared.logging import get_logger
@@ -130,6 +131,13 @@ def _attempted(attempt: KnownAttempt, settled: Settled, reason: Reason | None, a
         if understood.unknown:
             metrics.UNKNOWN_DECLINES.inc()
             log.warning("unknown_decline", codes=_codes(settled))
+    if settled.result is AttemptResult.FAILED and settled.error_code is not None:
+        helps = known_remedy(settled.error_code)
+        detail["remedy"] = helps or Remedy.OURS
+        said = f" (Stripe refused: {settled.error_code})"
+        if helps is None or helps is Remedy.OURS:
+            metrics.UNKNOWN_REFUSALS.inc()
+            log.error("payment_request_refused", code=settled.error_code)
     why = reason or _settlement(number, settled)
     detail["reason"] = why.as_json()
     text = f"Attempt {number}: {words[settled.result]}{said}."

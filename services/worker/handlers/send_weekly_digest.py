@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from services.worker.backoff import RetryPolicy
-from services.worker.errors import MerchantUnreachable
 from services.worker.handler import Handler, Job, Payload, handles
 from services.worker.merchants import WeekInCurrency, find_merchant, week_of
 from services.worker.messages.brand import brand_of
@@ -81,10 +80,7 @@ class SendWeeklyDigest(Handler[DigestPayload, Plan, Outcome]):
             return plan
         if not plan.sums:
             return Done(written=False)
-        try:
-            account = await own_account(remote.stripe.for_merchant(plan.account))
-        except MerchantUnreachable:
-            return MerchantGone()
+        account = await own_account(remote.stripe.for_merchant(plan.account))
         if not account.get("email"):
             return Done(written=False)
         brand = brand_of(account)

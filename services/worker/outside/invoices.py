@@ -69,6 +69,7 @@ class Subscription(_Part):
     start_date: int | None = None
     default_payment_method: PaymentMethod | PaymentMethodId | None = None
     default_source: PaymentMethodId | None = None
+    latest_invoice: InvoiceId | None = None
 
 
 class SubscriptionDetails(_Part):
@@ -235,7 +236,7 @@ class Reading:
     payment has begun and has no end yet, with its charge. `paid_by` is the charge that paid what remained, as the
     payment itself says. `stripe_attempts` is how often Stripe has tried by itself: only its automatic retries raise
     `attempt_count` (https://docs.stripe.com/api/invoices/object, read November 2026). `hosted_invoice_url` is the page
-    on which the customer can pay.
+    on which the customer can pay. `latest` is the newest invoice of its subscription.
     """
 
     truth: InvoiceTruth
@@ -247,6 +248,7 @@ class Reading:
     under_way: tuple[PaymentIntentId, ChargeId | None] | None = None
     paid_by: MovedMoney | None = None
     stripe_attempts: int | None = None
+    latest: InvoiceId | None = None
 
 
 # Begun, and without an end: https://docs.stripe.com/payments/paymentintents/lifecycle, read November 2026.
@@ -289,6 +291,7 @@ def read(invoice: Invoice) -> Reading:
         under_way=begun[-1] if begun else None,
         paid_by=_paid_by(invoice),
         stripe_attempts=invoice.attempt_count,
+        latest=subscription.latest_invoice if subscription else None,
     )
 
 

@@ -17,6 +17,7 @@ from services.worker.recovery.model import (
     end_of_card,
 )
 from services.worker.recovery.networks import NetworkRules
+from services.worker.recovery.refusals import Remedy, remedy
 from services.worker.recovery.schedule import next_retry, span
 from services.worker.recovery.timezones import zone_of
 from services.worker.recovery.timing import BY_THE_RULES, Timing
@@ -50,6 +51,8 @@ class Case:
     on_method: list[PastAttempt] = field(init=False)
     # Why the payment method must not be charged off-session again; empty when it may be charged.
     hard_declines: list[Classified] = field(init=False)
+    # The last refusal of Stripe's after which only another payment method helps; None when there is none.
+    refused: PastAttempt | None = field(init=False)
     # What is left of the policy's window and attempts.
     budget: Budget = field(init=False)
 
@@ -60,11 +63,13 @@ class Case:
         hard = [verdict for attempt in on_method if (verdict := _understood(attempt)) and verdict.hard]
         object.__setattr__(self, "on_method", on_method)
         object.__setattr__(self, "hard_declines", hard)
+        refused = (attempt for attempt in reversed(on_method) if remedy(attempt) is Remedy.ASK)
+        object.__setattr__(self, "refused", next(refused, None))
 
     @property
     def deadline(self) -> datetime:
         """The end of the window: from here on nothing is tried."""
-        return self.budget.ends_at
+        return window_end(self.budget.ends_at, self.recovery.window_until)
 
     @property
     def method_is_new(self) -> bool:
@@ -86,6 +91,11 @@ class Case:
         """The same case with this payment method as the one to charge."""
         invoice = replace(self.invoice, payment_method_id=method.payment_method_id, card=method.card)
         return replace(self, invoice=invoice, backup=method.payment_method_id)
+
+
+def window_end(by_policy: datetime, later: datetime | None) -> datetime:
+    """The end of a window that may have been made longer."""
+    return by_policy if later is None else max(by_policy, later)
 
 
 def last_cause(attempts: Sequence[PastAttempt]) -> DeclineCause:
@@ -154,8 +164,10 @@ def _backed_off(case: Case, gap: timedelta) -> datetime:
 
 
 def _cause(attempt: PastAttempt | None) -> DeclineCause:
-    if attempt is not None and attempt.result is AttemptResult.FAILED:
-        return DeclineCause.TRY_LATER
+    helps = remedy(attempt) if attempt is not None else None
+    if helps is not None:
+        # What the merchant has to change takes days, not hours.
+        return DeclineCause.NOT_ALLOWED if helps is Remedy.MERCHANT else DeclineCause.TRY_LATER
     understood = _understood(attempt) if attempt else None
     return understood.cause if understood else DeclineCause.UNKNOWN
 

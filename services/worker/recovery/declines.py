@@ -78,7 +78,7 @@ _C, _S = DeclineCause, Source
 ROWS: tuple[DeclineRow, ...] = (
     # Cards. The nine that Stripe itself never retries carry that page as their source.
     DeclineRow("authentication_required", _C.AUTHENTICATION_REQUIRED, _HARD, _S.NOT_RETRIED),
-    DeclineRow("highest_risk_level", _C.FRAUD_SUSPECTED, _HARD, _S.NOT_RETRIED),
+    DeclineRow("highest_risk_level", _C.FRAUD_SUSPECTED, _HARD, _S.NOT_RETRIED, merchants_matter=True),
     DeclineRow("incorrect_number", _C.INCORRECT_DETAILS, _HARD, _S.NOT_RETRIED),
     DeclineRow("lost_card", _C.LOST_OR_STOLEN, _HARD, _S.NOT_RETRIED),
     DeclineRow("pickup_card", _C.LOST_OR_STOLEN, _HARD, _S.NOT_RETRIED),

@@ -72,6 +72,15 @@ def _needs_authentication(case: Case) -> RequireAction | None:
     return RequireAction(not_attempted(case, "authentication_required", text), case.deadline)
 
 
+def _merchants_matter(case: Case) -> Wait | None:
+    """What Stripe blocked for good for the merchant's sake, only the merchant can have tried again."""
+    if not case.hard_declines or not case.hard_declines[-1].merchants_matter:
+        return None
+    verdict = case.hard_declines[-1]
+    text = "Stripe blocked the payment; that is the merchant's matter, and the customer is not asked for anything."
+    return wait(case, case.deadline, "merchants_matter", text, cause=verdict.cause, why=verdict.why)
+
+
 def _no_usable_method(case: Case) -> AskNewMethod | None:
     if case.invoice.payment_method_id is None:
         text = "There is no payment method to charge."
@@ -81,6 +90,9 @@ def _no_usable_method(case: Case) -> AskNewMethod | None:
         text = "The payment method was declined for good."
         why = not_attempted(case, "hard_decline", text, cause=verdict.cause, why=verdict.why)
         return AskNewMethod(why, case.deadline)
+    if case.refused is not None:
+        text = "Stripe cannot charge this payment method."
+        return AskNewMethod(not_attempted(case, "method_refused", text, code=case.refused.error_code), case.deadline)
     if expired(case):
         card = case.invoice.card or Card()
         why = not_attempted(
@@ -180,6 +192,7 @@ def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
 
 METHOD_RULES: tuple[Callable[[Case], Decision | None], ...] = (
     _needs_authentication,
+    _merchants_matter,
     _no_usable_method,
     _attempts_used_up,
     _stripe_makes_the_retries,

@@ -78,6 +78,7 @@ class Decline:
 class PastAttempt:
     """One attempt, Stripe's or ours. `number` counts ours; `at` is when it began.
 
+    `error_code` says why Stripe refused to make it, if it failed without a decline.
     `answered_at` is when the bank's answer was known, where that was much later, as it is for a debit.
     """
 
@@ -89,6 +90,7 @@ class PastAttempt:
     card_fingerprint: str | None
     amount: Money
     decline: Decline | None = None
+    error_code: str | None = None
     answered_at: datetime | None = None
 
     def __post_init__(self) -> None:
@@ -193,8 +195,9 @@ class RecoveryFacts:
 
     `stop_requested` is the end reason of a stop from outside. `jitter_key` (the recovery's id) spreads the attempts of
     many recoveries over a morning; the same key gives the same times. `invoice_id` decides whether the invoice is in
-    the holdout; without one it is not. `paid_before` is what had been paid when it opened, in minor units.
-    `under_way_since` is when a payment that is under way was first seen.
+    the holdout; without one it is not. `window_until` is the window's end where it is later than the policy's days say.
+    `paid_before` is what had been paid when it opened, in minor units. `under_way_since` is when a payment that is
+    under way was first seen.
     """
 
     opened_at: datetime
@@ -203,6 +206,7 @@ class RecoveryFacts:
     messages_sent: int = 0
     jitter_key: str = ""
     invoice_id: InvoiceId | None = None
+    window_until: datetime | None = None
     paid_before: int = 0
     under_way_since: datetime | None = None
 
