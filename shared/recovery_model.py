@@ -15,6 +15,9 @@ STRIPE_NEXT = "stripe_next_attempt_at"
 INVOICE_CHANGED = "invoice_changed"
 """The rule of an entry that notes an event about a change in how the invoice will be collected."""
 
+CARD_CHANGED = "card_changed"
+"""The rule of an entry that notes an event about a payment method that was added or changed."""
+
 
 class RecoveryState(StrEnum):
     """A recovery's state; the drawing is in `shared/recoveries.py`."""

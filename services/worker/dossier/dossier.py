@@ -9,8 +9,10 @@ from services.worker.outside.invoices import Reading, SeenCharge
 from services.worker.recovery import (
     BY_THE_RULES,
     AttemptResult,
+    Card,
     Decision,
     Decline,
+    FirstDefault,
     MessageKind,
     Origin,
     PastAttempt,
@@ -33,7 +35,7 @@ from shared.ids import (
     SubscriptionId,
 )
 from shared.money import Money
-from shared.recovery_model import INVOICE_CHANGED, STRIPE_NEXT, EndReason, EntryKind, RecoveryState
+from shared.recovery_model import CARD_CHANGED, INVOICE_CHANGED, STRIPE_NEXT, EndReason, EntryKind, RecoveryState
 
 # Stripe keeps an idempotency key for at least 24 hours; one hour is a margin for clocks and for the call itself.
 KEYS_ARE_KEPT = timedelta(hours=23)
@@ -51,11 +53,6 @@ class KnownAttempt:
     past: PastAttempt
     charge_id: ChargeId | None
     payment_intent_id: PaymentIntentId | None
-
-    @property
-    def backup(self) -> PaymentMethodId | None:
-        """The payment method that the request names, while its outcome is unknown; None: Stripe's order decides."""
-        return self.past.payment_method_id if self.unresolved else None
 
     @property
     def unresolved(self) -> bool:
@@ -107,8 +104,8 @@ class Story:
         return segment if isinstance(segment, str) else None
 
     def told_anew_since(self, moment: datetime) -> bool:
-        """Whether an event since `moment` says that the invoice will be collected in another way."""
-        return any(row.rule == INVOICE_CHANGED and row.at >= moment for row in self.rows)
+        """Whether an event since `moment` says that the invoice is collected in another way, or from another card."""
+        return any(row.rule in (INVOICE_CHANGED, CARD_CHANGED) and row.at >= moment for row in self.rows)
 
     @property
     def announced_by_stripe(self) -> tuple[datetime, ...]:
@@ -122,8 +119,9 @@ class Dossier:
     """One recovery. `now` is the business time of the transaction that read it.
 
     `pinned` is the policy version that the recovery was opened under (or moved to). `cards` are the fingerprints of
-    the cards whose attempts for other invoices were read (`elsewhere`), first the one that was to be charged next.
-    `next_backup` is the payment method that the planned attempt names.
+    the cards whose attempts for other invoices were read (`elsewhere`). `next_method` and `next_fingerprint` are the
+    payment method that the planned attempt is for, and its card's fingerprint if Stripe gives one. `brought` and
+    `first_default` are those of `RecoveryFacts`.
     """
 
     recovery_id: RecoveryId
@@ -140,7 +138,10 @@ class Dossier:
     next_attempt_at: datetime | None
     pinned: Policy
     cards: tuple[str, ...]
-    next_backup: PaymentMethodId | None
+    next_method: PaymentMethodId | None
+    next_fingerprint: str | None
+    brought: frozenset[PaymentMethodId]
+    first_default: FirstDefault | None
     attempts: tuple[KnownAttempt, ...]
     elsewhere: tuple[PastAttempt, ...]
     story: Story
@@ -162,9 +163,17 @@ class Dossier:
         """Whether the policy tries the customer's other payment methods, for all invoices or for some segment."""
         return self.pinned.backup_methods or any(each.then.backup_methods for each in self.pinned.segments)
 
-    def knows_cards_of(self, reading: Reading) -> bool:
-        """Whether all attempts on the cards of this reading are known here."""
-        return set(cards_of(reading)) <= set(self.cards)
+    def is_planned(self, attempt: KnownAttempt, reading: Reading, method: PaymentMethodId) -> bool:
+        """Whether charging `method`, as it is in this reading, is what the attempt's row says, to all who counted it.
+
+        Where a fingerprint is unknown, the id decides; but one that is known now must have been known then, or the
+        attempts on that card for other invoices were not read.
+        """
+        card = method_in(reading, method)
+        fingerprint, planned = card.fingerprint if card else None, attempt.past.card_fingerprint
+        if attempt.past.payment_method_id != method or (fingerprint is not None and fingerprint not in self.cards):
+            return False
+        return None in (fingerprint, planned) or fingerprint == planned
 
     @property
     def in_flight(self) -> KnownAttempt | None:
@@ -231,6 +240,8 @@ class Dossier:
             messages_sent=self.story.messages_sent,
             jitter_key=str(self.recovery_id),
             invoice_id=self.invoice_id,
+            brought=self.brought,
+            first_default=self.first_default,
         )
 
     def stripe_collected(self, reading: Reading) -> bool:
@@ -247,13 +258,24 @@ class Dossier:
         )
 
 
-def cards_of(reading: Reading, first: PaymentMethodId | None = None) -> tuple[str, ...]:
-    """The fingerprints of the cards that may be charged next, beginning with that of the payment method `first`."""
-    methods = [(reading.truth.payment_method_id, reading.truth.card)]
-    methods += [(each.payment_method_id, each.card) for each in reading.truth.backups]
-    methods.sort(key=lambda each: each[0] != first if first is not None else False)
-    found = (card.fingerprint for _, card in methods if card is not None and card.fingerprint is not None)
+def cards_of(reading: Reading) -> tuple[str, ...]:
+    """The fingerprints of the cards that may be charged next."""
+    found = (card.fingerprint for _, card in _methods(reading) if card is not None and card.fingerprint is not None)
     return tuple(dict.fromkeys(found))
+
+
+def method_in(reading: Reading, method: PaymentMethodId | None) -> Card | None:
+    """The card of a payment method, as it was read."""
+    return next((card for known, card in _methods(reading) if known == method), None)
+
+
+def _methods(reading: Reading) -> list[tuple[PaymentMethodId | None, Card | None]]:
+    truth = reading.truth
+    others = [truth.customers_default, *truth.backups]
+    return [
+        (truth.payment_method_id, truth.card),
+        *((each.payment_method_id, each.card) for each in others if each is not None),
+    ]
 
 
 def _as_past(seen: SeenCharge, at: datetime) -> PastAttempt:
@@ -266,4 +288,6 @@ def _as_past(seen: SeenCharge, at: datetime) -> PastAttempt:
         card_fingerprint=seen.card.fingerprint if seen.card else None,
         amount=seen.amount,
         decline=seen.decline if seen.result is AttemptResult.DECLINED else None,
+        exp_month=seen.card.exp_month if seen.card else None,
+        exp_year=seen.card.exp_year if seen.card else None,
     )

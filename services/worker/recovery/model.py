@@ -75,7 +75,11 @@ class Decline:
 
 @dataclass(frozen=True, slots=True)
 class PastAttempt:
-    """One attempt, Stripe's or ours. `number` counts ours; `at` is when it began."""
+    """One attempt, Stripe's or ours. `number` counts ours; `at` is when it began.
+
+    `card_fingerprint`, `exp_month` and `exp_year` are the card's as it was then: it may change under the payment
+    method's id. None where Stripe did not say.
+    """
 
     number: int
     origin: Origin
@@ -85,6 +89,8 @@ class PastAttempt:
     card_fingerprint: str | None
     amount: Money
     decline: Decline | None = None
+    exp_month: int | None = None
+    exp_year: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "at", as_utc("PastAttempt.at", self.at))
@@ -128,10 +134,15 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class OnFile:
-    """Another payment method that the customer has with the merchant."""
+    """A payment method that the customer has with the merchant. `created_at`: None where Stripe does not say."""
 
     payment_method_id: PaymentMethodId
     card: Card | None = None
+    created_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.created_at is not None:
+            object.__setattr__(self, "created_at", as_utc("OnFile.created_at", self.created_at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +150,8 @@ class InvoiceTruth:
     """The invoice as it was just read from Stripe, never a webhook's copy.
 
     `payment_method_id` is the one that the next attempt would charge by Stripe's order, None when there is none;
-    `backups` are the customer's others, in the order in which they are tried.
+    `customers_default` is the customer's own default, which the invoice or the subscription may overrule; `backups` are
+    the customer's others, in the order in which they are tried.
     `stripe_next_attempt_at` is `next_payment_attempt`: when Stripe itself will try, None when it will not.
     `products`, `prices` and `subscribed_at` (the subscription's start) are for segments.
     """
@@ -156,6 +168,7 @@ class InvoiceTruth:
     products: frozenset[str] = frozenset()
     prices: frozenset[str] = frozenset()
     subscribed_at: datetime | None = None
+    customers_default: OnFile | None = None
 
     def __post_init__(self) -> None:
         for name in ("stripe_next_attempt_at", "subscribed_at"):
@@ -170,12 +183,20 @@ class InvoiceTruth:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstDefault:
+    """The customer's default payment method when the invoice was first read; None: there was none."""
+
+    payment_method_id: PaymentMethodId | None
+
+
+@dataclass(frozen=True, slots=True)
 class RecoveryFacts:
     """What our own rows say about the recovery.
 
     `stop_requested` is the end reason of a stop from outside. `jitter_key` (the recovery's id) spreads the attempts of
     many recoveries over a morning; the same key gives the same times. `invoice_id` decides whether the invoice is in
-    the holdout; without one it is not.
+    the holdout; without one it is not. `brought` are the payment methods that events say the customer has brought since
+    the failure; `first_default` is the customer's default as it was first read (None: not read yet).
     """
 
     opened_at: datetime
@@ -184,6 +205,8 @@ class RecoveryFacts:
     messages_sent: int = 0
     jitter_key: str = ""
     invoice_id: InvoiceId | None = None
+    brought: frozenset[PaymentMethodId] = frozenset()
+    first_default: FirstDefault | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "opened_at", as_utc("RecoveryFacts.opened_at", self.opened_at))
@@ -220,10 +243,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class AttemptNow:
-    """Charge now: the payment method that Stripe takes by its order, or the named backup."""
+    """Charge this payment method now."""
 
     reason: Reason
-    backup: PaymentMethodId | None = None
+    payment_method_id: PaymentMethodId
 
 
 @dataclass(frozen=True, slots=True)
