@@ -91,10 +91,6 @@ class Case:
         """Whether the payment method to charge is new because the customer made it the one to charge."""
         return self.method_is_new and self.named != "backup"
 
-    def may_be_of_method(self, attempt: PastAttempt) -> bool:
-        """Whether an attempt may have been made with the payment method to charge, by its id."""
-        return attempt.payment_method_id in (None, self.invoice.payment_method_id)
-
     @property
     def last_by_stripe(self) -> datetime | None:
         """When Stripe last retried by itself; the failure that opened the recovery is not a retry."""

@@ -162,12 +162,15 @@ def _stripe_tries_itself(case: Case) -> Wait | None:
 
 def _network_rules(case: Case) -> Wait | AskNewMethod | None:
     card, amount = case.invoice.card, case.invoice.amount_remaining
-    attempts, elsewhere = case.attempts, case.same_card_elsewhere
-    if card is None or card.fingerprint is None:
-        # Nobody can say which card it is: all networks' rules apply to what was tried under its id. What was tried with
-        # others says nothing about it, or a bank account could never be tried after a card.
-        attempts, elsewhere = (tuple(filter(case.may_be_of_method, each)) for each in (attempts, elsewhere))
-    verdict = check(case.rules, card, attempts, amount, case.now, elsewhere=elsewhere)
+    verdict = check(
+        case.rules,
+        card,
+        case.attempts,
+        amount,
+        case.now,
+        elsewhere=case.same_card_elsewhere,
+        method=case.invoice.payment_method_id,
+    )
     named = {"network": card.network if card else None, "rules": case.rules.version}
     match verdict:
         case Allowed():
