@@ -304,10 +304,10 @@ def _next_method(invoice: Invoice) -> OnFile | None:
     """What Stripe charges next. Its order: the invoice's own, the subscription's, the customer's; at each, methods
     before sources (https://docs.stripe.com/billing/subscriptions/payment-methods-setting, read October 2026)."""
     subscription = _subscription(invoice)
-    pinned = [invoice.default_payment_method, invoice.default_source]
+    own = [invoice.default_payment_method, invoice.default_source]
     if subscription:
-        pinned += [subscription.default_payment_method, subscription.default_source]
-    return _first(pinned) or _customers_default(invoice)
+        own += [subscription.default_payment_method, subscription.default_source]
+    return _first(own) or _customers_default(invoice)
 
 
 def _customers_default(invoice: Invoice) -> OnFile | None:

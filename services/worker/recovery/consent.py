@@ -1,8 +1,8 @@
 """Which payment methods the customer has brought since the failure, and may therefore be charged for what is due.
 
 A payment method that is made the customer's default after a failure, or is attached after a message of ours, is the
-customer's answer: it may be charged for the invoice, also where the subscription or the invoice pins an older one,
-which Stripe takes first. Whatever was on file before is only charged in Stripe's order, or as a backup by the
+customer's answer: it may be charged for the invoice, also where the subscription or the invoice has an older one of its
+own, which Stripe takes first. Whatever was on file before is only charged in Stripe's order, or as a backup by the
 merchant's policy.
 """
 

@@ -150,8 +150,8 @@ class InvoiceTruth:
     """The invoice as it was just read from Stripe, never a webhook's copy.
 
     `payment_method_id` is the one that the next attempt would charge by Stripe's order, None when there is none;
-    `customers_default` is the customer's own default, which the invoice or the subscription may overrule; `backups` are
-    the customer's others, in the order in which they are tried.
+    `customers_default` is the customer's, which Stripe takes if neither the invoice nor the subscription has one of its
+    own; `backups` are the customer's others, in the order in which they are tried.
     `stripe_next_attempt_at` is `next_payment_attempt`: when Stripe itself will try, None when it will not.
     `products`, `prices` and `subscribed_at` (the subscription's start) are for segments.
     """

@@ -174,7 +174,8 @@ def check(
     elsewhere: Sequence[PastAttempt] = (),
     method: PaymentMethodId | None = None,
 ) -> Verdict:
-    """Whether `card`, of the payment method `method`, may be charged `amount` at `now`, after `attempts` (of Stripe and ours, in any order).
+    """Whether `card`, of the payment method `method`, may be charged `amount` at `now`, after `attempts` (of Stripe and
+    ours, in any order).
 
     `attempts` are those for the invoice, `elsewhere` every known attempt of the merchant on this card for others: most
     networks count by card, not by invoice. The strictest rule wins: Never before NotBefore, and the latest NotBefore.

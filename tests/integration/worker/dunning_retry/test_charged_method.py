@@ -24,11 +24,13 @@ SOON = timedelta(minutes=5)
 @pytest.fixture
 async def town(open_database: OpenDatabase, database: Database) -> AsyncIterator[World]:
     """The worker's world; what happens at Stripe is posted to an ingress."""
-    async with open_database(Role.INGRESS) as opened, client_for(opened) as client:
-        async with worker_world(database, open_database) as world:
-            url = str(client.make_url("/webhooks/stripe"))
-            await world.control.configure_webhooks(url=url, secret=SECRETS[0])
-            yield world
+    async with (
+        open_database(Role.INGRESS) as opened,
+        client_for(opened) as client,
+        worker_world(database, open_database) as world,
+    ):
+        await world.control.configure_webhooks(url=str(client.make_url("/webhooks/stripe")), secret=SECRETS[0])
+        yield world
 
 
 async def _told_all(world: World) -> None:
@@ -362,12 +364,13 @@ async def test_a_renewed_source_is_tried_at_once(town: World, event: str, *, num
 async def test_a_card_that_comes_during_the_first_look_is_tried_at_once(town: World) -> None:
     failed = await town.fail(decline="expired_card")
     now = await town.value("SELECT citadel_now()")
-    with town.stripe.door.holding("GET", f"/v1/invoices/{failed.invoice}") as held:
+    # The invoice was read, without the new card, and now its charges are.
+    with town.stripe.door.holding("GET", "/v1/charges") as held:
         look = _running(town)
         await held.has_arrived()
-    # The answer is on its way, without the new card.
+        await town.control.own_form(failed.customer)
+        assert await town.control.drain()
     await look
-    await town.control.own_form(failed.customer)
     await _told_all(town)
     await _recovered_at_once(failed, now)
 
