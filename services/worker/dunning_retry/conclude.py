@@ -250,7 +250,12 @@ async def _go_on(
 def _gist(rule: str, next_at: datetime | None, detail: Mapping[str, Any]) -> tuple[object, ...]:
     """The parts by which a decision differs from the last one."""
     inputs = detail.get("reason", {}).get("inputs", {})
-    return rule, next_at, detail.get(STRIPE_NEXT), *(inputs.get(each) for each in ("segment", "backup", "brought"))
+    return (
+        rule,
+        next_at,
+        detail.get(STRIPE_NEXT),
+        *(inputs.get(each) for each in ("segment", "backup", "brought", "default")),
+    )
 
 
 async def _evaluate_at(db: Connection, dossier: Dossier, at: datetime) -> None:

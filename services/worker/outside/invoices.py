@@ -274,6 +274,7 @@ def read(invoice: Invoice) -> Reading:
         prices=frozenset(each.price for each in prices if each.price),
         subscribed_at=_time(subscription.start_date) if subscription else None,
         customers_default=customers_default,
+        method_created_at=method.created_at if method else None,
     )
     return Reading(
         truth=truth,

@@ -33,6 +33,8 @@ from shared.policy.segments import Budget, budget_of
 
 LONGEST_BACKOFF = timedelta(days=1)
 ONE_HOUR = timedelta(hours=1)
+# Why the request names another payment method than the first in Stripe's order.
+Named = Literal["brought", "default", "backup"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Case:
     rules: NetworkRules
     timing: Timing = BY_THE_RULES
     segment: str | None = None
-    named: Literal["brought", "backup"] | None = None
+    named: Named | None = None
     # What the customer has brought since the failure.
     brought: tuple[OnFile, ...] = field(init=False)
     # The attempts that count, made with the payment method that is charged next. Nearly every rule needs them.
@@ -89,7 +91,7 @@ class Case:
     @property
     def customer_acted(self) -> bool:
         """Whether the payment method to charge is new because the customer made it the one to charge."""
-        return self.method_is_new and self.named != "backup"
+        return self.method_is_new and self.named in (None, "brought")
 
     @property
     def last_by_stripe(self) -> datetime | None:
@@ -97,7 +99,7 @@ class Case:
         theirs = [a.at for a in self.attempts if a.counts and a.origin is Origin.STRIPE]
         return theirs[-1] if theirs and theirs[-1] > self.recovery.opened_at else None
 
-    def naming(self, method: OnFile, named: Literal["brought", "backup"]) -> "Case":
+    def naming(self, method: OnFile, named: Named) -> "Case":
         """The same case with this payment method as the one to charge, named in the request."""
         invoice = replace(self.invoice, payment_method_id=method.payment_method_id, card=method.card)
         return replace(self, invoice=invoice, named=named)

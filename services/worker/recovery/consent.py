@@ -2,8 +2,9 @@
 
 A payment method that is made the customer's default after a failure, or is attached after a message of ours, is the
 customer's answer: it may be charged for the invoice, also where the subscription or the invoice has an older one of its
-own, which Stripe takes first. Whatever was on file before is only charged in Stripe's order, or as a backup by the
-merchant's policy.
+own, which Stripe takes first. A default from before the failure that is newer than that older one is what the customer
+wants invoices to be charged to, and is charged when the older one must not be any more. Whatever else was on file
+before is only charged in Stripe's order, or as a backup by the merchant's policy.
 """
 
 from services.worker.recovery.model import InvoiceTruth, OnFile, RecoveryFacts
@@ -20,6 +21,15 @@ def brought(recovery: RecoveryFacts, invoice: InvoiceTruth) -> tuple[OnFile, ...
         if each.payment_method_id in recovery.brought and each.payment_method_id not in known
     ]
     return tuple(found)
+
+
+def newer_default(recovery: RecoveryFacts, invoice: InvoiceTruth) -> OnFile | None:
+    """The customer's default, if it is from before the failure and newer than what Stripe takes before it."""
+    default, other = invoice.customers_default, invoice.method_created_at
+    if default is None or default.payment_method_id == invoice.payment_method_id or _new_default(recovery, default):
+        return None
+    newer = default.created_at is not None and other is not None and default.created_at > other
+    return default if newer else None
 
 
 def _new_default(recovery: RecoveryFacts, default: OnFile) -> bool:

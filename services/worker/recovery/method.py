@@ -1,9 +1,9 @@
 """Whether, when and with which payment method an open invoice is charged: the second half of the rulebook.
 
 The rules are applied to what the customer has brought since the failure, then to the payment method that Stripe takes
-by its order; first to the latter if it is new. If none of them may be charged any more, and the policy allows backup
-methods, they are applied to each of the customer's others, until one may be charged. Where Stripe makes the retries,
-its order alone counts.
+by its order; first to the latter if it is new. If none of them may be charged any more, they are applied to a
+default of the customer's that is newer than the latter, and, if the policy allows backup methods, to each of the
+customer's others, until one may be charged. Where Stripe makes the retries, its order alone counts.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import assert_never
 
 from services.worker.recovery.case import Case, expired, next_cause, used_for, when_due
+from services.worker.recovery.consent import newer_default
 from services.worker.recovery.model import (
     AskNewMethod,
     AttemptNow,
@@ -37,19 +38,21 @@ def decide_method(case: Case) -> Decision:
     roads = [case.naming(each, "brought") for each in others]
     asked: AskNewMethod | None = None
     refused: list[Considered] = []
-    for road in [case, *roads] if case.method_is_new else [*roads, case]:
+    last = None if by_stripe else newer_default(case.recovery, case.invoice)
+    ways = [case, *roads] if case.method_is_new else [*roads, case]
+    for road in ways if last is None else [*ways, case.naming(last, "default")]:
         decision = _decide_one(road)
         if not isinstance(decision, AskNewMethod):
             return _also(decision, *refused)
         asked = asked or decision
-        name = "default_method" if road.named is None else f"brought_method {_charged(road)}"
+        name = "default_method" if road.named is None else f"{road.named}_method {_charged(road)}"
         refused.append(Considered(name, decision.reason.text))
     if asked is None:
         raise ValueError("every case has the payment method of Stripe's order, or its lack")
     if by_stripe or not case.policy.backup_methods:
         why = "Stripe makes the retries" if by_stripe else "the policy does not allow it"
         return _also(asked, *refused[1:], *([Considered("backup_method", why)] if case.invoice.backups else []))
-    tried = {_charged(road) for road in (case, *roads)}
+    tried = {_charged(road) for road in ways} | ({last.payment_method_id} if last else set())
     for other in case.invoice.backups:
         if other.payment_method_id in tried:
             continue
@@ -192,6 +195,8 @@ def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
     inputs: dict[str, JsonScalar] = {"due": iso(due), "tries_with_method": len(case.on_method)}
     if case.named == "backup" and case.method_is_new:
         rule, text = "backup_method", "Another payment method that the customer has on file is tried."
+    elif case.named == "default" and case.method_is_new:
+        rule, text = "customers_default", "The customer's default, which is newer than what was charged, is tried."
     elif case.method_is_new:
         rule, text = "new_payment_method", "A payment method that was not tried yet: at once."
     else:

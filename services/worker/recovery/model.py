@@ -149,7 +149,8 @@ class OnFile:
 class InvoiceTruth:
     """The invoice as it was just read from Stripe, never a webhook's copy.
 
-    `payment_method_id` is the one that the next attempt would charge by Stripe's order, None when there is none;
+    `payment_method_id` is the one that the next attempt would charge by Stripe's order, None when there is none, and
+    `method_created_at` when that came to be, None where Stripe does not say;
     `customers_default` is the customer's, which Stripe takes if neither the invoice nor the subscription has one of its
     own; `backups` are the customer's others, in the order in which they are tried.
     `stripe_next_attempt_at` is `next_payment_attempt`: when Stripe itself will try, None when it will not.
@@ -169,9 +170,10 @@ class InvoiceTruth:
     prices: frozenset[str] = frozenset()
     subscribed_at: datetime | None = None
     customers_default: OnFile | None = None
+    method_created_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        for name in ("stripe_next_attempt_at", "subscribed_at"):
+        for name in ("stripe_next_attempt_at", "subscribed_at", "method_created_at"):
             at = getattr(self, name)
             if at is not None:
                 object.__setattr__(self, name, as_utc(f"InvoiceTruth.{name}", at))

@@ -149,6 +149,42 @@ def test_what_was_brought_is_charged_at_any_hour_and_a_backup_is_not() -> None:
     assert isinstance(decided(past, replace(invoice(), backups=(OnFile(OTHER, MASTER),)), policy=closed), Wait)
 
 
+@pytest.mark.parametrize(
+    ("code", "age", "expected"),
+    [
+        ("lost_card", HOUR, NEW),
+        ("expired_card", HOUR, None),  # its date is not over
+        ("insufficient_funds", HOUR, None),
+        ("lost_card", -HOUR, None),
+        ("lost_card", timedelta(0), None),
+        ("lost_card", None, None),
+    ],
+)
+def test_a_default_from_before_the_failure_is_charged_if_it_is_newer_and_the_other_one_is_done(
+    code: str, age: timedelta | None, expected: PaymentMethodId | None
+) -> None:
+    """The customer gave it to the merchant's form, which left the subscription's own as it was."""
+    then = OPENED - timedelta(days=30)
+    default = OnFile(NEW, MASTER, None if age is None else then + age)
+    truth = replace(pinned(default), method_created_at=then)
+    facts = replace(recovery(), first_default=FirstDefault(NEW))
+    at = OPENED + 24 * HOUR
+    decision = decided([first_failure(code)], truth, facts, at=at)
+    assert charged(decision) == expected
+    if expected is NEW:
+        assert decision.reason.rule == "customers_default"
+
+
+def test_an_expired_card_gives_way_to_a_newer_default_from_before_the_failure() -> None:
+    then = OPENED - timedelta(days=30)
+    truth = replace(pinned(OnFile(NEW, MASTER, then + HOUR)), card=replace(VISA, exp_year=2025), method_created_at=then)
+    facts = replace(recovery(), first_default=FirstDefault(NEW))
+    assert charged(decided([first_failure("expired_card")], truth, facts)) == NEW
+    assert isinstance(
+        decided([first_failure("expired_card")], truth, facts, policy=Policy(driver="stripe")), AskNewMethod
+    )
+
+
 def test_where_stripe_makes_the_retries_nothing_is_named() -> None:
     decision = decided([first_failure("lost_card")], pinned(), policy=Policy(driver="stripe"))
     assert isinstance(decision, AskNewMethod)
