@@ -25,10 +25,12 @@ from uuid import UUID
 
 import orjson
 
-from shared import recovery_tasks
+from shared import booked_charges, money_back, recovery_tasks
+from shared.booked_charges import BookedCharge
 from shared.database import Connection
-from shared.ids import ChargeId, InvoiceId, MerchantId, RecoveryId
+from shared.ids import ChargeId, InvoiceId, MerchantId, PaymentMethodId, RecoveryId
 from shared.money import Money
+from shared.money_back import Fact, Kind, Sums
 from shared.queue import tasks
 from shared.queue.tries import tries_of
 from shared.recovery_model import (
@@ -212,33 +214,12 @@ REVERSE_END = "UPDATE recoveries SET ends_reversed = ends_reversed + 1 WHERE id 
 
 CORRECT = "UPDATE recoveries SET amount_recovered = $2, updated_at = citadel_now() WHERE id = $1"
 
-RECORD_CHARGES = """
-INSERT INTO recovered_charges (merchant_id, charge_id, recovery_id, payment_intent_id, amount, currency, charged_at)
-SELECT $1, charge_id, $2, payment_intent_id, amount, currency, charged_at
-FROM unnest($3::text[], $4::text[], $5::bigint[], $6::text[], $7::timestamptz[])
-    AS c (charge_id, payment_intent_id, amount, currency, charged_at)
-WHERE amount > 0
-ORDER BY charge_id
-ON CONFLICT (merchant_id, charge_id) DO NOTHING
-"""
-
-CHARGE_FAILED = """
-UPDATE recovered_charges
-SET failed_at = citadel_now()
-WHERE recovery_id = $1 AND charge_id = ANY ($2::text[]) AND failed_at IS NULL
-"""
-
-BOOKED_CHARGES = """
-SELECT charge_id, payment_intent_id, amount, currency, charged_at
-FROM recovered_charges
-WHERE recovery_id = $1 AND failed_at IS NULL
-ORDER BY charge_id
-"""
-
 # What the customer was told not to worry about any more must be so: no thanks after an end action.
 ACTED_ON_END = """
 SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND rule = 'end_action_done')
 """
+
+BRING = "UPDATE recoveries SET brought = array_append(brought, $2) WHERE id = $1 AND NOT $2 = ANY(brought)"
 
 MESSAGED = "SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND kind = 'messaged')"
 
@@ -259,9 +240,17 @@ RETURNING id
 """
 
 BOOK = """
-INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id, nth_end)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id, nth_end, external_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
+
+_TAKEN_BACK = {
+    EntryKind.REFUNDED: "Recovered money was refunded.",
+    EntryKind.REFUND_FAILED: "A refund failed or was canceled: its money came back.",
+    EntryKind.DISPUTED: "Recovered money was disputed, and withdrawn.",
+    EntryKind.DISPUTE_WON: "A dispute was won: its money came back.",
+}
+_CORRECTED = "Corrected: other money of the charge had gone back before."
 
 
 _AMOUNTS = ("amount_due", "amount_recovered", "paid_before")
@@ -404,6 +393,7 @@ async def close(
     locked = await _lock(db, recovery_id)
     if locked.state is RecoveryState.RECOVERED or (locked.state.ended and to is not RecoveryState.RECOVERED):
         return False
+    await booked_charges.lock_names_of(db, locked.merchant_id, charges)
     entry = _with_reason(entry, "nothing", "attempt_now", "message")
     nth = locked.ends_reversed
     if locked.state.ended:
@@ -413,7 +403,7 @@ async def close(
     amount = locked.due if recovered is None else recovered
     if amount.amount > 0:
         await book(db, locked.merchant_id, f"recovery_{to}", amount, recovery_id, nth_end=nth)
-    await _record_charges(db, recovery_id, locked.merchant_id, charges)
+    await keep_charges(db, recovery_id, locked.merchant_id, charges)
     await tasks.cancel_of_recovery(db, recovery_id, f"recovery ended: {end_reason}")
     thankful = to is RecoveryState.RECOVERED and await db.fetchval(MESSAGED, recovery_id)
     if thankful and not await db.fetchval(ACTED_ON_END, recovery_id):
@@ -431,28 +421,12 @@ async def _reverse_end(db: Connection, recovery_id: RecoveryId, locked: _Locked,
     return nth + 1
 
 
-async def _record_charges(
+async def keep_charges(
     db: Connection, recovery_id: RecoveryId, merchant_id: MerchantId, charges: Sequence[MovedMoney]
 ) -> None:
-    if charges:
-        await db.execute(
-            RECORD_CHARGES,
-            merchant_id,
-            recovery_id,
-            [each.charge_id for each in charges],
-            [each.payment_intent_id for each in charges],
-            [each.amount.amount for each in charges],
-            [each.amount.currency for each in charges],
-            [each.at for each in charges],
-        )
-
-
-async def booked_charges(db: Connection, recovery_id: RecoveryId) -> list[MovedMoney]:
-    """The charges whose money is booked as recovered."""
-    return [
-        MovedMoney(row["charge_id"], row["payment_intent_id"], Money(row["amount"], row["currency"]), row["charged_at"])
-        for row in await db.fetch(BOOKED_CHARGES, recovery_id)
-    ]
+    """Keep which charges were booked, and book what was said of their refunds and disputes before."""
+    for charge in await booked_charges.insert(db, merchant_id, recovery_id, charges):
+        await _take_back_early(db, merchant_id, charge)
 
 
 async def correct(
@@ -466,18 +440,19 @@ async def correct(
     locked = await _lock(db, recovery_id)
     if locked.state is not RecoveryState.RECOVERED:
         return False
-    await _record_charges(db, recovery_id, locked.merchant_id, charges)
+    await booked_charges.lock_names_of(db, locked.merchant_id, charges)
     if failed:
-        await db.execute(CHARGE_FAILED, recovery_id, failed)
+        await booked_charges.fail(db, recovery_id, failed)
     moved = Money(sum(each.amount.amount for each in charges), locked.due.currency)
-    if moved == locked.recovered:
-        return False
-    nth = await _reverse_end(db, recovery_id, locked, locked.recovered)
-    if moved.amount > 0:
-        await book(db, locked.merchant_id, f"recovery_{locked.state}", moved, recovery_id, nth_end=nth)
-    await db.execute(CORRECT, recovery_id, moved.amount)
-    await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
-    return True
+    other = moved != locked.recovered
+    if other:
+        nth = await _reverse_end(db, recovery_id, locked, locked.recovered)
+        if moved.amount > 0:
+            await book(db, locked.merchant_id, f"recovery_{locked.state}", moved, recovery_id, nth_end=nth)
+        await db.execute(CORRECT, recovery_id, moved.amount)
+        await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
+    await keep_charges(db, recovery_id, locked.merchant_id, charges)
+    return other
 
 
 async def request_stop(db: Connection, recovery_id: RecoveryId, end_reason: EndReason, entry: Entry) -> bool:
@@ -596,6 +571,15 @@ async def move(db: Connection, recovery_id: RecoveryId, policy_id: UUID, entry: 
     return True
 
 
+async def bring(db: Connection, recovery_id: RecoveryId, method: PaymentMethodId, *, in_answer: bool = False) -> None:
+    """Keep that the customer has brought a payment method, which may then be charged for what is due.
+
+    `in_answer`: only if the customer was sent a message before; without one the method was not brought for this.
+    """
+    if not in_answer or await db.fetchval(MESSAGED, recovery_id):
+        await db.execute(BRING, recovery_id, method)
+
+
 async def silence(db: Connection, recovery_id: RecoveryId, reason: SilenceReason, origin: Mapping[str, object]) -> None:
     """Follow its customer's silence: no queued message is sent, and the timeline says why."""
     await recovery_tasks.cancel_messages(db, recovery_id, f"the customer is not written to: {reason}")
@@ -618,6 +602,69 @@ async def record(db: Connection, recovery_id: RecoveryId, entry: Entry) -> None:
         raise LookupError(f"no recovery {recovery_id}")
 
 
+async def take_back(db: Connection, merchant_id: MerchantId, fact: Fact, origin: Mapping[str, object]) -> None:
+    """Note what Stripe says of a refund or dispute; if its charge was booked as recovered, the book follows.
+
+    Whatever the recovery's state: the money is found by its charge. `origin` names the event.
+    """
+    await booked_charges.lock_names(db, merchant_id, [fact.charge_id, fact.payment_intent_id])
+    await booked_charges.note(db, merchant_id, fact)
+    charge = await booked_charges.lock_charge(db, merchant_id, fact.charge_id, fact.payment_intent_id)
+    if charge is not None:
+        facts = await booked_charges.facts_of(db, merchant_id, charge)
+        sums = money_back.sums_of(facts, charge.booked)
+        await booked_charges.save(db, merchant_id, charge, sums)
+        await _book_back(db, merchant_id, charge, charge.sums, sums, fact, origin)
+
+
+async def _take_back_early(db: Connection, merchant_id: MerchantId, charge: BookedCharge) -> None:
+    """Book what was said of a charge's refunds and disputes before the charge itself was booked as recovered."""
+    facts = await booked_charges.facts_of(db, merchant_id, charge)
+    before = charge.sums
+    for number, fact in enumerate(facts, 1):
+        sums = money_back.sums_of(facts[:number], charge.booked)
+        await _book_back(db, merchant_id, charge, before, sums, fact, {})
+        before = sums
+    if facts:
+        await booked_charges.save(db, merchant_id, charge, before)
+
+
+async def _book_back(
+    db: Connection,
+    merchant_id: MerchantId,
+    charge: BookedCharge,
+    before: Sums,
+    after: Sums,
+    fact: Fact,
+    origin: Mapping[str, object],
+) -> None:
+    """Write the difference into the book and the timeline: a row for each number that has changed."""
+    changes = {
+        EntryKind.REFUNDED: ("refunded", after.refunded - before.refunded),
+        EntryKind.DISPUTED: ("disputed", after.disputed - before.disputed),
+        EntryKind.DISPUTE_WON: ("won_back", after.won_back - before.won_back),
+    }
+    for told, (metric_type, change) in changes.items():
+        if change == 0:
+            continue
+        amount = Money(change, charge.booked.currency)
+        await book(db, merchant_id, metric_type, amount, charge.recovery_id, external_id=fact.external_id)
+        kind, text, told_amount = told, _TAKEN_BACK[told], change
+        if change < 0:
+            text = _CORRECTED
+            if metric_type == "refunded" and fact.kind is not Kind.DISPUTE:
+                kind, told_amount = EntryKind.REFUND_FAILED, -change
+                text = _TAKEN_BACK[kind]
+        detail = {
+            **origin,
+            "charge_id": charge.id,
+            "external_id": fact.external_id,
+            "amount": told_amount,
+            "currency": amount.currency,
+        }
+        await record(db, charge.recovery_id, Entry(kind, kind, text, detail))
+
+
 async def book(
     db: Connection,
     merchant_id: MerchantId,
@@ -626,14 +673,16 @@ async def book(
     recovery_id: RecoveryId,
     *,
     nth_end: int = 0,
+    external_id: str | None = None,
 ) -> None:
     """Write one row of the ledger about a recovery; the trigger adds it to the totals.
 
-    `metric_type` is one of recovery_opened, recovery_recovered, recovery_exhausted, recovery_stopped (cents), or
-    attempt, message (a count of 1, in the recovery's currency). An end says which of the recovery's it is: 0 for the
-    first. A negative amount takes an end back.
+    `metric_type` is one of recovery_opened, recovery_recovered, recovery_exhausted, recovery_stopped, refunded,
+    disputed, won_back (cents), or attempt, message (a count of 1, in the recovery's currency). An end says which of the
+    recovery's it is: 0 for the first. A negative amount takes an end back. `external_id` is Stripe's id of what took
+    the money back.
     """
-    await db.execute(BOOK, merchant_id, metric_type, amount.amount, amount.currency, recovery_id, nth_end)
+    await db.execute(BOOK, merchant_id, metric_type, amount.amount, amount.currency, recovery_id, nth_end, external_id)
 
 
 async def _record(

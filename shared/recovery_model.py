@@ -21,6 +21,8 @@ PAYMENT_NEWS = "payment_news"
 
 CREDITED = "The invoice was settled without a payment: it was credited."
 """Why a recovery ended of which nothing was paid."""
+CARD_CHANGED = "card_changed"
+"""The rule of an entry that notes an event about a payment method that was added or changed."""
 
 
 class RecoveryState(StrEnum):
@@ -105,6 +107,10 @@ class EntryKind(StrEnum):
     REOPENED = "reopened"
     THANKED = "thanked"
     END_ACTION = "end_action"
+    REFUNDED = "refunded"
+    REFUND_FAILED = "refund_failed"
+    DISPUTED = "disputed"
+    DISPUTE_WON = "dispute_won"
 
 
 @dataclass(frozen=True, slots=True)

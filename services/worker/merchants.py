@@ -14,6 +14,9 @@ SELECT
     currency,
     sum(recovered_cents)::bigint AS recovered_cents,
     sum(recovered_count)::bigint AS recovered_count,
+    sum(refunded_cents)::bigint AS refunded_cents,
+    sum(disputed_cents)::bigint AS disputed_cents,
+    sum(won_back_cents)::bigint AS won_back_cents,
     sum(failed_cents)::bigint AS failed_cents,
     sum(failed_count)::bigint AS failed_count,
     sum(attempt_count)::bigint AS attempt_count,
@@ -36,11 +39,14 @@ class ConnectedAccount:
 
 @dataclass(frozen=True, slots=True)
 class WeekInCurrency:
-    """A merchant's week in one currency; amounts in minor units."""
+    """A merchant's week in one currency; amounts in minor units. What is recovered is net of what was taken back."""
 
     currency: str
     recovered_cents: int
     recovered_count: int
+    refunded_cents: int
+    disputed_cents: int
+    won_back_cents: int
     failed_cents: int
     failed_count: int
     attempt_count: int

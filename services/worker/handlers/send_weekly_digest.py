@@ -110,6 +110,9 @@ def following(was_due: datetime, now: datetime) -> datetime:
 
 
 def _week(language: Language, week: WeekInCurrency) -> Week:
+    def amount(cents: int) -> str | None:
+        return language.amount(Money(cents, week.currency)) if cents != 0 else None
+
     return Week(
         currency=week.currency.upper(),
         recovered=language.amount(Money(week.recovered_cents, week.currency)),
@@ -118,4 +121,7 @@ def _week(language: Language, week: WeekInCurrency) -> Week:
         failed_count=week.failed_count,
         attempts=week.attempt_count,
         messages=week.message_count,
+        refunded=amount(week.refunded_cents),
+        disputed=amount(week.disputed_cents),
+        won_back=amount(week.won_back_cents),
     )

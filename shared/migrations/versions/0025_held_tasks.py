@@ -7,10 +7,10 @@ from pathlib import Path
 
 from shared.migrations.sql_files import from_sql
 
-revision = "0027"
-down_revision = "0023"
+revision = "0025"
+down_revision = "0024"
 _make, _unmake = from_sql(__file__)
-_index, _unindex = from_sql(str(Path(__file__).with_name("0027_held_tasks_indexes.py")))
+_index, _unindex = from_sql(str(Path(__file__).with_name("0025_held_tasks_indexes.py")))
 
 
 def upgrade() -> None:
