@@ -28,7 +28,7 @@ import orjson
 from shared import booked_charges, money_back, recovery_tasks
 from shared.booked_charges import BookedCharge
 from shared.database import Connection
-from shared.ids import ChargeId, InvoiceId, MerchantId, RecoveryId
+from shared.ids import ChargeId, InvoiceId, MerchantId, PaymentMethodId, RecoveryId
 from shared.money import Money
 from shared.money_back import Fact, Kind, Sums
 from shared.queue import tasks
@@ -218,6 +218,8 @@ CORRECT = "UPDATE recoveries SET amount_recovered = $2, updated_at = citadel_now
 ACTED_ON_END = """
 SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND rule = 'end_action_done')
 """
+
+BRING = "UPDATE recoveries SET brought = array_append(brought, $2) WHERE id = $1 AND NOT $2 = ANY(brought)"
 
 MESSAGED = "SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND kind = 'messaged')"
 
@@ -571,6 +573,15 @@ async def move(db: Connection, recovery_id: RecoveryId, policy_id: UUID, entry: 
     await tasks.cancel_of_recovery(db, recovery_id, "moved to another version of the policy")
     await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
     return True
+
+
+async def bring(db: Connection, recovery_id: RecoveryId, method: PaymentMethodId, *, in_answer: bool = False) -> None:
+    """Keep that the customer has brought a payment method, which may then be charged for what is due.
+
+    `in_answer`: only if the customer was sent a message before; without one the method was not brought for this.
+    """
+    if not in_answer or await db.fetchval(MESSAGED, recovery_id):
+        await db.execute(BRING, recovery_id, method)
 
 
 async def silence(db: Connection, recovery_id: RecoveryId, reason: SilenceReason, origin: Mapping[str, object]) -> None:

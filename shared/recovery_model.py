@@ -21,6 +21,8 @@ PAYMENT_NEWS = "payment_news"
 
 CREDITED = "The invoice was settled without a payment: it was credited."
 """Why a recovery ended of which nothing was paid."""
+CARD_CHANGED = "card_changed"
+"""The rule of an entry that notes an event about a payment method that was added or changed."""
 
 
 class RecoveryState(StrEnum):

@@ -36,6 +36,7 @@ from shared.ids import MerchantId, RecoveryId
 from shared.money_back import Fact
 from shared.queue import tasks
 from shared.recovery_model import (
+    CARD_CHANGED,
     INVOICE_CHANGED,
     PAYMENT_NEWS,
     STRIPE_NEXT,
@@ -48,8 +49,8 @@ from shared.recovery_model import (
 )
 from shared.silences import SilenceReason
 
-# The states in which a recovery waits, for a time or for the customer: a new card, or a change of the invoice, may end
-# the wait. `open` is due already, and an attempt in flight decides by its own outcome.
+# The states in which a recovery waits, for a time or for the customer: a change of the invoice may end the wait.
+# `open` is due already.
 _WAITS = frozenset({RecoveryState.WAITING, RecoveryState.NEEDS_NEW_METHOD, RecoveryState.ACTION_REQUIRED})
 
 # From the reading of an invoice to the commit of its decision takes less than a minute; our clock and Stripe's differ
@@ -244,12 +245,18 @@ async def _take_back(db: Connection, merchant_id: MerchantId, event: Incoming, i
 
 
 async def _try_card(db: Connection, merchant_id: MerchantId, event: Incoming, card: CardChanged) -> None:
+    """Have the recoveries evaluated again, and keep which payment method the customer has brought."""
     for recovery in await store.lock_of_card(db, merchant_id, card):
-        if recovery.state in _WAITS and await recovery_tasks.evaluate_now(
+        if card.made_default is not None:
+            await recoveries.bring(db, recovery.id, card.made_default)
+        if card.added is not None:
+            await recoveries.bring(db, recovery.id, card.added, in_answer=True)
+        # A run may have read the customer's payment methods earlier; the entry makes it read again.
+        if await recovery_tasks.evaluate_now(
             db, merchant_id, recovery.id, recovery.invoice_id
-        ):
+        ) or await recovery_tasks.is_being_evaluated(db, recovery.id):
             text = "A payment method was added or changed."
-            entry = Entry(EntryKind.CHANGED, "card_changed", text, _origin(event), next_step="decide anew at once")
+            entry = Entry(EntryKind.CHANGED, CARD_CHANGED, text, _origin(event), next_step="decide anew at once")
             await recoveries.record(db, recovery.id, entry)
 
 

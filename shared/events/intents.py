@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, SubscriptionId
+from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
 from shared.money import Money
 from shared.money_back import Kind
 from shared.recovery_model import BillingReason, EndReason
@@ -104,10 +104,16 @@ class MoneyBack:
 
 @dataclass(frozen=True, slots=True)
 class CardChanged:
-    """The card to charge may have changed, for one subscription or for all of a customer's."""
+    """The card to charge may have changed, for one subscription or for all of a customer's.
+
+    `added` is the payment method that was attached to the customer, `made_default` the one that became the customer's
+    default; None for a change of one that was there.
+    """
 
     customer_id: CustomerId | None
     subscription_id: SubscriptionId | None
+    added: PaymentMethodId | None = None
+    made_default: PaymentMethodId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from shared.events.intents import (
     StopInvoice,
     StopSubscription,
 )
-from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, SubscriptionId
+from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
 from shared.money import Money
 from shared.money_back import Kind
 from shared.recovery_model import BillingReason, EndReason
@@ -381,7 +381,26 @@ def _stop_charge(charge: object, resource: Json, reason: EndReason) -> Intent:
     return StopCharge(charge_id, intent_id, invoice_id, reason)
 
 
-def _method_changed(method: Json, _previous: Json) -> Intent:
+def _method_added(method: Json, _previous: Json) -> Intent:
+    customer_id = _id(method.get("customer"), CustomerId)
+    added = _id(method.get("id"), PaymentMethodId)
+    return CardChanged(customer_id, None, added=added) if customer_id else Ignored("unreadable")
+
+
+# What makes a payment method another card or bank account, or its date another one.
+_OF_CARD = frozenset({"exp_month", "exp_year", "fingerprint", "last4"})
+
+
+def _method_changed(method: Json, previous: Json) -> Intent:
+    """A payment method, source or card has changed under its id; its address, name or metadata are no matter of ours.
+
+    The details are under the name of its type, or in the object itself if it is an old `card` or `bank_account`. An
+    event that does not say what has changed counts.
+    """
+    kind = method.get("type")
+    changed = {*previous, *_mapping(previous.get(kind) if isinstance(kind, str) else None)}
+    if previous and not changed & _OF_CARD:
+        return Ignored("no_card_changed")
     customer_id = _id(method.get("customer"), CustomerId)
     return CardChanged(customer_id, None) if customer_id else Ignored("unreadable")
 
@@ -390,11 +409,16 @@ def _customer_updated(customer: Json, previous: Json) -> Intent:
     settings = _mapping(previous.get("invoice_settings"))
     # `default_card` until 2015-02-18.
     customer_id = _id(customer.get("id"), CustomerId)
-    if "default_payment_method" not in settings and previous.keys().isdisjoint({"default_source", "default_card"}):
-        if "email" not in previous:
-            return Ignored("no_card_changed")
+    if "default_payment_method" in settings:
+        default = _mapping(customer.get("invoice_settings")).get("default_payment_method")
+    elif previous.keys() & {"default_source", "default_card"}:
+        default = customer.get("default_source", customer.get("default_card"))
+    elif "email" in previous:
         return AddressChanged(customer_id) if customer_id else Ignored("unreadable")
-    return CardChanged(customer_id, None) if customer_id else Ignored("unreadable")
+    else:
+        return Ignored("no_card_changed")
+    made_default = _id(default, PaymentMethodId)
+    return CardChanged(customer_id, None, made_default=made_default) if customer_id else Ignored("unreadable")
 
 
 def _renewal_ahead(invoice: Json, _previous: Json) -> Intent:
@@ -436,9 +460,14 @@ ROUTES: Mapping[str, Rule] = {
     "customer.subscription.updated": _subscription_updated,
     "customer.deleted": _customer_deleted,
     "customer.updated": _customer_updated,
-    "customer.source.created": _method_changed,
-    "payment_method.attached": _method_changed,
+    "customer.source.created": _method_added,
+    "customer.source.updated": _method_changed,
+    "customer.card.updated": _method_changed,  # the name of the last one before 2015-02-18, as of `default_card`
+    "payment_method.attached": _method_added,
+    "payment_method.updated": _method_changed,
     "payment_method.automatically_updated": _method_changed,  # the networks' card updater
+    # The same before 2020-08-27 (https://docs.stripe.com/changelog/2020-08-27/renames-automatically-updated-event-type).
+    "payment_method.card_automatically_updated": _method_changed,
     "charge.failed": _charge_failed,
     "payment_intent.processing": _payment_processing,
     "charge.refunded": _charge_refunded,

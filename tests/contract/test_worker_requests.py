@@ -13,7 +13,7 @@ import pytest
 
 from services.worker.handlers import discover
 from services.worker.outside.lease import Lease
-from shared import recoveries
+from shared import recoveries, recovery_tasks
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
 from shared.recovery_model import EndReason, Entry, EntryKind
@@ -141,6 +141,23 @@ async def _tries_a_backup(world: World) -> None:
     await failed.finish()
 
 
+async def _charges_what_was_attached(world: World) -> None:
+    failed = await world.fail(decline="lost_card")
+    await world.work()
+    brought = await world.control.add_card(failed.customer, default=False)
+    async with world.worker.transaction() as db:
+        await recoveries.bring(db, failed.recovery_id, brought["id"], in_answer=True)
+        await recovery_tasks.evaluate_sooner(db, failed.recovery_id)
+    await failed.finish()
+
+
+async def _charges_a_source(world: World) -> None:
+    failed = await world.fail(decline="lost_card")
+    await world.control.change_default(failed.customer, None)
+    await world.control.add_source(failed.customer)
+    await failed.finish()
+
+
 async def _catches_up(world: World) -> None:
     await world.policy(message_days=[])
     await world.control.add_renewal(world.account, card={"decline": "do_not_honor"})
@@ -160,6 +177,11 @@ ROADS: dict[str, tuple[Drive, set[str]]] = {
     "dunning_retry, settled by reading": (_settles_by_reading, {READ, CHARGES, PAY, EVENTS, BRAND}),
     "dunning_retry, stopped after a crash": (_spends_a_key, {READ, CHARGES, SPEND, BRAND}),
     "dunning_retry, with a backup card": (_tries_a_backup, {READ, CHARGES, PAY, METHODS}),
+    "dunning_retry, with a card in answer": (
+        _charges_what_was_attached,
+        {READ, CHARGES, PAY, METHODS, BRAND, CARD_PAGE},
+    ),
+    "dunning_retry, with a source": (_charges_a_source, {READ, CHARGES, PAY}),
     "end_dunning": (_ends("cancel"), {READ, CHARGES, "DELETE /v1/subscriptions/:id"}),
     "end_dunning, paused": (_ends("pause"), {READ, CHARGES, "POST /v1/subscriptions/:id"}),
     "end_dunning, written off": (_ends("mark_uncollectible"), {READ, CHARGES, WRITE_OFF}),

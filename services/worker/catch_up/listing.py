@@ -18,11 +18,13 @@ from shared.stripe_clients import Json, ask
 
 log = get_logger(__name__)
 
-TYPES = tuple(
-    sorted(ROUTES.keys() - {"account.application.deauthorized"}, key=lambda kind: (kind[:8] != "invoice.", kind))
-)
-"""The event types that are listed, those that open recoveries first. `account.application.deauthorized` is not one of
-them: once a merchant has disconnected, its events cannot be listed any more."""
+_NOT_LISTED = {
+    "account.application.deauthorized",  # once a merchant has disconnected, its events cannot be listed any more
+    "customer.card.updated",  # this name and the next are not in the API version of our requests any more
+    "payment_method.card_automatically_updated",
+}
+TYPES = tuple(sorted(ROUTES.keys() - _NOT_LISTED, key=lambda kind: (kind[:8] != "invoice.", kind)))
+"""The event types that are listed, those that open recoveries first."""
 
 PAGE = 100
 READ_AT_ONCE = 25

@@ -21,7 +21,7 @@ from typing import assert_never
 
 import stripe
 
-from services.worker.dossier.dossier import KEYS_ARE_KEPT, Dossier, KnownAttempt, cards_of
+from services.worker.dossier.dossier import KEYS_ARE_KEPT, Dossier, KnownAttempt, method_in
 from services.worker.errors import InvoiceMissing, MerchantUnreachable, Refused, RetryLater
 from services.worker.handler import Nothing
 from services.worker.outside import stripe_calls
@@ -113,7 +113,7 @@ async def collect(remote: Remote, evaluation: Evaluation) -> Outcome:
         return _gone(evaluation)
     client = remote.stripe.for_merchant(dossier.account)
     try:
-        return await _collect(client, remote, evaluation)
+        return _of_planned(await _collect(client, remote, evaluation))
     except MerchantUnreachable:
         if dossier.merchant_active:
             raise  # no sign that the merchant has left: a key or a permission has to be set right
@@ -148,9 +148,10 @@ async def _collect(client: stripe.StripeClient, remote: Remote, evaluation: Eval
 
 
 async def _read(client: stripe.StripeClient, dossier: Dossier) -> Reading:
-    """The invoice as it is now, with the customer's other payment methods if the policy tries them."""
+    """The invoice as it is now, with the customer's other payment methods if one of them may have to be named."""
     reading = await stripe_calls.read_invoice(client, dossier.invoice_id)
-    if not dossier.tries_backups or dossier.customer_id is None or reading.truth.paid:
+    unread = any(method_in(reading, each) is None for each in dossier.brought)
+    if not (dossier.tries_backups or unread) or dossier.customer_id is None or reading.truth.paid:
         return reading
     try:
         return with_backups(reading, await stripe_calls.payment_methods_of(client, dossier.customer_id))
@@ -170,16 +171,10 @@ async def _against(
     """
     if not isinstance(decision, AttemptNow):
         return None
-    if decision.backup != attempt.backup:
-        return "another payment method would be charged than was planned"
-    if not dossier.knows_cards_of(reading) or cards_of(reading, decision.backup)[:1] != _planned_card(attempt):
+    if not dossier.is_planned(attempt, reading, decision.payment_method_id):
         return "the payment method has changed since the attempt was planned"
     stopped = await remote.permission.refusal(dossier.recovery_id)
     return None if stopped is None else f"stopped right before the call: {stopped}"
-
-
-def _planned_card(attempt: KnownAttempt) -> tuple[str, ...]:
-    return () if attempt.past.card_fingerprint is None else (attempt.past.card_fingerprint,)
 
 
 async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Reading) -> tuple[SeenCharge, ...]:
@@ -237,7 +232,7 @@ async def _pay(
     if not evaluation.fresh and dossier.now - attempt.past.at >= KEYS_ARE_KEPT:
         return await _by_reading(client, dossier, attempt, (reading, seen), "its key is no longer kept", spent=False)
     key = _key(attempt)
-    answer = await stripe_calls.pay(client, dossier.invoice_id, key, remote.lease, attempt.backup)
+    answer = await stripe_calls.pay(client, dossier.invoice_id, key, remote.lease, attempt.past.payment_method_id)
     how = "Stripe's answer" if evaluation.fresh else "Stripe's answer to the same key"
     match answer:
         case Inconclusive(code):
@@ -258,8 +253,7 @@ async def _pay(
             pass
         case _:
             assert_never(answer)
-    settled = _of_planned(attempt, _settled(answer, reading, dossier, seen, how))
-    return Collected(reading, seen, attempt, settled, reason)
+    return Collected(reading, seen, attempt, _settled(answer, reading, dossier, seen, how), reason)
 
 
 async def _as_its_account_says(client: stripe.StripeClient, answer: NotPayable) -> NotPayable:
@@ -273,12 +267,21 @@ async def _as_its_account_says(client: stripe.StripeClient, answer: NotPayable) 
     return NotPayable(ACCOUNT_RESTRICTED) if account.get("charges_enabled") is False else answer
 
 
-def _of_planned(attempt: KnownAttempt, settled: Settled) -> Settled:
-    """The outcome for the payment method that the request named; the reading is about the default one."""
-    if attempt.backup is None or settled.payment_method_id == attempt.backup:
-        return settled
-    card = Card(fingerprint=attempt.past.card_fingerprint)
-    return replace(settled, payment_method_id=attempt.backup, card=card)
+def _of_planned(collected: Collected) -> Collected:
+    """The outcome for the payment method that the request named; the reading is about the first in Stripe's order.
+
+    The row keeps the card that it was planned for, which others have counted; what else is known of it is added if the
+    request was sent.
+    """
+    attempt, settled = collected.attempt, collected.settled
+    if attempt is None or settled is None or attempt.past.payment_method_id is None:
+        return collected
+    named, planned = attempt.past.payment_method_id, attempt.past.card_fingerprint
+    card = settled.card if settled.payment_method_id == named else method_in(collected.reading, named)
+    if card is None or not settled.called:
+        card = Card()
+    card = replace(card, fingerprint=planned or card.fingerprint)
+    return replace(collected, settled=replace(settled, payment_method_id=named, card=card))
 
 
 def _key(attempt: KnownAttempt) -> str:

@@ -50,8 +50,11 @@ _OTHER_MODE = re.compile(r"exists in (?:live|test) mode")
 INVOICE_PARTS = [
     "payments.data.payment.payment_intent",
     "customer.invoice_settings.default_payment_method",
+    "customer.default_source",
     "default_payment_method",
+    "default_source",
     "parent.subscription_details.subscription.default_payment_method",
+    "parent.subscription_details.subscription.default_source",
 ]
 """Everything that the rules need of an invoice, in one read; Stripe expands at most four levels."""
 
@@ -224,14 +227,16 @@ async def pay(
     lease: Lease,
     payment_method_id: PaymentMethodId | None = None,
 ) -> PayOutcome:
-    """Collect the invoice off-session, with this payment method, by default the first in Stripe's order.
+    """Collect the invoice off-session, with this payment method and no other. Nothing else of the merchant's changes.
 
-    The request is the same in every repeat, as its key requires. Raises RetryLater when the outcome is unknown: repeat
-    with the same key. Raises MerchantUnreachable and LeaseLost: it was not sent or did not run.
+    Without one, as releases before 0026 asked, it is the first in Stripe's order. The request is the same in every
+    repeat, as its key requires. Raises RetryLater when the outcome is unknown: repeat with the same key. Raises
+    MerchantUnreachable and LeaseLost: it was not sent or did not run.
     """
     asked: dict[str, Any] = {"off_session": True, "expand": INVOICE_PARTS}
     if payment_method_id is not None:
-        asked["payment_method"] = payment_method_id
+        # What is older than payment methods is a source (https://docs.stripe.com/api/invoices/pay, read November 2026).
+        asked["payment_method" if payment_method_id.startswith("pm_") else "source"] = payment_method_id
     try:
         with lease.guarding(), stripe_errors():
             invoice = await ask(client, "post", f"/v1/invoices/{part(invoice_id)}/pay", **asked, idempotency_key=key)

@@ -27,7 +27,7 @@ from shared.events.intents import (
     StopSubscription,
 )
 from shared.events.routing import LEFT_ALONE, ROUTES, route, route_open_invoice
-from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, SubscriptionId
+from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
 from shared.money import Money
 from shared.money_back import Kind
 from shared.recovery_model import BillingReason, EndReason
@@ -39,7 +39,7 @@ DUE = Money(2000, "usd")
 OPENED = OpenRecovery(INVOICE, SubscriptionId("sub_1Pgc6q2eZvKYlo2C"), CustomerId("cus_QXg1o8vcGmoR32"), DUE)
 # The ids of `examples.invoice`, and of what belongs to it.
 IN_1, SUB_1, CUS_1 = InvoiceId("in_1"), SubscriptionId("sub_1"), CustomerId("cus_1")
-CH_1, PI_1 = ChargeId("ch_1"), PaymentIntentId("pi_1")
+CH_1, PI_1, PM_1 = ChargeId("ch_1"), PaymentIntentId("pi_1"), PaymentMethodId("pm_1")
 TOLD_BY_INVOICE = Ignored("told_by_its_invoice")
 
 EXPECTED: Mapping[str, Intent] = {
@@ -452,10 +452,27 @@ def test_a_refund_or_dispute_without_a_readable_amount_still_stops(amount: objec
 @pytest.mark.parametrize(
     ("kind", "resource", "previous", "expected"),
     [
-        ("payment_method.attached", {"id": "pm_1", "customer": "cus_1"}, None, CardChanged(CUS_1, None)),
+        ("payment_method.attached", {"id": "pm_1", "customer": "cus_1"}, None, CardChanged(CUS_1, None, added=PM_1)),
         ("payment_method.automatically_updated", {"id": "pm_1", "customer": "cus_1"}, {}, CardChanged(CUS_1, None)),
         ("payment_method.automatically_updated", {"id": "pm_1", "customer": None}, {}, Ignored("unreadable")),
-        ("customer.source.created", {"id": "card_1", "customer": "cus_1"}, None, CardChanged(CUS_1, None)),
+        (
+            "customer.source.created",
+            {"id": "card_1", "customer": "cus_1"},
+            None,
+            CardChanged(CUS_1, None, added=PaymentMethodId("card_1")),
+        ),
+        (
+            "customer.updated",
+            {"id": "cus_1", "invoice_settings": {"default_payment_method": "pm_1"}},
+            {"invoice_settings": {"default_payment_method": "pm_0"}},
+            CardChanged(CUS_1, None, made_default=PM_1),
+        ),
+        (
+            "customer.updated",
+            {"id": "cus_1", "default_source": {"id": "card_1"}, "invoice_settings": {"default_payment_method": "pm_0"}},
+            {"default_source": "card_0"},
+            CardChanged(CUS_1, None, made_default=PaymentMethodId("card_1")),
+        ),
         (
             "customer.updated",
             {"id": "cus_1"},
@@ -494,6 +511,55 @@ def test_a_customers_event_is_read_by_what_changed(
     kind: str, resource: dict[str, Any], previous: dict[str, Any] | None, expected: Intent
 ) -> None:
     assert intent(kind, resource, previous) == expected
+
+
+UPDATES = [
+    "payment_method.updated",
+    "payment_method.automatically_updated",
+    "payment_method.card_automatically_updated",
+    "customer.source.updated",
+    "customer.card.updated",
+]
+OF_CARDS = [{"exp_month": 3}, {"exp_year": 2027}, {"fingerprint": "fp_0"}, {"last4": "4242", "brand": "visa"}]
+
+
+@pytest.mark.parametrize("kind", UPDATES)
+@pytest.mark.parametrize("changed", OF_CARDS)
+def test_a_card_that_changed_under_its_id_is_another_card(kind: str, changed: dict[str, Any]) -> None:
+    method = {"id": "pm_1", "type": "card", "customer": "cus_1"}
+    assert intent(kind, method, {"card": changed}) == CardChanged(CUS_1, None)
+    card = {"id": "card_1", "object": "card", "customer": "cus_1"}
+    assert intent(kind, card, changed) == CardChanged(CUS_1, None)
+
+
+@pytest.mark.parametrize("kind", UPDATES)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"billing_details": {"address": {"city": "Oslo"}}},
+        {"metadata": {"a": None}},
+        {"card": {"checks": {"cvc_check": "pass"}}},
+        {"address_zip": "0150", "name": None},
+        {"allow_redisplay": "limited"},
+    ],
+)
+def test_an_address_or_a_name_makes_no_other_card(kind: str, changed: dict[str, Any]) -> None:
+    method = {"id": "pm_1", "type": "card", "customer": "cus_1"}
+    assert intent(kind, method, changed) == Ignored("no_card_changed")
+
+
+@pytest.mark.parametrize("kind", UPDATES)
+@pytest.mark.parametrize("previous", [None, {}])
+def test_an_update_that_does_not_say_what_changed_may_be_another_card(
+    kind: str, previous: dict[str, Any] | None
+) -> None:
+    assert intent(kind, {"id": "pm_1", "type": "card", "customer": "cus_1"}, previous) == CardChanged(CUS_1, None)
+
+
+def test_another_bank_account_under_the_same_id_is_another_method() -> None:
+    method = {"id": "pm_1", "type": "us_bank_account", "customer": "cus_1"}
+    assert intent("payment_method.updated", method, {"us_bank_account": {"last4": "6789"}}) == CardChanged(CUS_1, None)
+    assert intent("payment_method.updated", method, {"us_bank_account": {"networks": {}}}) == Ignored("no_card_changed")
 
 
 @pytest.mark.parametrize(
