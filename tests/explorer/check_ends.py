@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from tests.explorer.evidence import Evidence, Row, counted, left_alone
+from tests.explorer.evidence import Evidence, Row, counted, left_alone, was_refused
 from tests.explorer.finding import Finding
 from tests.explorer.story import DAY, HOUR
 from tests.explorer.truth import Truth
@@ -103,6 +103,7 @@ def cards(evidence: Evidence) -> Iterator[Finding]:
                 and each.at >= brought
                 for each in evidence.bank
             )
+            tried = tried or was_refused(evidence, end.invoice, method.id, end.at)
             if not tried and end.rule != "attempts_used_up":
                 which = "what Stripe charges" if method == truth.method else "the customer's default"
                 yield Finding("cards", f"{which} is good and was never tried", f"{end.invoice}: {method.id}")

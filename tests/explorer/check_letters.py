@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import combinations
 
 from simulator.currencies import decimals
-from tests.explorer.evidence import Evidence, Row, left_alone
+from tests.explorer.evidence import Evidence, Row, left_alone, was_refused
 from tests.explorer.finding import Finding
 from tests.explorer.story import DAY
 from tests.explorer.truth import Truth
@@ -163,7 +163,8 @@ def _another_card(evidence: Evidence, letter: Written, truth: Truth) -> Iterator
         and each.at <= letter.at
         and each.concludes is None
     ]
-    if not tried and not method.expired:
+    refused = was_refused(evidence, truth.invoice, method.id, letter.at)
+    if not tried and not refused and not method.expired:
         yield "asks for another card, though one is there that was never tried"
     ends = [
         each

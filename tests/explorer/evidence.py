@@ -141,6 +141,17 @@ def left_alone(words: Sequence[Word], customer: str | None, at: int) -> bool:
     return bool(about) and about[-1].kind == "left_alone" and (about[-1].until is None or at < about[-1].until)
 
 
+def was_refused(evidence: Evidence, invoice: str, method: str, at: float) -> bool:
+    """Whether Stripe had refused to charge this method for this invoice, so that the bank knows nothing of it."""
+    return any(
+        row["invoice_id"] == invoice
+        and row["payment_method_id"] == method
+        and row["result"] in {"failed", "declined"}
+        and row["at"] <= at
+        for row in evidence.attempts
+    )
+
+
 def counted(rows: Rows, name: str) -> Counter[Any]:
     """How often each value of a column is there."""
     return Counter(row[name] for row in rows)
