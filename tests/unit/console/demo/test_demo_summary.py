@@ -27,6 +27,7 @@ FATE = {
     "advice_code": "do_not_try_again",
     "network_decline_code": "41",
     "network_advice_code": None,
+    "renewed_at": None,
 }
 
 
@@ -82,6 +83,8 @@ def test_what_really_happened_is_read_from_the_attempt_log() -> None:
     ]
     assert as_it_went([FATE], tries, {"in_1"}) == {"in_1": LadderOutcome(87_400, attempts=2, after_hard=1)}
     assert as_it_went([FATE], tries, set())["in_1"].paid_at is None  # paid, yet not by our doing
+    renewed = {**FATE, "renewed_at": 1_500}  # no attempt on a dead card: it was another one by then
+    assert as_it_went([renewed], tries, {"in_1"})["in_1"].after_hard == 0
     way = Way.of("ours", as_it_went([FATE], tries, {"in_1"}), [FATE], {"in_1": "lost_or_stolen"})
     assert way == Way("ours", Counter({"lost_or_stolen": 1}), 2, 1, 1.0)
 
