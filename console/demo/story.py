@@ -5,12 +5,13 @@ start everything ──> merchants connect ──> day by day to the end ──>
                                                └ on one day a busy worker is killed, and another takes over
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from console.demo import store
 from console.demo.connect import connect_all
@@ -27,11 +28,14 @@ from shared.events.routing import ROUTES
 from simulator.client import SimulatorClient
 
 _RESCUE_PATIENCE_S = 30.0
+_SHARES: Final = {"debits": 0.1, "renewed": 0.6, "refunds": 0.04, "disputes": 0.02}
+_SMALL_SHARES: Final = {"debits": 0.3, "renewed": 1.0, "refunds": 0.2, "disputes": 0.2}
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """The story's size. `stripe_retrying`: how many merchants keep Stripe's own retries switched on."""
+    """The story's size. `stripe_retrying`: how many merchants keep Stripe's own retries switched on; `shares`: of
+    subscribers who pay by debit, of cards that are renewed, of charges that go back (`simulator.population.Plan`)."""
 
     seed: int = 7
     merchants: int = 20
@@ -41,11 +45,12 @@ class Story:
     stripe_retrying: int = 0
     kill_on_day: int = 6
     pace: Pace = field(default_factory=Pace)
+    shares: Mapping[str, float] = field(default_factory=lambda: dict(_SHARES))
 
     @classmethod
     def small(cls) -> "Story":
-        """A few seconds long."""
-        return cls(merchants=3, subscriptions=20, days=10, kill_on_day=2)
+        """A few seconds long, with larger shares: also there at least one of each occurs."""
+        return cls(merchants=3, subscriptions=20, days=10, kill_on_day=2, shares=_SMALL_SHARES)
 
     def changed(self, **fields: int) -> "Story":
         """The same with other numbers."""
@@ -104,7 +109,7 @@ class _Scene:
     async def set(self) -> None:
         """Create merchants with customers and cards at the simulator, and connect them."""
         story, simulator = self.story, self.simulator
-        accounts = await simulator.populate(accounts=story.merchants, subscriptions=story.subscriptions)
+        accounts = await simulator.populate(accounts=story.merchants, subscriptions=story.subscriptions, **story.shares)
         for account in accounts[: story.stripe_retrying]:
             await simulator.change_account(account, stripe_retries=[3, 5, 7])
         await simulator.configure_webhooks(
