@@ -39,13 +39,14 @@ RENEWED_CAUSES: dict[str, bool] = {"expired_card": False, "lost_card": True, "st
 
 @dataclass(frozen=True, slots=True)
 class Back:
-    """Shares of an account's charges that are refunded and disputed, and of these in part and won; when, in seconds."""
+    """Shares of an account's charges that are refunded and disputed, and how long `after` the charge; the shares of
+    these that are refunded in part, and won; how long a dispute takes. Times are from and to so many seconds."""
 
-    refunds: float = 0.0
+    refunds: float
+    disputes: float
+    after: tuple[int, int]
     in_part: float = 0.4
-    disputes: float = 0.0
     won: float = 0.4
-    after: tuple[int, int] = (DAY, 9 * DAY)
     dispute_takes: tuple[int, int] = (2 * DAY, 9 * DAY)
 
 

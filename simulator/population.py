@@ -61,7 +61,7 @@ class Plan:
 
     `debits` is the share of subscribers who pay by bank debit, where the currency has one; `renewed` that of the cards
     of `RENEWED_CAUSES` which the card updater renews, `renewed_after` seconds after their first decline; `refunds` and
-    `disputes` are shares of all charges (`mishaps.Back` has the rest).
+    `disputes` are shares of all charges, `back_after` seconds after them (`mishaps.Back` has the rest).
     """
 
     accounts: int = 20
@@ -82,6 +82,7 @@ class Plan:
     renewed_after: tuple[int, int] = (DAY, 8 * DAY)
     refunds: float = 0.0
     disputes: float = 0.0
+    back_after: tuple[int, int] = (DAY, 9 * DAY)
 
 
 class Population:
@@ -113,7 +114,7 @@ class Population:
             share = plan.debits if currency in DEBIT_OF else 0.0
             by_debit = debit_payers(plan.subscriptions, troubled, share, beside)
             if plan.refunds or plan.disputes:
-                self._mishaps.back[account.id] = Back(refunds=plan.refunds, disputes=plan.disputes)
+                self._mishaps.back[account.id] = Back(plan.refunds, plan.disputes, plan.back_after)
             for index in range(plan.subscriptions):
                 self._subscriber(account, plan, rng, beside, fails=index in troubled, by_debit=index in by_debit)
             made.append(account.id)

@@ -61,7 +61,7 @@ def _headline(told: Told, console: Console) -> None:
 
 _LADDERS = (
     "The ladders have the same cards, customers and emails, replayed with attempts at fixed gaps. Bank debits\n"
-    "are left out of them: what Stripe does with a failed debit is a setting of its own, and not published.\n"
+    "are not in them: Stripe retries debits by settings of their own, and the other ladders are made for cards.\n"
     "All of them are simulated: they show what differs, not what a merchant will recover."
 )
 
