@@ -6,7 +6,8 @@ the ladder's favour: its attempts and customers have until the end of the story,
 window; and all that Stripe's ladder skips after a hard decline it tries again once the card is renewed under its id.
 
 Bank debits are left out, ours too: Stripe retries them by settings of their own, the other ladders are made for cards,
-and when a debit fails depends on when it was begun. Refunds and disputes play no part: they are drawn by invoice, whoever collected it.
+and when a debit fails depends on when it was begun. Refunds and disputes play no part: they are drawn by invoice,
+whoever collected it.
 """
 
 from collections import Counter, defaultdict
