@@ -60,8 +60,8 @@ def _headline(told: Told, console: Console) -> None:
 # -- tables --------------------------------------------------------------------------------------
 
 _LADDERS = (
-    "The ladders have the same cards, customers and emails, replayed with attempts at fixed gaps. Bank debits\n"
-    "are not in them: Stripe retries debits by settings of their own, and the other ladders are made for cards.\n"
+    "The ladders have the same cards, customers and emails, replayed with attempts at fixed gaps.\n"
+    "Bank debits are not in them: Stripe retries those by other settings, the others are for cards.\n"
     "All of them are simulated: they show what differs, not what a merchant will recover."
 )
 
@@ -171,8 +171,8 @@ def _beside(figures: Figures) -> Iterable[tuple[str, str]]:
         yield (
             "debits",
             (
-                f"{debits.renewals:,} renewals by bank debit failed days later, {debits.recovered:,} recovered; of "
-                f"{debits.begun:,} debits begun since {debits.paid:,} paid, {debits.failed:,} failed, "
+                f"{debits.renewals:,} renewals by bank debit failed days later, {debits.recovered:,} recovered; "
+                f"begun since: {debits.begun:,}, of which {debits.paid:,} paid, {debits.failed:,} failed, "
                 f"{debits.under_way:,} under way"
             ),
         )
@@ -185,13 +185,12 @@ def _beside(figures: Figures) -> Iterable[tuple[str, str]]:
             ),
         )
     if back.refunds or back.disputes or back.of_others:
+        refunds = f"{back.refunds:,} refunds ({back.in_part:,} in part)" if back.refunds else "no refund"
+        ends = f"{back.won:,} won, {back.lost:,} lost, {back.undecided:,} open"
+        disputes = f"{back.disputes:,} disputes ({ends})" if back.disputes else "no dispute"
         yield (
             "went back",
-            (
-                f"of what was recovered {back.refunds:,} refunds ({back.in_part:,} in part) and {back.disputes:,} "
-                f"disputes ({back.won:,} won, {back.lost:,} lost, {back.undecided:,} open); {back.of_others:,} of "
-                "charges that are not ours"
-            ),
+            f"{refunds} and {disputes} of what was recovered; {back.of_others:,} of charges that are not ours",
         )
 
 

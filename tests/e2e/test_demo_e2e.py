@@ -29,7 +29,7 @@ BESIDE = (
     r"debits +([1-9]\d*) renewals by bank debit failed days later",
     r"bank debits: [1-9]\d* paid; [1-9]\d* failed",
     r"cards +([1-9]\d*) failing cards renewed in place by the networks, [1-9]\d* of them charged at once by us",
-    r"went back +of what was recovered \d+ refunds .* and \d+ disputes .*; [1-9]\d* of charges that are not ours",
+    r"went back .* refunds? .* and .* disputes? .*of what was recovered; [1-9]\d* of charges that are not ours",
 )
 
 
