@@ -131,12 +131,15 @@ def _money_verdict(lines: list[MoneyLine], problems: list[str]) -> Verdict:
             charged = f"charged {line.charged:,} cents"
             if bank.went_back:
                 charged += f" - {bank.went_back:,} that went back = {bank.recovered:,}"
-            books = f"merchant_totals {totals.recovered:,} = /v1/stats {api.recovered:,}"
-            figures.append(f"{line.currency}: {charged} = {books}")
+            same = {True: "=", False: "≠"}
+            figures.append(
+                f"{line.currency}: {charged} {same[totals.recovered == bank.recovered]} merchant_totals {totals.recovered:,} "
+                f"{same[api.recovered == totals.recovered]} /v1/stats {api.recovered:,}"
+            )
         if line.refunded or line.disputed:
             figures.append(
-                f"{line.currency}: went back, in all three alike: {line.refunded:,} refunded, "
-                f"{line.disputed:,} disputed, {line.won_back:,} of it won back"
+                f"{line.currency}: of it {line.refunded:,} refunded, {line.disputed:,} disputed, "
+                f"{line.won_back:,} won back"
             )
     figures += [
         f"{line.currency}: not counted as ours: {line.elsewhere:,} paid elsewhere, {line.late:,} after we gave up"

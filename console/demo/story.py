@@ -59,7 +59,7 @@ class Story:
     @classmethod
     def small(cls) -> "Story":
         """A few seconds long; the shares are so large that at least one of each kind occurs."""
-        return cls(merchants=3, subscriptions=20, days=10, kill_on_day=2, beside=_BESIDE_IN_SMALL)
+        return cls(merchants=3, subscriptions=20, days=20, kill_on_day=2, beside=_BESIDE_IN_SMALL)
 
     def changed(self, **fields: int) -> "Story":
         """The same with other numbers."""

@@ -24,7 +24,7 @@ DEMO_DATABASES = "SELECT count(*) FROM pg_database WHERE datname LIKE 'citadel\\
 
 
 # What happens beside declined cards, with the numbers that may not be 0. How many of the recovered charges go back by
-# the tenth day differs between runs, as what is recovered by then does.
+# the end differs between runs, as what is recovered by then does.
 BESIDE = (
     r"debits +([1-9]\d*) renewals by bank debit failed days later",
     r"bank debits: [1-9]\d* paid; [1-9]\d* failed",
@@ -43,7 +43,7 @@ def test_a_small_demo_kills_a_worker_and_passes_all_checks(citadel: Run) -> None
     assert re.search(r"^all cards +\d+ +\d+ +\d+% +\d+ +\d+% +\d+ +\d+% +\d+ +\d+%$", ended.stdout, re.MULTILINE)
     assert [line for line in BESIDE if not re.search(line, " ".join(ended.stdout.split()))] == []
     story = ended.stdout.partition("citadel recovery show --brief")[2].partition("✓")[0]
-    # Ten days are short: in some runs no attempt of ours has gone through by then, and the story is another's.
+    # It is small: in some runs no attempt of ours has gone through by then, and the story is another's.
     by_retries = re.search(r"(\d+) by our retries", ended.stdout)
     told = ["opened", "decided", "messaged", *(["attempted"] if by_retries and int(by_retries[1]) else []), "closed"]
     assert [kind for kind in told if kind in story] == told
