@@ -131,10 +131,9 @@ def _money_verdict(lines: list[MoneyLine], problems: list[str]) -> Verdict:
             charged = f"charged {line.charged:,} cents"
             if bank.went_back:
                 charged += f" - {bank.went_back:,} that went back = {bank.recovered:,}"
-            same = {True: "=", False: "≠"}
             figures.append(
-                f"{line.currency}: {charged} {same[totals.recovered == bank.recovered]} merchant_totals {totals.recovered:,} "
-                f"{same[api.recovered == totals.recovered]} /v1/stats {api.recovered:,}"
+                f"{line.currency}: {charged} {_is(totals, bank)} merchant_totals {totals.recovered:,} "
+                f"{_is(api, totals)} /v1/stats {api.recovered:,}"
             )
         if line.refunded or line.disputed:
             figures.append(
@@ -147,6 +146,10 @@ def _money_verdict(lines: list[MoneyLine], problems: list[str]) -> Verdict:
         if line.elsewhere or line.late
     ]
     return Verdict("What was charged is what the ledger says was recovered", tuple(figures), tuple(problems))
+
+
+def _is(one: Booked, other: Booked) -> str:
+    return "=" if one.recovered == other.recovered else "≠"
 
 
 def _lost(tasks: Mapping[str, int], crash: Crash | None) -> list[str]:
