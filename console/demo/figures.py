@@ -17,7 +17,7 @@ from services.ledger.recoveries.schemas import RecoveryStory
 from shared.database import Database
 from simulator.client import SimulatorClient
 
-_PARTS = ("recovered", "refunded", "disputed", "won_back")
+_BACK = ("refunded", "disputed", "won_back")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,11 @@ async def collect(
         failed,
         recoveries,
         booked,
-        {row["currency"]: Booked(*(row[f"{part}_cents"] for part in _PARTS)) for row in totals},
-        {line["currency"]: Booked(*(line[part]["amount"] for part in _PARTS)) for line in stats["money"]},
+        {row["currency"]: Booked(row["recovered_cents"], *(row[f"{part}_cents"] for part in _BACK)) for row in totals},
+        {
+            line["currency"]: Booked(line["recovered"]["amount"], *(line[part] for part in _BACK))
+            for line in stats["money"]
+        },
     )
     disputes = {each["dispute"] for each in movements if each["kind"] == "dispute_withdrawn"}
     now = await simulator.now()
