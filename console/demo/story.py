@@ -36,7 +36,7 @@ _BESIDE_IN_SMALL: Final[_Shares] = {
     "renewed": 1.0,
     "renewed_after": (DAY // 2, 3 * DAY),
     "refunds": 0.3,
-    "disputes": 0.06,
+    "disputes": 0.2,
     "back_after": (DAY // 4, 2 * DAY),
 }
 
