@@ -116,8 +116,8 @@ def _part(count: int, of: int) -> str:
     return f"{count} {_share(count, of):>4}"
 
 
-def _tasks(count: int) -> str:
-    return "1 task" if count == 1 else f"{count} tasks"
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _share(part: int, whole: int) -> str:
@@ -159,7 +159,7 @@ def _work(told: Told) -> Iterable[tuple[str, str]]:
             "crash",
             (
                 f"{crash.worker} was killed with SIGKILL on day {crash.day}: {crash.rescued} of "
-                f"{_tasks(len(crash.held))} rescued in {crash.rescued_after_s:.1f} s, {crash.finished} done"
+                f"{_counted(len(crash.held), 'task')} rescued in {crash.rescued_after_s:.1f} s, {crash.finished} done"
             ),
         )
 
@@ -171,7 +171,7 @@ def _beside(figures: Figures) -> Iterable[tuple[str, str]]:
         yield (
             "debits",
             (
-                f"{debits.renewals:,} renewals by bank debit failed days later, {debits.recovered:,} recovered; "
+                f"{_counted(debits.renewals, 'renewal')} by bank debit failed days later, {debits.recovered:,} recovered; "
                 f"begun since: {debits.begun:,}, of which {debits.paid:,} paid, {debits.failed:,} failed, "
                 f"{debits.under_way:,} under way"
             ),
@@ -180,14 +180,14 @@ def _beside(figures: Figures) -> Iterable[tuple[str, str]]:
         yield (
             "cards",
             (
-                f"{renewed.renewed:,} failing cards renewed in place by the networks, "
+                f"{_counted(renewed.renewed, 'failing card')} renewed in place by the networks, "
                 f"{renewed.charged:,} of them charged at once by us"
             ),
         )
     if back.refunds or back.disputes or back.of_others:
-        refunds = f"{back.refunds:,} refunds ({back.in_part:,} in part)" if back.refunds else "no refund"
+        refunds = f"{_counted(back.refunds, 'refund')} ({back.in_part:,} in part)" if back.refunds else "no refund"
         ends = f"{back.won:,} won, {back.lost:,} lost, {back.undecided:,} open"
-        disputes = f"{back.disputes:,} disputes ({ends})" if back.disputes else "no dispute"
+        disputes = f"{_counted(back.disputes, 'dispute')} ({ends})" if back.disputes else "no dispute"
         yield (
             "went back",
             f"{refunds} and {disputes} of what was recovered; {back.of_others:,} of charges that are not ours",

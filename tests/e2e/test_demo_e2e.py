@@ -26,9 +26,9 @@ DEMO_DATABASES = "SELECT count(*) FROM pg_database WHERE datname LIKE 'citadel\\
 # What happens beside declined cards, with the numbers that may not be 0. How many of the recovered charges go back by
 # the end differs between runs, as what is recovered by then does.
 BESIDE = (
-    r"debits +([1-9]\d*) renewals by bank debit failed days later",
+    r"debits +([1-9]\d*) renewals? by bank debit failed days later",
     r"bank debits: [1-9]\d* paid; [1-9]\d* failed",
-    r"cards +([1-9]\d*) failing cards renewed in place by the networks, [1-9]\d* of them charged at once by us",
+    r"cards +([1-9]\d*) failing cards? renewed in place by the networks, [1-9]\d* of them charged at once by us",
     r"went back .* refunds? .* and .* disputes? .*of what was recovered; [1-9]\d* of charges that are not ours",
 )
 
