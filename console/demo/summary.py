@@ -168,10 +168,11 @@ def _beside(figures: Figures) -> Iterable[tuple[str, str]]:
     """Bank debits, cards renewed in place, money that went back: a line each, where there are any."""
     debits, renewed, back = figures.debits, figures.renewed, figures.went_back
     if debits.renewals or debits.begun:
+        failed = f"{_counted(debits.renewals, 'renewal')} by bank debit failed days later"
         yield (
             "debits",
             (
-                f"{_counted(debits.renewals, 'renewal')} by bank debit failed days later, {debits.recovered:,} recovered; "
+                f"{failed}, {debits.recovered:,} recovered; "
                 f"begun since: {debits.begun:,}, of which {debits.paid:,} paid, {debits.failed:,} failed, "
                 f"{debits.under_way:,} under way"
             ),
