@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from services.worker.catch_up.plan import Progress
 from shared.database import Connection
 from shared.ids import InvoiceId, MerchantId
 
 FIND = """
-SELECT events_until, window_until, page_after, invoices_at, invoices_from, invoices_after, to_read
+SELECT events_until, window_until, page_after, types_listed, types_done, invoices_at, invoices_from, invoices_after,
+    to_read
 FROM catch_ups
 WHERE merchant_id = $1
 """
@@ -22,9 +24,11 @@ SET events_until = $2,
     invoices_from = $6,
     invoices_after = $7,
     to_read = $8,
-    finished_at = CASE WHEN $9 THEN citadel_now() ELSE finished_at END,
-    events_found = events_found + $10,
-    recoveries_found = recoveries_found + $11
+    types_listed = $9,
+    types_done = $10,
+    finished_at = CASE WHEN $11 THEN citadel_now() ELSE finished_at END,
+    events_found = events_found + $12,
+    recoveries_found = recoveries_found + $13
 WHERE merchant_id = $1
 """
 
@@ -76,7 +80,12 @@ RETURNING c.merchant_id,
         ) AS wanted
 """  # noqa: S608 - put together from this module's own SQL only
 
-HAVE_RECOVERIES = "SELECT invoice_id FROM recoveries WHERE merchant_id = $1 AND invoice_id = ANY ($2::text[])"
+# One that was stopped when its merchant left does not count: the merchant is back.
+HAVE_RECOVERIES = """
+SELECT invoice_id
+FROM recoveries
+WHERE merchant_id = $1 AND invoice_id = ANY ($2::text[]) AND end_reason IS DISTINCT FROM 'merchant_gone'
+"""
 
 # Whatever event was missed, the invoice shows its effect. No lock on the recoveries: a task in a worker's hands is
 # left alone.
@@ -103,7 +112,12 @@ FORGET_TASK = "DELETE FROM scheduled_tasks WHERE id = $1 AND status = 'succeeded
 async def find(db: Connection, merchant_id: MerchantId, *, lock: bool = False) -> Progress | None:
     """The merchant's progress; None when it has no row. `lock` locks the row until the transaction ends."""
     row = await db.fetchrow(f"{FIND} FOR UPDATE" if lock else FIND, merchant_id)
-    return None if row is None else Progress(**{**dict(row), "to_read": tuple(row["to_read"])})
+    return None if row is None else _progress(dict(row))
+
+
+def _progress(row: dict[str, Any]) -> Progress:
+    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    return Progress(**given)
 
 
 async def save(
@@ -120,6 +134,8 @@ async def save(
         progress.invoices_from,
         progress.invoices_after,
         list(progress.to_read),
+        list(progress.types_listed),
+        list(progress.types_done),
         finished,
         events,
         recoveries,
@@ -143,7 +159,7 @@ async def take_turns(db: Connection, period: timedelta, limit: int) -> tuple[int
 
 
 async def have_recoveries(db: Connection, merchant_id: MerchantId, invoice_ids: Sequence[InvoiceId]) -> set[InvoiceId]:
-    """Those of the invoices that have a recovery, open or ended."""
+    """Those of the invoices that have a recovery, open or ended, and not only for as long as the merchant was away."""
     return {row["invoice_id"] for row in await db.fetch(HAVE_RECOVERIES, merchant_id, list(invoice_ids))}
 
 

@@ -8,6 +8,7 @@ from services.worker import metrics
 from services.worker.backoff import RetryPolicy
 from services.worker.catch_up import store
 from services.worker.catch_up.listing import (
+    TYPES,
     EventsListed,
     Fetched,
     InvoicesListed,
@@ -15,9 +16,9 @@ from services.worker.catch_up.listing import (
     PlaceLost,
     fetch,
 )
-from services.worker.catch_up.plan import ListEvents, Progress, Step, next_step
+from services.worker.catch_up.plan import ListEvents, Progress, Step, after_page, from_the_start, next_step
 from services.worker.catch_up.schedule import next_task
-from services.worker.errors import MerchantUnreachable
+from services.worker.errors import Hold, MerchantUnreachable
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.merchants import find_merchant
 from services.worker.outside.remote import Remote
@@ -47,12 +48,13 @@ class Fetch:
     """Make this step for the account."""
 
     account: AccountId
+    livemode: bool | None
     step: Step
 
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """The platform has no access to the merchant's account."""
+    """The platform's key does not reach the merchant's account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +94,22 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
         progress = await store.find(db, task.merchant_id)
         if progress is None:
             return Nothing("the merchant has no row yet: the sweep gives it one")
-        step = next_step(progress, await business_now(db))
-        return Nothing("it is up to date") if step is None else Fetch(merchant.account, step)
+        step = next_step(progress, await business_now(db), TYPES)
+        return Nothing("it is up to date") if step is None else Fetch(merchant.account, merchant.livemode, step)
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
         """Fetch the step's list or objects. Changes nothing at Stripe."""
         if isinstance(plan, Nothing):
             return plan
+        mode = remote.stripe.livemode
+        if None not in (mode, plan.livemode) and mode != plan.livemode:
+            # The lists of the other mode are empty, which must not pass for "nothing has happened".
+            raise MerchantUnreachable("the platform's key is of the other mode than the connection", Hold.WRONG_MODE)
         try:
             return Found(plan.account, await fetch(remote.stripe.for_merchant(plan.account), plan.account, plan.step))
-        except MerchantUnreachable:
+        except MerchantUnreachable as unreachable:
+            if unreachable.why is not Hold.NO_ACCESS:
+                raise
             return Unreachable()
 
     async def commit(self, db: Connection, task: Job[CatchUpPayload], outcome: Outcome) -> None:
@@ -111,8 +119,9 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
                 log.debug("not_caught_up", reason=why)
                 await store.forget_task(db, task.claimed.id)
             case Unreachable():
-                # Stripe sends an event when a merchant disconnects; an unreadable recovery shows it as well.
-                log.warning("merchant_unreachable", merchant_id=task.merchant_id)
+                # The merchant may have left without an event of Stripe's. There is nobody to hurry for.
+                metrics.HELD.labels(Hold.NO_ACCESS).inc()
+                log.error("merchant_held", merchant_id=task.merchant_id, reason=Hold.NO_ACCESS.value)
                 await store.put_off(db, task.merchant_id, UNREACHABLE_FOR)
             case Found(account, fetched):
                 await self._take(db, task, account, fetched)
@@ -125,7 +134,7 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
         if merchant is None or merchant.status != "active" or progress is None:
             return  # the merchant has left meanwhile
         came = await _came(db, task.merchant_id, account, progress, fetched)
-        following = next_step(came.progress, await business_now(db))
+        following = next_step(came.progress, await business_now(db), TYPES)
         finished = following is None
         await store.save(
             db, task.merchant_id, came.progress, finished=finished, events=came.events, recoveries=came.recoveries
@@ -149,8 +158,8 @@ async def _came(
             metrics.MISSED_RENEWALS.inc(len(opened))
             left = tuple(each for each in progress.to_read if each not in read)
             return Came(replace(progress, to_read=left), recoveries=len(opened))
-        case PlaceLost(ListEvents(until=until)):
-            return Came(replace(progress, window_until=until, page_after=None))
+        case PlaceLost(ListEvents() as step):
+            return Came(from_the_start(progress, step))
         case PlaceLost():
             return Came(replace(progress, invoices_after=None))
     assert_never(fetched)
@@ -164,9 +173,7 @@ async def _events(db: Connection, account: AccountId, progress: Progress, page: 
         if not accepted.duplicate and accepted.outcome is EventOutcome.ROUTED:
             found += 1
             log.info("missed_event_taken", event_id=event.event_id, type=event.event_type)
-    if page.last is not None:
-        return Came(replace(progress, window_until=page.step.until, page_after=page.last), events=found)
-    return Came(replace(progress, events_until=page.step.until, window_until=None, page_after=None), events=found)
+    return Came(after_page(progress, page.step, page.last, TYPES), events=found)
 
 
 async def _invoices(db: Connection, merchant_id: MerchantId, progress: Progress, page: InvoicesListed) -> Came:

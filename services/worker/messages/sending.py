@@ -21,7 +21,7 @@ from services.worker.recovery.timezones import zone_of
 from shared.ids import PaymentMethodId, RecoveryId
 from shared.unsubscribe import Recipient
 
-Unsent = Literal["not_open", "not_paid", "no_address", "no_page"]
+Unsent = Literal["not_open", "under_way", "not_paid", "no_address", "no_page"]
 
 # As the networks write their own names; a card of another network is named by its digits only.
 _NETWORKS = {
@@ -91,6 +91,8 @@ def readiness(draft: Draft, invoice: dict[str, Any]) -> Unsent | None:
         return "not_paid"
     if draft.message is not Message.RECOVERED and not open_:
         return "not_open"
+    if draft.message is not Message.RECOVERED and reading.truth.payment_under_way:
+        return "under_way"
     return "no_address" if _Addressee.model_validate(invoice).address is None else None
 
 
