@@ -94,6 +94,16 @@ async def message_at(
     await tasks.enqueue(db, task)
 
 
+async def message_now(db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId) -> bool:
+    """Have it decided at once which message is due, and send it; also where one is queued for later.
+
+    False: a message is about to be sent.
+    """
+    if await tasks.bring_forward(db, key_of(MESSAGE, recovery_id)):
+        return True
+    return await tasks.enqueue(db, _task(MESSAGE, merchant_id, recovery_id, invoice_id)) is not None
+
+
 async def cancel_messages(db: Connection, recovery_id: RecoveryId, why: str) -> int:
     """Cancel the recovery's pending messages; how many."""
     return len(await db.fetch(CANCEL_MESSAGES, recovery_id, why))

@@ -75,9 +75,13 @@ class CardChanged:
 
 @dataclass(frozen=True, slots=True)
 class AddressChanged:
-    """A customer has another email address: a bounce of the old one says nothing about it."""
+    """A customer has an email address, or another one: a bounce of the old one says nothing about it.
+
+    `card_changed`: the same event says that the customer's card to charge has changed, too.
+    """
 
     customer_id: CustomerId
+    card_changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,6 +224,9 @@ def _invoice_updated(invoice: Json, previous: Json) -> Intent:
         return Ignored("told_by_its_own_event")
     changed = tuple(sorted(_COLLECTED_BY & previous.keys()))
     if not changed:
+        customer_id = _id(invoice.get("customer"), CustomerId)
+        if customer_id and "customer_email" in previous and invoice.get("customer_email"):
+            return AddressChanged(customer_id)
         return Ignored("collected_as_before")
     invoice_id = _id(invoice.get("id"), InvoiceId)
     return (
@@ -278,11 +281,13 @@ def _customer_updated(customer: Json, previous: Json) -> Intent:
     settings = _mapping(previous.get("invoice_settings"))
     # `default_card` until 2015-02-18.
     customer_id = _id(customer.get("id"), CustomerId)
-    if "default_payment_method" not in settings and previous.keys().isdisjoint({"default_source", "default_card"}):
-        if "email" not in previous:
-            return Ignored("no_card_changed")
-        return AddressChanged(customer_id) if customer_id else Ignored("unreadable")
-    return CardChanged(customer_id, None) if customer_id else Ignored("unreadable")
+    card = "default_payment_method" in settings or not previous.keys().isdisjoint({"default_source", "default_card"})
+    address = "email" in previous and bool(customer.get("email"))
+    if not (card or address):
+        return Ignored("no_card_changed")
+    if customer_id is None:
+        return Ignored("unreadable")
+    return AddressChanged(customer_id, card_changed=card) if address else CardChanged(customer_id, None)
 
 
 def _renewal_ahead(invoice: Json, _previous: Json) -> Intent:

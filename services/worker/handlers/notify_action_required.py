@@ -17,6 +17,7 @@ from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.messages.campaign import Message, free_from, message_for
 from services.worker.messages.delivery import NOT_SENT, Delivered, Due, NotSent, deliver
 from services.worker.messages.sending import Draft
+from services.worker.outside.mail_quota import check_quota
 from services.worker.outside.remote import Remote
 from services.worker.recovery import (
     Decline,
@@ -93,6 +94,7 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
         """Decide whether a message is due, and which."""
         if task.recovery_id is None:
             raise BadPayload("a notify_action_required names its recovery in recovery_id")
+        await check_quota(db)
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
         if dossier is None:
             raise BadPayload("the recovery does not exist")

@@ -14,6 +14,7 @@ from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.messages.campaign import Message, free_from
 from services.worker.messages.delivery import NOT_SENT, Delivered, Due, NotSent, deliver
 from services.worker.messages.sending import Draft
+from services.worker.outside.mail_quota import check_quota
 from services.worker.outside.remote import Remote
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
@@ -46,6 +47,7 @@ class ThankCustomer(Handler[ThankPayload, Plan, Outcome]):
         """Decide whether the customer is thanked now."""
         if task.recovery_id is None:
             raise BadPayload("a thank_customer names its recovery in recovery_id")
+        await check_quota(db)
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
         if dossier is None:
             raise BadPayload("the recovery does not exist")

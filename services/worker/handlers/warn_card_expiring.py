@@ -25,6 +25,7 @@ from services.worker.messages.language import choose
 from services.worker.messages.letters import Facts, write
 from services.worker.messages.sending import envelope
 from services.worker.outside.email import Email
+from services.worker.outside.mail_quota import check_quota
 from services.worker.outside.remote import Remote
 from services.worker.outside.stripe_calls import own_account, stripe_errors
 from shared import silences
@@ -91,6 +92,7 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
 
     async def load(self, db: Connection, task: Job[WarnPayload]) -> Plan:
         """Read whether the customer gets messages, and which cards they were warned of."""
+        await check_quota(db)
         merchant = await find_merchant(db, task.merchant_id)
         if merchant is None or not merchant.active:
             return Nothing("the merchant is gone")

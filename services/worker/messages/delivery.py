@@ -14,7 +14,7 @@ from services.worker.messages.campaign import STEPS, Link, Message
 from services.worker.messages.cards import card_page
 from services.worker.messages.sending import Draft, Unsent, compose, readiness
 from services.worker.outside import stripe_calls
-from services.worker.outside.email import Email, Sent
+from services.worker.outside.email import BAD_RECIPIENT, Email, Sent
 from services.worker.outside.remote import Remote
 from shared.ids import AccountId, InvoiceId
 from shared.silences import SilenceReason
@@ -82,11 +82,11 @@ async def hand_over(
     silence = await remote.permission.silence(recipient)
     if silence is not None:
         return silence
-    remote.lease.check()
     try:
-        return Delivered(message, await remote.email.send(email))
+        with remote.lease.guarding():
+            return Delivered(message, await remote.email.send(email))
     except Refused as refused:
-        if refused.status == 422:
+        if refused.code == BAD_RECIPIENT:
             return NotSent("address_refused")
         raise
 
