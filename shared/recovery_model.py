@@ -15,6 +15,9 @@ STRIPE_NEXT = "stripe_next_attempt_at"
 INVOICE_CHANGED = "invoice_changed"
 """The rule of an entry that notes an event about a change in how the invoice will be collected."""
 
+ADDRESS_CHANGED = "address_changed"
+"""The rule of an entry that notes that the customer has an email address, or another one."""
+
 
 class RecoveryState(StrEnum):
     """A recovery's state; the drawing is in `shared/recoveries.py`."""
@@ -86,6 +89,8 @@ class EntryKind(StrEnum):
     CLOSED = "closed"
     THANKED = "thanked"
     END_ACTION = "end_action"
+    END_TOLD = "end_told"
+    MERCHANT_TOLD = "merchant_told"
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from shared.events.store import Concerned
 from shared.ids import MerchantId, RecoveryId
 from shared.queue import tasks
 from shared.recovery_model import (
+    ADDRESS_CHANGED,
     INVOICE_CHANGED,
     STRIPE_NEXT,
     BillingReason,
@@ -202,12 +203,14 @@ async def _write_to_address(db: Connection, merchant_id: MerchantId, event: Inco
     concerned = await store.lock_of_customer(db, merchant_id, changed.customer_id)
     await silences.end(db, merchant_id, changed.customer_id, SilenceReason.BOUNCED)
     for recovery in concerned:
-        if recovery.state in _WAITS and await recovery_tasks.message_now(
-            db, merchant_id, recovery.id, recovery.invoice_id
-        ):
-            text = "The customer has an email address, or another one."
-            step = "send the message that is due, if there is one"
-            await recoveries.record(db, recovery.id, Entry(EntryKind.CHANGED, "address_changed", text, _origin(event), step))
+        if recovery.state not in _WAITS:
+            continue
+        # A message that is being sent may have read the old address: when it ends, it sees the entry.
+        await recovery_tasks.message_now(db, merchant_id, recovery.id, recovery.invoice_id)
+        text = "The customer has an email address, or another one."
+        step = "send the message that is due, if there is one"
+        entry = Entry(EntryKind.CHANGED, ADDRESS_CHANGED, text, _origin(event), step)
+        await recoveries.record(db, recovery.id, entry)
     if changed.card_changed:
         await _try_card(db, merchant_id, event, CardChanged(changed.customer_id, None))
 

@@ -282,7 +282,7 @@ def _customer_updated(customer: Json, previous: Json) -> Intent:
     # `default_card` until 2015-02-18.
     customer_id = _id(customer.get("id"), CustomerId)
     card = "default_payment_method" in settings or not previous.keys().isdisjoint({"default_source", "default_card"})
-    address = "email" in previous and bool(customer.get("email"))
+    address = "email" in previous and bool(customer.get("email", True))
     if not (card or address):
         return Ignored("no_card_changed")
     if customer_id is None:

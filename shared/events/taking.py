@@ -155,13 +155,7 @@ async def _changing(
 
 def _concern(
     merchant_id: MerchantId,
-    intent: InvoicePaid
-    | StopInvoice
-    | InvoiceChanged
-    | StopSubscription
-    | StopCustomer
-    | CardChanged
-    | AddressChanged,
+    intent: InvoicePaid | StopInvoice | InvoiceChanged | StopSubscription | StopCustomer | CardChanged | AddressChanged,
 ) -> Concern:
     match intent:
         case InvoicePaid(invoice_id=invoice_id) | StopInvoice(invoice_id) | InvoiceChanged(invoice_id=invoice_id):

@@ -153,6 +153,11 @@ class Dossier:
         return self.pinned.segment(self.story.segment)
 
     @property
+    def ends_at(self) -> datetime:
+        """The end of the window."""
+        return self.opened_at + timedelta(days=self.policy.window_days)
+
+    @property
     def in_holdout(self) -> bool:
         """Whether the invoice is in the holdout: only watched."""
         return in_holdout(self.pinned, self.invoice_id)
@@ -198,16 +203,22 @@ class Dossier:
         return self.decide_at(self.now, reading, seen, without=without)
 
     def decide_at(
-        self, now: datetime, reading: Reading, seen: tuple[SeenCharge, ...] = (), *, without: UUID | None = None
+        self,
+        now: datetime,
+        reading: Reading,
+        seen: tuple[SeenCharge, ...] = (),
+        *,
+        without: UUID | None = None,
+        supposed: tuple[PastAttempt, ...] = (),
     ) -> Decision:
-        """The decision if it were `now`."""
+        """The decision if it were `now`, and if the `supposed` attempts had been made."""
         attempts = [each.past for each in self.attempts if each.id != without]
         attempts += [_as_past(each, self.counted_at(each)) for each in seen if each.charge_id not in self.known_charges]
         return decide(
             self.pinned,
             self._facts(reading),
             reading.truth,
-            attempts,
+            (*attempts, *supposed),
             now,
             same_card_elsewhere=self.elsewhere,
             timing=self.timing,

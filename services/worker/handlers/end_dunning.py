@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from services.worker.backoff import RetryPolicy
 from services.worker.dossier import store
@@ -13,7 +13,7 @@ from services.worker.outside import stripe_calls
 from services.worker.outside.remote import Remote
 from services.worker.recovery import InvoiceStatus, InvoiceTruth
 from services.worker.recovery.decide import SUBSCRIPTION_OVER
-from shared import recoveries
+from shared import recoveries, recovery_tasks
 from shared.database import Connection
 from shared.ids import AccountId, InvoiceId, SubscriptionId
 from shared.recovery_model import Entry, EntryKind, RecoveryState
@@ -62,6 +62,8 @@ TOLD = {
     "merchant_unreachable": "The policy's end action ({step}) was left out: the account cannot be reached any more.",
     "not_found": "The policy's end action ({step}) was left out: Stripe does not know the object.",
 }
+# `already_so`: a run before this one did it, and was killed before it could say so.
+CARRIED_OUT = frozenset({"end_action_done", "already_so"})
 
 
 @handles("end_dunning")
@@ -103,11 +105,21 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
             raise
 
     async def commit(self, db: Connection, task: Job[EndDunningPayload], outcome: Outcome) -> None:
-        """Say in the timeline what was done, or why it was not."""
+        """Say in the timeline what was done, or why it was not; have customer and merchant told, by the policy."""
         if task.recovery_id is None or isinstance(outcome, Nothing):
             return
+        dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
+        if dossier is None:
+            return
         text = TOLD[outcome.rule].format(step=STEPS[outcome.action])
-        entry = Entry(EntryKind.END_ACTION, outcome.rule, text, {"action": outcome.action})
+        detail: dict[str, Any] = {"action": outcome.action}
+        carried_out = outcome.rule in CARRIED_OUT
+        if carried_out and dossier.policy.tell_end_merchant:
+            detail["tell_merchant"] = True
+            await recovery_tasks.tell_merchant_ended(db, task.merchant_id)
+        if carried_out and dossier.policy.tell_end_customer and outcome.action != "mark_uncollectible":
+            await recovery_tasks.tell_ended(db, task.merchant_id, task.recovery_id, dossier.invoice_id)
+        entry = Entry(EntryKind.END_ACTION, outcome.rule, text, detail)
         await recoveries.record(db, task.recovery_id, entry)
 
 

@@ -15,7 +15,7 @@ from services.worker.backoff import RetryPolicy
 from services.worker.errors import MerchantUnreachable, Refused
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.merchants import find_merchant
-from services.worker.messages import store
+from services.worker.messages import store, turns
 from services.worker.messages.brand import brand_of
 from services.worker.messages.campaign import Message
 from services.worker.messages.cards import card_page
@@ -78,7 +78,7 @@ class Warned:
     card: CardDate
 
 
-Plan = Nothing | SilenceReason | Look
+Plan = Nothing | SilenceReason | Early | Look
 Outcome = Nothing | SilenceReason | Early | Warned
 
 
@@ -103,8 +103,12 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
         ahead = timedelta(days=await store.warning_days(db, task.merchant_id))
         if not ahead:
             return Nothing("the policy has nobody told of a card")
-        told = frozenset(CardDate(*row) for row in await store.cards_told_of(db, task.merchant_id, customer_id))
         recipient = Recipient(task.merchant_id, customer_id)
+        earliest = (await turns.ask(db, recipient, task.claimed)).free_from(task.now)
+        if earliest > task.now:
+            return Early(earliest)  # one email a day
+        await turns.take(db, recipient, task.claimed)
+        told = frozenset(CardDate(*row) for row in await store.cards_told_of(db, task.merchant_id, customer_id))
         subscription_id, task_id = task.payload.subscription_id, str(task.public_id)
         return Look(merchant.account, recipient, subscription_id, told, task_id, task.now, ahead)
 
@@ -120,6 +124,8 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
 
     async def commit(self, db: Connection, task: Job[WarnPayload], outcome: Outcome) -> None:
         """Save which card the customer was warned of."""
+        recipient = Recipient(task.merchant_id, task.payload.customer_id)
+        await turns.give_back(db, recipient, task.claimed, written=isinstance(outcome, Warned))
         match outcome:
             case Early(on):
                 payload = task.payload.model_dump()

@@ -1,0 +1,127 @@
+"""What a message about one invoice says, from our rows and one reading of that invoice.
+
+Everything that it claims is true of the reading: the amount, that we will try again, and what follows if nobody pays.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from services.worker.dossier.dossier import Dossier
+from services.worker.dossier.foresight import Ending, ending
+from services.worker.messages.campaign import Message, message_for
+from services.worker.outside.invoices import Invoice, PaymentIntent, Reading, read
+from services.worker.recovery import (
+    Decline,
+    DeclineCause,
+    InvoiceStatus,
+    MessageKind,
+    SentMessage,
+    classify,
+    next_message,
+)
+from shared.ids import PaymentMethodId, RecoveryId
+from shared.recovery_model import RecoveryState
+
+Unready = Literal["not_open", "under_way", "over"]
+
+# The reason that a customer may be told, as it is named in the texts. A thief must learn nothing.
+BECAUSE = {
+    DeclineCause.INSUFFICIENT_FUNDS: "insufficient_funds",
+    DeclineCause.EXPIRED_CARD: "expired_card",
+    DeclineCause.INCORRECT_DETAILS: "incorrect_details",
+    DeclineCause.LIMIT_EXCEEDED: "limit_exceeded",
+}
+DECLINED = "declined"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One recovery that an email is about, and what it is told for.
+
+    `due`: its own message is due, so that it is reason enough for an email; the others come along.
+    """
+
+    dossier: Dossier
+    kind: MessageKind
+    due: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What follows if nobody pays; `then` is a name of the texts' `then`. `at` is None where no day is sure."""
+
+    then: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a message about one invoice says.
+
+    `because` is a name of the texts' reasons. `again`: the same request was made before. `retry_at` is the next
+    attempt, `ends` what follows, in the last message; `failed_method` is the payment method that was charged last.
+    """
+
+    message: Message
+    kind: MessageKind
+    recovery_id: RecoveryId
+    now: datetime
+    because: str | None = None
+    again: bool = False
+    retry_at: datetime | None = None
+    ends: Ends | None = None
+    failed_method: PaymentMethodId | None = None
+
+
+def drafted(part: Part, invoice: dict[str, Any]) -> Draft | Unready:
+    """The message about the invoice as it is now; or why none is sent about it."""
+    stripe = Invoice.model_validate(invoice)
+    reading, dossier, kind = read(stripe), part.dossier, part.kind
+    if reading.truth.status is not InvoiceStatus.OPEN or reading.truth.paid:
+        return "not_open"
+    if under_way(stripe):
+        return "under_way"
+    end = ending(dossier, reading)
+    if end is None:
+        return "over"
+    sent = dossier.story.sent
+    following = next_message(
+        dossier.policy, dossier.opened_at, (*sent, SentMessage(kind, dossier.now)), kind, dossier.now
+    )
+    last = following is None or end.at <= following
+    planned = dossier.next_attempt_at if dossier.state is RecoveryState.WAITING else None
+    retry_at = planned if planned is not None and planned > dossier.now else reading.truth.stripe_next_attempt_at
+    return Draft(
+        message=message_for(kind, sent, last=last),
+        kind=kind,
+        recovery_id=dossier.recovery_id,
+        now=dossier.now,
+        because=because(dossier.last_decline),
+        again=kind is not MessageKind.PAYMENT_FAILED and any(each.kind is kind for each in sent),
+        retry_at=retry_at,
+        ends=_ends(dossier, reading, end) if last else None,
+        failed_method=dossier.attempts[-1].past.payment_method_id if dossier.attempts else None,
+    )
+
+
+def under_way(invoice: Invoice) -> bool:
+    """Whether a payment of the invoice is being processed, as a bank debit is for days: it is open, and not unpaid."""
+    intents = (each.payment.payment_intent for each in invoice.payments.data)
+    return any(isinstance(each, PaymentIntent) and each.status == "processing" for each in intents)
+
+
+def _ends(dossier: Dossier, reading: Reading, end: Ending) -> Ends:
+    at = end.at if end.sure else None
+    if end.action in {"cancel", "pause"} and dossier.subscription_id is not None:
+        return Ends(end.action, at)
+    # Without one of these only the attempts and the messages stop; what Stripe has planned is not ours to deny.
+    return Ends("stop" if reading.truth.stripe_next_attempt_at is None else "quiet", at)
+
+
+def because(decline: Decline | None) -> str | None:
+    """The reason that the customer is told; for a lost, stolen or suspected card only that it was declined."""
+    if decline is None:
+        return None
+    understood = classify(decline)
+    return BECAUSE.get(understood.cause, DECLINED) if understood.customer_may_know else DECLINED
