@@ -30,13 +30,16 @@ PAGE, INVOICE, UNSUBSCRIBE = "https://x/?a=1&b=2", "https://invoice/?c=3", "http
 BRAND = Brand("<script> & Söhne", "#0b6e4f")
 
 
+DEADLINE, ENDS_ON = date(2026, 9, 30), date(2026, 10, 1)
+
+
 def facts(language: Language, **changes: Any) -> Facts:
     given: dict[str, Any] = {
         "amount": language.amount(Money(123_456, "eur")),
         "because": "declined",
         "retry_on": language.day(date(2026, 9, 12)),
-        "deadline": language.day(date(2026, 9, 30)),
-        "ends_on": language.day(date(2026, 10, 1)),
+        "deadline": language.day(DEADLINE),
+        "ends_on": language.day(ENDS_ON),
         "card": "Visa •••• 4242",
         "expires": language.month(2026, 10),
         "paid_on": language.day(date(2026, 9, 8)),
@@ -163,8 +166,8 @@ def test_a_last_message_of_any_kind_says_what_follows_and_when(tag: str, message
     said = {then: write(message, language, BRAND, facts(language, then=then)) for then in texts(tag)["then"]}
     assert len({letter.text for letter in said.values()}) == len(said) == 4
     for then in ("cancel", "pause", "stop"):
-        assert facts(language).ends_on in said[then].text
-        assert facts(language).ends_on in said[then].html
+        assert language.day(ENDS_ON) in said[then].text
+        assert language.day(ENDS_ON) in said[then].html
     assert "None" not in said["quiet"].text
 
 
@@ -176,7 +179,7 @@ def test_where_no_day_is_sure_none_is_named(tag: str, message: Message, then: st
     unsure = facts(language, then=then, deadline=None, ends_on=None, retry_on=None)
     letter = write(message, language, BRAND, unsure)
     assert "None" not in letter.text + letter.html
-    assert facts(language).deadline not in letter.text + letter.subject
+    assert language.day(DEADLINE) not in letter.text + letter.subject
 
 
 @pytest.mark.parametrize("tag", LANGUAGES)
