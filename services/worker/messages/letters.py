@@ -150,13 +150,16 @@ def _phrases(voice: _Voice, facts: Facts) -> dict[str, str]:
 def write(message: Message, language: Language, brand: Brand, facts: Facts, unsubscribe: str | None = None) -> Letter:
     """A message to a customer; `unsubscribe` is the page on which the customer ends all messages."""
     said = _known(facts, language, brand)
+    # After an end nobody is told that they have a subscription, unless it goes on.
+    over = message in {Message.RECOVERED, Message.ENDED} and not facts.goes_on
+    footer = "footer_after" if over else "footer"
 
     def parts(*, html: bool) -> dict[str, Any]:
         voice = _Voice(language, said, html=html)
         own = voice.texts[message]
         phrases = _phrases(voice, facts)
         return {
-            **_frame(voice, own, unsubscribe),
+            **_frame(voice, own, unsubscribe, footer),
             "lines": [voice.say(line, **phrases) for line in own["lines"]],
             "button": voice.say(own["button"]) if facts.link else None,
             "link": facts.link,
@@ -187,7 +190,7 @@ def write_several(
             }
 
         return {
-            **_frame(voice, own, unsubscribe),
+            **_frame(voice, own, unsubscribe, "footer"),
             "lines": [voice.say(line) for line in own["lines"]],
             "button": voice.say(own["button"]) if facts.link else None,
             "link": facts.link,
@@ -199,14 +202,14 @@ def write_several(
     return _letter(language, brand, parts(html=False), parts(html=True))
 
 
-def _frame(voice: _Voice, own: Mapping[str, Any], unsubscribe: str | None) -> dict[str, Any]:
+def _frame(voice: _Voice, own: Mapping[str, Any], unsubscribe: str | None, footer: str) -> dict[str, Any]:
     """What is around the lines of every message to a customer."""
     return {
         "subject": voice.say(own["subject"]),
         "preview": voice.say(own["preview"]),
         "heading": voice.say(own["heading"]),
         "note": voice.say(own["note"]) if "note" in own else None,
-        "footer": voice.say(voice.texts["footer"]),
+        "footer": voice.say(voice.texts[footer]),
         "unsubscribe": voice.say(voice.texts["unsubscribe"]) if unsubscribe else None,
         "unsubscribe_link": unsubscribe,
         "groups": (),

@@ -127,6 +127,7 @@ def _several(language: Language, brand: Brand, currency: str, page: str) -> Lett
         for place, (kind, message) in enumerate(kinds.items(), start=1)
     ]
     items[1] = replace(items[1], facts=replace(items[1].facts, then="cancel"))
+    items[2] = replace(items[2], facts=replace(items[2].facts, amount=language.amount(Money(2_900, "gbp"))))
     amount = language.together(
         [language.amount(Money(minor, money)) for minor, money in ((5_800, currency), (2_900, "gbp"))]
     )
