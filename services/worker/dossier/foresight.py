@@ -39,7 +39,7 @@ class Ending:
 
 
 def ending(dossier: Dossier, reading: Reading) -> Ending | None:
-    """How the recovery ends if nobody pays; None if the brain ends it now, or not as exhausted."""
+    """How the recovery ends if nobody pays; None if the brain ends it now, or as anything but exhausted."""
     at, supposed = dossier.now, tuple[PastAttempt, ...]()
     for _ in range(_MOST_STEPS):
         match dossier.decide_at(at, reading, supposed=supposed):

@@ -38,8 +38,8 @@ TELLING = frozenset({RecoveryState.WAITING, RecoveryState.ACTION_REQUIRED, Recov
 EVALUATED_WITHIN = timedelta(minutes=15)
 # More than so many invoices are not named in one email; the rest come in the next day's.
 MOST_TOGETHER = 20
-# When to look again at a message that was left out because a payment was under way.
-UNDER_WAY = ONE_DAY
+# Looked at again a day later: for the brain nothing has changed, so an evaluation would only queue the same message.
+PENDING = frozenset({"not_final", "under_way"})
 
 
 class NotifyPayload(Payload):
@@ -217,8 +217,8 @@ async def _left_out(db: Connection, task: Job[NotifyPayload], recovery_id: Recov
         return
     if recovery_id == task.recovery_id:
         await recoveries.record(db, recovery_id, Entry(EntryKind.NOT_MESSAGED, why.rule, NOT_SENT[why.rule]))
-        if why.rule == "under_way":
-            await _queue(db, dossier, dossier.now + UNDER_WAY)
+        if why.rule in PENDING:
+            await _queue(db, dossier, dossier.now + ONE_DAY)
     if why.look and not dossier.state.ended:
         await recovery_tasks.evaluate_now(db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id)
     elif any(row.rule == ADDRESS_CHANGED and row.at >= task.now for row in dossier.story.rows):

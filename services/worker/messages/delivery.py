@@ -75,6 +75,7 @@ NOT_SENT = {
     "not_open": "No message: the invoice is not open any more.",
     "not_paid": "No message: the invoice is not paid.",
     "not_so": "No message: the subscription goes on, or the invoice is not open any more.",
+    "not_final": "No message: the invoice is not final yet.",
     "under_way": "No message: a payment of the invoice is being processed.",
     "over": "No message: the recovery ends.",
     "no_address": "No message: Stripe has no email address for the customer.",

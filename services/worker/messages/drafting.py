@@ -12,6 +12,7 @@ from services.worker.dossier.foresight import Ending, ending
 from services.worker.messages.campaign import Message, message_for
 from services.worker.outside.invoices import Invoice, PaymentIntent, Reading, read
 from services.worker.recovery import (
+    Close,
     Decline,
     DeclineCause,
     InvoiceStatus,
@@ -23,7 +24,7 @@ from services.worker.recovery import (
 from shared.ids import PaymentMethodId, RecoveryId
 from shared.recovery_model import RecoveryState
 
-Unready = Literal["not_open", "under_way", "over"]
+Unready = Literal["not_open", "over", "not_final", "under_way"]
 
 # The reason that a customer may be told, as it is named in the texts. A thief must learn nothing.
 BECAUSE = {
@@ -78,18 +79,18 @@ def drafted(part: Part, invoice: dict[str, Any]) -> Draft | Unready:
     """The message about the invoice as it is now; or why none is sent about it."""
     stripe = Invoice.model_validate(invoice)
     reading, dossier, kind = read(stripe), part.dossier, part.kind
-    if reading.truth.status is not InvoiceStatus.OPEN or reading.truth.paid:
-        return "not_open"
-    if under_way(stripe):
+    if isinstance(dossier.decide(reading), Close):
+        return "over" if reading.truth.status is InvoiceStatus.OPEN and not reading.truth.paid else "not_open"
+    if reading.truth.status is not InvoiceStatus.OPEN:
+        return "not_final"
+    if under_way(stripe) or dossier.in_flight is not None:
         return "under_way"
     end = ending(dossier, reading)
-    if end is None:
-        return "over"
     sent = dossier.story.sent
     following = next_message(
         dossier.policy, dossier.opened_at, (*sent, SentMessage(kind, dossier.now)), kind, dossier.now
     )
-    last = following is None or end.at <= following
+    last = following is None or (end is not None and end.at <= following)
     planned = dossier.next_attempt_at if dossier.state is RecoveryState.WAITING else None
     retry_at = planned if planned is not None and planned > dossier.now else reading.truth.stripe_next_attempt_at
     return Draft(
@@ -100,7 +101,7 @@ def drafted(part: Part, invoice: dict[str, Any]) -> Draft | Unready:
         because=because(dossier.last_decline),
         again=kind is not MessageKind.PAYMENT_FAILED and any(each.kind is kind for each in sent),
         retry_at=retry_at,
-        ends=_ends(dossier, reading, end) if last else None,
+        ends=_ends(dossier, reading, end) if last and end is not None else None,
         failed_method=dossier.attempts[-1].past.payment_method_id if dossier.attempts else None,
     )
 

@@ -244,7 +244,7 @@ async def test_nobody_is_thanked_while_another_of_their_invoices_is_open(town: T
 
 
 async def test_after_a_week_it_is_too_late_for_thanks(town: Town) -> None:
-    first, second = await _one_is_collected_and_one_is_not(town)
+    _, second = await _one_is_collected_and_one_is_not(town)
     await town.live(days=8)
     await _pay(town, second)
     await town.live(days=3)

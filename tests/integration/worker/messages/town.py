@@ -33,6 +33,7 @@ class Town:
         """Another subscription of the customer fails to renew, with the same card."""
         made = await self.world.control.add_subscription(self.world.account, customer, amount=amount)
         invoice = await self.world.control.renew(made["id"])
+        assert invoice is not None
         await self.heard()
         return await self.failed(invoice)
 
