@@ -288,8 +288,8 @@ def messages(evidence: Evidence) -> list[str]:
     ids = {each["id"] for each in evidence.outbox}
     named = told - {None}
     found += [f"email {ident}: told in a timeline and never sent" for ident in sorted(named - ids)]
-    # If an earlier try's answer was lost, the service says that it has the email and does not name it. Of an email about
-    # several recoveries only the first is known by its task.
+    # If an earlier try's answer was lost, the service says that it has the email and does not name it. An email about
+    # several recoveries is known by the task of the first one only.
     unnamed = Counter(
         row["recovery_id"]
         for row in evidence.timeline
