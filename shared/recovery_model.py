@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from shared.ids import CustomerId, InvoiceId, MerchantId, SubscriptionId
+from shared.ids import ChargeId, CustomerId, InvoiceId, MerchantId, PaymentIntentId, SubscriptionId
 from shared.money import Money
 
 STRIPE_NEXT = "stripe_next_attempt_at"
@@ -17,6 +17,14 @@ INVOICE_CHANGED = "invoice_changed"
 
 ADDRESS_CHANGED = "address_changed"
 """The rule of an entry that notes that the customer has an email address, or another one."""
+PAYMENT_NEWS = "payment_news"
+"""The rule of an entry that notes an event about a payment of the invoice that takes days: begun, or ended."""
+
+
+CREDITED = "The invoice was settled without a payment: it was credited."
+"""Why a recovery ended of which nothing was paid."""
+CARD_CHANGED = "card_changed"
+"""The rule of an entry that notes an event about a payment method that was added or changed."""
 
 
 class RecoveryState(StrEnum):
@@ -25,6 +33,7 @@ class RecoveryState(StrEnum):
     OPEN = "open"
     WAITING = "waiting"
     ATTEMPTING = "attempting"
+    PROCESSING = "processing"
     ACTION_REQUIRED = "action_required"
     NEEDS_NEW_METHOD = "needs_new_method"
     RECOVERED = "recovered"
@@ -36,12 +45,20 @@ class RecoveryState(StrEnum):
         """Whether it is an end state."""
         return self in ENDS
 
+    @property
+    def may_have_charged(self) -> bool:
+        """Whether a payment is on its way, whose outcome decides: our call, or a bank debit of whoever began it."""
+        return self in {RecoveryState.ATTEMPTING, RecoveryState.PROCESSING}
+
 
 ENDS = frozenset({RecoveryState.RECOVERED, RecoveryState.EXHAUSTED, RecoveryState.STOPPED})
 
 TRANSITIONS: Mapping[RecoveryState, frozenset[RecoveryState]] = {
-    state: frozenset(RecoveryState) - {state, RecoveryState.OPEN} if state not in ENDS else frozenset()
-    for state in RecoveryState
+    **{state: frozenset(RecoveryState) - {state, RecoveryState.OPEN} for state in RecoveryState if state not in ENDS},
+    RecoveryState.RECOVERED: frozenset(),
+    # Money that is ours and comes late; and a merchant that had left and comes back.
+    RecoveryState.EXHAUSTED: frozenset({RecoveryState.RECOVERED}),
+    RecoveryState.STOPPED: frozenset({RecoveryState.RECOVERED, RecoveryState.OPEN}),
 }
 
 
@@ -58,6 +75,7 @@ class EndReason(StrEnum):
     PAID_BY_RETRY = "paid_by_retry"
     PAID_AFTER_MESSAGE = "paid_after_message"
     PAID_ELSEWHERE = "paid_elsewhere"
+    CREDITED = "credited"
     VOIDED = "voided"
     MARKED_UNCOLLECTIBLE = "marked_uncollectible"
     REFUNDED = "refunded"
@@ -66,6 +84,7 @@ class EndReason(StrEnum):
     CUSTOMER_DELETED = "customer_deleted"
     COLLECTED_BY_HAND = "collected_by_hand"
     BELOW_MINIMUM = "below_minimum_amount"
+    BELOW_STRIPES_MINIMUM = "below_stripes_minimum"
     INVOICE_MISSING = "invoice_missing"
     MERCHANT_GONE = "merchant_gone"
     WINDOW_OVER = "window_over"
@@ -87,10 +106,15 @@ class EntryKind(StrEnum):
     SILENCE_LIFTED = "silence_lifted"
     STOP_REQUESTED = "stop_requested"
     CLOSED = "closed"
+    REOPENED = "reopened"
     THANKED = "thanked"
     END_ACTION = "end_action"
     END_TOLD = "end_told"
     MERCHANT_TOLD = "merchant_told"
+    REFUNDED = "refunded"
+    REFUND_FAILED = "refund_failed"
+    DISPUTED = "disputed"
+    DISPUTE_WON = "dispute_won"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +143,7 @@ class BillingReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FailedInvoice:
-    """What is known when a recovery opens. `amount` is what was due."""
+    """What is known when a recovery opens: `amount` is what was due, `paid_before` what had been paid by then."""
 
     merchant_id: MerchantId
     invoice_id: InvoiceId
@@ -127,3 +151,14 @@ class FailedInvoice:
     customer_id: CustomerId | None
     amount: Money
     billing_reason: BillingReason = BillingReason.CYCLE
+    paid_before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MovedMoney:
+    """A charge that succeeded: its own amount, currency and time."""
+
+    charge_id: ChargeId
+    payment_intent_id: PaymentIntentId | None
+    amount: Money
+    at: datetime

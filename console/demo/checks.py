@@ -23,6 +23,9 @@ Row = Mapping[str, Any]
 
 OURS, CUSTOMER = "api_pay", "hosted_page"
 
+TAKEN_BACK = frozenset({"refund", "refund_failed", "dispute_withdrawn", "dispute_reinstated"})
+"""The kinds of movement in the bank's own book by which money of a charge goes back, or comes back from there."""
+
 CLOCKS_APART = timedelta(minutes=2)
 """Within a step the simulator's clock stands still and the database's runs: they may differ by this much."""
 
@@ -46,7 +49,8 @@ class MoneyLine:
     """One currency in cents. `charged` by source is the bank's side, `recovered` by table is the ledger's.
 
     `elsewhere` and `late` are on the bank's side, too: paid by Stripe's own retry, without a message, or out of band;
-    and paid by the customer after the recovery had ended. Neither counts as recovered.
+    and paid by the customer after the recovery had ended. Neither counts as recovered. `taken_back` was refunded or
+    disputed of what does.
     """
 
     currency: str
@@ -54,14 +58,15 @@ class MoneyLine:
     by_customer: int = 0
     elsewhere: int = 0
     late: int = 0
+    taken_back: int = 0
     totals: int = 0
     api: int = 0
     stopped_paid_elsewhere: int = 0
 
     @property
     def charged(self) -> int:
-        """What the simulator charged because of our retries and messages."""
-        return self.by_retry + self.by_customer
+        """What the simulator charged because of our retries and messages, less what it took back."""
+        return self.by_retry + self.by_customer - self.taken_back
 
 
 # -- money ---------------------------------------------------------------------------------------
@@ -79,13 +84,18 @@ def compare_money(
     recoveries: Iterable[Row],
     ledger_totals: Mapping[str, int],
     api_totals: Mapping[str, int],
+    movements: Iterable[Row] = (),
 ) -> tuple[list[MoneyLine], list[str]]:
     """Compare the bank's side with the ledger's, per currency; returns the lines and the differences.
 
     `charges`: the simulator's charge log. `failed_invoices`: all that ever failed there.
     `recoveries`: the rows of RECOVERIES. `ledger_totals`, `api_totals`: recovered cents by currency, from
-    `merchant_totals` and from `GET /v1/stats`.
+    `merchant_totals` and from `GET /v1/stats`. `movements`: the bank's own book, of which refunds and disputes count.
     """
+    back: Counter[str] = Counter()
+    for row in movements:
+        if row["kind"] in TAKEN_BACK:
+            back[row["charge"]] -= row["amount"]
     failed = set(failed_invoices)
     known = {row["invoice_id"]: row for row in recoveries}
     sums = _Sums()
@@ -94,7 +104,7 @@ def compare_money(
         sums.problems.append(f"{len(missing)} failed invoices without a recovery, e.g. {min(missing)}")
     for charge in charges:
         if charge["invoice"] in failed:
-            _place(charge, known.get(charge["invoice"]), sums)
+            _place(charge, known.get(charge["invoice"]), sums, back[charge["charge"]])
     for row in known.values():
         if row["end_reason"] == "paid_elsewhere":
             sums.lines[row["currency"]]["stopped"] += row["amount_due"]
@@ -108,6 +118,7 @@ def compare_money(
             by_customer=sum_[CUSTOMER],
             elsewhere=sum_["elsewhere"],
             late=sum_["late"],
+            taken_back=sum_["taken_back"],
             totals=sum_["totals"],
             api=sum_["api"],
             stopped_paid_elsewhere=sum_["stopped"],
@@ -117,7 +128,7 @@ def compare_money(
     return lines, [*sums.problems, *_disagreements(lines)]
 
 
-def _place(charge: Row, recovery: Row | None, sums: _Sums) -> None:
+def _place(charge: Row, recovery: Row | None, sums: _Sums, taken_back: int) -> None:
     """Add a charge to the sum that it belongs to on the bank's side; note a problem if our row disagrees."""
     source, amount = charge["source"], charge["amount"]
     sum_ = sums.lines[charge["currency"]]
@@ -128,12 +139,14 @@ def _place(charge: Row, recovery: Row | None, sums: _Sums) -> None:
     told = (recovery["state"], recovery["recovered_by"])
     if source == OURS:
         sum_[OURS] += amount
+        sum_["taken_back"] += taken_back
         expected = told == ("recovered", "retry")
     elif source == CUSTOMER and _gave_up_before(recovery, charge):
         sum_["late"] += amount
         expected = True
     elif source == CUSTOMER:
         sum_[CUSTOMER] += amount
+        sum_["taken_back"] += taken_back
         expected = told == ("recovered", "message")
     else:
         sum_["elsewhere"] += amount

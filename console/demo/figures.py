@@ -65,9 +65,8 @@ async def collect(
     stats = await _asked(target, api_key, "/v1/stats")
     api = {line["currency"]: line["recovered"]["amount"] for line in stats["money"]}
     story = await _asked(target, api_key, f"/v1/recoveries/{instructive[0]['id']}") if instructive else None
-    lines, problems = compare_money(
-        charges, failed, recoveries, {row["currency"]: row["recovered_cents"] for row in totals}, api
-    )
+    ledger = {row["currency"]: row["recovered_cents"] for row in totals}
+    lines, problems = compare_money(charges, failed, recoveries, ledger, api, await simulator.book())
     accounts = [account["id"] for account in await simulator.accounts() if account["subscriptions"]]
     tasks_by_status = {row["status"]: row["tasks"] for row in tasks}
     verdicts = (
@@ -108,6 +107,11 @@ def _money_verdict(lines: list[MoneyLine], problems: list[str]) -> Verdict:
         f"{line.currency}: charged {line.charged:,} cents = merchant_totals {line.totals:,} = /v1/stats {line.api:,}"
         for line in lines
         if line.charged or line.totals or line.api
+    ]
+    figures += [
+        f"{line.currency}: {line.taken_back:,} of what was charged is taken off: refunded or disputed since"
+        for line in lines
+        if line.taken_back
     ]
     figures += [
         f"{line.currency}: not counted as ours: {line.elsewhere:,} paid elsewhere, {line.late:,} after we gave up"

@@ -58,6 +58,8 @@ TOTALS = """
 SELECT currency,
     sum(failed_cents)::bigint AS failed_cents, sum(failed_count)::bigint AS failed_count,
     sum(recovered_cents)::bigint AS recovered_cents, sum(recovered_count)::bigint AS recovered_count,
+    sum(refunded_cents)::bigint AS refunded_cents, sum(disputed_cents)::bigint AS disputed_cents,
+    sum(won_back_cents)::bigint AS won_back_cents,
     sum(exhausted_cents)::bigint AS exhausted_cents, sum(exhausted_count)::bigint AS exhausted_count,
     sum(stopped_cents)::bigint AS stopped_cents, sum(stopped_count)::bigint AS stopped_count,
     sum(attempt_count)::bigint AS attempt_count, sum(message_count)::bigint AS message_count

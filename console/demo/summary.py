@@ -75,11 +75,12 @@ def _table(first: str, columns: Iterable[str]) -> Table:
 
 def _by_currency(figures: Figures) -> Table:
     """One line per currency: the money, in whole units (the checks count cents)."""
-    table = _table("money", ("failed", "", "recovered", "", "elsewhere", "gave up", "at risk"))
+    table = _table("money", ("failed", "", "recovered", "", "taken back", "elsewhere", "gave up", "at risk"))
     for row in figures.totals:
         failed, recovered = row["failed_cents"], row["recovered_cents"]
-        at_risk = failed - recovered - row["exhausted_cents"] - row["stopped_cents"]
-        cells = (failed, recovered, row["stopped_cents"], row["exhausted_cents"], at_risk)
+        taken_back = row["refunded_cents"] + row["disputed_cents"] - row["won_back_cents"]
+        at_risk = failed - recovered - taken_back - row["exhausted_cents"] - row["stopped_cents"]
+        cells = (failed, recovered, taken_back, row["stopped_cents"], row["exhausted_cents"], at_risk)
         shown = [readable(Money(cents, row["currency"]), whole=True) if cents else "-" for cents in cells]
         table.add_row(row["currency"].upper(), shown[0], "", shown[1], _share(recovered, failed), *shown[2:])
     return table

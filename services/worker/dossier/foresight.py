@@ -7,12 +7,13 @@ ours on the way is supposed to be declined as the last one was.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from services.worker.dossier.dossier import Dossier
+from services.worker.dossier.dossier import Dossier, method_in
 from services.worker.outside.invoices import Reading
 from services.worker.recovery import (
     AskNewMethod,
     AttemptNow,
     AttemptResult,
+    Card,
     Close,
     Decline,
     Origin,
@@ -45,13 +46,13 @@ def ending(dossier: Dossier, reading: Reading) -> Ending | None:
         match dossier.decide_at(at, reading, supposed=supposed):
             case Close() as close:
                 return _of(close, at) if at > dossier.now or supposed else None
-            case AttemptNow(backup=backup):
-                supposed = (*supposed, _declined(dossier, reading, at, len(supposed), backup))
+            case AttemptNow(payment_method_id=method):
+                supposed = (*supposed, _declined(dossier, reading, at, len(supposed), method))
             case Wait(until=until):
                 at = max(until, at + timedelta(minutes=1))
             case RequireAction(deadline=deadline) | AskNewMethod(deadline=deadline):
                 at = max(deadline, at + timedelta(minutes=1))
-    at = dossier.ends_at
+    at = dossier.window_ends
     last = dossier.decide_at(at, reading, supposed=supposed)
     return _of(last, at) if isinstance(last, Close) else None
 
@@ -62,17 +63,17 @@ def _of(close: Close, at: datetime) -> Ending | None:
     return Ending(at, close.end_action, sure=close.end_reason == EndReason.WINDOW_OVER)
 
 
-def _declined(
-    dossier: Dossier, reading: Reading, at: datetime, before: int, backup: PaymentMethodId | None
-) -> PastAttempt:
-    truth = reading.truth
+def _declined(dossier: Dossier, reading: Reading, at: datetime, before: int, method: PaymentMethodId) -> PastAttempt:
+    card = method_in(reading, method) or Card()
     return PastAttempt(
         number=dossier.next_number + before,
         origin=Origin.CITADEL,
         result=AttemptResult.DECLINED,
         at=at,
-        payment_method_id=backup or truth.payment_method_id,
-        card_fingerprint=truth.card.fingerprint if truth.card and backup is None else None,
-        amount=truth.amount_remaining,
+        payment_method_id=method,
+        card_fingerprint=card.fingerprint,
+        amount=reading.truth.amount_remaining,
         decline=dossier.last_decline or _DECLINED,
+        exp_month=card.exp_month,
+        exp_year=card.exp_year,
     )

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from services.worker.backoff import RetryPolicy
 from services.worker.dossier import next_message as messages
-from services.worker.dossier import store
+from services.worker.dossier import store, window
 from services.worker.dossier.dossier import Dossier
 from services.worker.errors import BadPayload
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
@@ -23,7 +23,7 @@ from services.worker.messages.delivery import NOT_SENT, Delivered, Due, NotSent,
 from services.worker.messages.drafting import Part
 from services.worker.outside.mail_quota import check_quota
 from services.worker.outside.remote import Remote
-from services.worker.recovery import MessageKind, SentMessage, next_message
+from services.worker.recovery import MessageKind, SentMessage
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
 from shared.ids import AccountId, InvoiceId, RecoveryId
@@ -88,6 +88,9 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
             raise BadPayload("the recovery does not exist")
         if dossier.state.ended or dossier.stop_requested is not None:
             return Nothing("the recovery has ended or is about to")
+        dossier = await window.lengthen(db, dossier, task)
+        if dossier.state is RecoveryState.PROCESSING:
+            return Nothing("a payment is under way: its end decides")
         if not dossier.merchant_active or dossier.account is None:
             return Nothing("the merchant is gone")
         if dossier.customer_id is None:
@@ -183,16 +186,14 @@ async def _other(db: Connection, recipient: Recipient, recovery_id: RecoveryId) 
 
 
 def _due(dossier: Dossier) -> datetime | None:
-    kind = messages.kind_now(dossier.state)
-    return next_message(dossier.policy, dossier.opened_at, dossier.story.sent, kind, dossier.now)
+    return dossier.message_due(messages.kind_now(dossier.state))
 
 
 def _following(dossier: Dossier, kind: MessageKind) -> datetime | None:
     """When the message after this one is due, by what is known now."""
     if dossier.state.ended or dossier.stop_requested is not None:
         return None
-    sent = (*dossier.story.sent, SentMessage(kind, dossier.now))
-    return next_message(dossier.policy, dossier.opened_at, sent, messages.kind_now(dossier.state), dossier.now)
+    return dossier.message_due(messages.kind_now(dossier.state), besides=(SentMessage(kind, dossier.now),))
 
 
 async def _give_back(db: Connection, task: Job[NotifyPayload], dossier: Dossier, outcome: Outcome) -> None:

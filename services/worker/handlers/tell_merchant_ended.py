@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.worker.backoff import RetryPolicy
-from services.worker.errors import MerchantUnreachable
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.merchants import find_merchant
 from services.worker.messages import store
@@ -79,10 +78,7 @@ class TellMerchantEnded(Handler[MerchantEndedPayload, Plan, Outcome]):
         """Send the email."""
         if isinstance(plan, Nothing):
             return plan
-        try:
-            account = await own_account(remote.stripe.for_merchant(plan.account))
-        except MerchantUnreachable:
-            return Nothing("the merchant's account cannot be reached any more")
+        account = await own_account(remote.stripe.for_merchant(plan.account))
         address = account.get("email") or ""
         if not is_address(address):
             return Told(plan.ends, "no_address")

@@ -3,14 +3,14 @@
 Nothing of Stripe's answers or of the email is kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
 import stripe
 
-from services.worker.errors import MerchantUnreachable, Refused
+from services.worker.errors import InvoiceMissing, MerchantUnreachable, Refused
 from services.worker.messages.campaign import LINKS, Link, Message
 from services.worker.messages.cards import card_page
 from services.worker.messages.drafting import Part, Unready, drafted
@@ -22,8 +22,11 @@ from services.worker.outside.remote import Remote
 from services.worker.recovery import InvoiceStatus
 from services.worker.recovery.decide import SUBSCRIPTION_OVER
 from shared.ids import AccountId, InvoiceId, RecoveryId
+from shared.logging import get_logger
 from shared.silences import SilenceReason
 from shared.unsubscribe import Recipient
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class NotSent:
         Unready
         | Unsent
         | Literal[
-            "not_paid", "not_so", "merchant_unreachable", "invoice_missing", "address_refused", "stopped", "not_due"
+            "not_paid", "not_so", "account_restricted", "invoice_missing", "address_refused", "stopped", "not_due"
         ]
     )
     look: bool = False
@@ -80,7 +83,7 @@ NOT_SENT = {
     "over": "No message: the recovery ends.",
     "no_address": "No message: Stripe has no email address for the customer.",
     "no_page": "No message: the invoice has no page to pay on.",
-    "merchant_unreachable": "No message: the merchant's account cannot be reached any more.",
+    "account_restricted": "No message: the merchant's account may not charge now, whatever the customer does.",
     "invoice_missing": "No message: Stripe does not know the invoice.",
     "stopped": "No message: the recovery was stopped while it was written.",
     "not_due": "No message: the other invoices are paid, and none about this one is due.",
@@ -104,49 +107,48 @@ class Told:
 async def deliver(remote: Remote, due: Due) -> Told | SilenceReason:
     """Send one email about all parts whose invoice is open; repeats send nothing more.
 
-    Raises RetryLater, Refused and LeaseLost.
+    Raises RetryLater, MerchantUnreachable, Refused and LeaseLost.
     """
     client = remote.stripe.for_merchant(due.account)
-    try:
-        return await _deliver(client, remote, due)
-    except MerchantUnreachable:
-        return Told(left_out={due.parts[0].dossier.recovery_id: NotSent("merchant_unreachable", look=True)})
-
-
-async def _deliver(client: stripe.StripeClient, remote: Remote, due: Due) -> Told | SilenceReason:
-    sheets: dict[RecoveryId, Sheet] = {}
-    left_out: dict[RecoveryId, NotSent] = {}
-    for part in due.parts:
-        found = await _sheet(client, part)
-        if isinstance(found, Sheet):
-            sheets[part.dossier.recovery_id] = found
-        else:
-            left_out[part.dossier.recovery_id] = found
+    sheets, left_out = await _sheets(client, due.parts)
     if not _wanted(due, sheets):
-        return _none(sheets, left_out)
-    account = await stripe_calls.own_account(client)
+        return _none(sheets, left_out, NotSent("not_due"))
+    account = await account_for_brand(client)
+    if account.get("charges_enabled") is False:
+        return _none(sheets, left_out, NotSent("account_restricted"))
     page = None
     if any(LINKS[each.draft.message] is Link.CARD for each in sheets.values()):
-        until = max(part.dossier.ends_at for part in due.parts)
+        until = max(part.dossier.window_ends for part in due.parts)
         page = await card_page(client, due.recipient.customer_id, f"card_page:{due.task_id}", until, remote.lease)
     for recovery_id in tuple(sheets):
         if await remote.permission.refusal(recovery_id) is not None:
             left_out[recovery_id] = NotSent("stopped")
             del sheets[recovery_id]
     if not _wanted(due, sheets):
-        return _none(sheets, left_out)
+        return _none(sheets, left_out, NotSent("not_due"))
     unsubscribe = remote.email.unsubscribe_page(due.recipient)
     email = compose(tuple(sheets.values()), due.recipient, due.task_id, account, page, unsubscribe)
     if not isinstance(email, Email):
-        return Told(left_out=left_out | dict.fromkeys(sheets, NotSent(email)))
+        return _none(sheets, left_out, NotSent(email))
     handed = await hand_over(remote, Message(email.kind), due.recipient, email)
-    match handed:
-        case Delivered():
-            return Told(replace(handed, about=tuple(sheets)), left_out)
-        case NotSent():
-            return Told(left_out=left_out | dict.fromkeys(sheets, handed))
-        case _:
-            return handed
+    if isinstance(handed, Delivered):
+        return Told(replace(handed, about=tuple(sheets)), left_out)
+    return _none(sheets, left_out, handed) if isinstance(handed, NotSent) else handed
+
+
+async def _sheets(
+    client: stripe.StripeClient, parts: Sequence[Part]
+) -> tuple[dict[RecoveryId, Sheet], dict[RecoveryId, NotSent]]:
+    """What the email says about each invoice that is to be told of; and why of the others nothing is."""
+    sheets: dict[RecoveryId, Sheet] = {}
+    left_out: dict[RecoveryId, NotSent] = {}
+    for part in parts:
+        found = await _sheet(client, part)
+        if isinstance(found, Sheet):
+            sheets[part.dossier.recovery_id] = found
+        else:
+            left_out[part.dossier.recovery_id] = found
+    return sheets, left_out
 
 
 def _wanted(due: Due, sheets: Mapping[RecoveryId, Sheet]) -> bool:
@@ -154,8 +156,9 @@ def _wanted(due: Due, sheets: Mapping[RecoveryId, Sheet]) -> bool:
     return any(part.due and part.dossier.recovery_id in sheets for part in due.parts)
 
 
-def _none(sheets: Mapping[RecoveryId, Sheet], left_out: Mapping[RecoveryId, NotSent]) -> Told:
-    return Told(left_out={**left_out, **dict.fromkeys(sheets, NotSent("not_due"))})
+def _none(sheets: Mapping[RecoveryId, Sheet], left_out: Mapping[RecoveryId, NotSent], why: NotSent) -> Told:
+    """No email, for one reason for all that were left."""
+    return Told(left_out={**left_out, **dict.fromkeys(sheets, why)})
 
 
 async def _sheet(client: stripe.StripeClient, part: Part) -> Sheet | NotSent:
@@ -171,32 +174,27 @@ async def _sheet(client: stripe.StripeClient, part: Part) -> Sheet | NotSent:
 async def _invoice(client: stripe.StripeClient, invoice_id: InvoiceId) -> dict[str, Any] | NotSent:
     try:
         return await stripe_calls.retrieve_invoice(client, invoice_id)
-    except Refused as refused:
-        if refused.status == 404:
-            return NotSent("invoice_missing", look=True)
-        raise
+    except InvoiceMissing:
+        return NotSent("invoice_missing", look=True)
 
 
 async def deliver_after(remote: Remote, after: After) -> Delivered | NotSent | SilenceReason:
     """Send an email after the end, about those of the invoices of which it is true. Raises as `deliver`."""
     client = remote.stripe.for_merchant(after.account)
-    try:
-        true: dict[RecoveryId, dict[str, Any]] = {}
-        why: NotSent | None = None
-        for recovery_id, invoice_id in after.invoices.items():
-            invoice = await _invoice(client, invoice_id)
-            if isinstance(invoice, NotSent):
-                why = why or invoice
-                continue
-            untrue = _untrue(after.message, invoice)
-            if untrue is None:
-                true[recovery_id] = invoice
-            why = why or untrue
-        if not true:
-            return why or NotSent("invoice_missing")
-        account = await stripe_calls.own_account(client)
-    except MerchantUnreachable:
-        return NotSent("merchant_unreachable")
+    true: dict[RecoveryId, dict[str, Any]] = {}
+    why: NotSent | None = None
+    for recovery_id, invoice_id in after.invoices.items():
+        invoice = await _invoice(client, invoice_id)
+        if isinstance(invoice, NotSent):
+            why = why or invoice
+            continue
+        untrue = _untrue(after.message, invoice)
+        if untrue is None:
+            true[recovery_id] = invoice
+        why = why or untrue
+    if not true:
+        return why or NotSent("invoice_missing")
+    account = await account_for_brand(client)
     email = compose_after(
         after.message,
         tuple(true.values()),
@@ -220,6 +218,15 @@ def _untrue(message: Message, invoice: dict[str, Any]) -> NotSent | None:
         return None if truth.status is InvoiceStatus.PAID else NotSent("not_paid")
     ended = truth.subscription_status in SUBSCRIPTION_OVER or is_paused(invoice)
     return None if ended and truth.status is InvoiceStatus.OPEN and not truth.paid else NotSent("not_so")
+
+
+async def account_for_brand(client: stripe.StripeClient) -> dict[str, Any]:
+    """Stripe's own JSON of the merchant's account; empty if the key may not read it: an email does without."""
+    try:
+        return await stripe_calls.own_account(client)
+    except (MerchantUnreachable, Refused) as refused:
+        log.warning("no_brand", reason=refused.reason)
+        return {}
 
 
 async def hand_over(

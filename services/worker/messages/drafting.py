@@ -10,7 +10,7 @@ from typing import Any, Literal
 from services.worker.dossier.dossier import Dossier
 from services.worker.dossier.foresight import Ending, ending
 from services.worker.messages.campaign import Message, message_for
-from services.worker.outside.invoices import Invoice, PaymentIntent, Reading, read
+from services.worker.outside.invoices import Invoice, Reading, read
 from services.worker.recovery import (
     Close,
     Decline,
@@ -19,7 +19,6 @@ from services.worker.recovery import (
     MessageKind,
     SentMessage,
     classify,
-    next_message,
 )
 from shared.ids import PaymentMethodId, RecoveryId
 from shared.recovery_model import RecoveryState
@@ -77,19 +76,17 @@ class Draft:
 
 def drafted(part: Part, invoice: dict[str, Any]) -> Draft | Unready:
     """The message about the invoice as it is now; or why none is sent about it."""
-    stripe = Invoice.model_validate(invoice)
-    reading, dossier, kind = read(stripe), part.dossier, part.kind
+    reading, dossier, kind = read(Invoice.model_validate(invoice)), part.dossier, part.kind
     if isinstance(dossier.decide(reading), Close):
         return "over" if reading.truth.status is InvoiceStatus.OPEN and not reading.truth.paid else "not_open"
     if reading.truth.status is not InvoiceStatus.OPEN:
         return "not_final"
-    if under_way(stripe) or dossier.in_flight is not None:
+    # A bank debit is processed for days: the invoice is open, and not unpaid.
+    if reading.truth.payment_under_way or dossier.in_flight is not None:
         return "under_way"
     end = ending(dossier, reading)
     sent = dossier.story.sent
-    following = next_message(
-        dossier.policy, dossier.opened_at, (*sent, SentMessage(kind, dossier.now)), kind, dossier.now
-    )
+    following = dossier.message_due(kind, besides=(SentMessage(kind, dossier.now),))
     last = following is None or (end is not None and end.at <= following)
     planned = dossier.next_attempt_at if dossier.state is RecoveryState.WAITING else None
     retry_at = planned if planned is not None and planned > dossier.now else reading.truth.stripe_next_attempt_at
@@ -106,15 +103,11 @@ def drafted(part: Part, invoice: dict[str, Any]) -> Draft | Unready:
     )
 
 
-def under_way(invoice: Invoice) -> bool:
-    """Whether a payment of the invoice is being processed, as a bank debit is for days: it is open, and not unpaid."""
-    intents = (each.payment.payment_intent for each in invoice.payments.data)
-    return any(isinstance(each, PaymentIntent) and each.status == "processing" for each in intents)
-
-
 def _ends(dossier: Dossier, reading: Reading, end: Ending) -> Ends:
     at = end.at if end.sure else None
-    if end.action in {"cancel", "pause"} and dossier.subscription_id is not None:
+    # With a newer invoice of the subscription, or a cause that is not the customer's, the end action may be left out.
+    sure = reading.latest in {None, dossier.invoice_id} and not dossier.merchants_matter
+    if end.action in {"cancel", "pause"} and dossier.subscription_id is not None and sure:
         return Ends(end.action, at)
     # Without one of these only the attempts and the messages stop; what Stripe has planned is not ours to deny.
     return Ends("stop" if reading.truth.stripe_next_attempt_at is None else "quiet", at)

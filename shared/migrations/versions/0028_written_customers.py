@@ -3,5 +3,5 @@
 from shared.migrations.sql_files import from_sql
 
 revision = "0028"
-down_revision = "0023"
+down_revision = "0026"
 upgrade, downgrade = from_sql(__file__)

@@ -65,6 +65,30 @@ def test_an_invoice_that_never_failed_is_nobodys_recovery() -> None:
     assert problems([charge("in_1", "renewal")], [], {}) == []
 
 
+def moved(kind: str, invoice: str, amount: int) -> dict[str, Any]:
+    """A row of the bank's own book."""
+    return {"kind": kind, "charge": f"ch_{invoice}", "amount": amount, "currency": "usd"}
+
+
+def test_what_was_refunded_and_disputed_is_not_recovered_and_what_came_back_is() -> None:
+    charges = [charge("in_1"), charge("in_2", "hosted_page"), charge("in_3", "stripe_retry")]
+    rows = [recovery("in_1"), recovery("in_2", by="message"), recovery("in_3", "stopped", None, "paid_elsewhere")]
+    book = [
+        moved("charge", "in_1", 900),
+        moved("refund", "in_1", -900),
+        moved("refund_failed", "in_1", 300),
+        moved("dispute_withdrawn", "in_2", -500),
+        moved("fee", "in_2", -15),
+        moved("dispute_reinstated", "in_2", 200),
+        moved("refund", "in_3", -900),  # was never ours
+    ]
+    lines, wrong = compare_money(charges, ["in_1", "in_2", "in_3"], rows, {"usd": 900}, {"usd": 900}, book)
+    assert wrong == []
+    assert (lines[0].taken_back, lines[0].charged) == (900, 900)
+    gross = compare_money(charges, ["in_1", "in_2", "in_3"], rows, {"usd": 1800}, {"usd": 1800}, book)[1]
+    assert len(gross) == 2
+
+
 def test_a_cent_too_much_in_the_totals_is_seen() -> None:
     assert problems([charge("in_1")], [recovery("in_1")], {"usd": 901}) != []
 
