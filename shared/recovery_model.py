@@ -15,6 +15,8 @@ STRIPE_NEXT = "stripe_next_attempt_at"
 INVOICE_CHANGED = "invoice_changed"
 """The rule of an entry that notes an event about a change in how the invoice will be collected."""
 
+ADDRESS_CHANGED = "address_changed"
+"""The rule of an entry that notes that the customer has an email address, or another one."""
 PAYMENT_NEWS = "payment_news"
 """The rule of an entry that notes an event about a payment of the invoice that takes days: begun, or ended."""
 
@@ -107,6 +109,8 @@ class EntryKind(StrEnum):
     REOPENED = "reopened"
     THANKED = "thanked"
     END_ACTION = "end_action"
+    END_TOLD = "end_told"
+    MERCHANT_TOLD = "merchant_told"
     REFUNDED = "refunded"
     REFUND_FAILED = "refund_failed"
     DISPUTED = "disputed"

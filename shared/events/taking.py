@@ -157,7 +157,7 @@ async def _changing(
 
 def _concern(
     merchant_id: MerchantId,
-    intent: InvoicePaid | StopInvoice | InvoiceChanged | StopSubscription | StopCustomer | CardChanged,
+    intent: InvoicePaid | StopInvoice | InvoiceChanged | StopSubscription | StopCustomer | CardChanged | AddressChanged,
 ) -> Concern:
     match intent:
         case InvoicePaid(invoice_id=invoice_id):
@@ -166,7 +166,7 @@ def _concern(
             return Concern(merchant_id, invoice_id=invoice_id)
         case StopSubscription(subscription_id):
             return Concern(merchant_id, subscription_id=subscription_id)
-        case StopCustomer(customer_id):
+        case StopCustomer(customer_id) | AddressChanged(customer_id):
             return Concern(merchant_id, customer_id=customer_id)
         case CardChanged(customer_id, subscription_id):
             return Concern(merchant_id, None, subscription_id, customer_id if subscription_id is None else None)
@@ -229,7 +229,13 @@ async def _apply_all(db: Connection, merchant_id: MerchantId, events: Sequence[I
                 failures.append(opening(merchant_id, event, failed))
                 continue
             case (
-                InvoicePaid() | StopInvoice() | InvoiceChanged() | StopSubscription() | StopCustomer() | CardChanged()
+                InvoicePaid()
+                | StopInvoice()
+                | InvoiceChanged()
+                | StopSubscription()
+                | StopCustomer()
+                | CardChanged()
+                | AddressChanged()
             ) as intent:
                 concerns.append(_concern(merchant_id, intent))
             case StopCharge() as stop:
