@@ -135,7 +135,7 @@ async def address(world: World, act: Act) -> None:
 @doing("mailbox")
 async def mailbox(world: World, act: Act) -> None:
     """The customer's mailbox bounces, complains, or takes mail again."""
-    email = world.thing(world.person(act).customer)["email"]
+    email = world.thing(world.person(act).customer).get("email")
     if email is None:
         raise NotNow("no address")
     world.bouncing = True
@@ -146,7 +146,7 @@ async def mailbox(world: World, act: Act) -> None:
 async def unsubscribes(world: World, act: Act) -> None:
     """With the link of the last email."""
     one = world.person(act)
-    address = world.thing(one.customer)["email"]
+    address = world.thing(one.customer).get("email")
     for email in reversed(world.simulation.resend.outbox.values()):
         to = email.message["to"]
         link = email.message.get("headers", {}).get("List-Unsubscribe")

@@ -8,7 +8,7 @@ from tests.explorer.evidence import Evidence, Row, counted, left_alone, was_refu
 from tests.explorer.finding import Finding
 from tests.explorer.story import DAY, HOUR
 from tests.explorer.truth import Truth
-from tests.explorer.world import Closed, Ended
+from tests.explorer.world import Closed, Ended, Written
 
 ENDS = frozenset({"recovered", "exhausted", "stopped"})
 LATEST = 11
@@ -196,12 +196,21 @@ def _unannounced(evidence: Evidence, done: Ended, rows: list[Row], told: str) ->
         if each.at < done.at and each.customer in {row["customer_id"] for row in rows} and each.kind != "card_expiring"
     ]
     letters = [each for each in letters if each.recovery in {row["id"] for row in rows}]
-    if letters and not any(word in each.text for each in letters):
+    if letters and _reachable(evidence, done, letters) and not any(word in each.text for each in letters):
         kinds = ", ".join(each.kind for each in letters)
         yield Finding("ends", "an end action that was not announced", f"{told}, after {kinds}")
     for day in _ON.findall(letters[-1].text) if letters else []:
         if done.at < _start_of(day, done.at) - DAY:  # give or take the time zone
             yield Finding("ends", "an end action before the day that was told", f"{told}, told for {day}")
+
+
+def _reachable(evidence: Evidence, done: Ended, letters: list[Written]) -> bool:
+    """Whether nothing stood in the way of a last message: no silence, bounce, pause or barrier, and an address."""
+    customers = {each.customer for each in letters}
+    silenced = any(word.kind == "silence" and word.customer in customers for word in evidence.seen.words)
+    in_the_way = {"mailbox", "barrier", "fault", "operator_pauses", "worker_away", "address"}
+    addressed = all(truth.email is not None for truth in done.truths)
+    return addressed and not silenced and not in_the_way & set(evidence.seen.done)
 
 
 def _start_of(day: str, near: int) -> float:
