@@ -3,6 +3,8 @@
     open ──> waiting <──> attempting ──> processing          recovered <──┐ money that is ours
       │         ^  │          │              │        ──>    exhausted ───┤ and comes late
       └──> action_required, needs_new_method              stopped ─────┘
+                                                             │
+                                                             └──> open, when a merchant that had left comes back
 
 The database checks every change of state (`recovery_transitions`; `recovery_model.TRANSITIONS` is a copy, and a test
 compares the two). Every change writes one row of the timeline, and an end writes the money into the ledger
@@ -23,10 +25,12 @@ from uuid import UUID
 
 import orjson
 
-from shared import recovery_tasks
+from shared import booked_charges, money_back, recovery_tasks
+from shared.booked_charges import BookedCharge
 from shared.database import Connection
-from shared.ids import ChargeId, InvoiceId, MerchantId, RecoveryId
+from shared.ids import ChargeId, InvoiceId, MerchantId, PaymentMethodId, RecoveryId
 from shared.money import Money
+from shared.money_back import Fact, Kind, Sums
 from shared.queue import tasks
 from shared.queue.tries import tries_of
 from shared.recovery_model import (
@@ -159,11 +163,39 @@ SET state = $2,
 WHERE id = $1
 """
 
+REOPEN = """
+UPDATE recoveries
+SET state = 'open',
+    end_reason = NULL,
+    stop_requested = NULL,
+    next_attempt_at = NULL,
+    closed_at = NULL,
+    updated_at = citadel_now()
+WHERE id = $1
+"""
+
+# What was stopped, or was to be, when the merchant left, since so long that a window may still be open; $2 narrows it
+# to some invoices.
+LOCK_LEFT = """
+SELECT r.id, r.currency, r.closed_at IS NOT NULL AS ended,
+    r.opened_at + make_interval(days => (p.document ->> 'window_days')::integer) > citadel_now() AS in_time
+FROM recoveries AS r
+JOIN policies AS p ON p.id = r.policy_id
+WHERE r.merchant_id = $1
+    AND r.opened_at > citadel_now() - interval '60 days'
+    AND (r.end_reason = 'merchant_gone' OR (r.closed_at IS NULL AND r.stop_requested = 'merchant_gone'))
+    AND ($2::text[] IS NULL OR r.invoice_id = ANY ($2))
+ORDER BY r.id
+FOR UPDATE OF r
+"""
+
 REQUEST_STOP = """
 UPDATE recoveries
 SET stop_requested = COALESCE(stop_requested, $2), updated_at = citadel_now()
 WHERE id = $1
 """
+
+TAKE_STOP_BACK = "UPDATE recoveries SET stop_requested = NULL, updated_at = citadel_now() WHERE id = $1"
 
 # The version that it was opened under decides whether it is in the holdout, whatever happens later.
 MOVE = """
@@ -172,37 +204,22 @@ SET policy_id = $2, opened_policy_id = COALESCE(opened_policy_id, policy_id), up
 WHERE id = $1
 """
 
+STAYS_STOPPED = "window_over_when_back"
+
+STAYED = f"""
+SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND rule = '{STAYS_STOPPED}')
+"""  # noqa: S608 - put together from this module's own words
+
 REVERSE_END = "UPDATE recoveries SET ends_reversed = ends_reversed + 1 WHERE id = $1"
 
 CORRECT = "UPDATE recoveries SET amount_recovered = $2, updated_at = citadel_now() WHERE id = $1"
-
-RECORD_CHARGES = """
-INSERT INTO recovered_charges (merchant_id, charge_id, recovery_id, payment_intent_id, amount, currency, charged_at)
-SELECT $1, charge_id, $2, payment_intent_id, amount, currency, charged_at
-FROM unnest($3::text[], $4::text[], $5::bigint[], $6::text[], $7::timestamptz[])
-    AS c (charge_id, payment_intent_id, amount, currency, charged_at)
-WHERE amount > 0
-ORDER BY charge_id
-ON CONFLICT (merchant_id, charge_id) DO NOTHING
-"""
-
-CHARGE_FAILED = """
-UPDATE recovered_charges
-SET failed_at = citadel_now()
-WHERE recovery_id = $1 AND charge_id = ANY ($2::text[]) AND failed_at IS NULL
-"""
-
-BOOKED_CHARGES = """
-SELECT charge_id, payment_intent_id, amount, currency, charged_at
-FROM recovered_charges
-WHERE recovery_id = $1 AND failed_at IS NULL
-ORDER BY charge_id
-"""
 
 # What the customer was told not to worry about any more must be so: no thanks after an end action.
 ACTED_ON_END = """
 SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND rule = 'end_action_done')
 """
+
+BRING = "UPDATE recoveries SET brought = array_append(brought, $2) WHERE id = $1 AND NOT $2 = ANY(brought)"
 
 MESSAGED = "SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND kind = 'messaged')"
 
@@ -223,9 +240,17 @@ RETURNING id
 """
 
 BOOK = """
-INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id, nth_end)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id, nth_end, external_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
+
+_TAKEN_BACK = {
+    EntryKind.REFUNDED: "Recovered money was refunded.",
+    EntryKind.REFUND_FAILED: "A refund failed or was canceled: its money came back.",
+    EntryKind.DISPUTED: "Recovered money was disputed, and withdrawn.",
+    EntryKind.DISPUTE_WON: "A dispute was won: its money came back.",
+}
+_CORRECTED = "Corrected: other money of the charge had gone back before."
 
 
 _AMOUNTS = ("amount_due", "amount_recovered", "paid_before")
@@ -368,6 +393,7 @@ async def close(
     locked = await _lock(db, recovery_id)
     if locked.state is RecoveryState.RECOVERED or (locked.state.ended and to is not RecoveryState.RECOVERED):
         return False
+    await booked_charges.lock_names_of(db, locked.merchant_id, charges)
     entry = _with_reason(entry, "nothing", "attempt_now", "message")
     nth = locked.ends_reversed
     if locked.state.ended:
@@ -377,7 +403,7 @@ async def close(
     amount = locked.due if recovered is None else recovered
     if amount.amount > 0:
         await book(db, locked.merchant_id, f"recovery_{to}", amount, recovery_id, nth_end=nth)
-    await _record_charges(db, recovery_id, locked.merchant_id, charges)
+    await keep_charges(db, recovery_id, locked.merchant_id, charges)
     await tasks.cancel_of_recovery(db, recovery_id, f"recovery ended: {end_reason}")
     thankful = to is RecoveryState.RECOVERED and await db.fetchval(MESSAGED, recovery_id)
     if thankful and not await db.fetchval(ACTED_ON_END, recovery_id):
@@ -395,28 +421,12 @@ async def _reverse_end(db: Connection, recovery_id: RecoveryId, locked: _Locked,
     return nth + 1
 
 
-async def _record_charges(
+async def keep_charges(
     db: Connection, recovery_id: RecoveryId, merchant_id: MerchantId, charges: Sequence[MovedMoney]
 ) -> None:
-    if charges:
-        await db.execute(
-            RECORD_CHARGES,
-            merchant_id,
-            recovery_id,
-            [each.charge_id for each in charges],
-            [each.payment_intent_id for each in charges],
-            [each.amount.amount for each in charges],
-            [each.amount.currency for each in charges],
-            [each.at for each in charges],
-        )
-
-
-async def booked_charges(db: Connection, recovery_id: RecoveryId) -> list[MovedMoney]:
-    """The charges whose money is booked as recovered."""
-    return [
-        MovedMoney(row["charge_id"], row["payment_intent_id"], Money(row["amount"], row["currency"]), row["charged_at"])
-        for row in await db.fetch(BOOKED_CHARGES, recovery_id)
-    ]
+    """Keep which charges were booked, and book what was said of their refunds and disputes before."""
+    for charge in await booked_charges.insert(db, merchant_id, recovery_id, charges):
+        await _take_back_told(db, merchant_id, charge)
 
 
 async def correct(
@@ -430,18 +440,23 @@ async def correct(
     locked = await _lock(db, recovery_id)
     if locked.state is not RecoveryState.RECOVERED:
         return False
-    await _record_charges(db, recovery_id, locked.merchant_id, charges)
+    await booked_charges.lock_names_of(db, locked.merchant_id, charges)
     if failed:
-        await db.execute(CHARGE_FAILED, recovery_id, failed)
+        await booked_charges.fail(db, recovery_id, failed)
+        for charge_id in failed:  # nothing of it is booked any more, so nothing of it can be taken back
+            charge = await booked_charges.lock_charge(db, locked.merchant_id, charge_id, None)
+            if charge is not None:
+                await _take_back_told(db, locked.merchant_id, charge)
     moved = Money(sum(each.amount.amount for each in charges), locked.due.currency)
-    if moved == locked.recovered:
-        return False
-    nth = await _reverse_end(db, recovery_id, locked, locked.recovered)
-    if moved.amount > 0:
-        await book(db, locked.merchant_id, f"recovery_{locked.state}", moved, recovery_id, nth_end=nth)
-    await db.execute(CORRECT, recovery_id, moved.amount)
-    await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
-    return True
+    other = moved != locked.recovered
+    if other:
+        nth = await _reverse_end(db, recovery_id, locked, locked.recovered)
+        if moved.amount > 0:
+            await book(db, locked.merchant_id, f"recovery_{locked.state}", moved, recovery_id, nth_end=nth)
+        await db.execute(CORRECT, recovery_id, moved.amount)
+        await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
+    await keep_charges(db, recovery_id, locked.merchant_id, charges)
+    return other
 
 
 async def request_stop(db: Connection, recovery_id: RecoveryId, end_reason: EndReason, entry: Entry) -> bool:
@@ -463,6 +478,47 @@ async def request_stop(db: Connection, recovery_id: RecoveryId, end_reason: EndR
         await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
         return True
     return await close(db, recovery_id, RecoveryState.STOPPED, end_reason, entry)
+
+
+async def reopen_left(db: Connection, merchant_id: MerchantId, invoice_ids: Sequence[InvoiceId] | None = None) -> int:
+    """Open again what was stopped when the merchant left, because it has come back; how many.
+
+    `invoice_ids` narrows it to the recoveries of these invoices. One whose window is over stays stopped, and says so
+    once. The end's money is taken back in the book, and the first evaluation reads what has happened meanwhile.
+    """
+    rows = await db.fetch(LOCK_LEFT, merchant_id, None if invoice_ids is None else list(invoice_ids))
+    reopened = 0
+    # In the order in which ends are booked: booking locks the totals by currency.
+    for row in sorted(rows, key=lambda row: (row["currency"], row["id"])):
+        if not row["ended"]:
+            await _go_on(db, row["id"])
+        elif row["in_time"]:
+            await _reopen(db, row["id"])
+            reopened += 1
+        elif not await db.fetchval(STAYED, row["id"]):
+            text = "The merchant is connected again; the window is over, so the recovery stays stopped."
+            await record(db, row["id"], Entry(EntryKind.CHANGED, STAYS_STOPPED, text))
+    return reopened
+
+
+async def _reopen(db: Connection, recovery_id: RecoveryId) -> None:
+    locked = await _lock(db, recovery_id)
+    await _reverse_end(db, recovery_id, locked, locked.due)
+    await db.execute(REOPEN, recovery_id)
+    text = "The merchant is connected again: what was stopped when it left goes on."
+    entry = Entry(EntryKind.REOPENED, "merchant_back", text, next_step="read the invoice at Stripe and decide")
+    await _record(db, recovery_id, locked.merchant_id, locked.state, RecoveryState.OPEN, entry)
+    await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
+
+
+async def _go_on(db: Connection, recovery_id: RecoveryId) -> None:
+    """Take a stop back that waits for the outcome of an attempt."""
+    locked = await _lock(db, recovery_id)
+    await db.execute(TAKE_STOP_BACK, recovery_id)
+    text = "The merchant is connected again: the stop is taken back."
+    entry = Entry(EntryKind.CHANGED, "merchant_back", text, next_step="find out how the attempt in flight ends")
+    await record(db, recovery_id, entry)
+    await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
 
 
 async def settle_paid(
@@ -520,6 +576,15 @@ async def move(db: Connection, recovery_id: RecoveryId, policy_id: UUID, entry: 
     return True
 
 
+async def bring(db: Connection, recovery_id: RecoveryId, method: PaymentMethodId, *, in_answer: bool = False) -> None:
+    """Keep that the customer has brought a payment method, which may then be charged for what is due.
+
+    `in_answer`: only if the customer was sent a message before; without one the method was not brought for this.
+    """
+    if not in_answer or await db.fetchval(MESSAGED, recovery_id):
+        await db.execute(BRING, recovery_id, method)
+
+
 async def silence(db: Connection, recovery_id: RecoveryId, reason: SilenceReason, origin: Mapping[str, object]) -> None:
     """Follow its customer's silence: no queued message is sent, and the timeline says why."""
     await recovery_tasks.cancel_messages(db, recovery_id, f"the customer is not written to: {reason}")
@@ -542,6 +607,69 @@ async def record(db: Connection, recovery_id: RecoveryId, entry: Entry) -> None:
         raise LookupError(f"no recovery {recovery_id}")
 
 
+async def take_back(db: Connection, merchant_id: MerchantId, fact: Fact, origin: Mapping[str, object]) -> None:
+    """Note what Stripe says of a refund or dispute; if its charge was booked as recovered, the book follows.
+
+    Whatever the recovery's state: the money is found by its charge. `origin` names the event.
+    """
+    await booked_charges.lock_names(db, merchant_id, [fact.charge_id, fact.payment_intent_id])
+    await booked_charges.note(db, merchant_id, fact)
+    charge = await booked_charges.lock_charge(db, merchant_id, fact.charge_id, fact.payment_intent_id)
+    if charge is not None:
+        facts = await booked_charges.facts_of(db, merchant_id, charge)
+        sums = money_back.sums_of(facts, charge.booked)
+        await booked_charges.save(db, merchant_id, charge, sums)
+        await _book_back(db, merchant_id, charge, charge.sums, sums, fact, origin)
+
+
+async def _take_back_told(db: Connection, merchant_id: MerchantId, charge: BookedCharge) -> None:
+    """Have the book say of a charge what is known of its refunds and disputes: they may have been told before it."""
+    facts = await booked_charges.facts_of(db, merchant_id, charge)
+    before = charge.sums
+    for number, fact in enumerate(facts, 1):
+        sums = money_back.sums_of(facts[:number], charge.booked)
+        await _book_back(db, merchant_id, charge, before, sums, fact, {})
+        before = sums
+    if facts:
+        await booked_charges.save(db, merchant_id, charge, before)
+
+
+async def _book_back(
+    db: Connection,
+    merchant_id: MerchantId,
+    charge: BookedCharge,
+    before: Sums,
+    after: Sums,
+    fact: Fact,
+    origin: Mapping[str, object],
+) -> None:
+    """Write the difference into the book and the timeline: a row for each number that has changed."""
+    changes = {
+        EntryKind.REFUNDED: ("refunded", after.refunded - before.refunded),
+        EntryKind.DISPUTED: ("disputed", after.disputed - before.disputed),
+        EntryKind.DISPUTE_WON: ("won_back", after.won_back - before.won_back),
+    }
+    for told, (metric_type, change) in changes.items():
+        if change == 0:
+            continue
+        amount = Money(change, charge.booked.currency)
+        await book(db, merchant_id, metric_type, amount, charge.recovery_id, external_id=fact.external_id)
+        kind, text, told_amount = told, _TAKEN_BACK[told], change
+        if change < 0:
+            text = _CORRECTED
+            if metric_type == "refunded" and fact.kind is not Kind.DISPUTE:
+                kind, told_amount = EntryKind.REFUND_FAILED, -change
+                text = _TAKEN_BACK[kind]
+        detail = {
+            **origin,
+            "charge_id": charge.id,
+            "external_id": fact.external_id,
+            "amount": told_amount,
+            "currency": amount.currency,
+        }
+        await record(db, charge.recovery_id, Entry(kind, kind, text, detail))
+
+
 async def book(
     db: Connection,
     merchant_id: MerchantId,
@@ -550,14 +678,16 @@ async def book(
     recovery_id: RecoveryId,
     *,
     nth_end: int = 0,
+    external_id: str | None = None,
 ) -> None:
     """Write one row of the ledger about a recovery; the trigger adds it to the totals.
 
-    `metric_type` is one of recovery_opened, recovery_recovered, recovery_exhausted, recovery_stopped (cents), or
-    attempt, message (a count of 1, in the recovery's currency). An end says which of the recovery's it is: 0 for the
-    first. A negative amount takes an end back.
+    `metric_type` is one of recovery_opened, recovery_recovered, recovery_exhausted, recovery_stopped, refunded,
+    disputed, won_back (cents), or attempt, message (a count of 1, in the recovery's currency). An end says which of the
+    recovery's it is: 0 for the first. A negative amount takes an end back. `external_id` is Stripe's id of what took
+    the money back.
     """
-    await db.execute(BOOK, merchant_id, metric_type, amount.amount, amount.currency, recovery_id, nth_end)
+    await db.execute(BOOK, merchant_id, metric_type, amount.amount, amount.currency, recovery_id, nth_end, external_id)
 
 
 async def _record(

@@ -21,6 +21,8 @@ PAYMENT_NEWS = "payment_news"
 
 CREDITED = "The invoice was settled without a payment: it was credited."
 """Why a recovery ended of which nothing was paid."""
+CARD_CHANGED = "card_changed"
+"""The rule of an entry that notes an event about a payment method that was added or changed."""
 
 
 class RecoveryState(StrEnum):
@@ -52,9 +54,9 @@ ENDS = frozenset({RecoveryState.RECOVERED, RecoveryState.EXHAUSTED, RecoveryStat
 TRANSITIONS: Mapping[RecoveryState, frozenset[RecoveryState]] = {
     **{state: frozenset(RecoveryState) - {state, RecoveryState.OPEN} for state in RecoveryState if state not in ENDS},
     RecoveryState.RECOVERED: frozenset(),
-    # Money that is ours and comes late.
+    # Money that is ours and comes late; and a merchant that had left and comes back.
     RecoveryState.EXHAUSTED: frozenset({RecoveryState.RECOVERED}),
-    RecoveryState.STOPPED: frozenset({RecoveryState.RECOVERED}),
+    RecoveryState.STOPPED: frozenset({RecoveryState.RECOVERED, RecoveryState.OPEN}),
 }
 
 
@@ -80,6 +82,7 @@ class EndReason(StrEnum):
     CUSTOMER_DELETED = "customer_deleted"
     COLLECTED_BY_HAND = "collected_by_hand"
     BELOW_MINIMUM = "below_minimum_amount"
+    BELOW_STRIPES_MINIMUM = "below_stripes_minimum"
     INVOICE_MISSING = "invoice_missing"
     MERCHANT_GONE = "merchant_gone"
     WINDOW_OVER = "window_over"
@@ -101,8 +104,13 @@ class EntryKind(StrEnum):
     SILENCE_LIFTED = "silence_lifted"
     STOP_REQUESTED = "stop_requested"
     CLOSED = "closed"
+    REOPENED = "reopened"
     THANKED = "thanked"
     END_ACTION = "end_action"
+    REFUNDED = "refunded"
+    REFUND_FAILED = "refund_failed"
+    DISPUTED = "disputed"
+    DISPUTE_WON = "dispute_won"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,9 @@ from prometheus_client import Counter, Gauge, Histogram
 CLAIMED = Counter("citadel_tasks_claimed_total", "Tasks claimed", ["task_type"])
 COMPLETED = Counter("citadel_tasks_completed_total", "Tasks completed", ["task_type"])
 RETRIED = Counter("citadel_tasks_retried_total", "Tasks put back after an error", ["task_type"])
+HELD = Counter(
+    "citadel_tasks_held_total", "Tasks put back because Stripe does not let us act for their merchant", ["reason"]
+)
 DEAD = Counter("citadel_tasks_dead_total", "Tasks moved to the dead letters", ["task_type"])
 RELEASED = Counter("citadel_tasks_released_total", "Tasks given back unfinished at shutdown", ["task_type"])
 LOST_LEASES = Counter("citadel_tasks_lost_leases_total", "Runs that came too late: nothing took effect", ["task_type"])
@@ -28,6 +31,9 @@ PERIODIC = Counter("citadel_periodic_runs_total", "Runs of periodic work", ["nam
 ATTEMPTS = Counter("citadel_payment_attempts_total", "Our payment attempts by their outcome", ["result"])
 EMAILS = Counter("citadel_emails_total", "Emails by kind and what became of them", ["kind", "outcome"])
 UNKNOWN_DECLINES = Counter("citadel_unknown_declines_total", "Declines whose code no table has")
+UNKNOWN_REFUSALS = Counter(
+    "citadel_unknown_refusals_total", "Requests to pay refused for a code that no table explains"
+)
 MISSED_EVENTS = Counter(
     "citadel_missed_events_total", "Missed events: fetched, because Stripe could not deliver them", ["type", "outcome"]
 )

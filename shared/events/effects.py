@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from shared import recoveries, recovery_tasks, silences
+from shared.clock import business_now
 from shared.database import Connection
 from shared.events import store
 from shared.events.incoming import Incoming
@@ -20,6 +21,7 @@ from shared.events.intents import (
     InvoiceChanged,
     InvoicePaid,
     MerchantGone,
+    MoneyBack,
     OpenRecovery,
     PaymentNews,
     RenewalAhead,
@@ -31,8 +33,10 @@ from shared.events.intents import (
 from shared.events.routing import NEXT_ATTEMPT
 from shared.events.store import Concerned
 from shared.ids import MerchantId, RecoveryId
+from shared.money_back import Fact
 from shared.queue import tasks
 from shared.recovery_model import (
+    CARD_CHANGED,
     INVOICE_CHANGED,
     PAYMENT_NEWS,
     STRIPE_NEXT,
@@ -45,8 +49,8 @@ from shared.recovery_model import (
 )
 from shared.silences import SilenceReason
 
-# The states in which a recovery waits, for a time or for the customer: a new card, or a change of the invoice, may end
-# the wait. `open` is due already, and an attempt in flight decides by its own outcome.
+# The states in which a recovery waits, for a time or for the customer: a change of the invoice may end the wait.
+# `open` is due already.
 _WAITS = frozenset({RecoveryState.WAITING, RecoveryState.NEEDS_NEW_METHOD, RecoveryState.ACTION_REQUIRED})
 
 # From the reading of an invoice to the commit of its decision takes less than a minute; our clock and Stripe's differ
@@ -82,6 +86,8 @@ async def apply(db: Connection, merchant_id: MerchantId, event: Incoming, intent
             await _look_at_payment(db, merchant_id, event, intent)
         case StopInvoice() | StopSubscription() | StopCustomer() | StopCharge():
             await _stop(db, await _stopped_by(db, merchant_id, intent), intent.reason, event)
+        case MoneyBack():
+            await _take_back(db, merchant_id, event, intent)
         case CardChanged():
             await _try_card(db, merchant_id, event, intent)
         case InvoiceChanged():
@@ -129,6 +135,8 @@ def _invoice(merchant_id: MerchantId, failed: OpenRecovery) -> FailedInvoice:
 async def open_found(db: Connection, merchant_id: MerchantId, failed: Sequence[OpenRecovery]) -> list[RecoveryId]:
     """Open recoveries for failed invoices that came without an event; the ids of the new ones.
 
+    One that was stopped when its merchant left is opened again.
+
     In the caller's transaction, which has locked the merchant, so that it stays connected until the commit.
     """
     text = "The payment failed; no event told of it, the invoice was found among the open ones."
@@ -143,7 +151,10 @@ async def open_found(db: Connection, merchant_id: MerchantId, failed: Sequence[O
         for each in failed
     ]
     failures = [(_invoice(merchant_id, each), entry) for each, entry in zip(failed, entries, strict=True)]
-    return await recoveries.open_recoveries(db, failures) if failures else []
+    if not failures:
+        return []
+    await recoveries.reopen_left(db, merchant_id, [each.invoice_id for each in failed])
+    return await recoveries.open_recoveries(db, failures)
 
 
 async def _settle(db: Connection, merchant_id: MerchantId, event: Incoming, intent: InvoicePaid) -> None:
@@ -212,13 +223,40 @@ async def _stop(db: Connection, concerned: list[Concerned], reason: EndReason, e
         await recoveries.request_stop(db, recovery.id, reason, entry)
 
 
+async def _take_back(db: Connection, merchant_id: MerchantId, event: Incoming, intent: MoneyBack) -> None:
+    """An open recovery of the charge's invoice ends, or notes the stop; an ended one keeps its end. Money that was
+    booked is taken back in either case."""
+    if intent.stop is not None:
+        await _stop(db, await store.lock_of_charge(db, merchant_id, intent.stop), intent.stop.reason, event)
+    told_at = event.routed.created or await business_now(db)
+    # An object on a test clock may say a time ahead, and one that is told late an earlier one than its event.
+    moved_at = min(told_at, intent.moved_at or told_at)
+    fact = Fact(
+        intent.kind,
+        intent.external_id,
+        intent.charge_id,
+        intent.payment_intent_id,
+        intent.taken,
+        moved_at,
+        intent.returned,
+        told_at if intent.returned > 0 else None,
+    )
+    await recoveries.take_back(db, merchant_id, fact, _origin(event))
+
+
 async def _try_card(db: Connection, merchant_id: MerchantId, event: Incoming, card: CardChanged) -> None:
+    """Have the recoveries evaluated again, and keep which payment method the customer has brought."""
     for recovery in await store.lock_of_card(db, merchant_id, card):
-        if recovery.state in _WAITS and await recovery_tasks.evaluate_now(
+        if card.made_default is not None:
+            await recoveries.bring(db, recovery.id, card.made_default)
+        if card.added is not None:
+            await recoveries.bring(db, recovery.id, card.added, in_answer=True)
+        # A run may have read the customer's payment methods earlier; the entry makes it read again.
+        if await recovery_tasks.evaluate_now(
             db, merchant_id, recovery.id, recovery.invoice_id
-        ):
+        ) or await recovery_tasks.is_being_evaluated(db, recovery.id):
             text = "A payment method was added or changed."
-            entry = Entry(EntryKind.CHANGED, "card_changed", text, _origin(event), next_step="decide anew at once")
+            entry = Entry(EntryKind.CHANGED, CARD_CHANGED, text, _origin(event), next_step="decide anew at once")
             await recoveries.record(db, recovery.id, entry)
 
 

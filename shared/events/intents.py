@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, SubscriptionId
+from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
 from shared.money import Money
+from shared.money_back import Kind
 from shared.recovery_model import BillingReason, EndReason
 
 
@@ -84,11 +85,35 @@ class StopCharge:
 
 
 @dataclass(frozen=True, slots=True)
+class MoneyBack:
+    """Money of a charge went back to its customer, or came back from there.
+
+    `moved_at` is what the object says of itself; the event's own time may be earlier. `returned` of the amount came
+    back. `stop`: the charge's invoice is left alone as well, if its recovery is still open.
+    """
+
+    kind: Kind
+    external_id: str
+    charge_id: ChargeId | None
+    payment_intent_id: PaymentIntentId | None
+    taken: Money
+    moved_at: datetime | None
+    returned: int
+    stop: StopCharge | None
+
+
+@dataclass(frozen=True, slots=True)
 class CardChanged:
-    """The card to charge may have changed, for one subscription or for all of a customer's."""
+    """The card to charge may have changed, for one subscription or for all of a customer's.
+
+    `added` is the payment method that was attached to the customer, `made_default` the one that became the customer's
+    default; None for a change of one that was there.
+    """
 
     customer_id: CustomerId | None
     subscription_id: SubscriptionId | None
+    added: PaymentMethodId | None = None
+    made_default: PaymentMethodId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +164,7 @@ Intent = (
     | StopSubscription
     | StopCustomer
     | StopCharge
+    | MoneyBack
     | CardChanged
     | AddressChanged
     | InvoiceChanged

@@ -1,7 +1,7 @@
 """The SQL of taking events in. The SQL of tasks is in `shared.queue`, that of recoveries in `shared.recoveries`.
 
 The order of locks in a transaction, the same for every event: the merchant, the event's row, all recoveries that are
-concerned (by id), then what belongs to them (tasks, totals by currency).
+concerned (by id), the names of charges (`shared.booked_charges`), what belongs to them (tasks, totals by currency).
 """
 
 from collections.abc import Sequence
@@ -171,9 +171,29 @@ SELECT
 FROM recoveries
 WHERE merchant_id = $1
     AND closed_at IS NULL
-    AND (invoice_id = ANY ($2::text[]) OR subscription_id = ANY ($3::text[]) OR customer_id = ANY ($4::text[]))
+    AND (
+        invoice_id = ANY ($2::text[])
+        OR subscription_id = ANY ($3::text[])
+        OR customer_id = ANY ($4::text[])
+        OR id = ANY ($5::uuid[])
+    )
 ORDER BY id
 FOR UPDATE
+"""
+
+FIND_OF_CHARGES = """
+SELECT r.id
+FROM recoveries AS r
+WHERE r.merchant_id = $1
+    AND r.closed_at IS NULL
+    AND (
+        r.invoice_id = ANY ($2::text[])
+        OR EXISTS (
+            SELECT
+            FROM attempts AS a
+            WHERE a.recovery_id = r.id AND (a.charge_id = ANY ($3::text[]) OR a.payment_intent_id = ANY ($4::text[]))
+        )
+    )
 """
 
 # From the merchant's open recoveries to their attempts, each by an index: `attempts` has no index by charge alone.
@@ -331,14 +351,26 @@ async def lock_of_charge(db: Connection, merchant_id: MerchantId, stop: StopChar
     return await _lock(db, LOCK_OF_CHARGE, merchant_id, stop.invoice_id, stop.charge_id, stop.payment_intent_id)
 
 
-async def lock_concerned(db: Connection, merchant_id: MerchantId, concerns: Sequence[Concern]) -> None:
+async def lock_concerned(
+    db: Connection, merchant_id: MerchantId, concerns: Sequence[Concern], charges: Sequence[StopCharge] = ()
+) -> None:
     """Lock, by id, every open recovery that one of these is about."""
+    of_charges = [row["id"] for row in await db.fetch(FIND_OF_CHARGES, merchant_id, *_ids(charges))] if charges else []
     await db.execute(
         LOCK_CONCERNED,
         merchant_id,
         [concern.invoice_id for concern in concerns if concern.invoice_id],
         [concern.subscription_id for concern in concerns if concern.subscription_id],
         [concern.customer_id for concern in concerns if concern.customer_id],
+        of_charges,
+    )
+
+
+def _ids(charges: Sequence[StopCharge]) -> tuple[list[str], list[str], list[str]]:
+    return (
+        [charge.invoice_id for charge in charges if charge.invoice_id],
+        [charge.charge_id for charge in charges if charge.charge_id],
+        [charge.payment_intent_id for charge in charges if charge.payment_intent_id],
     )
 
 

@@ -4,6 +4,8 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from pydantic import Field
+
 from services.ledger.api.fields import (
     Currency,
     CustomerId,
@@ -44,7 +46,8 @@ class OneRecovery(Incoming):
 class Recovery(Outgoing):
     """A failed invoice, and the state of its recovery.
 
-    `attention` is the type of its task that died and that no newer one has replaced: somebody should look at it.
+    `attention` is the type of its task that died and that no newer one has replaced; or why a task of it is held, as in
+    the merchant's `attention`. Somebody should look at it.
     """
 
     id: UUID
@@ -57,7 +60,10 @@ class Recovery(Outgoing):
     stop_requested: str | None
     amount_due: int
     currency: str
-    amount_recovered: int
+    amount_recovered: int = Field(description="what was booked when it was recovered; what was taken back follows")
+    amount_refunded: int = Field(description="refunded of it since, less refunds that failed")
+    amount_disputed: int = Field(description="withdrawn of it by disputes")
+    amount_won_back: int = Field(description="what came back of that, because the dispute was won")
     recovered_by: Literal["retry", "message"] | None
     decline_cause: str | None
     policy_id: UUID

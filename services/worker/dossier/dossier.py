@@ -9,8 +9,10 @@ from services.worker.outside.invoices import Reading, SeenCharge
 from services.worker.recovery import (
     BY_THE_RULES,
     AttemptResult,
+    Card,
     Decision,
     Decline,
+    FirstDefault,
     MessageKind,
     Origin,
     PastAttempt,
@@ -20,7 +22,10 @@ from services.worker.recovery import (
     Timing,
     decide,
     in_holdout,
+    next_message,
 )
+from services.worker.recovery.case import window_end
+from services.worker.recovery.refusals import not_the_customers_fault
 from shared.ids import (
     AccountId,
     ChargeId,
@@ -34,6 +39,7 @@ from shared.ids import (
 )
 from shared.money import Money
 from shared.recovery_model import (
+    CARD_CHANGED,
     INVOICE_CHANGED,
     PAYMENT_NEWS,
     STRIPE_NEXT,
@@ -47,6 +53,8 @@ from shared.recovery_model import (
 KEYS_ARE_KEPT = timedelta(hours=23)
 # Ends by which the invoice's money is accounted for.
 _SETTLED = frozenset({EndReason.PAID_ELSEWHERE, EndReason.CREDITED, EndReason.REFUNDED, EndReason.DISPUTED})
+_NEWS = frozenset({CARD_CHANGED, INVOICE_CHANGED, PAYMENT_NEWS})
+
 # Stripe makes its own attempt soon after the time that it announced.
 STRIPE_IS_LATE = timedelta(hours=2)
 STRIPE_IS_EARLY = timedelta(minutes=5)
@@ -65,11 +73,6 @@ class KnownAttempt:
     past: PastAttempt
     charge_id: ChargeId | None
     payment_intent_id: PaymentIntentId | None
-
-    @property
-    def backup(self) -> PaymentMethodId | None:
-        """The payment method that the request names, while its outcome is unknown; None: Stripe's order decides."""
-        return self.past.payment_method_id if self.unresolved else None
 
     @property
     def unresolved(self) -> bool:
@@ -121,11 +124,10 @@ class Story:
         return segment if isinstance(segment, str) else None
 
     def told_anew_since(self, moment: datetime) -> bool:
-        """Whether an event since `moment` says that the invoice will be collected in another way, or tells of a
-        payment or a stop."""
+        """Whether an event since `moment` says that the invoice will be collected in another way or from another
+        card, or tells of a payment or a stop."""
         return any(
-            row.at >= moment and (row.rule in {INVOICE_CHANGED, PAYMENT_NEWS} or row.kind == EntryKind.STOP_REQUESTED)
-            for row in self.rows
+            row.at >= moment and (row.rule in _NEWS or row.kind == EntryKind.STOP_REQUESTED) for row in self.rows
         )
 
     @property
@@ -151,9 +153,11 @@ class Dossier:
     """One recovery. `now` is the business time of the transaction that read it.
 
     `pinned` is the policy version that the recovery was opened under (or moved to). `cards` are the fingerprints of
-    the cards whose attempts for other invoices were read (`elsewhere`), first the one that was to be charged next.
-    `next_backup` is the payment method that the planned attempt names. `paid_before` is what of the invoice had been
-    paid when it opened; `stripe_attempts` is how often Stripe had tried by itself when the invoice was last read.
+    the cards whose attempts for other invoices were read (`elsewhere`). `next_method` and `next_fingerprint` are the
+    payment method that the planned attempt is for, and its card's fingerprint if Stripe gives one. `brought` and
+    `first_default` are those of `RecoveryFacts`. `window_until` is the window's end where it is later than the policy's
+    days say. `paid_before` is what of the invoice had been paid when it opened; `stripe_attempts` is how often Stripe
+    had tried by itself when the invoice was last read.
     """
 
     recovery_id: RecoveryId
@@ -170,11 +174,15 @@ class Dossier:
     next_attempt_at: datetime | None
     pinned: Policy
     cards: tuple[str, ...]
-    next_backup: PaymentMethodId | None
+    next_method: PaymentMethodId | None
+    next_fingerprint: str | None
+    brought: frozenset[PaymentMethodId]
+    first_default: FirstDefault | None
     attempts: tuple[KnownAttempt, ...]
     elsewhere: tuple[PastAttempt, ...]
     story: Story
     now: datetime
+    window_until: datetime | None = None
     timing: Timing = BY_THE_RULES
     end_reason: EndReason | None = None
     recovered_by: RecoveredBy | None = None
@@ -187,6 +195,18 @@ class Dossier:
         return self.pinned.segment(self.story.segment)
 
     @property
+    def window_ends(self) -> datetime:
+        """The end of the window: from here on nothing is tried, and nobody is written to."""
+        return window_end(self.opened_at + timedelta(days=self.policy.window_days), self.window_until)
+
+    def message_due(
+        self, kind: MessageKind, *, besides: tuple[SentMessage, ...] = (), policy: Policy | None = None
+    ) -> datetime | None:
+        """When the next message of this kind is due, after those that were sent and `besides`; None: none follows."""
+        sent = (*self.story.sent, *besides)
+        return next_message(policy or self.policy, self.opened_at, sent, kind, self.now, self.window_until)
+
+    @property
     def in_holdout(self) -> bool:
         """Whether the invoice is in the holdout: only watched."""
         return in_holdout(self.pinned, self.invoice_id)
@@ -196,9 +216,17 @@ class Dossier:
         """Whether the policy tries the customer's other payment methods, for all invoices or for some segment."""
         return self.pinned.backup_methods or any(each.then.backup_methods for each in self.pinned.segments)
 
-    def knows_cards_of(self, reading: Reading) -> bool:
-        """Whether all attempts on the cards of this reading are known here."""
-        return set(cards_of(reading)) <= set(self.cards)
+    def is_planned(self, attempt: KnownAttempt, reading: Reading, method: PaymentMethodId) -> bool:
+        """Whether charging `method`, as it is in this reading, is what the attempt's row says, to all who counted it.
+
+        Where a fingerprint is unknown, the id decides; but one that is known now must have been known then, or the
+        attempts on that card for other invoices were not read.
+        """
+        card = method_in(reading, method)
+        fingerprint, planned = card.fingerprint if card else None, attempt.past.card_fingerprint
+        if attempt.past.payment_method_id != method or (fingerprint is not None and fingerprint not in self.cards):
+            return False
+        return None in (fingerprint, planned) or fingerprint == planned
 
     @property
     def in_flight(self) -> KnownAttempt | None:
@@ -236,6 +264,12 @@ class Dossier:
     def known_charges(self) -> frozenset[ChargeId]:
         """The charges that have a row."""
         return frozenset(each.charge_id for each in self.attempts if each.charge_id)
+
+    @property
+    def merchants_matter(self) -> bool:
+        """Whether the last attempt failed for something that only the merchant, or we, can set right."""
+        last = next((each.past for each in reversed(self.attempts) if each.past.counts), None)
+        return last is not None and not_the_customers_fault(last)
 
     @property
     def last_decline(self) -> Decline | None:
@@ -280,8 +314,11 @@ class Dossier:
             messages_sent=self.story.messages_sent,
             jitter_key=str(self.recovery_id),
             invoice_id=self.invoice_id,
+            window_until=self.window_until,
             paid_before=self.paid_before,
             under_way_since=self.story.under_way_since,
+            brought=self.brought,
+            first_default=self.first_default,
         )
 
     def stripe_collected(self, reading: Reading, charge: SeenCharge, failures: int) -> bool:
@@ -307,13 +344,24 @@ class Dossier:
         )
 
 
-def cards_of(reading: Reading, first: PaymentMethodId | None = None) -> tuple[str, ...]:
-    """The fingerprints of the cards that may be charged next, beginning with that of the payment method `first`."""
-    methods = [(reading.truth.payment_method_id, reading.truth.card)]
-    methods += [(each.payment_method_id, each.card) for each in reading.truth.backups]
-    methods.sort(key=lambda each: each[0] != first if first is not None else False)
-    found = (card.fingerprint for _, card in methods if card is not None and card.fingerprint is not None)
+def cards_of(reading: Reading) -> tuple[str, ...]:
+    """The fingerprints of the cards that may be charged next."""
+    found = (card.fingerprint for _, card in _methods(reading) if card is not None and card.fingerprint is not None)
     return tuple(dict.fromkeys(found))
+
+
+def method_in(reading: Reading, method: PaymentMethodId | None) -> Card | None:
+    """The card of a payment method, as it was read."""
+    return next((card for known, card in _methods(reading) if known == method), None)
+
+
+def _methods(reading: Reading) -> list[tuple[PaymentMethodId | None, Card | None]]:
+    truth = reading.truth
+    others = [truth.customers_default, *truth.backups]
+    return [
+        (truth.payment_method_id, truth.card),
+        *((each.payment_method_id, each.card) for each in others if each is not None),
+    ]
 
 
 def _as_past(seen: SeenCharge, at: datetime) -> PastAttempt:
@@ -326,4 +374,6 @@ def _as_past(seen: SeenCharge, at: datetime) -> PastAttempt:
         card_fingerprint=seen.card.fingerprint if seen.card else None,
         amount=seen.amount,
         decline=seen.decline if seen.result is AttemptResult.DECLINED else None,
+        exp_month=seen.card.exp_month if seen.card else None,
+        exp_year=seen.card.exp_year if seen.card else None,
     )

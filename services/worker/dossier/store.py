@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from services.worker.dossier.dossier import Dossier, KnownAttempt, Story, Told, cards_of
+from services.worker.dossier.dossier import Dossier, KnownAttempt, Story, Told, cards_of, method_in
 from services.worker.merchants import merchant_key
 from services.worker.outside.invoices import Reading, SeenCharge
 from services.worker.recovery import (
@@ -15,6 +15,7 @@ from services.worker.recovery import (
     AttemptResult,
     Card,
     Decline,
+    FirstDefault,
     Origin,
     PastAttempt,
     Policy,
@@ -47,6 +48,8 @@ _ATTEMPT = (
     "network_advice_code",
     "started_at",
     "finished_at",
+    "card_exp_month",
+    "card_exp_year",
 )
 
 # A card's answer is known within this time; a debit's comes days later.
@@ -56,8 +59,9 @@ AT_ONCE = timedelta(hours=12)
 # is under the lock. Attempts for other invoices are read too, because the networks count by card.
 READ_DOSSIER = """
 SELECT r.invoice_id, r.state, r.stop_requested, r.amount_due, r.currency, r.opened_at, r.next_attempt_at,
-    r.customer_id, r.subscription_id, r.cards, r.next_backup, r.end_reason, r.recovered_by, r.paid_before,
-    r.stripe_attempts, p.document AS policy, citadel_now() AS now,
+    r.customer_id, r.subscription_id, r.cards, r.next_method, r.next_fingerprint, r.brought, r.first_default,
+    r.window_until, r.end_reason, r.recovered_by, r.paid_before, r.stripe_attempts, p.document AS policy,
+    citadel_now() AS now,
     m.stripe_connect_id AS account, COALESCE(m.status = 'active', false) AS merchant_active,
     ARRAY(
         SELECT ROW (t.at, t.kind, t.rule, t.next_at, t.detail::text)  -- jsonb has no codec inside a row
@@ -94,9 +98,14 @@ LOCK_CARD = "SELECT pg_advisory_xact_lock(hashtextextended('card/' || $1 || '/' 
 
 REMEMBER = """
 UPDATE recoveries
-SET cards = $2, next_backup = $3, holdout = $4, segment_facts = $5
-WHERE id = $1 AND (cards, next_backup, holdout, segment_facts) IS DISTINCT FROM ($2, $3, $4, $5)
+SET cards = $2, next_method = $3, next_fingerprint = $4, holdout = $5, segment_facts = $6,
+    first_default = COALESCE(first_default, $7)
+WHERE id = $1
+    AND (cards, next_method, next_fingerprint, holdout, segment_facts, first_default)
+        IS DISTINCT FROM ($2, $3, $4, $5, $6, COALESCE(first_default, $7))
 """
+
+LENGTHEN = "UPDATE recoveries SET window_until = $2, updated_at = citadel_now() WHERE id = $1"
 
 # The merchant's own retries, for learned timing: how each ended, and after which decline. Newest first, limited.
 READ_RETRIES = """
@@ -139,10 +148,12 @@ SETTLE_ATTEMPT = """
 UPDATE attempts AS a
 SET result = $2,
     amount = $3,
-    payment_method_id = $4,
-    card_fingerprint = $5,
+    payment_method_id = COALESCE($4, payment_method_id),  -- without an answer: what it was planned for
+    card_fingerprint = COALESCE($5, card_fingerprint),
     card_network = $6,
     card_country = $7,
+    card_exp_month = $15,
+    card_exp_year = $16,
     payment_intent_id = $8,
     charge_id = CASE
         WHEN NOT EXISTS (
@@ -183,9 +194,9 @@ NOTE_ATTEMPT = """
 INSERT INTO attempts (
     recovery_id, merchant_id, origin, number, result, amount, currency, payment_method_id, card_fingerprint,
     card_network, card_country, payment_intent_id, charge_id, error_code, decline_code, advice_code,
-    network_decline_code, network_advice_code, started_at, finished_at)
+    network_decline_code, network_advice_code, started_at, finished_at, card_exp_month, card_exp_year)
 SELECT $1, $2, 'stripe', COALESCE(max(number), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-    $17, $17
+    $17, $17, $18, $19
 FROM attempts
 WHERE recovery_id = $1 AND origin = 'stripe'
 ON CONFLICT (recovery_id, charge_id) WHERE charge_id IS NOT NULL DO NOTHING
@@ -221,11 +232,15 @@ async def open_dossier(
         next_attempt_at=row["next_attempt_at"],
         pinned=pinned,
         cards=tuple(dict.fromkeys((*row["cards"], *cards, *tried))),
-        next_backup=row["next_backup"],
+        next_method=row["next_method"],
+        next_fingerprint=row["next_fingerprint"],
+        brought=frozenset(row["brought"]),
+        first_default=_first_default(row["first_default"]),
         attempts=tuple(attempts),
         elsewhere=tuple(_attempt(_named(each)).past for each in row["elsewhere"]),
         story=Story(tuple(_told(*each) for each in row["story"])),
         now=row["now"],
+        window_until=row["window_until"],
         timing=await _timing(db, merchant_id) if pinned.timing == "learned" else BY_THE_RULES,
         end_reason=EndReason(row["end_reason"]) if row["end_reason"] else None,
         recovered_by=RecoveredBy(row["recovered_by"]) if row["recovered_by"] else None,
@@ -256,13 +271,16 @@ async def refusal(db: Connection, recovery_id: RecoveryId) -> str | None:
 
 async def lock_card(db: Connection, dossier: Dossier) -> None:
     """Lock the card that is to be charged: one attempt of the merchant at a time is started on it."""
-    if dossier.cards:
-        await db.execute(LOCK_CARD, dossier.merchant_id, dossier.cards[0])
+    card = dossier.next_fingerprint or dossier.next_method
+    if card is not None:
+        await db.execute(LOCK_CARD, dossier.merchant_id, card)
 
 
-async def remember(db: Connection, dossier: Dossier, reading: Reading, *, next_backup: PaymentMethodId | None) -> None:
-    """Keep which cards may be charged next, by which name if not by Stripe's order, and what segments ask."""
+async def remember(db: Connection, dossier: Dossier, reading: Reading, *, next_method: PaymentMethodId | None) -> None:
+    """Keep which payment method is charged next, which cards may be, the customer's first default, and what segments
+    ask."""
     truth = reading.truth
+    planned = method_in(reading, next_method) if next_method is not None else None
     facts = {
         "amount": truth.amount_remaining.amount,
         "products": sorted(truth.products),
@@ -270,16 +288,34 @@ async def remember(db: Connection, dossier: Dossier, reading: Reading, *, next_b
         "country": truth.card.country.upper() if truth.card and truth.card.country else None,
         "subscribed_at": truth.subscribed_at.isoformat() if truth.subscribed_at else None,
     }
-    cards = cards_of(reading, next_backup)
-    await db.execute(REMEMBER, dossier.recovery_id, list(cards), next_backup, dossier.in_holdout, facts)
+    await db.execute(
+        REMEMBER,
+        dossier.recovery_id,
+        list(cards_of(reading)),
+        next_method,
+        planned.fingerprint if planned else None,
+        dossier.in_holdout,
+        facts,
+        truth.customers_default.payment_method_id if truth.customers_default else "",
+    )
+
+
+def _first_default(kept: str | None) -> FirstDefault | None:
+    return None if kept is None else FirstDefault(PaymentMethodId(kept) if kept else None)
+
+
+async def lengthen_window(db: Connection, dossier: Dossier, until: datetime) -> None:
+    """Save a later end of the recovery's window."""
+    await db.execute(LENGTHEN, dossier.recovery_id, until)
 
 
 async def start_attempt(db: Connection, dossier: Dossier) -> KnownAttempt:
-    """Insert our next attempt, with its key and its card, so that other recoveries on that card count it.
+    """Insert our next attempt, with its key, its payment method and its card, so that other recoveries on that card
+    count it.
 
     At most one attempt is in flight; a second one raises.
     """
-    card = dossier.cards[0] if dossier.cards else None
+    method, card = dossier.next_method, dossier.next_fingerprint
     number, key = dossier.next_number, f"{dossier.recovery_id}:{dossier.next_number}"
     row = await db.fetchrow(
         START_ATTEMPT,
@@ -289,14 +325,12 @@ async def start_attempt(db: Connection, dossier: Dossier) -> KnownAttempt:
         key,
         dossier.due.amount,
         dossier.due.currency,
-        dossier.next_backup,
+        method,
         card,
     )
     if row is None:
         raise LookupError(f"attempt {key} was not written")
-    past = PastAttempt(
-        number, Origin.CITADEL, AttemptResult.STARTED, row["started_at"], dossier.next_backup, card, dossier.due
-    )
+    past = PastAttempt(number, Origin.CITADEL, AttemptResult.STARTED, row["started_at"], method, card, dossier.due)
     return KnownAttempt(row["id"], key, past, None, None)
 
 
@@ -332,6 +366,8 @@ async def settle_attempt(
             said.advice_code,
             said.network_decline_code,
             said.network_advice_code,
+            known.exp_month,
+            known.exp_year,
         )
         is not None
     )
@@ -385,6 +421,8 @@ async def note_attempt(db: Connection, dossier: Dossier, seen: SeenCharge) -> bo
             said.network_decline_code,
             said.network_advice_code,
             dossier.counted_at(seen),
+            card.exp_month,
+            card.exp_year,
         )
         is not None
     )
@@ -407,7 +445,10 @@ def _attempt(row: Mapping[str, Any]) -> KnownAttempt:
         card_fingerprint=row["card_fingerprint"],
         amount=Money(row["amount"], row["currency"]),
         decline=said if result is AttemptResult.DECLINED else None,
+        error_code=row["error_code"] if result is AttemptResult.FAILED else None,
         answered_at=_answered(row),
+        exp_month=row["card_exp_month"],
+        exp_year=row["card_exp_year"],
     )
     return KnownAttempt(row["id"], row["idempotency_key"], past, row["charge_id"], row["payment_intent_id"])
 

@@ -14,14 +14,15 @@ Of an ended recovery only the money is read: nothing is attempted.
 Whose charge it is: a charge's event names the key of the request that made it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import assert_never
 
 import stripe
 
-from services.worker.dossier.dossier import KEYS_ARE_KEPT, Dossier, KnownAttempt, cards_of
-from services.worker.errors import MerchantUnreachable, Refused, RetryLater
+from services.worker.dossier.dossier import KEYS_ARE_KEPT, Dossier, KnownAttempt, method_in
+from services.worker.errors import InvoiceMissing, MerchantUnreachable, Refused, RetryLater
 from services.worker.handler import Nothing
 from services.worker.outside import stripe_calls
 from services.worker.outside.invoices import Reading, SeenCharge, with_backups
@@ -36,6 +37,7 @@ from services.worker.outside.stripe_calls import (
     RequiresAction,
 )
 from services.worker.recovery import AttemptNow, AttemptResult, Card, Decision, Decline, Reason
+from services.worker.recovery.refusals import ACCOUNT_RESTRICTED, known_remedy
 from shared.ids import ChargeId, PaymentIntentId, PaymentMethodId
 from shared.money import Money
 from shared.recovery_model import EndReason
@@ -100,7 +102,10 @@ Outcome = Nothing | Collected | Unreachable
 
 
 async def collect(remote: Remote, evaluation: Evaluation) -> Outcome:
-    """Carry out the plan. Raises RetryLater when Stripe gives no answer; the attempt's row stays as it is."""
+    """Carry out the plan. Raises RetryLater when Stripe gives no answer, MerchantUnreachable when it lets nobody ask.
+
+    The attempt's row stays as it is then.
+    """
     dossier = evaluation.dossier
     # For an attempt without an outcome, try to read it even if our row says that the merchant is gone.
     to_settle = evaluation.attempt is not None or bool(dossier.processing)
@@ -108,14 +113,14 @@ async def collect(remote: Remote, evaluation: Evaluation) -> Outcome:
         return _gone(evaluation)
     client = remote.stripe.for_merchant(dossier.account)
     try:
-        return await _collect(client, remote, evaluation)
+        return _of_planned(await _collect(client, remote, evaluation))
     except MerchantUnreachable:
+        if dossier.merchant_active:
+            raise  # no sign that the merchant has left: a key or a permission has to be set right
         return _gone(evaluation)
-    except Refused as refused:
-        if refused.status == 404:
-            text = "Stripe does not know the invoice."
-            return Unreachable(EndReason.INVOICE_MISSING, text, evaluation.attempt, may_have_paid=not evaluation.fresh)
-        raise
+    except InvoiceMissing:
+        text = "Stripe does not know the invoice."
+        return Unreachable(EndReason.INVOICE_MISSING, text, evaluation.attempt, may_have_paid=not evaluation.fresh)
 
 
 def _gone(evaluation: Evaluation) -> Unreachable:
@@ -143,11 +148,17 @@ async def _collect(client: stripe.StripeClient, remote: Remote, evaluation: Eval
 
 
 async def _read(client: stripe.StripeClient, dossier: Dossier) -> Reading:
-    """The invoice as it is now, with the customer's other payment methods if the policy tries them."""
+    """The invoice as it is now, with the customer's other payment methods if one of them may have to be named."""
     reading = await stripe_calls.read_invoice(client, dossier.invoice_id)
-    if dossier.tries_backups and dossier.customer_id is not None and not reading.truth.paid:
+    unread = any(method_in(reading, each) is None for each in dossier.brought)
+    if not (dossier.tries_backups or unread) or dossier.customer_id is None or reading.truth.paid:
+        return reading
+    try:
         return with_backups(reading, await stripe_calls.payment_methods_of(client, dossier.customer_id))
-    return reading
+    except Refused as refused:
+        if refused.status == 404:
+            return reading  # the customer was deleted, and has no other payment methods; the invoice is still open
+        raise
 
 
 async def _against(
@@ -160,16 +171,10 @@ async def _against(
     """
     if not isinstance(decision, AttemptNow):
         return None
-    if decision.backup != attempt.backup:
-        return "another payment method would be charged than was planned"
-    if not dossier.knows_cards_of(reading) or cards_of(reading, decision.backup)[:1] != _planned_card(attempt):
+    if not dossier.is_planned(attempt, reading, decision.payment_method_id):
         return "the payment method has changed since the attempt was planned"
     stopped = await remote.permission.refusal(dossier.recovery_id)
     return None if stopped is None else f"stopped right before the call: {stopped}"
-
-
-def _planned_card(attempt: KnownAttempt) -> tuple[str, ...]:
-    return () if attempt.past.card_fingerprint is None else (attempt.past.card_fingerprint,)
 
 
 async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Reading) -> tuple[SeenCharge, ...]:
@@ -202,7 +207,11 @@ async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Re
 
 async def _read_again(client: stripe.StripeClient, dossier: Dossier) -> tuple[Reading, tuple[SeenCharge, ...]]:
     """The invoice and what was tried, after a request that may have changed both."""
-    reading = await _read(client, dossier)
+    try:
+        reading = await _read(client, dossier)
+    except InvoiceMissing as gone:
+        # It was there before the request. The next run no longer takes the attempt for one that was not made.
+        raise RetryLater(gone.reason) from gone
     return reading, await _unrecorded(client, dossier, reading)
 
 
@@ -223,34 +232,56 @@ async def _pay(
     if not evaluation.fresh and dossier.now - attempt.past.at >= KEYS_ARE_KEPT:
         return await _by_reading(client, dossier, attempt, (reading, seen), "its key is no longer kept", spent=False)
     key = _key(attempt)
-    answer = await stripe_calls.pay(client, dossier.invoice_id, key, remote.lease, attempt.backup)
+    answer = await stripe_calls.pay(client, dossier.invoice_id, key, remote.lease, attempt.past.payment_method_id)
     how = "Stripe's answer" if evaluation.fresh else "Stripe's answer to the same key"
     match answer:
         case Inconclusive(code):
             return await _by_reading(client, dossier, attempt, await _read_again(client, dossier), code, spent=True)
         case Paid():
             reading = answer.reading
-            seen = await _unrecorded(client, dossier, reading)
+            # That it was paid is known. A key that may not read charges does not keep it from being written down.
+            with suppress(MerchantUnreachable, Refused):
+                seen = await _unrecorded(client, dossier, reading)
         case Processing():
             # A replayed answer tells what was begun, and not what has become of it.
             reading, seen = await _read_again(client, dossier)
         case NotPayable():
             # Something has changed since the reading; what exactly, only another one tells.
             reading, seen = await _read_again(client, dossier)
+            answer = await _as_its_account_says(client, answer)
         case Declined() | RequiresAction():
             pass
         case _:
             assert_never(answer)
-    settled = _of_planned(attempt, _settled(answer, reading, dossier, seen, how))
-    return Collected(reading, seen, attempt, settled, reason)
+    return Collected(reading, seen, attempt, _settled(answer, reading, dossier, seen, how), reason)
 
 
-def _of_planned(attempt: KnownAttempt, settled: Settled) -> Settled:
-    """The outcome for the payment method that the request named; the reading is about the default one."""
-    if attempt.backup is None or settled.payment_method_id == attempt.backup:
-        return settled
-    card = Card(fingerprint=attempt.past.card_fingerprint)
-    return replace(settled, payment_method_id=attempt.backup, card=card)
+async def _as_its_account_says(client: stripe.StripeClient, answer: NotPayable) -> NotPayable:
+    """The refusal; one whose code says nothing is for a restricted account, if the account may not charge."""
+    if known_remedy(answer.code) is not None:
+        return answer
+    try:
+        account = await stripe_calls.own_account(client)
+    except (MerchantUnreachable, Refused):
+        return answer
+    return NotPayable(ACCOUNT_RESTRICTED) if account.get("charges_enabled") is False else answer
+
+
+def _of_planned(collected: Collected) -> Collected:
+    """The outcome for the payment method that the request named; the reading is about the first in Stripe's order.
+
+    The row keeps the card that it was planned for, which others have counted; what else is known of it is added if the
+    request was sent.
+    """
+    attempt, settled = collected.attempt, collected.settled
+    if attempt is None or settled is None or attempt.past.payment_method_id is None:
+        return collected
+    named, planned = attempt.past.payment_method_id, attempt.past.card_fingerprint
+    card = settled.card if settled.payment_method_id == named else method_in(collected.reading, named)
+    if card is None or not settled.called:
+        card = Card()
+    card = replace(card, fingerprint=planned or card.fingerprint)
+    return replace(collected, settled=replace(settled, payment_method_id=named, card=card))
 
 
 def _key(attempt: KnownAttempt) -> str:

@@ -26,6 +26,7 @@ from services.worker.recovery import (
     Wait,
     classify,
 )
+from services.worker.recovery.refusals import Remedy, known_remedy
 from shared import recoveries, recovery_tasks
 from shared.database import Connection
 from shared.logging import get_logger
@@ -130,6 +131,13 @@ def _attempted(attempt: KnownAttempt, settled: Settled, reason: Reason | None, a
         if understood.unknown:
             metrics.UNKNOWN_DECLINES.inc()
             log.warning("unknown_decline", codes=_codes(settled))
+    if settled.result is AttemptResult.FAILED and settled.error_code is not None:
+        helps = known_remedy(settled.error_code)
+        detail["remedy"] = helps or Remedy.OURS
+        said = f" (Stripe refused: {settled.error_code})"
+        if helps is None or helps is Remedy.OURS:
+            metrics.UNKNOWN_REFUSALS.inc()
+            log.error("payment_request_refused", code=settled.error_code)
     why = reason or _settlement(number, settled)
     detail["reason"] = why.as_json()
     text = f"Attempt {number}: {words[settled.result]}{said}."
@@ -264,9 +272,9 @@ async def _step(
 
 
 async def _remember(db: Connection, dossier: Dossier, reading: Reading, planned: Decision) -> None:
-    """Save which cards may be charged next, and which payment method is named, for the run that makes the attempt."""
-    backup = planned.backup if isinstance(planned, AttemptNow) else None
-    await store.remember(db, dossier, reading, next_backup=backup)
+    """Save which payment method is charged next, for the run that makes the attempt."""
+    method = planned.payment_method_id if isinstance(planned, AttemptNow) else None
+    await store.remember(db, dossier, reading, next_method=method)
 
 
 def _decided(reading: Reading, reason: Reason, next_step: str, next_at: datetime | None) -> Entry:
@@ -295,7 +303,12 @@ async def _go_on(
 def _gist(rule: str, next_at: datetime | None, detail: Mapping[str, Any]) -> tuple[object, ...]:
     """The parts by which a decision differs from the last one."""
     inputs = detail.get("reason", {}).get("inputs", {})
-    return rule, next_at, detail.get(STRIPE_NEXT), inputs.get("segment"), inputs.get("backup")
+    return (
+        rule,
+        next_at,
+        detail.get(STRIPE_NEXT),
+        *(inputs.get(each) for each in ("segment", "backup", "brought", "default")),
+    )
 
 
 async def _evaluate_at(db: Connection, dossier: Dossier, at: datetime) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from services.worker.dossier.dossier import Dossier, KnownAttempt
 from services.worker.outside.invoices import Reading, SeenCharge
 from services.worker.recovery import AttemptResult, Origin, attribute_payment
-from shared import recoveries
+from shared import booked_charges, recoveries
 from shared.database import Connection
 from shared.ids import ChargeId
 from shared.money import Money
@@ -75,7 +75,7 @@ async def _correct(db: Connection, dossier: Dossier, reading: Reading, seen: tup
     if dossier.recovered_by is None or not reading.truth.paid:
         return
     failed = [each.charge_id for each in seen if each.charge_id and each.result is AttemptResult.DECLINED]
-    booked = {each.charge_id: each for each in await recoveries.booked_charges(db, dossier.recovery_id)}
+    booked = {each.charge_id: each for each in await booked_charges.of_recovery(db, dossier.recovery_id)}
     if not booked and dossier.recovered_by is RecoveredBy.MESSAGE and reading.truth.charged and reading.paid_by is None:
         return  # it was charged, and the reading does not say by which charge: what the event said stands
     found = ours(dossier, reading, seen, dossier.recovered_by)

@@ -30,6 +30,9 @@ RESCUE_BATCH = 500
 RETENTION = {
     "processed_events": timedelta(days=35),
     "scheduled_tasks": timedelta(days=30),
+    # Of charges that nobody has booked as recovered: a charge is booked within days of the payment, and is refunded or
+    # disputed after it.
+    "money_back": timedelta(days=90),
     "oauth_states": timedelta(hours=1),
     "idempotency_keys": timedelta(days=7),
 }

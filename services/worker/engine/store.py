@@ -73,6 +73,15 @@ WHERE id IN (
 )
 RETURNING 1
 """,
+    "money_back": """
+DELETE FROM money_back
+WHERE (merchant_id, kind, external_id) IN (
+    SELECT merchant_id, kind, external_id FROM money_back
+    WHERE NOT booked AND noted_at < citadel_now() - $1::interval
+    LIMIT $2
+)
+RETURNING 1
+""",
     # In real time, because a browser waits in real time.
     "oauth_states": """
 DELETE FROM oauth_states

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from services.worker.backoff import RetryPolicy
-from services.worker.dossier import store
+from services.worker.dossier import store, window
 from services.worker.dunning_retry.collect import Evaluation, Outcome, Plan, collect
 from services.worker.dunning_retry.conclude import conclude
 from services.worker.errors import BadPayload
@@ -38,6 +38,7 @@ class DunningRetry(Handler[DunningRetryPayload, Plan, Outcome]):
             raise BadPayload("the recovery does not exist")
         if dossier.state.ended and not dossier.money_may_come:
             return Nothing(f"the recovery is {dossier.state}")
+        dossier = await window.lengthen(db, dossier, task)
         if dossier.in_flight is not None:
             return Evaluation(dossier, dossier.in_flight)
         if dossier.stop_requested is not None or not dossier.merchant_active or not dossier.attempt_is_due:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from services.worker.backoff import RetryPolicy
 from services.worker.dossier import next_message as messages
-from services.worker.dossier import store
+from services.worker.dossier import store, window
 from services.worker.dossier.dossier import Dossier
 from services.worker.errors import BadPayload
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
@@ -24,7 +24,6 @@ from services.worker.recovery import (
     MessageKind,
     SentMessage,
     classify,
-    next_message,
 )
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
@@ -98,6 +97,7 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
             raise BadPayload("the recovery does not exist")
         if dossier.state.ended or dossier.stop_requested is not None:
             return Nothing("the recovery has ended or is about to")
+        dossier = await window.lengthen(db, dossier, task)
         if dossier.state is RecoveryState.PROCESSING:
             return Nothing("a payment is under way: its end decides")
         if not dossier.merchant_active or dossier.account is None:
@@ -146,7 +146,7 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
         if dossier.state.ended or dossier.stop_requested is not None:
             return
         kind = messages.kind_now(dossier.state)
-        due = _due(dossier, kind)
+        due = dossier.message_due(kind)
         if due is not None:
             await messages.queue(db, dossier, kind, due)
 
@@ -154,19 +154,17 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
 def _plan(dossier: Dossier, account: AccountId, customer_id: CustomerId, task_id: str) -> Nothing | Write:
     """The message that is due now; else Nothing with the time when one is due."""
     kind, sent = messages.kind_now(dossier.state), dossier.story.sent
-    due = _due(dossier, kind)
+    due = dossier.message_due(kind)
     if due is None or due > dossier.now:
         return Nothing("no message is due", again=due)
     if messages.withheld(dossier, kind):
         return Nothing("the merchant's own rules refused the payment")
-    following = next_message(
-        dossier.policy, dossier.opened_at, (*sent, SentMessage(kind, dossier.now)), kind, dossier.now
-    )
+    following = dossier.message_due(kind, besides=(SentMessage(kind, dossier.now),))
     message = message_for(kind, sent, last=following is None)
     earliest = free_from(message, sent)
     if earliest is not None and earliest > dossier.now:
         return Nothing("the last message is less than a day old", again=earliest)
-    until = dossier.opened_at + timedelta(days=dossier.policy.window_days)
+    until = dossier.window_ends
     planned = dossier.next_attempt_at if dossier.state is RecoveryState.WAITING else None
     draft = Draft(
         message=message,
@@ -183,16 +181,11 @@ def _plan(dossier: Dossier, account: AccountId, customer_id: CustomerId, task_id
     return Write(kind, Due(account, dossier.invoice_id, draft, until))
 
 
-def _due(dossier: Dossier, kind: MessageKind) -> datetime | None:
-    return next_message(dossier.policy, dossier.opened_at, dossier.story.sent, kind, dossier.now)
-
-
 def _following(dossier: Dossier, kind: MessageKind) -> datetime | None:
     """When the message after this one is due, by what is known now."""
     if dossier.state.ended or dossier.stop_requested is not None:
         return None
-    sent = (*dossier.story.sent, SentMessage(kind, dossier.now))
-    return next_message(dossier.policy, dossier.opened_at, sent, messages.kind_now(dossier.state), dossier.now)
+    return dossier.message_due(messages.kind_now(dossier.state), besides=(SentMessage(kind, dossier.now),))
 
 
 async def _told(db: Connection, dossier: Dossier, messaged: Messaged) -> None:

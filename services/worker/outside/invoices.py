@@ -27,8 +27,12 @@ class _Part(BaseModel):
         return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
 
 
-class CardDetails(_Part):
-    """The card of a payment method or of a charge."""
+class Details(_Part):
+    """The card or bank account of a payment method, of a charge or of a source.
+
+    Cards, `us_bank_account`, `sepa_debit`, `bacs_debit`, `acss_debit` and `au_becs_debit` have a fingerprint; wallets
+    and the rest have none (Stripe's OpenAPI document of 2026-05-27).
+    """
 
     brand: str | None = None
     network: str | None = None
@@ -40,17 +44,41 @@ class CardDetails(_Part):
 
 
 class PaymentMethod(_Part):
-    """A payment method, or a charge's `payment_method_details`."""
+    """A payment method, a charge's `payment_method_details`, or what came before payment methods: a source or card.
+
+    `details` is what Stripe puts under the name of the type. A legacy card or bank account has it in itself.
+    """
 
     id: PaymentMethodId | None = None
     type: str | None = None
-    card: CardDetails | None = None
+    created: int | None = None
+    details: Details = Details()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_type(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        kind = str(given.get("type"))
+        details: Any = given.get(kind)
+        if given.get("object") in _LEGACY:
+            kind, details = str(given["object"]), given
+        said = {"id": given.get("id"), "type": _LEGACY.get(kind, kind), "created": given.get("created")}
+        return said | {"details": details if isinstance(details, dict) else {}}
+
+
+# What is older than payment methods, and the type of the payment methods that took its place.
+_LEGACY = {"card": "card", "bank_account": "us_bank_account", "ach_debit": "us_bank_account"}
+
+
+# Expanded or not, or none.
+Method = PaymentMethod | PaymentMethodId | None
 
 
 class InvoiceSettings(_Part):
     """A customer's settings for invoices."""
 
-    default_payment_method: PaymentMethod | PaymentMethodId | None = None
+    default_payment_method: Method = None
 
 
 class Customer(_Part):
@@ -58,7 +86,7 @@ class Customer(_Part):
 
     id: CustomerId
     invoice_settings: InvoiceSettings = InvoiceSettings()
-    default_source: PaymentMethodId | None = None
+    default_source: Method = None
 
 
 class Subscription(_Part):
@@ -67,8 +95,9 @@ class Subscription(_Part):
     id: SubscriptionId
     status: str | None = None
     start_date: int | None = None
-    default_payment_method: PaymentMethod | PaymentMethodId | None = None
-    default_source: PaymentMethodId | None = None
+    default_payment_method: Method = None
+    default_source: Method = None
+    latest_invoice: InvoiceId | None = None
 
 
 class SubscriptionDetails(_Part):
@@ -174,8 +203,8 @@ class Invoice(_Part):
     attempt_count: int | None = None
     collection_method: str = "charge_automatically"
     next_payment_attempt: int | None = None
-    default_payment_method: PaymentMethod | PaymentMethodId | None = None
-    default_source: PaymentMethodId | None = None
+    default_payment_method: Method = None
+    default_source: Method = None
     customer: Customer | CustomerId | None = None
     parent: Parent | None = None
     payments: Payments = Payments()
@@ -235,7 +264,7 @@ class Reading:
     payment has begun and has no end yet, with its charge. `paid_by` is the charge that paid what remained, as the
     payment itself says. `stripe_attempts` is how often Stripe has tried by itself: only its automatic retries raise
     `attempt_count` (https://docs.stripe.com/api/invoices/object, read November 2026). `hosted_invoice_url` is the page
-    on which the customer can pay.
+    on which the customer can pay. `latest` is the newest invoice of its subscription.
     """
 
     truth: InvoiceTruth
@@ -247,6 +276,7 @@ class Reading:
     under_way: tuple[PaymentIntentId, ChargeId | None] | None = None
     paid_by: MovedMoney | None = None
     stripe_attempts: int | None = None
+    latest: InvoiceId | None = None
 
 
 # Begun, and without an end: https://docs.stripe.com/payments/paymentintents/lifecycle, read November 2026.
@@ -256,7 +286,7 @@ UNDER_WAY = frozenset({"processing"})
 def read(invoice: Invoice) -> Reading:
     """Turn Stripe's invoice into a reading."""
     subscription = _subscription(invoice)
-    method, card = _next_method(invoice)
+    method, customers_default = _next_method(invoice), _customers_default(invoice)
     paid_last = sorted(invoice.payments.data, key=lambda payment: (payment.status == "paid", payment.is_default))
     expanded = [each.payment.payment_intent for each in paid_last]
     intents = [each for each in expanded if isinstance(each, PaymentIntent)]
@@ -268,8 +298,8 @@ def read(invoice: Invoice) -> Reading:
         amount_remaining=Money(invoice.amount_remaining, invoice.currency),
         collection_method=invoice.collection_method,
         subscription_status=subscription.status if subscription else None,
-        payment_method_id=method,
-        card=card,
+        payment_method_id=method.payment_method_id if method else None,
+        card=method.card if method else None,
         stripe_next_attempt_at=_time(invoice.next_payment_attempt),
         paid_out_of_band=_out_of_band(invoice),
         products=frozenset(each.product for each in prices if each.product),
@@ -278,6 +308,8 @@ def read(invoice: Invoice) -> Reading:
         payment_under_way=bool(begun),
         amount_paid=Money(invoice.amount_paid, invoice.currency),
         charged=_charged(invoice) is not None,
+        customers_default=customers_default,
+        method_created_at=method.created_at if method else None,
     )
     return Reading(
         truth=truth,
@@ -289,6 +321,7 @@ def read(invoice: Invoice) -> Reading:
         under_way=begun[-1] if begun else None,
         paid_by=_paid_by(invoice),
         stripe_attempts=invoice.attempt_count,
+        latest=subscription.latest_invoice if subscription else None,
     )
 
 
@@ -324,32 +357,48 @@ def _subscription(invoice: Invoice) -> Subscription | None:
     return found if isinstance(found, Subscription) else None
 
 
-def _next_method(invoice: Invoice) -> tuple[PaymentMethodId | None, Card | None]:
+def _next_method(invoice: Invoice) -> OnFile | None:
     """What Stripe charges next. Its order: the invoice's own, the subscription's, the customer's; at each, methods
     before sources (https://docs.stripe.com/billing/subscriptions/payment-methods-setting, read October 2026)."""
     subscription = _subscription(invoice)
-    customer = invoice.customer if isinstance(invoice.customer, Customer) else None
-    candidates: list[PaymentMethod | PaymentMethodId | None] = [invoice.default_payment_method, invoice.default_source]
+    own = [invoice.default_payment_method, invoice.default_source]
     if subscription:
-        candidates += [subscription.default_payment_method, subscription.default_source]
-    if customer:
-        candidates += [customer.invoice_settings.default_payment_method, customer.default_source]
-    for each in candidates:
+        own += [subscription.default_payment_method, subscription.default_source]
+    return _first(own) or _customers_default(invoice)
+
+
+def _customers_default(invoice: Invoice) -> OnFile | None:
+    """What Stripe charges for invoices of this customer that name nothing else."""
+    customer = invoice.customer
+    if not isinstance(customer, Customer):
+        return None
+    return _first([customer.invoice_settings.default_payment_method, customer.default_source])
+
+
+def _first(methods: Iterable[Method]) -> OnFile | None:
+    for each in methods:
         match each:
-            case PaymentMethod():
-                return each.id, _card(each)
+            case PaymentMethod(id=str()):
+                return _on_file(each)
             case str():
-                return each, None
-    return None, None
+                return OnFile(each)
+    return None
+
+
+def _on_file(method: PaymentMethod) -> OnFile:
+    if method.id is None:
+        raise ValueError("a payment method on file has an id")
+    return OnFile(method.id, _card(method), _time(method.created))
 
 
 def _card(method: PaymentMethod) -> Card:
-    details = method.card
-    if details is None:
-        return Card(network=method.type)
+    details = method.details
+    # Sources write their networks in another way: `Visa`, `American Express`.
+    brand = (details.brand or details.network or "").lower()
+    network = _NETWORKS.get(brand, brand) if method.type == "card" else method.type
     return Card(
         fingerprint=details.fingerprint,
-        network=details.brand or details.network,
+        network=network or None,
         country=details.country,
         exp_month=details.exp_month,
         exp_year=details.exp_year,
@@ -357,11 +406,14 @@ def _card(method: PaymentMethod) -> Card:
     )
 
 
+_NETWORKS = {"american express": "amex", "diners club": "diners"}
+
+
 def with_backups(reading: Reading, methods: Iterable[dict[str, Any]]) -> Reading:
     """The reading with the customer's other payment methods, in Stripe's order, without the default one."""
     found = [PaymentMethod.model_validate(each) for each in methods]
     others = tuple(
-        OnFile(each.id, _card(each)) for each in found if each.id and each.id != reading.truth.payment_method_id
+        _on_file(each) for each in found if each.id is not None and each.id != reading.truth.payment_method_id
     )
     return replace(reading, truth=replace(reading.truth, backups=others))
 

@@ -6,7 +6,7 @@ No I/O, no clock, no randomness. `decide` is the rulebook; the other modules are
 from services.worker.recovery.attribution import attribute_payment
 from services.worker.recovery.decide import decide
 from services.worker.recovery.declines import Classified, Hardness, classify
-from services.worker.recovery.messages import MessageKind, SentMessage, next_message
+from services.worker.recovery.messages import MessageKind, SentMessage, missed_message, next_message
 from services.worker.recovery.model import (
     AskNewMethod,
     AttemptNow,
@@ -17,6 +17,7 @@ from services.worker.recovery.model import (
     Considered,
     Decision,
     Decline,
+    FirstDefault,
     InvoiceStatus,
     InvoiceTruth,
     OnFile,
@@ -50,6 +51,7 @@ __all__ = [
     "Decline",
     "DeclineCause",
     "Delays",
+    "FirstDefault",
     "Hardness",
     "InvoiceStatus",
     "InvoiceTruth",
@@ -75,6 +77,7 @@ __all__ = [
     "decide",
     "end_of_card",
     "in_holdout",
+    "missed_message",
     "next_message",
     "next_retry",
     "segment_facts",

@@ -31,6 +31,7 @@ from services.worker.recovery.model import (
 )
 from services.worker.recovery.networks import CURRENT_RULES, NetworkRules
 from services.worker.recovery.reasons import collected, exhaust, iso, reason, stop, wait
+from services.worker.recovery.refusals import Remedy, remedy
 from services.worker.recovery.segments import in_holdout, segment_facts
 from services.worker.recovery.timing import BY_THE_RULES, Timing
 from shared.policy import Policy
@@ -160,10 +161,19 @@ def _below_minimum(case: Case) -> Close | None:
     return stop(case, EndReason.BELOW_MINIMUM, text)
 
 
-def _window_over(case: Case) -> Close | None:
-    if case.now < case.budget.ends_at:
+def _below_stripes_minimum(case: Case) -> Close | None:
+    """Stripe takes no charge of so little. Should the invoice grow, there is something to collect again."""
+    last = next((attempt for attempt in reversed(case.attempts) if attempt.counts), None)
+    if last is None or remedy(last) is not Remedy.END or case.invoice.amount_remaining.amount > last.amount.amount:
         return None
-    return exhaust(case, EndReason.WINDOW_OVER, f"{case.policy.window_days} days have passed.")
+    return stop(case, EndReason.BELOW_STRIPES_MINIMUM, "Stripe takes no charge of so small an amount.")
+
+
+def _window_over(case: Case) -> Close | None:
+    if case.now < case.deadline:
+        return None
+    longer = "" if case.deadline == case.budget.ends_at else ", and those that were added"
+    return exhaust(case, EndReason.WINDOW_OVER, f"{case.policy.window_days} days have passed{longer}.")
 
 
 # --- Not now: a fact is missing, or nothing is to be done at all ------------------------------------------------------
@@ -206,6 +216,7 @@ RULEBOOK: tuple[Callable[[Case], Decision | None], ...] = (
     _paid,
     _no_longer_ours_to_collect,
     _below_minimum,
+    _below_stripes_minimum,
     _window_over,
     _outcome_unknown,
     _not_final,

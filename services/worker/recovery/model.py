@@ -78,7 +78,10 @@ class Decline:
 class PastAttempt:
     """One attempt, Stripe's or ours. `number` counts ours; `at` is when it began.
 
+    `error_code` says why Stripe refused to make it, if it failed without a decline.
     `answered_at` is when the bank's answer was known, where that was much later, as it is for a debit.
+    `card_fingerprint`, `exp_month` and `exp_year` are the card's as it was then: it may change under the payment
+    method's id. None where Stripe did not say.
     """
 
     number: int
@@ -89,7 +92,10 @@ class PastAttempt:
     card_fingerprint: str | None
     amount: Money
     decline: Decline | None = None
+    error_code: str | None = None
     answered_at: datetime | None = None
+    exp_month: int | None = None
+    exp_year: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "at", as_utc("PastAttempt.at", self.at))
@@ -140,18 +146,25 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class OnFile:
-    """Another payment method that the customer has with the merchant."""
+    """A payment method that the customer has with the merchant. `created_at`: None where Stripe does not say."""
 
     payment_method_id: PaymentMethodId
     card: Card | None = None
+    created_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.created_at is not None:
+            object.__setattr__(self, "created_at", as_utc("OnFile.created_at", self.created_at))
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceTruth:
     """The invoice as it was just read from Stripe, never a webhook's copy.
 
-    `payment_method_id` is the one that the next attempt would charge by Stripe's order, None when there is none;
-    `backups` are the customer's others, in the order in which they are tried.
+    `payment_method_id` is the one that the next attempt would charge by Stripe's order, None when there is none, and
+    `method_created_at` when that came to be, None where Stripe does not say;
+    `customers_default` is the customer's, which Stripe takes if neither the invoice nor the subscription has one of its
+    own; `backups` are the customer's others, in the order in which they are tried.
     `stripe_next_attempt_at` is `next_payment_attempt`: when Stripe itself will try, None when it will not.
     `products`, `prices` and `subscribed_at` (the subscription's start) are for segments.
     `payment_under_way`: a payment of whomever has begun and has no end yet, as a bank debit for days. `amount_paid` is
@@ -174,9 +187,11 @@ class InvoiceTruth:
     payment_under_way: bool = False
     amount_paid: Money | None = None
     charged: bool = True
+    customers_default: OnFile | None = None
+    method_created_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        for name in ("stripe_next_attempt_at", "subscribed_at"):
+        for name in ("stripe_next_attempt_at", "subscribed_at", "method_created_at"):
             at = getattr(self, name)
             if at is not None:
                 object.__setattr__(self, name, as_utc(f"InvoiceTruth.{name}", at))
@@ -188,13 +203,23 @@ class InvoiceTruth:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstDefault:
+    """The customer's default payment method when the invoice was first read; None: there was none."""
+
+    payment_method_id: PaymentMethodId | None
+
+
+@dataclass(frozen=True, slots=True)
 class RecoveryFacts:
     """What our own rows say about the recovery.
 
     `stop_requested` is the end reason of a stop from outside. `jitter_key` (the recovery's id) spreads the attempts of
     many recoveries over a morning; the same key gives the same times. `invoice_id` decides whether the invoice is in
-    the holdout; without one it is not. `paid_before` is what had been paid when it opened, in minor units.
-    `under_way_since` is when a payment that is under way was first seen.
+    the holdout; without one it is not. `window_until` is the window's end where it is later than the policy's days say.
+    `paid_before` is what had been paid when it opened, in minor units. `under_way_since` is when a payment that is
+    under way was first seen.
+    `brought` are the payment methods that events say the customer has brought since
+    the failure; `first_default` is the customer's default as it was first read (None: not read yet).
     """
 
     opened_at: datetime
@@ -203,8 +228,11 @@ class RecoveryFacts:
     messages_sent: int = 0
     jitter_key: str = ""
     invoice_id: InvoiceId | None = None
+    window_until: datetime | None = None
     paid_before: int = 0
     under_way_since: datetime | None = None
+    brought: frozenset[PaymentMethodId] = frozenset()
+    first_default: FirstDefault | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "opened_at", as_utc("RecoveryFacts.opened_at", self.opened_at))
@@ -241,10 +269,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class AttemptNow:
-    """Charge now: the payment method that Stripe takes by its order, or the named backup."""
+    """Charge this payment method now."""
 
     reason: Reason
-    backup: PaymentMethodId | None = None
+    payment_method_id: PaymentMethodId
 
 
 @dataclass(frozen=True, slots=True)

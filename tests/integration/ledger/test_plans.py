@@ -59,6 +59,9 @@ INSERT INTO recovery_timeline (recovery_id, merchant_id, kind, rule, explanation
     SELECT id, merchant_id, 'opened', 'r', 'e' FROM recoveries, generate_series(1, 2);
 INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key, amount, currency)
     SELECT id, merchant_id, 'citadel', 1, id::text, 100, 'usd' FROM recoveries;
+INSERT INTO recovered_charges (merchant_id, charge_id, recovery_id, amount, currency, charged_at, refunded)
+    SELECT merchant_id, 'ch_' || invoice_id, id, 100, 'usd', now(), CASE WHEN invoice_id LIKE '%77' THEN 100 ELSE 0 END
+    FROM recoveries;
 INSERT INTO usage_logs (merchant_id, metric_type, amount)
     SELECT pg_temp.merchant(n), 'api.calls', 1
     FROM generate_series(1, 20000) AS n;

@@ -73,7 +73,16 @@ async def test_old_rows_are_pruned_and_young_ones_stay(world: World) -> None:
         "(gen_random_uuid(), 'old', '\\x', 200, '{}', citadel_now() - interval '8 days'), "
         "(gen_random_uuid(), 'young', '\\x', 200, '{}', citadel_now() - interval '6 days')"
     )
+    # What was said of a charge that was never booked as recovered; what was booked stays, however old it is.
+    await world.execute(
+        "INSERT INTO money_back"
+        " (merchant_id, kind, external_id, charge_id, amount, currency, moved_at, noted_at, booked)"
+        " SELECT 'm', 'refund', name, 'ch_1', 1, 'usd', now(), citadel_now() - days * interval '1 day', booked"
+        " FROM (VALUES ('old', 91, false), ('young', 89, false), ('booked', 91, true)) AS v (name, days, booked)"
+    )
     await _all(world)
+    kept = await world.rows("SELECT external_id FROM money_back ORDER BY external_id")
+    assert [row["external_id"] for row in kept] == ["booked", "young"]
     assert [row["event_id"] for row in await world.rows("SELECT event_id FROM processed_events")] == ["evt_young"]
     kept = await world.rows("SELECT task_type FROM scheduled_tasks WHERE merchant_id = 'm' ORDER BY task_type")
     assert [row["task_type"] for row in kept] == ["pending", "young"]

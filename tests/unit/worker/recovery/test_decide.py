@@ -212,7 +212,23 @@ def test_a_draft_is_waited_for() -> None:
 NEW = invoice(method=PaymentMethodId("pm_2"), card=replace(VISA, fingerprint="fp_2"))
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r.hardness is Hardness.HARD], ids=lambda row: row.code)
+HARD = [r for r in ROWS if r.hardness is Hardness.HARD]
+
+
+@pytest.mark.parametrize("row", [r for r in HARD if r.merchants_matter], ids=lambda row: row.code)
+@pytest.mark.parametrize("origin", list(Origin))
+def test_what_stripe_blocks_for_good_waits_for_the_merchant_and_a_new_method_is_tried_at_once(
+    row: DeclineRow, origin: Origin
+) -> None:
+    blocked = attempt(row.code, origin=origin)
+    for after in (timedelta(0), DAY, 20 * DAY):
+        decision = decided(blocked, after=after)
+        assert isinstance(decision, Wait)
+        assert decision.reason.rule == "merchants_matter"
+    assert isinstance(decided(blocked, after=HOUR, truth=NEW), AttemptNow)
+
+
+@pytest.mark.parametrize("row", [r for r in HARD if not r.merchants_matter], ids=lambda row: row.code)
 @pytest.mark.parametrize("origin", list(Origin))
 def test_a_hard_decline_is_never_tried_again_and_a_new_method_at_once(row: DeclineRow, origin: Origin) -> None:
     hard = attempt(row.code, origin=origin)
