@@ -94,7 +94,7 @@ class Mishaps:
         back = self.back.get(account.id)
         if back is None:
             return
-        rng = self._world.rng(f"money back:{invoice['id']}")
+        rng = self._world.rng(f"money that goes back:{invoice['id']}")
         drawn, days = rng.random(), rng.randint(*back.after)
         if drawn < back.refunds:
             part = round(charge["amount"] * rng.uniform(0.2, 0.8)) if rng.random() < back.in_part else None

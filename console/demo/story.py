@@ -35,8 +35,8 @@ _BESIDE_IN_SMALL: Final[_Shares] = {
     "debits": 0.3,
     "renewed": 1.0,
     "renewed_after": (DAY // 2, 3 * DAY),
-    "refunds": 0.3,
-    "disputes": 0.2,
+    "refunds": 0.15,
+    "disputes": 0.12,
     "back_after": (DAY // 4, 2 * DAY),
 }
 
