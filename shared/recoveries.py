@@ -426,7 +426,7 @@ async def keep_charges(
 ) -> None:
     """Keep which charges were booked, and book what was said of their refunds and disputes before."""
     for charge in await booked_charges.insert(db, merchant_id, recovery_id, charges):
-        await _take_back_early(db, merchant_id, charge)
+        await _take_back_told(db, merchant_id, charge)
 
 
 async def correct(
@@ -443,6 +443,10 @@ async def correct(
     await booked_charges.lock_names_of(db, locked.merchant_id, charges)
     if failed:
         await booked_charges.fail(db, recovery_id, failed)
+        for charge_id in failed:  # nothing of it is booked any more, so nothing of it can be taken back
+            charge = await booked_charges.lock_charge(db, locked.merchant_id, charge_id, None)
+            if charge is not None:
+                await _take_back_told(db, locked.merchant_id, charge)
     moved = Money(sum(each.amount.amount for each in charges), locked.due.currency)
     other = moved != locked.recovered
     if other:
@@ -617,8 +621,8 @@ async def take_back(db: Connection, merchant_id: MerchantId, fact: Fact, origin:
         await _book_back(db, merchant_id, charge, charge.sums, sums, fact, origin)
 
 
-async def _take_back_early(db: Connection, merchant_id: MerchantId, charge: BookedCharge) -> None:
-    """Book what was said of a charge's refunds and disputes before the charge itself was booked as recovered."""
+async def _take_back_told(db: Connection, merchant_id: MerchantId, charge: BookedCharge) -> None:
+    """Have the book say of a charge what is known of its refunds and disputes: they may have been told before it."""
     facts = await booked_charges.facts_of(db, merchant_id, charge)
     before = charge.sums
     for number, fact in enumerate(facts, 1):
