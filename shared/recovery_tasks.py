@@ -110,12 +110,17 @@ async def thank(
 
 
 async def carry_out_end(
-    db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId, action: str
+    db: Connection,
+    merchant_id: MerchantId,
+    recovery_id: RecoveryId,
+    invoice_id: InvoiceId,
+    action: str,
+    at: datetime | None = None,
 ) -> None:
-    """Queue the policy's end action (an `EndAction`) at Stripe.
+    """Queue the policy's end action (an `EndAction`) at Stripe, for a time or for now.
 
     It is a task of its own, because it has its own call, key and repeats, and because it can be canceled until it has
     run (`DELETE /v1/tasks/{id}`).
     """
     payload = {"invoice_id": invoice_id, "action": action}
-    await tasks.enqueue(db, NewTask(merchant_id, END, payload, None, recovery_id, key_of(END, recovery_id)))
+    await tasks.enqueue(db, NewTask(merchant_id, END, payload, at, recovery_id, key_of(END, recovery_id)))

@@ -4,17 +4,20 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from pydantic import Field
+
 from services.ledger.api.fields import (
     Currency,
     CustomerId,
     Instant,
     InvoiceId,
     RecoveryId,
+    RowId,
     SubscriptionId,
 )
-from services.ledger.api.schemas import Incoming, OfMerchant, Outgoing, Paged
+from services.ledger.api.schemas import Body, Incoming, OfMerchant, Outgoing, Paged
 from shared import ids
-from shared.recovery_model import RecoveryState
+from shared.recovery_model import OperatorReason, RecoveryState
 
 
 class RecoveryMatch(OfMerchant):
@@ -37,6 +40,20 @@ class OneRecovery(Incoming):
     """Which recovery."""
 
     recovery_id: RecoveryId
+
+
+class Stop(Body):
+    """Why a person stops a recovery: a code, because a free text could hold personal data."""
+
+    reason: OperatorReason = Field(OperatorReason.OTHER, strict=False)
+
+
+class RecoverySelection(Stop):
+    """The open recoveries of a customer, of a subscription or, without either, of a merchant."""
+
+    merchant_id: RowId | None = Field(None, description="required with a key of the platform")
+    customer_id: CustomerId | None = None
+    subscription_id: SubscriptionId | None = None
 
 
 class Recovery(Outgoing):

@@ -1,6 +1,6 @@
 """Everything that is known about one recovery at one moment, and what follows from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -8,9 +8,11 @@ from uuid import UUID
 from services.worker.outside.invoices import Reading, SeenCharge
 from services.worker.recovery import (
     BY_THE_RULES,
+    HOLDS,
     AttemptResult,
     Decision,
     Decline,
+    InvoiceTruth,
     MessageKind,
     Origin,
     PastAttempt,
@@ -33,13 +35,27 @@ from shared.ids import (
     SubscriptionId,
 )
 from shared.money import Money
-from shared.recovery_model import INVOICE_CHANGED, STRIPE_NEXT, EndReason, EntryKind, RecoveryState
+from shared.recovery_model import (
+    CANCELED_BY_OPERATOR,
+    COLLECTION_OFF,
+    COLLECTION_ON,
+    INVOICE_CHANGED,
+    STRIPE_NEXT,
+    SUBSCRIPTION_CHANGED,
+    WANTED_AGAIN,
+    EndReason,
+    EntryKind,
+    RecoveryState,
+)
 
 # Stripe keeps an idempotency key for at least 24 hours; one hour is a margin for clocks and for the call itself.
 KEYS_ARE_KEPT = timedelta(hours=23)
 # Stripe makes its own attempt soon after the time that it announced.
 STRIPE_IS_LATE = timedelta(hours=2)
 STRIPE_IS_EARLY = timedelta(minutes=5)
+NO_TIME = timedelta(0)
+# How our end action `pause` pauses: `stripe_calls.pause_subscription`.
+OUR_PAUSE = "keep_as_draft"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +106,46 @@ class Story:
         )
 
     @property
+    def canceled_messages(self) -> tuple[SentMessage, ...]:
+        """The messages that an operator took away, at the times for which they were queued at the earliest."""
+        wanted = {row.detail.get("task_id") for row in self.rows if row.rule == WANTED_AGAIN}
+        return tuple(
+            SentMessage(MessageKind(row.detail["kind"]), max(row.at, datetime.fromisoformat(row.detail["due"])))
+            for row in self.rows
+            if (row.kind, row.rule) == (EntryKind.NOT_MESSAGED, CANCELED_BY_OPERATOR)
+            and row.detail.get("kind") in set(MessageKind)
+            and row.detail.get("task_id") not in wanted
+        )
+
+    @property
+    def turned(self) -> Told | None:
+        """The last row that says that the merchant turned automatic collection off, or on again."""
+        return next((row for row in reversed(self.rows) if row.rule in {COLLECTION_OFF, COLLECTION_ON}), None)
+
+    @property
+    def collected_by_stripe(self) -> tuple[bool, int] | None:
+        """Whether Stripe collected the invoice by itself when that was last recorded, and after how many attempts."""
+        for row in reversed(self.rows):
+            on, count = row.detail.get("auto_advance"), row.detail.get("attempt_count")
+            if on is not None and count is not None:
+                return on, count
+        return None
+
+    def held(self, now: datetime, since: datetime | None = None) -> timedelta:
+        """How long the recovery was held by what people said, since a moment or in all."""
+        total, began = NO_TIME, None
+        for row in (*self.rows, None):
+            if row is not None and row.kind != EntryKind.DECIDED:
+                continue
+            if row is not None and row.rule in HOLDS:
+                began = began or row.at
+            elif began is not None:
+                from_then = began if since is None else max(began, since)
+                total += max(NO_TIME, (now if row is None else row.at) - from_then)
+                began = None
+        return total
+
+    @property
     def messages_sent(self) -> int:
         """How many messages reached the email service."""
         return sum(row.kind == EntryKind.MESSAGED for row in self.rows)
@@ -108,7 +164,8 @@ class Story:
 
     def told_anew_since(self, moment: datetime) -> bool:
         """Whether an event since `moment` says that the invoice will be collected in another way."""
-        return any(row.rule == INVOICE_CHANGED and row.at >= moment for row in self.rows)
+        rules = {INVOICE_CHANGED, SUBSCRIPTION_CHANGED, COLLECTION_OFF, COLLECTION_ON}
+        return any(row.rule in rules and row.detail.get("event_id") and row.at >= moment for row in self.rows)
 
     @property
     def announced_by_stripe(self) -> tuple[datetime, ...]:
@@ -123,7 +180,9 @@ class Dossier:
 
     `pinned` is the policy version that the recovery was opened under (or moved to). `cards` are the fingerprints of
     the cards whose attempts for other invoices were read (`elsewhere`), first the one that was to be charged next.
-    `next_backup` is the payment method that the planned attempt names.
+    `next_backup` is the payment method that the planned attempt names. `left_alone` has until when the customer or
+    the subscription is left alone, None for good. `paused_by_us`: an end action of ours paused the subscription's
+    collection while this recovery was open.
     """
 
     recovery_id: RecoveryId
@@ -146,6 +205,23 @@ class Dossier:
     story: Story
     now: datetime
     timing: Timing = BY_THE_RULES
+    left_alone: tuple[datetime | None, ...] = ()
+    paused_by_us: bool = False
+
+    @property
+    def counted_from(self) -> datetime:
+        """The opening, moved by the time in which the recovery was held: the window and its days count from here."""
+        return self.opened_at + self.story.held(self.now)
+
+    @property
+    def sent(self) -> tuple[SentMessage, ...]:
+        """The messages that were sent, on the days that count: each moved by the time of holds after it."""
+        return tuple(replace(each, at=each.at + self.story.held(self.now, each.at)) for each in self.story.sent)
+
+    @property
+    def held_until(self) -> datetime | None:
+        """Until when the customer or the subscription is left alone; None when neither is, or for good."""
+        return max((until for until in self.left_alone if until is not None), default=None)
 
     @property
     def policy(self) -> Policy:
@@ -205,8 +281,8 @@ class Dossier:
         attempts += [_as_past(each, self.counted_at(each)) for each in seen if each.charge_id not in self.known_charges]
         return decide(
             self.pinned,
-            self._facts(reading),
-            reading.truth,
+            self._facts(reading, now),
+            self._truth(reading),
             attempts,
             now,
             same_card_elsewhere=self.elsewhere,
@@ -221,7 +297,28 @@ class Dossier:
             return seen.at
         return self.now if any(each.past.origin is Origin.STRIPE for each in self.attempts) else self.opened_at
 
-    def _facts(self, reading: Reading) -> RecoveryFacts:
+    def turned_off_unheard(self, reading: Reading) -> bool:
+        """Whether the reading shows that the merchant turned automatic collection off, and no event told.
+
+        Stripe turns it off, too, when it has tried for the last time; but then it has tried since the last reading.
+        """
+        truth, known = reading.truth, self.story.collected_by_stripe
+        return truth.auto_advance is False and known is not None and known == (True, truth.attempt_count)
+
+    def collection_off(self, reading: Reading) -> bool:
+        """Whether the merchant has turned automatic collection of the invoice off."""
+        if self.turned_off_unheard(reading):
+            return True
+        turned = self.story.turned
+        return turned is not None and turned.rule == COLLECTION_OFF and reading.truth.auto_advance is not True
+
+    def _truth(self, reading: Reading) -> InvoiceTruth:
+        paused = reading.truth.paused
+        if not self.paused_by_us or paused is None or (paused.behavior, paused.resumes_at) != (OUR_PAUSE, None):
+            return reading.truth
+        return replace(reading.truth, paused=replace(paused, ours=True))
+
+    def _facts(self, reading: Reading, now: datetime) -> RecoveryFacts:
         # The stop was noted while an attempt was in flight, so it does not say who paid; the reading does.
         paid = self.stop_requested is EndReason.PAID_ELSEWHERE and reading.truth.paid
         return RecoveryFacts(
@@ -231,6 +328,9 @@ class Dossier:
             messages_sent=self.story.messages_sent,
             jitter_key=str(self.recovery_id),
             invoice_id=self.invoice_id,
+            left_alone=self.left_alone,
+            collection_off=self.collection_off(reading),
+            held=self.story.held(now),
         )
 
     def stripe_collected(self, reading: Reading) -> bool:

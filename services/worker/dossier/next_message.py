@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from services.worker.dossier.dossier import Dossier
-from services.worker.recovery import Decision, MessageKind, classify, next_message
+from services.worker.recovery import Decision, MessageKind, Policy, SentMessage, classify, next_message
 from shared import recovery_tasks
 from shared.database import Connection
 from shared.recovery_model import RecoveryState
@@ -17,6 +17,12 @@ KIND_OF_STATE = {
 def kind_now(state: RecoveryState) -> MessageKind:
     """What a message asks for while the recovery is in this state."""
     return KIND_OF_STATE.get(state, MessageKind.PAYMENT_FAILED)
+
+
+def following(dossier: Dossier, policy: Policy, kind: MessageKind, *after: SentMessage) -> datetime | None:
+    """When the next message of this kind is due, after those that were sent or canceled, and after these."""
+    sent = (*dossier.sent, *after)
+    return next_message(policy, dossier.counted_from, sent, kind, dossier.now, dossier.story.canceled_messages)
 
 
 def withheld(dossier: Dossier, kind: MessageKind) -> bool:
@@ -40,6 +46,6 @@ async def plan(db: Connection, dossier: Dossier, decision: Decision, kind: Messa
         return
     segment = decision.reason.inputs.get("segment")
     policy = dossier.pinned.segment(segment if isinstance(segment, str) else None)
-    due = next_message(policy, dossier.opened_at, dossier.story.sent, kind, dossier.now)
+    due = following(dossier, policy, kind)
     if due is not None:
         await queue(db, dossier, kind, due)

@@ -32,6 +32,7 @@ RETENTION = {
     "scheduled_tasks": timedelta(days=30),
     "oauth_states": timedelta(hours=1),
     "idempotency_keys": timedelta(days=7),
+    "left_alone": timedelta(days=30),
 }
 WEEK = timedelta(days=7)
 

@@ -24,7 +24,6 @@ from services.worker.recovery import (
     MessageKind,
     SentMessage,
     classify,
-    next_message,
 )
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
@@ -104,6 +103,8 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
             return Nothing("the invoice has no customer")
         if dossier.in_holdout:
             return Nothing("the invoice is of the holdout: it is watched and left alone")
+        if dossier.left_alone:
+            return Nothing("the customer or the subscription is left alone")
         # The recovery is locked: a silence either commits before this, or waits for this transaction.
         silence = await silences.find(db, dossier.merchant_id, dossier.customer_id)
         return silence or _plan(dossier, dossier.account, dossier.customer_id, str(task.public_id))
@@ -157,14 +158,12 @@ def _plan(dossier: Dossier, account: AccountId, customer_id: CustomerId, task_id
         return Nothing("no message is due", again=due)
     if messages.withheld(dossier, kind):
         return Nothing("the merchant's own rules refused the payment")
-    following = next_message(
-        dossier.policy, dossier.opened_at, (*sent, SentMessage(kind, dossier.now)), kind, dossier.now
-    )
+    following = messages.following(dossier, dossier.policy, kind, SentMessage(kind, dossier.now))
     message = message_for(kind, sent, last=following is None)
     earliest = free_from(message, sent)
     if earliest is not None and earliest > dossier.now:
         return Nothing("the last message is less than a day old", again=earliest)
-    until = dossier.opened_at + timedelta(days=dossier.policy.window_days)
+    until = dossier.counted_from + timedelta(days=dossier.policy.window_days)
     planned = dossier.next_attempt_at if dossier.state is RecoveryState.WAITING else None
     draft = Draft(
         message=message,
@@ -177,20 +176,21 @@ def _plan(dossier: Dossier, account: AccountId, customer_id: CustomerId, task_id
         until=until,
         end_action=dossier.policy.end_action,
         failed_method=dossier.attempts[-1].past.payment_method_id if dossier.attempts else None,
+        pause_is_ours=dossier.paused_by_us,
     )
     return Write(kind, Due(account, dossier.invoice_id, draft, until))
 
 
 def _due(dossier: Dossier, kind: MessageKind) -> datetime | None:
-    return next_message(dossier.policy, dossier.opened_at, dossier.story.sent, kind, dossier.now)
+    return messages.following(dossier, dossier.policy, kind)
 
 
 def _following(dossier: Dossier, kind: MessageKind) -> datetime | None:
     """When the message after this one is due, by what is known now."""
     if dossier.state.ended or dossier.stop_requested is not None:
         return None
-    sent = (*dossier.story.sent, SentMessage(kind, dossier.now))
-    return next_message(dossier.policy, dossier.opened_at, sent, messages.kind_now(dossier.state), dossier.now)
+    now = SentMessage(kind, dossier.now)
+    return messages.following(dossier, dossier.policy, messages.kind_now(dossier.state), now)
 
 
 async def _told(db: Connection, dossier: Dossier, messaged: Messaged) -> None:

@@ -16,6 +16,7 @@ from services.worker.messages.sending import Draft, Unsent, compose, readiness
 from services.worker.outside import stripe_calls
 from services.worker.outside.email import Email, Sent
 from services.worker.outside.remote import Remote
+from shared import recovery_model
 from shared.ids import AccountId, InvoiceId
 from shared.silences import SilenceReason
 from shared.unsubscribe import Recipient
@@ -43,7 +44,7 @@ class Delivered:
 class NotSent:
     """The message was not sent. `look`: the invoice has changed, so the recovery has to be evaluated at once."""
 
-    rule: Unsent | Literal["merchant_unreachable", "invoice_missing", "address_refused", "stopped"]
+    rule: Unsent | Literal["merchant_unreachable", "invoice_missing", "address_refused", "stopped", "left_alone"]
     look: bool = False
 
 
@@ -55,6 +56,8 @@ NOT_SENT = {
     "merchant_unreachable": "No message: the merchant's account cannot be reached any more.",
     "invoice_missing": "No message: Stripe does not know the invoice.",
     "stopped": "No message: the recovery was stopped while it was written.",
+    "left_alone": "No message: the customer or the subscription is left alone.",
+    "collection_off": "No message: the merchant collects the invoice no more, or not now.",
     "address_refused": "No message: the email service does not take the address.",
 }
 
@@ -69,10 +72,23 @@ async def deliver(remote: Remote, due: Due) -> Delivered | NotSent | SilenceReas
         return NotSent("merchant_unreachable", look=True)
     if isinstance(written, NotSent):
         return written
-    # A thank-you is about an ended recovery; every other message is about an open one.
-    if draft.message is not Message.RECOVERED and await remote.permission.refusal(draft.recovery_id) is not None:
-        return NotSent("stopped")
-    return await hand_over(remote, draft.message, draft.recipient, written)
+    against = await _against(remote, draft)
+    return against or await hand_over(remote, draft.message, draft.recipient, written)
+
+
+async def _against(remote: Remote, draft: Draft) -> NotSent | None:
+    """Why the message is not sent, by what is committed now. A thank-you is about an ended recovery, others are not."""
+    if draft.message is Message.RECOVERED:
+        return NotSent("left_alone") if await remote.permission.left_alone(draft.recovery_id) else None
+    match await remote.permission.refusal(draft.recovery_id):
+        case None:
+            return None
+        case recovery_model.LEFT_ALONE:
+            return NotSent("left_alone")
+        case recovery_model.COLLECTION_OFF:
+            return NotSent("collection_off")
+        case _:
+            return NotSent("stopped")
 
 
 async def hand_over(
@@ -101,7 +117,7 @@ async def _write(client: stripe.StripeClient, remote: Remote, due: Due) -> Email
         raise
     unready = readiness(draft, invoice)
     if unready is not None:
-        return NotSent(unready, look=unready == "not_open")
+        return NotSent(unready, look=unready in {"not_open", "collection_off"})
     account = await stripe_calls.own_account(client)
     page = None
     if STEPS[draft.message].link is Link.CARD:

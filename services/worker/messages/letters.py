@@ -23,7 +23,7 @@ from services.worker.messages.language import Language
 
 DIGEST = "weekly_digest"
 # The facts that texts check for before they use them. A text that uses any other missing fact fails.
-_MAY_BE_MISSING = frozenset(("retry_on", "end_action", "card", "paid_on"))
+_MAY_BE_MISSING = frozenset(("retry_on", "end_action", "card", "paid_on", "ends_on"))
 _SPACES = re.compile(r"[ \t\r\n]+")
 
 
@@ -32,7 +32,8 @@ class Facts:
     """What a message to a customer may say, already in the recipient's language; None for what is unknown.
 
     `because` is a name of the texts' `because`. `retry_on`, `deadline` and `paid_on` are days; `expires` is a month
-    (`expired`: one that is over); `end_action` is the policy's. `link` is where the button leads, `invoice_link` the
+    (`expired`: one that is over); `end_action` is the policy's. `ends_on` is the day on which the subscription ends;
+    `goes_on`: it is known to have no end. `link` is where the button leads, `invoice_link` the
     second way to pay.
     """
 
@@ -45,6 +46,8 @@ class Facts:
     expires: str | None = None
     expired: bool = False
     paid_on: str | None = None
+    ends_on: str | None = None
+    goes_on: bool = True
     link: str | None = None
     invoice_link: str | None = None
 

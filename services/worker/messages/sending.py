@@ -17,11 +17,16 @@ from services.worker.messages.letters import Facts, Letter, again, write
 from services.worker.outside.email import Email
 from services.worker.outside.invoices import Invoice, Reading, read
 from services.worker.recovery import InvoiceStatus
+from services.worker.recovery.decide import SUBSCRIPTION_OVER
 from services.worker.recovery.timezones import zone_of
 from shared.ids import PaymentMethodId, RecoveryId
 from shared.unsubscribe import Recipient
 
-Unsent = Literal["not_open", "not_paid", "no_address", "no_page"]
+Unsent = Literal["not_open", "not_paid", "no_address", "no_page", "collection_off"]
+
+# Of these Stripe makes the next invoices (https://docs.stripe.com/billing/subscriptions/overview, November 2026); once
+# its open invoice is paid, a subscription that was past due is active.
+GOES_ON = frozenset({"active", "trialing", "past_due"})
 
 # As the networks write their own names; a card of another network is named by its digits only.
 _NETWORKS = {
@@ -68,7 +73,8 @@ class Draft:
     """A due message, from our own rows.
 
     `because` is a name of the texts' reasons. `again`: the same request was made before. `retry_at` is our next
-    attempt, `until` the end of the recovery, `failed_method` the payment method that was charged last.
+    attempt, `until` the end of the recovery, `failed_method` the payment method that was charged last. `pause_is_ours`:
+    if the subscription's collection is paused, an end action of ours did it.
     """
 
     message: Message
@@ -81,6 +87,7 @@ class Draft:
     until: datetime | None = None
     end_action: str | None = None
     failed_method: PaymentMethodId | None = None
+    pause_is_ours: bool = False
 
 
 def readiness(draft: Draft, invoice: dict[str, Any]) -> Unsent | None:
@@ -91,6 +98,8 @@ def readiness(draft: Draft, invoice: dict[str, Any]) -> Unsent | None:
         return "not_paid"
     if draft.message is not Message.RECOVERED and not open_:
         return "not_open"
+    if draft.message is not Message.RECOVERED and reading.truth.paused is not None and not draft.pause_is_ours:
+        return "collection_off"
     return "no_address" if _Addressee.model_validate(invoice).address is None else None
 
 
@@ -164,6 +173,7 @@ def _facts(
     retry_at = draft.retry_at or truth.stripe_next_attempt_at
     # The last day that ends before the recovery does: a payment at any hour of it is in time.
     until = (draft.until - ONE_DAY).astimezone(zone).date() if draft.until else None
+    ends_on = None if truth.subscription_status in SUBSCRIPTION_OVER else truth.ends_at
     return Facts(
         amount=language.amount(reading.amount_paid if draft.message is Message.RECOVERED else truth.amount_remaining),
         because=draft.because,
@@ -172,6 +182,8 @@ def _facts(
         end_action=draft.end_action,
         card=_card(invoice, draft.failed_method),
         paid_on=language.day(reading.paid_at.astimezone(zone).date()) if reading.paid_at else None,
+        ends_on=language.day(ends_on.astimezone(zone).date()) if ends_on else None,
+        goes_on=truth.subscription_status in GOES_ON and truth.paused is None,
         link=link,
         invoice_link=invoice_link,
     )

@@ -23,6 +23,7 @@ from shared.events.intents import (
     StopCustomer,
     StopInvoice,
     StopSubscription,
+    SubscriptionChanged,
 )
 from shared.events.routing import LEFT_ALONE, ROUTES, route, route_open_invoice
 from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, SubscriptionId
@@ -55,7 +56,9 @@ EXPECTED: Mapping[str, Intent] = {
         SUBSCRIPTION, EndReason.SUBSCRIPTION_CANCELED
     ),
     "customer.subscription.deleted.payment_failed": StopSubscription(SUBSCRIPTION, EndReason.SUBSCRIPTION_CANCELED),
-    "customer.subscription.updated.cancel_at_period_end": Ignored("no_card_changed"),
+    "customer.subscription.updated.cancel_at_period_end": SubscriptionChanged(
+        SUBSCRIPTION, ("cancel_at", "cancel_at_period_end")
+    ),
     "customer.subscription.updated.past_due": Ignored("no_card_changed"),
     "customer.subscription.updated.recovered": Ignored("no_card_changed"),
     "customer.subscription.updated.unpaid": Ignored("no_card_changed"),
