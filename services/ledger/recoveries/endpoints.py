@@ -106,7 +106,7 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
     Endpoint(
         name="stopRecoveries",
         method="POST",
-        path="/v1/recoveries/stop",
+        path="/v1/recovery-stops",
         scope=Scope.RECOVERIES_WRITE,
         summary="Stop the open recoveries of a customer, of a subscription, or of a merchant",
         description="Of a merchant's at most 100 at a call; `more` says that there may be others.",

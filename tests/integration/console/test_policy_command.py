@@ -158,6 +158,27 @@ def test_a_recovery_is_found_by_either_id_of_its_merchant(database_url: str, cit
     assert (unknown.exit_code, unknown.stderr.strip()) == (1, "citadel: there is no merchant acct_nobody")
 
 
+def test_policies_and_keys_are_made_for_a_merchant_by_either_id(
+    database_url: str, citadel: Citadel, tmp_path: Path
+) -> None:
+    async def connect(db: Connection) -> MerchantId:
+        merchant_id: MerchantId = await db.fetchval(CONNECT, "acct_shown", None, None)
+        return merchant_id
+
+    merchant_id = _in_database(database_url, Role.AUTH, connect)
+    for named in ("acct_shown", merchant_id):
+        made = citadel("policy", "create", _document(tmp_path), "--merchant", named)
+        assert made.exit_code == 0
+        policy_id = made.stdout.strip().splitlines()[-1]
+        assert merchant_id in citadel("policy", "activate", policy_id).stdout
+        assert policy_id in citadel("policy", "list", "--merchant", named).stdout
+        assert citadel("keys", "create", f"for {named}", "--merchant", named).exit_code == 0
+    assert citadel("policy", "rollback", "--merchant", "acct_shown").exit_code == 0
+    assert citadel("keys", "list").stdout.count(merchant_id) == 2
+    for command in (("policy", "list"), ("keys", "create", "x")):
+        assert citadel(*command, "--merchant", "acct_nobody").exit_code == 2
+
+
 def test_every_command_has_a_line_of_help(citadel: Citadel) -> None:
     for command in policy_app.registered_commands:
         assert citadel("policy", command.name or "", "--help").exit_code == 0

@@ -67,7 +67,7 @@ async def test_nobody_stops_another_tenants_recovery_or_without_the_scope(town: 
     stranger = await _key(town, await town.world.connect())
     path = f"/v1/recoveries/{failed.recovery_id}/stop"
     assert (await stranger.post(path, {})).status == 404
-    assert (await stranger.post("/v1/recoveries/stop", {"customer_id": failed.customer})).body["changed"] == 0
+    assert (await stranger.post("/v1/recovery-stops", {"customer_id": failed.customer})).body["changed"] == 0
     reader = await _key(town, town.world.merchant_id, Scope.RECOVERIES_READ, Scope.TASKS_WRITE)
     assert (await reader.post(path, {})).status == 403
     assert (await failed.recovery())["state"] == "open"
@@ -82,7 +82,7 @@ async def test_all_open_recoveries_of_somebody_are_stopped_at_once(town: Town, b
     await town.world.work()
     named = {} if by is None else {by: (await one.recovery())[by]}
     asked = {"merchant_id": town.world.merchant_id, "reason": "hardship", **named}
-    reply = await town.api.post("/v1/recoveries/stop", asked)
+    reply = await town.api.post("/v1/recovery-stops", asked)
     assert reply.body == {"changed": 2 if by is None else 1, "more": False}
     assert (await one.recovery())["state"] == "stopped"
     assert (await other.recovery())["state"] == ("stopped" if by is None else "waiting")

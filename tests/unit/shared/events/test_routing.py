@@ -478,3 +478,44 @@ def test_no_text_that_is_not_an_id_gets_through(name: str, canary: str) -> None:
 @given(invoice=st.dictionaries(st.text(), JSON) | st.builds(invoice, attempted=st.just(True), payments=JSON))
 def test_any_json_object_is_an_open_invoice_or_is_not(invoice: dict[str, Any]) -> None:
     assert isinstance(route_open_invoice(invoice), OpenRecovery | Ignored)
+
+
+@pytest.mark.parametrize(
+    ("now", "previous", "collects"),
+    [
+        (False, {"auto_advance": True, "next_payment_attempt": 1}, False),
+        (False, {"auto_advance": True}, False),
+        (True, {"auto_advance": False}, True),
+        (False, {"auto_advance": True, "attempt_count": 3, "next_payment_attempt": 1}, None),
+        (False, {"auto_advance": True, "attempted": False, "next_payment_attempt": 1}, None),
+        (False, {"next_payment_attempt": 1}, None),
+        (None, {"auto_advance": True, "next_payment_attempt": 1}, None),
+    ],
+)
+def test_who_turns_collection_off_without_an_attempt_is_the_merchant(
+    now: bool | None, previous: dict[str, Any], collects: bool | None
+) -> None:
+    updated = invoice(id="in_1", status="open", auto_advance=now, attempt_count=3, next_payment_attempt=None)
+    intent = route(event_of("invoice.updated", updated, previous)).intent
+    assert isinstance(intent, InvoiceChanged)
+    assert intent.collects is collects
+    assert ("auto_advance" in intent.changed) == (collects is not None)
+
+
+def test_stripes_last_retry_alone_changes_nothing_about_who_collects() -> None:
+    updated = invoice(id="in_1", status="open", auto_advance=False)
+    intent = route(event_of("invoice.updated", updated, {"auto_advance": True, "attempt_count": 3})).intent
+    assert intent == Ignored("collected_as_before")
+
+
+@pytest.mark.parametrize(
+    "name", ["pause_collection", "cancel_at", "cancel_at_period_end", "collection_method", "billing"]
+)
+def test_what_says_whether_a_subscription_is_collected_has_its_recoveries_decided_anew(name: str) -> None:
+    subscription = {"id": "sub_1", "customer": "cus_1"}
+    changed = route(event_of("customer.subscription.updated", subscription, {name: None})).intent
+    assert changed == SubscriptionChanged(SUB_1, (name,))
+    card = route(event_of("customer.subscription.updated", subscription, {name: None, "default_source": None})).intent
+    assert card == CardChanged(CUS_1, SUB_1)
+    other = route(event_of("customer.subscription.updated", subscription, {"metadata": {}})).intent
+    assert other == Ignored("no_card_changed")
