@@ -18,9 +18,11 @@ from shared.stripe_clients import Json, ask
 
 log = get_logger(__name__)
 
-TYPES = sorted(ROUTES.keys() - {"account.application.deauthorized"})
-"""The event types that are listed, 20 at most. `account.application.deauthorized` is not one of them: once a merchant
-has disconnected, its events cannot be listed any more."""
+TYPES = tuple(
+    sorted(ROUTES.keys() - {"account.application.deauthorized"}, key=lambda kind: (kind[:8] != "invoice.", kind))
+)
+"""The event types that are listed, those that open recoveries first. `account.application.deauthorized` is not one of
+them: once a merchant has disconnected, its events cannot be listed any more."""
 
 PAGE = 100
 READ_AT_ONCE = 25
@@ -77,7 +79,7 @@ async def fetch(client: stripe.StripeClient, account: AccountId, step: Step) -> 
 async def _events(client: stripe.StripeClient, account: AccountId, step: ListEvents) -> EventsListed:
     asked: dict[str, Any] = {
         "delivery_success": False,
-        "types": TYPES,
+        "types": list(step.types),
         "created": {"gte": int(step.since.timestamp()), "lte": int(step.until.timestamp())},
         "limit": PAGE,
     }

@@ -1,6 +1,7 @@
 """What to fetch next for a merchant: a pure function of how far it has come, and of now."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from shared.ids import InvoiceId
@@ -13,6 +14,8 @@ RETRIES_END = timedelta(days=3)
 SETTLING = timedelta(minutes=2)
 # This span is listed twice, because clocks differ and some events are listed late.
 OVERLAP = timedelta(minutes=5)
+# One list of events names no more types than this (`types` of https://docs.stripe.com/api/events/list, November 2026).
+TYPES_IN_A_LIST = 20
 # A shorter span is not worth a call.
 SHORTEST = timedelta(minutes=1)
 
@@ -24,6 +27,8 @@ class Progress:
     events_until: datetime
     window_until: datetime | None = None
     page_after: str | None = None
+    types_listed: tuple[str, ...] = ()
+    types_done: tuple[str, ...] = ()
     invoices_at: datetime | None = None
     invoices_from: datetime | None = None
     invoices_after: str | None = None
@@ -48,18 +53,24 @@ class ListInvoices:
 
 @dataclass(frozen=True, slots=True)
 class ListEvents:
-    """List a page, newest first, of the events from `since` to `until`."""
+    """List a page, newest first, of the events of these types from `since` to `until`."""
 
     since: datetime
     until: datetime
+    types: tuple[str, ...]
     after: str | None
 
 
 Step = ReadInvoices | ListInvoices | ListEvents
 
 
-def next_step(progress: Progress, now: datetime) -> Step | None:
-    """What to fetch next; None when the merchant is up to date."""
+def next_step(progress: Progress, now: datetime, types: Sequence[str]) -> Step | None:
+    """What to fetch next; None when the merchant is up to date.
+
+    The `types` of events are more than one list may name: each span is listed in several lists, in the order of
+    `types`. A list under way is finished with the types that it began with, because its place means nothing in another;
+    types that newer code adds meanwhile are listed after it.
+    """
     if progress.to_read:
         return ReadInvoices(progress.to_read)
     if _invoices_are_due(progress, now):
@@ -69,7 +80,36 @@ def next_step(progress: Progress, now: datetime) -> Step | None:
     until = progress.window_until or now - SETTLING
     if progress.window_until is None and until - progress.events_until < SHORTEST:
         return None
-    return ListEvents(since, until, progress.page_after)
+    if progress.page_after is not None and progress.types_listed:
+        return ListEvents(since, until, progress.types_listed, progress.page_after)
+    done = _done(progress)
+    left = [each for each in types if each not in done] or list(types)
+    return ListEvents(since, until, tuple(left[:TYPES_IN_A_LIST]), None)
+
+
+def _done(progress: Progress) -> frozenset[str]:
+    """The types that were listed for the span under way; without one, older code has closed it and left them behind."""
+    return frozenset() if progress.window_until is None else frozenset(progress.types_done)
+
+
+def after_page(progress: Progress, step: ListEvents, last: str | None, types: Sequence[str]) -> Progress:
+    """How far the merchant has come after a page of events; `last` is where the next page begins, None after the last.
+
+    The span counts as looked at when each of the `types` was listed.
+    """
+    if last is not None:
+        return replace(progress, window_until=step.until, page_after=last, types_listed=step.types)
+    done = _done(progress) | set(step.types)
+    if done >= set(types):
+        return replace(
+            progress, events_until=step.until, window_until=None, page_after=None, types_listed=(), types_done=()
+        )
+    return replace(progress, window_until=step.until, page_after=None, types_listed=(), types_done=tuple(sorted(done)))
+
+
+def from_the_start(progress: Progress, step: ListEvents) -> Progress:
+    """The place in a list is lost: that list begins again, and those before it stay done."""
+    return replace(progress, window_until=step.until, page_after=None, types_listed=())
 
 
 def _invoices_are_due(progress: Progress, now: datetime) -> bool:

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from services.worker.catch_up.plan import Progress
 from shared.database import Connection
 from shared.ids import InvoiceId, MerchantId
 
 FIND = """
-SELECT events_until, window_until, page_after, invoices_at, invoices_from, invoices_after, to_read
+SELECT events_until, window_until, page_after, types_listed, types_done, invoices_at, invoices_from, invoices_after,
+    to_read
 FROM catch_ups
 WHERE merchant_id = $1
 """
@@ -22,9 +24,11 @@ SET events_until = $2,
     invoices_from = $6,
     invoices_after = $7,
     to_read = $8,
-    finished_at = CASE WHEN $9 THEN citadel_now() ELSE finished_at END,
-    events_found = events_found + $10,
-    recoveries_found = recoveries_found + $11
+    types_listed = $9,
+    types_done = $10,
+    finished_at = CASE WHEN $11 THEN citadel_now() ELSE finished_at END,
+    events_found = events_found + $12,
+    recoveries_found = recoveries_found + $13
 WHERE merchant_id = $1
 """
 
@@ -103,7 +107,12 @@ FORGET_TASK = "DELETE FROM scheduled_tasks WHERE id = $1 AND status = 'succeeded
 async def find(db: Connection, merchant_id: MerchantId, *, lock: bool = False) -> Progress | None:
     """The merchant's progress; None when it has no row. `lock` locks the row until the transaction ends."""
     row = await db.fetchrow(f"{FIND} FOR UPDATE" if lock else FIND, merchant_id)
-    return None if row is None else Progress(**{**dict(row), "to_read": tuple(row["to_read"])})
+    return None if row is None else _progress(dict(row))
+
+
+def _progress(row: dict[str, Any]) -> Progress:
+    given: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    return Progress(**given)
 
 
 async def save(
@@ -120,6 +129,8 @@ async def save(
         progress.invoices_from,
         progress.invoices_after,
         list(progress.to_read),
+        list(progress.types_listed),
+        list(progress.types_done),
         finished,
         events,
         recoveries,

@@ -8,6 +8,7 @@ from services.worker import metrics
 from services.worker.backoff import RetryPolicy
 from services.worker.catch_up import store
 from services.worker.catch_up.listing import (
+    TYPES,
     EventsListed,
     Fetched,
     InvoicesListed,
@@ -15,7 +16,7 @@ from services.worker.catch_up.listing import (
     PlaceLost,
     fetch,
 )
-from services.worker.catch_up.plan import ListEvents, Progress, Step, next_step
+from services.worker.catch_up.plan import ListEvents, Progress, Step, after_page, from_the_start, next_step
 from services.worker.catch_up.schedule import next_task
 from services.worker.errors import MerchantUnreachable
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
@@ -92,7 +93,7 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
         progress = await store.find(db, task.merchant_id)
         if progress is None:
             return Nothing("the merchant has no row yet: the sweep gives it one")
-        step = next_step(progress, await business_now(db))
+        step = next_step(progress, await business_now(db), TYPES)
         return Nothing("it is up to date") if step is None else Fetch(merchant.account, step)
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
@@ -125,7 +126,7 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
         if merchant is None or merchant.status != "active" or progress is None:
             return  # the merchant has left meanwhile
         came = await _came(db, task.merchant_id, account, progress, fetched)
-        following = next_step(came.progress, await business_now(db))
+        following = next_step(came.progress, await business_now(db), TYPES)
         finished = following is None
         await store.save(
             db, task.merchant_id, came.progress, finished=finished, events=came.events, recoveries=came.recoveries
@@ -149,8 +150,8 @@ async def _came(
             metrics.MISSED_RENEWALS.inc(len(opened))
             left = tuple(each for each in progress.to_read if each not in read)
             return Came(replace(progress, to_read=left), recoveries=len(opened))
-        case PlaceLost(ListEvents(until=until)):
-            return Came(replace(progress, window_until=until, page_after=None))
+        case PlaceLost(ListEvents() as step):
+            return Came(from_the_start(progress, step))
         case PlaceLost():
             return Came(replace(progress, invoices_after=None))
     assert_never(fetched)
@@ -164,9 +165,7 @@ async def _events(db: Connection, account: AccountId, progress: Progress, page: 
         if not accepted.duplicate and accepted.outcome is EventOutcome.ROUTED:
             found += 1
             log.info("missed_event_taken", event_id=event.event_id, type=event.event_type)
-    if page.last is not None:
-        return Came(replace(progress, window_until=page.step.until, page_after=page.last), events=found)
-    return Came(replace(progress, events_until=page.step.until, window_until=None, page_after=None), events=found)
+    return Came(after_page(progress, page.step, page.last, TYPES), events=found)
 
 
 async def _invoices(db: Connection, merchant_id: MerchantId, progress: Progress, page: InvoicesListed) -> Came:

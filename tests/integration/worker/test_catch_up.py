@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.auth import store as auth_store
-from services.worker.catch_up import listing, schedule, store
+from services.worker.catch_up import listing, plan, schedule, store
 from services.worker.catch_up.plan import EVENTS_KEPT, RETRIES_END
 from services.worker.handlers import discover
 from services.worker.outside.lease import Lease
@@ -125,7 +125,7 @@ async def test_only_what_was_not_delivered_is_listed_and_only_our_types(world: W
     await _catch_up(world)
     (asked,) = await _listed(world)
     assert asked["params"]["delivery_success"] is False
-    assert asked["params"]["types"] == listing.TYPES
+    assert asked["params"]["types"] == list(listing.TYPES)
     assert asked["account"] == world.account
     taken = await world.rows("SELECT event_type FROM processed_events")
     assert [row["event_type"] for row in taken] == ["invoice.payment_failed"]
@@ -256,7 +256,9 @@ async def test_a_page_whose_place_stripe_has_forgotten_begins_the_list_anew(
     made = await _fail(world)
     await world.pass_time(minutes=31)
     await world.execute(
-        "UPDATE catch_ups SET window_until = citadel_now() - interval '2 minutes', page_after = 'evt_forgotten'"
+        "UPDATE catch_ups SET window_until = citadel_now() - interval '2 minutes', page_after = 'evt_forgotten',"
+        " types_listed = $1",
+        list(listing.TYPES),
     )
     await _queue(world)
     await world.work()
@@ -522,8 +524,43 @@ async def test_a_dead_catch_up_is_not_replaced_before_somebody_has_looked_at_it(
     assert await _listed(world) == []
 
 
-def test_stripe_takes_as_many_types_as_are_asked_for() -> None:
-    assert len(listing.TYPES) <= 20
+async def test_every_type_is_listed_in_as_many_lists_as_are_needed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "TYPES_IN_A_LIST", 4)
+    made = await _fail(world)
+    await world.control.cancel_subscription(made["subscription"]["id"])
+    await _catch_up(world)
+    asked = [each["params"]["types"] for each in await _listed(world)]
+    assert [kind for types in asked for kind in types] == list(listing.TYPES)
+    assert {len(types) for types in asked[:-1]} == {4}
+    assert await _recoveries(world) == {made["invoice"]["id"]: "stopped"}, "each list brought an event"
+    progress = await _progress(world)
+    assert (progress["types_listed"], progress["types_done"], progress["window_until"]) == ([], [], None)
+
+
+async def test_killed_at_every_await_each_list_is_taken_to_its_end(
+    world: World, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "TYPES_IN_A_LIST", 4)
+    monkeypatch.setattr(listing, "PAGE", 2)
+    at, died = 1, True
+    while died:
+        made = await _fail(world)
+        await world.control.cancel_subscription(made["subscription"]["id"])
+        await world.pass_time(minutes=31)
+        await _queue(world)
+        async with Database.open(database_url, Role.WORKER, size=5, name=DOOMED) as doomed:
+            process = await run_until_death(world, doomed, at)
+            died = process.dead.is_set()
+            await rescued(world)
+            await world.pass_time(seconds=30)
+            await world.work()
+            await process.bury()
+        assert (await _recoveries(world))[made["invoice"]["id"]] == "stopped"
+        at += 23
+    progress = await _progress(world)
+    assert (progress["types_listed"], progress["types_done"], progress["page_after"]) == ([], [], None)
 
 
 async def test_auth_may_have_a_merchant_looked_through_and_nothing_more(

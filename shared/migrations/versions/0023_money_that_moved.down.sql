@@ -1,0 +1,3 @@
+ALTER TABLE catch_ups
+    DROP COLUMN types_listed,
+    DROP COLUMN types_done;
