@@ -3,5 +3,5 @@
 from shared.migrations.sql_files import from_sql
 
 revision = "0025"
-down_revision = "0022"
+down_revision = "0023"
 upgrade, downgrade = from_sql(__file__)

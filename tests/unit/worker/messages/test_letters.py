@@ -291,14 +291,12 @@ def test_every_reason_has_its_sentence(tag: str) -> None:
 def test_thanks_claim_of_the_subscription_only_what_is_so(language: str) -> None:
     spoken = choose((language,), None)
     last_day = spoken.day(date(2026, 10, 4))
-    said = {
-        name: write(Message.RECOVERED, spoken, BRAND, facts(spoken, **changes)).text
-        for name, changes in {
-            "goes on": {},
-            "ends": {"ends_on": last_day},
-            "unknown": {"goes_on": False},
-        }.items()
+    changes: dict[str, dict[str, Any]] = {
+        "goes on": {},
+        "ends": {"ends_on": last_day},
+        "unknown": {"goes_on": False},
     }
+    said = {name: write(Message.RECOVERED, spoken, BRAND, facts(spoken, **each)).text for name, each in changes.items()}
     assert len(set(said.values())) == 3
     assert [name for name, text in said.items() if last_day in text] == ["ends"]
     assert len(said["unknown"]) < min(len(said["goes on"]), len(said["ends"]))
