@@ -172,7 +172,7 @@ def test_policies_and_keys_are_made_for_a_merchant_by_either_id(
         policy_id = made.stdout.strip().splitlines()[-1]
         assert merchant_id in citadel("policy", "activate", policy_id).stdout
         assert policy_id in citadel("policy", "list", "--merchant", named).stdout
-        assert citadel("keys", "create", f"for {named}", "--merchant", named).exit_code == 0
+        assert citadel("keys", "create", "shop", "--merchant", named).exit_code == 0
     assert citadel("policy", "rollback", "--merchant", "acct_shown").exit_code == 0
     assert citadel("keys", "list").stdout.count(merchant_id) == 2
     for command in (("policy", "list"), ("keys", "create", "x")):
