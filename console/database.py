@@ -28,8 +28,8 @@ def database_url(data_dir: Path) -> str:
     return url
 
 
-def with_database(data_dir: Path, role: Role, work: Callable[[Database], Awaitable[T]]) -> T:
-    """Run `work` on the database with the rights of a service. Raises SettingsMissing."""
+def with_database(data_dir: Path, role: Role | None, work: Callable[[Database], Awaitable[T]]) -> T:
+    """Run `work` on the database with the rights of a service; None: with the login's own. Raises SettingsMissing."""
 
     async def inside() -> T:
         async with Database.open(database_url(data_dir), role, size=1, name="citadel-console") as database:
@@ -39,7 +39,7 @@ def with_database(data_dir: Path, role: Role, work: Callable[[Database], Awaitab
 
 
 def in_transaction(
-    data_dir: Path, role: Role, work: Callable[[Connection], Awaitable[T]], *, status: int = WRONG_USAGE
+    data_dir: Path, role: Role | None, work: Callable[[Connection], Awaitable[T]], *, status: int = WRONG_USAGE
 ) -> T:
     """Run `work` in one transaction; a LookupError ends the command with its message and `status`."""
 

@@ -77,14 +77,29 @@ def _show(found: RecoveryReport, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column(str(found.group_by or "group"))
     table.add_column("currency")
-    for column in ("failed", "young", "counted", "recovered", "", "retry", "message", "Stripe", "customer", "unpaid"):
+    for column in (
+        "failed",
+        "young",
+        "counted",
+        "recovered",
+        "",
+        "retry",
+        "message",
+        "Stripe",
+        "customer",
+        "unpaid",
+        "back",
+    ):
         table.add_column(column, justify="right")
     for group in found.data:
         for money in group.money:
             share = "-" if money.recovered_share is None else f"{money.recovered_share:.1%}"
             sums = (money.failed, money.young, money.counted, money.recovered)
             by = (money.ours.retry, money.ours.message, money.elsewhere.stripe, money.elsewhere.customer, money.unpaid)
-            table.add_row(group.label, money.currency, *map(_sum, sums), share, *map(_sum, by))
+            back = money.refunded + money.disputed
+            table.add_row(
+                group.label, money.currency, *map(_sum, sums), share, *map(_sum, by), f"{back:,}" if back else "-"
+            )
     console.print(table)
     console.print("\nPaid by whomever, against the holdout (95 % interval):\n")
     for group in found.data:

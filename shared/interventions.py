@@ -39,7 +39,7 @@ from shared.recovery_tasks import EVALUATE, MESSAGE
 SOURCE = {"source": "operator"}
 
 LOCK = """
-SELECT id, state, stop_requested
+SELECT id, state, end_reason, stop_requested
 FROM recoveries
 WHERE id = ANY ($1::uuid[])
 ORDER BY id
@@ -93,6 +93,12 @@ async def stop_is_noted(db: Connection, recovery_id: RecoveryId | None) -> bool:
     return any(row["stop_requested"] is not None and not RecoveryState(row["state"]).ended for row in rows)
 
 
+async def was_stopped(db: Connection, recovery_id: RecoveryId | None) -> bool:
+    """Whether the recovery has ended because an operator said so."""
+    rows = await db.fetch(LOCK, [recovery_id]) if recovery_id is not None else []
+    return any(row["end_reason"] == EndReason.STOPPED_BY_OPERATOR for row in rows)
+
+
 async def stop_all(db: Connection, whom: Whom, reason: OperatorReason) -> int:
     """Stop every open recovery of a customer or of a subscription; how many."""
     return sum([await stop(db, each.id, reason) for each in await _concerned(db, whom)])
@@ -126,7 +132,8 @@ async def follow_cancel(db: Connection, canceled: Sequence[CanceledTask], runnin
         detail = {"task_id": str(each.public_id), "task_type": each.task_type}
         if each.task_type == EVALUATE:
             text = "An operator canceled its task, and with that the recovery."
-            await _stop(db, each.recovery_id, CANCELED_BY_OPERATOR, text, **detail)
+            if not await _stop(db, each.recovery_id, CANCELED_BY_OPERATOR, text, **detail):
+                await recoveries.record(db, each.recovery_id, _not_made(each, {**SOURCE, **detail}))
         elif not (each.task_type == MESSAGE and each.recovery_id in stopped):
             entry = _not_made(each, {**SOURCE, **detail})
             if each.task_type != MESSAGE or not states[each.recovery_id].ended:

@@ -62,9 +62,6 @@ class Money:
         self._same(other)
         return self.amount <= other.amount
 
-    def __bool__(self) -> bool:
-        return self.amount != 0
-
     @property
     def major_units(self) -> Decimal:
         """The amount in major units, exactly: 4200 isk are 42, 4200 jpy are 4200, 4200 kwd are 4.2."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from shared.ids import CustomerId, InvoiceId, MerchantId, SubscriptionId
+from shared.ids import ChargeId, CustomerId, InvoiceId, MerchantId, PaymentIntentId, SubscriptionId
 from shared.money import Money
 
 STRIPE_NEXT = "stripe_next_attempt_at"
@@ -31,6 +31,15 @@ LEFT_ALONE = "left_alone"
 LIFTED = "left_alone_lifted"
 """The rules of entries that note that the customer or the subscription is left alone, and that it is not any more."""
 
+PAYMENT_NEWS = "payment_news"
+"""The rule of an entry that notes an event about a payment of the invoice that takes days: begun, or ended."""
+
+
+CREDITED = "The invoice was settled without a payment: it was credited."
+"""Why a recovery ended of which nothing was paid."""
+CARD_CHANGED = "card_changed"
+"""The rule of an entry that notes an event about a payment method that was added or changed."""
+
 
 class RecoveryState(StrEnum):
     """A recovery's state; the drawing is in `shared/recoveries.py`."""
@@ -38,6 +47,7 @@ class RecoveryState(StrEnum):
     OPEN = "open"
     WAITING = "waiting"
     ATTEMPTING = "attempting"
+    PROCESSING = "processing"
     ACTION_REQUIRED = "action_required"
     NEEDS_NEW_METHOD = "needs_new_method"
     RECOVERED = "recovered"
@@ -49,12 +59,20 @@ class RecoveryState(StrEnum):
         """Whether it is an end state."""
         return self in ENDS
 
+    @property
+    def may_have_charged(self) -> bool:
+        """Whether a payment is on its way, whose outcome decides: our call, or a bank debit of whoever began it."""
+        return self in {RecoveryState.ATTEMPTING, RecoveryState.PROCESSING}
+
 
 ENDS = frozenset({RecoveryState.RECOVERED, RecoveryState.EXHAUSTED, RecoveryState.STOPPED})
 
 TRANSITIONS: Mapping[RecoveryState, frozenset[RecoveryState]] = {
-    state: frozenset(RecoveryState) - {state, RecoveryState.OPEN} if state not in ENDS else frozenset()
-    for state in RecoveryState
+    **{state: frozenset(RecoveryState) - {state, RecoveryState.OPEN} for state in RecoveryState if state not in ENDS},
+    RecoveryState.RECOVERED: frozenset(),
+    # Money that is ours and comes late; and a merchant that had left and comes back.
+    RecoveryState.EXHAUSTED: frozenset({RecoveryState.RECOVERED}),
+    RecoveryState.STOPPED: frozenset({RecoveryState.RECOVERED, RecoveryState.OPEN}),
 }
 
 
@@ -71,6 +89,7 @@ class EndReason(StrEnum):
     PAID_BY_RETRY = "paid_by_retry"
     PAID_AFTER_MESSAGE = "paid_after_message"
     PAID_ELSEWHERE = "paid_elsewhere"
+    CREDITED = "credited"
     VOIDED = "voided"
     MARKED_UNCOLLECTIBLE = "marked_uncollectible"
     REFUNDED = "refunded"
@@ -79,6 +98,7 @@ class EndReason(StrEnum):
     CUSTOMER_DELETED = "customer_deleted"
     COLLECTED_BY_HAND = "collected_by_hand"
     BELOW_MINIMUM = "below_minimum_amount"
+    BELOW_STRIPES_MINIMUM = "below_stripes_minimum"
     INVOICE_MISSING = "invoice_missing"
     MERCHANT_GONE = "merchant_gone"
     WINDOW_OVER = "window_over"
@@ -114,8 +134,13 @@ class EntryKind(StrEnum):
     SILENCE_LIFTED = "silence_lifted"
     STOP_REQUESTED = "stop_requested"
     CLOSED = "closed"
+    REOPENED = "reopened"
     THANKED = "thanked"
     END_ACTION = "end_action"
+    REFUNDED = "refunded"
+    REFUND_FAILED = "refund_failed"
+    DISPUTED = "disputed"
+    DISPUTE_WON = "dispute_won"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +169,7 @@ class BillingReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FailedInvoice:
-    """What is known when a recovery opens. `amount` is what was due."""
+    """What is known when a recovery opens: `amount` is what was due, `paid_before` what had been paid by then."""
 
     merchant_id: MerchantId
     invoice_id: InvoiceId
@@ -152,3 +177,14 @@ class FailedInvoice:
     customer_id: CustomerId | None
     amount: Money
     billing_reason: BillingReason = BillingReason.CYCLE
+    paid_before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MovedMoney:
+    """A charge that succeeded: its own amount, currency and time."""
+
+    charge_id: ChargeId
+    payment_intent_id: PaymentIntentId | None
+    amount: Money
+    at: datetime

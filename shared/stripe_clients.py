@@ -102,6 +102,12 @@ class StripeClientFactory:
         async with aiohttp.ClientSession(connector=connector) as session:
             yield cls(settings, session, gate)
 
+    @property
+    def livemode(self) -> bool | None:
+        """The mode of the platform's key; None for a key that does not say so (https://docs.stripe.com/keys)."""
+        key = self._settings.stripe_secret_key.get_secret_value()
+        return True if "_live_" in key else False if "_test_" in key else None
+
     def for_merchant(self, stripe_connect_id: AccountId) -> stripe.StripeClient:
         """A client whose every request carries `Stripe-Account: stripe_connect_id`."""
         if not _ACCOUNT.fullmatch(stripe_connect_id):

@@ -64,6 +64,13 @@ DECLINES: dict[str, Decline] = {
     "revocation_of_all_authorizations": _card("revocation_of_all_authorizations", "R3", _NEVER, "21"),
     "do_not_try_again": _card("do_not_try_again", "46", _NEVER, "03"),
     "expired_card": Decline("expired_card", "expired_card", _CONFIRM, "54", "01", "Your card has expired."),
+    "invalid_expiry_month": Decline(
+        "invalid_expiry_month", "invalid_expiry_month", _CONFIRM, "54", "01", "Your card's expiration month is invalid."
+    ),
+    "invalid_expiry_year": Decline(
+        "invalid_expiry_year", "invalid_expiry_year", _CONFIRM, "54", "01", "Your card's expiration year is invalid."
+    ),
+    "new_account_information_available": _card("new_account_information_available", None, _CONFIRM, "01"),
     "incorrect_number": Decline(
         "incorrect_number", "incorrect_number", _CONFIRM, "14", "01", "Your card number is incorrect."
     ),

@@ -18,6 +18,7 @@ from services.worker.recovery import (
     AskNewMethod,
     AttemptNow,
     AttemptResult,
+    AwaitPayment,
     Close,
     Decline,
     DeclineCause,
@@ -179,7 +180,7 @@ def _decided(policy: Policy, kind: Kind, timing: Timing) -> Iterator[Step]:
             case AttemptNow():
                 yield Step(now.timestamp(), _is_breach(kind, attempts, now))
                 attempts.append(_declined(kind, len(attempts) + 1, Origin.CITADEL, now))
-            case Wait():
+            case Wait() | AwaitPayment():
                 now = decision.until
             case AskNewMethod() | RequireAction() | Close():
                 return  # from here on only the customer can act

@@ -55,7 +55,8 @@ def next_digest_at(now: datetime) -> datetime:
 async def connect(db: Connection, ring: KeyRing, granted: GrantAnswer, asked_at: datetime) -> Connected:
     """Create the merchant, or make it active again under its old id, and queue its first digest.
 
-    A catch-up at once finds the invoices that failed before. `asked_at` is the business time before Stripe was asked.
+    What was stopped when the merchant left is opened again; a catch-up at once finds the invoices that failed before.
+    `asked_at` is the business time before Stripe was asked.
     """
     account = granted.stripe_user_id
     access, refresh = (
@@ -72,6 +73,8 @@ async def connect(db: Connection, ring: KeyRing, granted: GrantAnswer, asked_at:
             asked_at,
         ),
     )
+    if not is_new:
+        await recoveries.reopen_left(db, merchant_id)
     digest = tasks.NewTask(
         merchant_id,
         "send_weekly_digest",

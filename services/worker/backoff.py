@@ -1,4 +1,4 @@
-"""When a failed task runs again: exponential backoff with full jitter, as a pure function.
+"""When a failed task runs again: exponential backoff with full jitter; and when a held one does. Pure functions.
 
 Full jitter draws the delay evenly between zero and the ceiling. It spreads tasks that failed together best:
 https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
@@ -40,3 +40,13 @@ class RetryPolicy:
     def delay(self, tries: int, draw: float) -> timedelta:
         """The delay after so many tries; `draw` is a random number from [0, 1), evenly distributed."""
         return self.ceiling(tries) * (1 - self.jitter * draw)
+
+
+# A held task waits for a person. Rarely enough that a merchant's many tasks do not use up its rate of calls, often
+# enough that work goes on within the hour once the key is right again.
+HOLD_SHORTEST, HOLD_LONGEST = timedelta(minutes=1), timedelta(hours=1)
+
+
+def hold_delay(held: timedelta, draw: float) -> timedelta:
+    """How long a task waits that has been `held` so long: half as long again, give or take a fifth."""
+    return min(max(held / 2, HOLD_SHORTEST), HOLD_LONGEST) * (0.8 + 0.4 * draw)

@@ -2,11 +2,12 @@
 
     WorkerError
     ├── RetryLater            not now: the task goes back and runs again
+    │   └── MerchantUnreachable   Stripe does not let us act for the merchant: the task is held
     ├── Permanent             trying again cannot help: the task goes to the dead letters
     │   ├── UnknownTaskType   no handler in this version
     │   └── BadPayload        the payload is not what the handler needs
-    ├── Refused               a remote service refused the request; the handler decides, else permanent
-    ├── MerchantUnreachable   the platform has no access to the merchant's account; the handler decides, else permanent
+    ├── Refused               a remote service refused the request; the handler decides, else permanent (a 404: held)
+    │   └── InvoiceMissing    Stripe does not know the invoice
     └── LeaseLost             the task belongs to another worker by now: this run must have no effect
 
 Any other error is unexpected: the task is retried and, when its tries are used up, dead. `reason` is kept in the
@@ -16,6 +17,7 @@ task's row: short, for operators, and made of codes and ids only, never of a mes
 import traceback
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import PurePath
 
 import asyncpg
@@ -46,6 +48,28 @@ class RetryLater(WorkerError):
         self.counts = counts
 
 
+class Hold(StrEnum):
+    """Why tasks of a merchant are held: `scheduled_tasks.held_for`."""
+
+    NO_ACCESS = "no_access"  # the platform's key does not reach the account; Stripe may not have told that it left
+    NO_PERMISSION = "no_permission"  # a restricted key, or a read-only connection
+    KEY_REFUSED = "key_refused"  # the platform's key itself: wrong, expired, or of the wrong kind
+    WRONG_MODE = "wrong_mode"  # a key of test mode for what is in live mode, or the other way round
+    MISSING = "object_missing"  # Stripe does not know something else than what was asked for
+
+
+class MerchantUnreachable(RetryLater):
+    """Stripe does not let us act for the merchant, or not do this. Somebody has to set a key or an account right.
+
+    No sign that anything has ended: the task is held. It uses up no try and runs again after a delay that grows
+    (`backoff.hold_delay`), until Stripe lets it.
+    """
+
+    def __init__(self, reason: str, why: Hold = Hold.NO_ACCESS) -> None:
+        super().__init__(reason, counts=False)
+        self.why = why
+
+
 class Permanent(WorkerError):
     """Trying again cannot help."""
 
@@ -74,8 +98,8 @@ class Refused(WorkerError):
         self.param = param
 
 
-class MerchantUnreachable(WorkerError):
-    """Stripe answers that the platform has no access to the merchant's account."""
+class InvoiceMissing(Refused):
+    """Stripe does not know the invoice that was asked for."""
 
 
 class LeaseLost(WorkerError):
@@ -87,21 +111,26 @@ class LeaseLost(WorkerError):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to do with a task that failed. `counts` and `delay` are as in RetryLater."""
+    """What to do with a task that failed. `counts` and `delay` are as in RetryLater; `held` says why it is held."""
 
     reason: str
     final: bool
     counts: bool = True
     delay: timedelta | None = None
     unexpected: bool = False
+    held: Hold | None = None
 
 
 def judge(error: Exception) -> Verdict:
     """What to do with a task whose run raised `error`."""
     match error:
+        case MerchantUnreachable() | Refused(status=404):
+            # A 404: something is gone that nobody reckoned with. Callers say what it means if their own object is.
+            why = error.why if isinstance(error, MerchantUnreachable) else Hold.MISSING
+            return Verdict(error.reason, final=False, counts=False, held=why)
         case RetryLater():
             return Verdict(error.reason, final=False, counts=error.counts, delay=error.delay)
-        case Permanent() | Refused() | MerchantUnreachable():
+        case Permanent() | Refused():
             return Verdict(error.reason, final=True)
         case DatabaseAway():
             return Verdict("the database was away", final=False, counts=False)

@@ -7,13 +7,16 @@ from uuid import UUID
 from shared.database import Connection
 from shared.ids import AccountId, MerchantId
 
-FIND_MERCHANT = "SELECT stripe_connect_id, status = 'active' AS active FROM merchants WHERE id = $1"
+FIND_MERCHANT = "SELECT stripe_connect_id, status = 'active' AS active, livemode FROM merchants WHERE id = $1"
 
 WEEK_OF_MERCHANT = """
 SELECT
     currency,
     sum(recovered_cents)::bigint AS recovered_cents,
     sum(recovered_count)::bigint AS recovered_count,
+    sum(refunded_cents)::bigint AS refunded_cents,
+    sum(disputed_cents)::bigint AS disputed_cents,
+    sum(won_back_cents)::bigint AS won_back_cents,
     sum(failed_cents)::bigint AS failed_cents,
     sum(failed_count)::bigint AS failed_count,
     sum(attempt_count)::bigint AS attempt_count,
@@ -27,19 +30,23 @@ ORDER BY currency
 
 @dataclass(frozen=True, slots=True)
 class ConnectedAccount:
-    """A connected account. `account` is `acct_…`."""
+    """A connected account. `account` is `acct_…`; `livemode` is that of the connection, None if it is not known."""
 
     account: AccountId
     active: bool
+    livemode: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WeekInCurrency:
-    """A merchant's week in one currency; amounts in minor units."""
+    """A merchant's week in one currency; amounts in minor units. What is recovered is net of what was taken back."""
 
     currency: str
     recovered_cents: int
     recovered_count: int
+    refunded_cents: int
+    disputed_cents: int
+    won_back_cents: int
     failed_cents: int
     failed_count: int
     attempt_count: int
@@ -57,7 +64,7 @@ def merchant_key(merchant_id: MerchantId) -> UUID | None:
 async def find_merchant(db: Connection, merchant_id: MerchantId) -> ConnectedAccount | None:
     """The merchant with this id; None when there is none."""
     row = await db.fetchrow(FIND_MERCHANT, merchant_key(merchant_id))
-    return None if row is None else ConnectedAccount(row["stripe_connect_id"], row["active"])
+    return None if row is None else ConnectedAccount(row["stripe_connect_id"], row["active"], row["livemode"])
 
 
 async def week_of(db: Connection, merchant_id: MerchantId, ends: datetime) -> tuple[date, date, list[WeekInCurrency]]:

@@ -5,6 +5,9 @@ from prometheus_client import Counter, Gauge, Histogram
 CLAIMED = Counter("citadel_tasks_claimed_total", "Tasks claimed", ["task_type"])
 COMPLETED = Counter("citadel_tasks_completed_total", "Tasks completed", ["task_type"])
 RETRIED = Counter("citadel_tasks_retried_total", "Tasks put back after an error", ["task_type"])
+HELD = Counter(
+    "citadel_tasks_held_total", "Tasks put back because Stripe does not let us act for their merchant", ["reason"]
+)
 DEAD = Counter("citadel_tasks_dead_total", "Tasks moved to the dead letters", ["task_type"])
 RELEASED = Counter("citadel_tasks_released_total", "Tasks given back unfinished at shutdown", ["task_type"])
 LOST_LEASES = Counter("citadel_tasks_lost_leases_total", "Runs that came too late: nothing took effect", ["task_type"])
@@ -21,10 +24,16 @@ CALLS_DELAYED = Counter("citadel_calls_delayed_total", "Calls that waited for th
 DATABASE_AWAY = Counter("citadel_worker_database_away_total", "Turns of the loop that found no database")
 PRUNED = Counter("citadel_rows_pruned_total", "Rows deleted after their retention", ["table"])
 SWEPT = Counter("citadel_sweep_requeued_total", "Work found without a task and queued again", ["task_type"])
+DEAD_RECOVERIES = Counter(
+    "citadel_recoveries_dead_total", "Open recoveries whose evaluation had died, when they got another one"
+)
 PERIODIC = Counter("citadel_periodic_runs_total", "Runs of periodic work", ["name"])
 ATTEMPTS = Counter("citadel_payment_attempts_total", "Our payment attempts by their outcome", ["result"])
 EMAILS = Counter("citadel_emails_total", "Emails by kind and what became of them", ["kind", "outcome"])
 UNKNOWN_DECLINES = Counter("citadel_unknown_declines_total", "Declines whose code no table has")
+UNKNOWN_REFUSALS = Counter(
+    "citadel_unknown_refusals_total", "Requests to pay refused for a code that no table explains"
+)
 MISSED_EVENTS = Counter(
     "citadel_missed_events_total", "Missed events: fetched, because Stripe could not deliver them", ["type", "outcome"]
 )

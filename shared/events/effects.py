@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from shared import recoveries, recovery_tasks, silences
+from shared.clock import business_now
 from shared.database import Connection
 from shared.events import store
 from shared.events.incoming import Incoming
@@ -20,7 +21,9 @@ from shared.events.intents import (
     InvoiceChanged,
     InvoicePaid,
     MerchantGone,
+    MoneyBack,
     OpenRecovery,
+    PaymentNews,
     RenewalAhead,
     StopCharge,
     StopCustomer,
@@ -31,11 +34,14 @@ from shared.events.intents import (
 from shared.events.routing import NEXT_ATTEMPT
 from shared.events.store import Concerned
 from shared.ids import MerchantId, RecoveryId
+from shared.money_back import Fact
 from shared.queue import tasks
 from shared.recovery_model import (
+    CARD_CHANGED,
     COLLECTION_OFF,
     COLLECTION_ON,
     INVOICE_CHANGED,
+    PAYMENT_NEWS,
     STRIPE_NEXT,
     SUBSCRIPTION_CHANGED,
     BillingReason,
@@ -47,8 +53,8 @@ from shared.recovery_model import (
 )
 from shared.silences import SilenceReason
 
-# The states in which a recovery waits, for a time or for the customer: a new card, or a change of the invoice, may end
-# the wait. `open` is due already, and an attempt in flight decides by its own outcome.
+# The states in which a recovery waits, for a time or for the customer: a change of the invoice may end the wait.
+# `open` is due already.
 _WAITS = frozenset({RecoveryState.WAITING, RecoveryState.NEEDS_NEW_METHOD, RecoveryState.ACTION_REQUIRED})
 
 # From the reading of an invoice to the commit of its decision takes less than a minute; our clock and Stripe's differ
@@ -63,7 +69,6 @@ _OPENED_BY = {
 }
 
 _STOP_TEXTS = {
-    EndReason.PAID_ELSEWHERE: "The invoice was paid, and Stripe's event does not say how much.",
     EndReason.VOIDED: "The invoice was voided.",
     EndReason.MARKED_UNCOLLECTIBLE: "The invoice was marked uncollectible.",
     EndReason.REFUNDED: "A charge of the invoice was refunded.",
@@ -80,14 +85,17 @@ async def apply(db: Connection, merchant_id: MerchantId, event: Incoming, intent
             await recoveries.open_recoveries(db, [opening(merchant_id, event, intent)])
         case InvoicePaid():
             await _settle(db, merchant_id, event, intent)
+            await _money_after_end(db, merchant_id, intent)
+        case PaymentNews():
+            await _look_at_payment(db, merchant_id, event, intent)
         case StopInvoice() | StopSubscription() | StopCustomer() | StopCharge():
             await _stop(db, await _stopped_by(db, merchant_id, intent), intent.reason, event)
+        case MoneyBack():
+            await _take_back(db, merchant_id, event, intent)
         case CardChanged():
             await _try_card(db, merchant_id, event, intent)
-        case InvoiceChanged():
-            await _note_change(db, merchant_id, event, intent)
-        case SubscriptionChanged():
-            await _note_subscription(db, merchant_id, event, intent)
+        case InvoiceChanged() | SubscriptionChanged():
+            await _note_collection(db, merchant_id, event, intent)
         case AddressChanged(customer_id):
             await silences.end(db, merchant_id, customer_id, SilenceReason.BOUNCED)
         case RenewalAhead():
@@ -135,11 +143,14 @@ def _invoice(merchant_id: MerchantId, failed: OpenRecovery) -> FailedInvoice:
         failed.customer_id,
         failed.amount,
         failed.billing_reason,
+        failed.paid_before,
     )
 
 
 async def open_found(db: Connection, merchant_id: MerchantId, failed: Sequence[OpenRecovery]) -> list[RecoveryId]:
     """Open recoveries for failed invoices that came without an event; the ids of the new ones.
+
+    One that was stopped when its merchant left is opened again.
 
     In the caller's transaction, which has locked the merchant, so that it stays connected until the commit.
     """
@@ -155,18 +166,26 @@ async def open_found(db: Connection, merchant_id: MerchantId, failed: Sequence[O
         for each in failed
     ]
     failures = [(_invoice(merchant_id, each), entry) for each, entry in zip(failed, entries, strict=True)]
-    return await recoveries.open_recoveries(db, failures) if failures else []
+    if not failures:
+        return []
+    await recoveries.reopen_left(db, merchant_id, [each.invoice_id for each in failed])
+    return await recoveries.open_recoveries(db, failures)
 
 
 async def _settle(db: Connection, merchant_id: MerchantId, event: Incoming, intent: InvoicePaid) -> None:
     for recovery in await store.lock_of_invoice(db, merchant_id, intent.invoice_id):
-        # A payment at Stripe may not be the customer's: Stripe's own attempt may have collected it.
+        # A payment at Stripe may not be the customer's: Stripe's own attempt, or the merchant in parts, may have
+        # collected it.
         known = intent.out_of_band or (
-            intent.out_of_band is False and not await store.stripe_tries_itself(db, recovery.id)
+            intent.out_of_band is False
+            and intent.paid is not None
+            and intent.paid.currency == recovery.currency
+            and not await store.payment_in_doubt(db, recovery.id, intent.attempt_count)
         )
-        if known or recovery.state is RecoveryState.ATTEMPTING:
+        if known or recovery.state.may_have_charged:
             out_of_band = bool(intent.out_of_band)
-            await recoveries.settle_paid(db, recovery.id, intent.paid, out_of_band=out_of_band, source=event.event_type)
+            paid = intent.paid if intent.paid is not None and intent.paid.currency == recovery.currency else None
+            await recoveries.settle_paid(db, recovery.id, paid, out_of_band=out_of_band, source=event.event_type)
             continue
         # Only a reading of the invoice tells whose payment it is. Until then no message is sent; and no attempt is
         # made, because each begins with a reading.
@@ -177,6 +196,25 @@ async def _settle(db: Connection, merchant_id: MerchantId, event: Incoming, inte
                 EntryKind.CHANGED, "paid_somehow", text, _origin(event), next_step="read the invoice at Stripe"
             )
             await recoveries.record(db, recovery.id, entry)
+
+
+async def _money_after_end(db: Connection, merchant_id: MerchantId, intent: InvoicePaid) -> None:
+    """Have the invoice of an ended recovery read: whether the money is ours, its charges say."""
+    for recovery in await store.lock_ended_of_invoice(db, merchant_id, intent.invoice_id):
+        await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id)
+
+
+async def _look_at_payment(db: Connection, merchant_id: MerchantId, event: Incoming, news: PaymentNews) -> None:
+    for recovery in await store.lock_of_payment(db, merchant_id, news):
+        # A run may have read the invoice earlier; the entry makes it read again.
+        if await recovery_tasks.evaluate_now(
+            db, merchant_id, recovery.id, recovery.invoice_id
+        ) or await recovery_tasks.is_being_evaluated(db, recovery.id):
+            text = "A payment that takes days has begun or ended."
+            step = "read the invoice at Stripe"
+            await recoveries.record(
+                db, recovery.id, Entry(EntryKind.CHANGED, PAYMENT_NEWS, text, _origin(event), next_step=step)
+            )
 
 
 async def _stopped_by(
@@ -200,14 +238,50 @@ async def _stop(db: Connection, concerned: list[Concerned], reason: EndReason, e
         await recoveries.request_stop(db, recovery.id, reason, entry)
 
 
+async def _take_back(db: Connection, merchant_id: MerchantId, event: Incoming, intent: MoneyBack) -> None:
+    """An open recovery of the charge's invoice ends, or notes the stop; an ended one keeps its end. Money that was
+    booked is taken back in either case."""
+    if intent.stop is not None:
+        await _stop(db, await store.lock_of_charge(db, merchant_id, intent.stop), intent.stop.reason, event)
+    told_at = event.routed.created or await business_now(db)
+    # An object on a test clock may say a time ahead, and one that is told late an earlier one than its event.
+    moved_at = min(told_at, intent.moved_at or told_at)
+    fact = Fact(
+        intent.kind,
+        intent.external_id,
+        intent.charge_id,
+        intent.payment_intent_id,
+        intent.taken,
+        moved_at,
+        intent.returned,
+        told_at if intent.returned > 0 else None,
+    )
+    await recoveries.take_back(db, merchant_id, fact, _origin(event))
+
+
 async def _try_card(db: Connection, merchant_id: MerchantId, event: Incoming, card: CardChanged) -> None:
+    """Have the recoveries evaluated again, and keep which payment method the customer has brought."""
     for recovery in await store.lock_of_card(db, merchant_id, card):
-        if recovery.state in _WAITS and await recovery_tasks.evaluate_now(
+        if card.made_default is not None:
+            await recoveries.bring(db, recovery.id, card.made_default)
+        if card.added is not None:
+            await recoveries.bring(db, recovery.id, card.added, in_answer=True)
+        # A run may have read the customer's payment methods earlier; the entry makes it read again.
+        if await recovery_tasks.evaluate_now(
             db, merchant_id, recovery.id, recovery.invoice_id
-        ):
+        ) or await recovery_tasks.is_being_evaluated(db, recovery.id):
             text = "A payment method was added or changed."
-            entry = Entry(EntryKind.CHANGED, "card_changed", text, _origin(event), next_step="decide anew at once")
+            entry = Entry(EntryKind.CHANGED, CARD_CHANGED, text, _origin(event), next_step="decide anew at once")
             await recoveries.record(db, recovery.id, entry)
+
+
+async def _note_collection(
+    db: Connection, merchant_id: MerchantId, event: Incoming, changed: InvoiceChanged | SubscriptionChanged
+) -> None:
+    if isinstance(changed, InvoiceChanged):
+        await _note_change(db, merchant_id, event, changed)
+    else:
+        await _note_subscription(db, merchant_id, event, changed)
 
 
 async def _note_change(db: Connection, merchant_id: MerchantId, event: Incoming, changed: InvoiceChanged) -> None:
@@ -215,7 +289,7 @@ async def _note_change(db: Connection, merchant_id: MerchantId, event: Incoming,
     for recovery in await store.lock_of_invoice(db, merchant_id, changed.invoice_id):
         if await _turned(db, merchant_id, event, changed, recovery):
             continue
-        going = recovery.state in _WAITS or recovery.state is RecoveryState.ATTEMPTING
+        going = recovery.state in _WAITS or recovery.state.may_have_charged
         known = await store.known_of_stripe(db, recovery.id)
         if not going or (known is not None and not _is_news(event, changed, *known)):
             continue
@@ -259,7 +333,7 @@ async def _note_subscription(
 ) -> None:
     """Have the subscription's recoveries evaluated: it may be paused, or go on, or end."""
     for recovery in await store.lock_of_subscription(db, merchant_id, changed.subscription_id):
-        going = recovery.state in _WAITS or recovery.state is RecoveryState.ATTEMPTING
+        going = recovery.state in _WAITS or recovery.state.may_have_charged
         # As for an invoice: a run may have read the subscription earlier; the entry makes it read again.
         if going and (
             await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, SubscriptionId
+from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
 from shared.money import Money
+from shared.money_back import Kind
 from shared.recovery_model import BillingReason, EndReason
 
 
@@ -12,8 +13,9 @@ from shared.recovery_model import BillingReason, EndReason
 class OpenRecovery:
     """An invoice that Stripe made by itself was not paid: open its recovery, if the policy in force collects its kind.
 
-    `amount` is what was left to pay, more than zero. `auto_advance` and `attempt_count` say whether Stripe collects it
-    by itself and how often it has, as of the event; None where Stripe has announced no attempt.
+    `amount` is what was left to pay, more than zero; `paid_before` what had been paid by then. `auto_advance` and
+    `attempt_count` say whether Stripe collects it by itself and how often it has, as of the event; None where Stripe
+    has announced no attempt.
     """
 
     invoice_id: InvoiceId
@@ -21,17 +23,35 @@ class OpenRecovery:
     customer_id: CustomerId | None
     amount: Money
     billing_reason: BillingReason = BillingReason.CYCLE
+    paid_before: int = 0
     auto_advance: bool | None = field(default=None, compare=False)
     attempt_count: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class InvoicePaid:
-    """An invoice was paid. `out_of_band=None`: this event cannot tell whether Stripe moved the money."""
+    """An invoice was paid. `paid` is all that was ever paid of it; None: the event does not say it.
+
+    `out_of_band=None`: this event cannot tell whether Stripe moved the money. `attempt_count` is how often Stripe has
+    tried by itself.
+    """
 
     invoice_id: InvoiceId
-    paid: Money
+    paid: Money | None
     out_of_band: bool | None
+    attempt_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentNews:
+    """A payment that takes days has begun, or a charge of such a payment has failed: what it pays is to be read.
+
+    Since basil neither names its invoice: our attempts, the charges that were booked, or the customer tell it.
+    """
+
+    charge_id: ChargeId | None
+    payment_intent_id: PaymentIntentId | None
+    customer_id: CustomerId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +89,35 @@ class StopCharge:
 
 
 @dataclass(frozen=True, slots=True)
+class MoneyBack:
+    """Money of a charge went back to its customer, or came back from there.
+
+    `moved_at` is what the object says of itself; the event's own time may be earlier. `returned` of the amount came
+    back. `stop`: the charge's invoice is left alone as well, if its recovery is still open.
+    """
+
+    kind: Kind
+    external_id: str
+    charge_id: ChargeId | None
+    payment_intent_id: PaymentIntentId | None
+    taken: Money
+    moved_at: datetime | None
+    returned: int
+    stop: StopCharge | None
+
+
+@dataclass(frozen=True, slots=True)
 class CardChanged:
-    """The card to charge may have changed, for one subscription or for all of a customer's."""
+    """The card to charge may have changed, for one subscription or for all of a customer's.
+
+    `added` is the payment method that was attached to the customer, `made_default` the one that became the customer's
+    default; None for a change of one that was there.
+    """
 
     customer_id: CustomerId | None
     subscription_id: SubscriptionId | None
+    added: PaymentMethodId | None = None
+    made_default: PaymentMethodId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +177,12 @@ class Ignored:
 Intent = (
     OpenRecovery
     | InvoicePaid
+    | PaymentNews
     | StopInvoice
     | StopSubscription
     | StopCustomer
     | StopCharge
+    | MoneyBack
     | CardChanged
     | AddressChanged
     | InvoiceChanged

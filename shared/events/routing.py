@@ -23,7 +23,9 @@ from shared.events.intents import (
     InvoiceChanged,
     InvoicePaid,
     MerchantGone,
+    MoneyBack,
     OpenRecovery,
+    PaymentNews,
     RenewalAhead,
     Routed,
     StopCharge,
@@ -32,8 +34,9 @@ from shared.events.intents import (
     StopSubscription,
     SubscriptionChanged,
 )
-from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, SubscriptionId
+from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
 from shared.money import Money
+from shared.money_back import Kind
 from shared.recovery_model import BillingReason, EndReason
 
 Json = Mapping[str, Any]
@@ -83,7 +86,8 @@ def route_open_invoice(invoice: Json) -> OpenRecovery | Ignored:
     payments = _mapping(invoice.get("payments")).get("data")
     for payment in payments if isinstance(payments, list) else ():
         intent = _mapping(_mapping(_mapping(payment).get("payment")).get("payment_intent"))
-        if intent.get("status") in _UNDER_WAY:
+        # A payment that is paid is a part of the invoice: what remains of it has failed all the same.
+        if _mapping(payment).get("status") != "paid" and intent.get("status") in _UNDER_WAY:
             return Ignored("payment_under_way")
     return _payment_failed(invoice, _NOTHING)
 
@@ -166,7 +170,7 @@ def _payment_failed(invoice: Json, _previous: Json) -> OpenRecovery | Ignored:
     due = _money(invoice, "amount_remaining", "amount_due")
     if invoice_id is None or due is None:
         return Ignored("unreadable")
-    if not due:
+    if due.amount == 0:
         return Ignored("nothing_due")
     told = invoice.get(NEXT_ATTEMPT) is not None
     return OpenRecovery(
@@ -175,6 +179,7 @@ def _payment_failed(invoice: Json, _previous: Json) -> OpenRecovery | Ignored:
         _id(invoice.get("customer"), CustomerId),
         due,
         BillingReason(reason),
+        _amount(invoice.get("amount_paid")) or 0,
         _flag(invoice.get("auto_advance")) if told else None,
         _amount(invoice.get("attempt_count")) if told else None,
     )
@@ -193,20 +198,22 @@ def _paid(*, at_stripe: bool) -> "Rule":
         invoice_id = _id(invoice.get("id"), InvoiceId)
         if invoice_id is None:
             return Ignored("unreadable")
-        paid = _money(invoice, "amount_paid", "amount_due")
-        if paid is None:
-            # Paid, but the amount cannot be read: the recovery stops, and the payment is not counted as ours.
-            return StopInvoice(invoice_id, EndReason.PAID_ELSEWHERE)
-        return InvoicePaid(invoice_id, paid, _out_of_band(invoice, paid, at_stripe=at_stripe))
+        paid = _money(invoice, "amount_paid")
+        out_of_band = None if paid is None else _out_of_band(invoice, paid, at_stripe=at_stripe)
+        return InvoicePaid(invoice_id, paid, out_of_band, _amount(invoice.get("attempt_count")))
 
     return rule
 
 
 def _out_of_band(invoice: Json, paid: Money, *, at_stripe: bool) -> bool | None:
     flag, outside = invoice.get("paid_out_of_band"), _amount(invoice.get("amount_paid_off_stripe"))
-    if flag is True or outside or not paid:
+    # Nothing was paid of what was due: as before such money was part of amount_paid. A credit note lowers the due.
+    unpaid = paid.amount == 0 and _amount(invoice.get("amount_due")) != 0
+    if flag is True or unpaid or (outside and outside >= paid.amount):
         return True
-    if at_stripe or flag is False or outside == 0:
+    if outside:
+        return None  # a part of it
+    if at_stripe or flag is False or outside == 0 or paid.amount == 0:
         return False
     return None
 
@@ -278,14 +285,115 @@ def _customer_deleted(customer: Json, _previous: Json) -> Intent:
     return StopCustomer(customer_id, EndReason.CUSTOMER_DELETED) if customer_id else Ignored("unreadable")
 
 
-def _refunded(charge: Json, _previous: Json) -> Intent:
-    return _stop_charge(charge.get("id"), charge, EndReason.REFUNDED)
+def _payment_processing(intent: Json, _previous: Json) -> Intent:
+    intent_id = _id(intent.get("id"), PaymentIntentId)
+    if intent_id is None:
+        return Ignored("unreadable")
+    return PaymentNews(_id(intent.get("latest_charge"), ChargeId), intent_id, _id(intent.get("customer"), CustomerId))
 
 
-def _disputed(dispute: Json, _previous: Json) -> Intent:
+def _charge_failed(charge: Json, _previous: Json) -> Intent:
+    """A card's failure is told by its invoice. A debit fails days after it began, also after it had succeeded
+    (https://docs.stripe.com/payments/ach-direct-debit, read November 2026)."""
+    if _mapping(charge.get("payment_method_details")).get("type", "card") == "card":
+        return Ignored("told_by_its_invoice")
+    charge_id = _id(charge.get("id"), ChargeId)
+    intent_id = _id(charge.get("payment_intent"), PaymentIntentId)
+    if charge_id is None and intent_id is None:
+        return Ignored("unreadable")
+    return PaymentNews(charge_id, intent_id, _id(charge.get("customer"), CustomerId))
+
+
+def _charge_refunded(charge: Json, _previous: Json) -> Intent:
+    """`amount_refunded` is the sum of the charge's refunds at that moment, without those that had failed."""
+    stop = _stop_charge(charge.get("id"), charge, EndReason.REFUNDED)
+    sum_ = _money(charge, "amount_refunded")
+    if not isinstance(stop, StopCharge) or stop.charge_id is None or sum_ is None:
+        return stop
+    return MoneyBack(
+        Kind.REFUNDS, stop.charge_id, stop.charge_id, stop.payment_intent_id, sum_, None, returned=0, stop=stop
+    )
+
+
+def _refund(refund: Json, _previous: Json) -> Intent:
+    """A refund takes the money when it is created, also while it is pending; one that fails or is canceled gives it
+    back, even after it had succeeded (https://docs.stripe.com/refunds#failed-refunds, read November 2026)."""
+    came_back = _matching(_ID, refund.get("status")) in {"failed", "canceled"}
+    return _money_back(Kind.REFUND, refund, EndReason.REFUNDED, taken=None, returned=None if came_back else 0)
+
+
+# No money has moved by these. `prevented`: it was resolved by a refund, which has events of its own (assumed: Stripe
+# documents the status without saying what it does to the balance). `charge_refunded` is of API versions before 2019.
+_INQUIRY = frozenset({"warning_needs_response", "warning_under_review", "warning_closed"})
+_WITHOUT_MONEY = _INQUIRY | {"prevented", "charge_refunded"}
+
+
+def _dispute(*, withdrawn: bool = False, reinstated: bool = False) -> "Rule":
+    """`withdrawn`, `reinstated`: the event type says that money moved, whatever the status is.
+
+    A dispute that is no inquiry has taken its amount: Stripe debits it when the dispute is opened. What was won comes
+    back. Its balance transactions say it better, if they are there and in the dispute's currency.
+    """
+
+    def rule(dispute: Json, _previous: Json) -> Intent:
+        status = _matching(_ID, dispute.get("status"))
+        amount = _amount(dispute.get("amount"))
+        if amount is None:
+            return Ignored("unreadable") if reinstated or status == "won" else _stop_disputed(dispute)
+        taken, returned = _of_transactions(dispute)
+        if taken == 0 and (withdrawn or reinstated or status not in _WITHOUT_MONEY):
+            taken = amount
+        if returned == 0 and (reinstated or status == "won"):
+            returned = taken
+        if taken == 0:
+            # An inquiry: the customer contests the payment, so no other is tried. When it is over, nothing follows.
+            open_ = status not in {"warning_closed", "prevented", "charge_refunded"}
+            return _stop_disputed(dispute) if open_ else Ignored("no_money_moved")
+        return _money_back(Kind.DISPUTE, dispute, EndReason.DISPUTED, taken=taken, returned=returned)
+
+    return rule
+
+
+def _of_transactions(dispute: Json) -> tuple[int, int]:
+    """What was withdrawn and reinstated, by the balance transactions; zeros where they do not say it."""
+    found = dispute.get("balance_transactions")
+    transactions = [_mapping(each) for each in found] if isinstance(found, list) else []
+    if any(each.get("currency") != dispute.get("currency") for each in transactions):
+        return 0, 0  # the account is settled in another currency
+    amounts = [each.get("amount") for each in transactions]
+    taken = sum(-each for each in amounts if type(each) is int and -_MAX_AMOUNT <= each < 0)
+    returned = sum(each for each in amounts if type(each) is int and 0 < each <= _MAX_AMOUNT)
+    return min(taken, _MAX_AMOUNT), min(taken, returned, _MAX_AMOUNT)
+
+
+def _stop_disputed(dispute: Json) -> Intent:
     # A dispute's charge is an id, or the whole charge, which may still name its invoice.
     charge = _mapping(dispute.get("charge"))
     return _stop_charge(dispute.get("charge"), {**charge, **dispute}, EndReason.DISPUTED)
+
+
+def _money_back(kind: Kind, resource: Json, reason: EndReason, *, taken: int | None, returned: int | None) -> Intent:
+    """`taken`: None is the resource's amount; `returned`: None is all of it. Unreadable money still stops."""
+    charge = _mapping(resource.get("charge"))
+    stop = _stop_charge(resource.get("charge"), {**charge, **resource}, reason)
+    external_id, money = _id(resource.get("id"), str), _money(resource, "amount")
+    if not isinstance(stop, StopCharge):
+        return stop
+    named = stop.charge_id or stop.payment_intent_id
+    if external_id is None or money is None or named is None:
+        return stop if returned == 0 else Ignored("unreadable")
+    taken = money.amount if taken is None else taken
+    returned = taken if returned is None else returned
+    return MoneyBack(
+        kind,
+        external_id,
+        stop.charge_id,
+        stop.payment_intent_id,
+        Money(taken, money.currency),
+        _time(resource.get("created")),
+        returned,
+        stop if returned == 0 else None,
+    )
 
 
 def _stop_charge(charge: object, resource: Json, reason: EndReason) -> Intent:
@@ -296,7 +404,26 @@ def _stop_charge(charge: object, resource: Json, reason: EndReason) -> Intent:
     return StopCharge(charge_id, intent_id, invoice_id, reason)
 
 
-def _method_changed(method: Json, _previous: Json) -> Intent:
+def _method_added(method: Json, _previous: Json) -> Intent:
+    customer_id = _id(method.get("customer"), CustomerId)
+    added = _id(method.get("id"), PaymentMethodId)
+    return CardChanged(customer_id, None, added=added) if customer_id else Ignored("unreadable")
+
+
+# What makes a payment method another card or bank account, or its date another one.
+_OF_CARD = frozenset({"exp_month", "exp_year", "fingerprint", "last4"})
+
+
+def _method_changed(method: Json, previous: Json) -> Intent:
+    """A payment method, source or card has changed under its id; its address, name or metadata are no matter of ours.
+
+    The details are under the name of its type, or in the object itself if it is an old `card` or `bank_account`. An
+    event that does not say what has changed counts.
+    """
+    kind = method.get("type")
+    changed = {*previous, *_mapping(previous.get(kind) if isinstance(kind, str) else None)}
+    if previous and not changed & _OF_CARD:
+        return Ignored("no_card_changed")
     customer_id = _id(method.get("customer"), CustomerId)
     return CardChanged(customer_id, None) if customer_id else Ignored("unreadable")
 
@@ -305,11 +432,16 @@ def _customer_updated(customer: Json, previous: Json) -> Intent:
     settings = _mapping(previous.get("invoice_settings"))
     # `default_card` until 2015-02-18.
     customer_id = _id(customer.get("id"), CustomerId)
-    if "default_payment_method" not in settings and previous.keys().isdisjoint({"default_source", "default_card"}):
-        if "email" not in previous:
-            return Ignored("no_card_changed")
+    if "default_payment_method" in settings:
+        default = _mapping(customer.get("invoice_settings")).get("default_payment_method")
+    elif previous.keys() & {"default_source", "default_card"}:
+        default = customer.get("default_source", customer.get("default_card"))
+    elif "email" in previous:
         return AddressChanged(customer_id) if customer_id else Ignored("unreadable")
-    return CardChanged(customer_id, None) if customer_id else Ignored("unreadable")
+    else:
+        return Ignored("no_card_changed")
+    made_default = _id(default, PaymentMethodId)
+    return CardChanged(customer_id, None, made_default=made_default) if customer_id else Ignored("unreadable")
 
 
 def _renewal_ahead(invoice: Json, _previous: Json) -> Intent:
@@ -359,11 +491,25 @@ ROUTES: Mapping[str, Rule] = {
     "customer.subscription.updated": _subscription_updated,
     "customer.deleted": _customer_deleted,
     "customer.updated": _customer_updated,
-    "customer.source.created": _method_changed,
-    "payment_method.attached": _method_changed,
+    "customer.source.created": _method_added,
+    "customer.source.updated": _method_changed,
+    "customer.card.updated": _method_changed,  # the name of the last one before 2015-02-18, as of `default_card`
+    "payment_method.attached": _method_added,
+    "payment_method.updated": _method_changed,
     "payment_method.automatically_updated": _method_changed,  # the networks' card updater
-    "charge.refunded": _refunded,
-    "charge.dispute.created": _disputed,
+    # The same before 2020-08-27 (https://docs.stripe.com/changelog/2020-08-27/renames-automatically-updated-event-type).
+    "payment_method.card_automatically_updated": _method_changed,
+    "charge.failed": _charge_failed,
+    "payment_intent.processing": _payment_processing,
+    "charge.refunded": _charge_refunded,
+    "charge.refund.updated": _refund,
+    "refund.created": _refund,
+    "refund.updated": _refund,
+    "refund.failed": _refund,
+    "charge.dispute.created": _dispute(),
+    "charge.dispute.funds_withdrawn": _dispute(withdrawn=True),
+    "charge.dispute.funds_reinstated": _dispute(reinstated=True),
+    "charge.dispute.closed": _dispute(),
     "account.application.deauthorized": _merchant_gone,
 }
 
@@ -372,7 +518,6 @@ LEFT_ALONE: Mapping[str, str] = {
     "invoice.created": "not_a_failure",
     "invoice.finalized": "not_a_failure",
     "invoice.overdue": "collected_by_hand",
-    "charge.failed": "told_by_its_invoice",
     "charge.succeeded": "told_by_its_invoice",
     "payment_intent.payment_failed": "told_by_its_invoice",
     "payment_intent.succeeded": "told_by_its_invoice",

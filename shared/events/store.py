@@ -1,7 +1,7 @@
 """The SQL of taking events in. The SQL of tasks is in `shared.queue`, that of recoveries in `shared.recoveries`.
 
 The order of locks in a transaction, the same for every event: the merchant, the event's row, all recoveries that are
-concerned (by id), then what belongs to them (tasks, totals by currency).
+concerned (by id), the names of charges (`shared.booked_charges`), what belongs to them (tasks, totals by currency).
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from shared.database import Connection
-from shared.events.intents import CardChanged, Routed, StopCharge
+from shared.events.intents import CardChanged, PaymentNews, Routed, StopCharge
 from shared.ids import AccountId, CustomerId, InvoiceId, MerchantId, RecoveryId, SubscriptionId
 from shared.recovery_model import RecoveryState
 
@@ -49,12 +49,16 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """What an event is about: the ids that it gives, within one merchant."""
+    """What an event is about: the ids that it gives, within one merchant.
+
+    `ended`: money for the invoice concerns its recovery after an end, too, unless it ended because it was settled.
+    """
 
     merchant_id: MerchantId
     invoice_id: InvoiceId | None = None
     subscription_id: SubscriptionId | None = None
     customer_id: CustomerId | None = None
+    ended: bool = False
 
 
 class MerchantLock(StrEnum):
@@ -96,15 +100,21 @@ ON CONFLICT (event_id) DO NOTHING
 RETURNING event_id
 """
 
+# An ended recovery whose invoice was not settled when it ended: money that comes now may be ours.
+_MONEY_MAY_COME = (
+    "r.state IN ('exhausted', 'stopped') AND r.end_reason NOT IN ('paid_elsewhere', 'credited', 'refunded', 'disputed')"
+)
+
 # Which of these concern an open recovery, by any of their ids. Without a lock: an event that is found is taken again,
 # alone, and locks then.
 CONCERNED_BY = """
 SELECT c.place
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) WITH ORDINALITY
-    AS c (merchant_id, invoice_id, subscription_id, customer_id, place)
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::boolean[]) WITH ORDINALITY
+    AS c (merchant_id, invoice_id, subscription_id, customer_id, ended, place)
 WHERE EXISTS (
         SELECT FROM recoveries AS r
-        WHERE r.merchant_id = c.merchant_id AND r.invoice_id = c.invoice_id AND r.closed_at IS NULL
+        WHERE r.merchant_id = c.merchant_id AND r.invoice_id = c.invoice_id
+            AND (r.closed_at IS NULL OR (c.ended AND <money_may_come>))
     )
     OR EXISTS (
         SELECT FROM recoveries AS r
@@ -114,7 +124,7 @@ WHERE EXISTS (
         SELECT FROM recoveries AS r
         WHERE r.merchant_id = c.merchant_id AND r.customer_id = c.customer_id AND r.closed_at IS NULL
     )
-"""
+""".replace("<money_may_come>", _MONEY_MAY_COME)
 
 LOCK_OF_INVOICE = """
 SELECT id, invoice_id, state, currency
@@ -123,6 +133,14 @@ WHERE merchant_id = $1 AND invoice_id = $2 AND closed_at IS NULL
 ORDER BY id
 FOR UPDATE
 """
+
+LOCK_ENDED_OF_INVOICE = f"""
+SELECT r.id, r.invoice_id, r.state, r.currency
+FROM recoveries AS r
+WHERE r.merchant_id = $1 AND r.invoice_id = $2 AND {_MONEY_MAY_COME}
+ORDER BY r.id
+FOR UPDATE
+"""  # noqa: S608 - put together from this module's own SQL only
 
 LOCK_OF_SUBSCRIPTION = """
 SELECT id, invoice_id, state, currency
@@ -153,9 +171,29 @@ SELECT
 FROM recoveries
 WHERE merchant_id = $1
     AND closed_at IS NULL
-    AND (invoice_id = ANY ($2::text[]) OR subscription_id = ANY ($3::text[]) OR customer_id = ANY ($4::text[]))
+    AND (
+        invoice_id = ANY ($2::text[])
+        OR subscription_id = ANY ($3::text[])
+        OR customer_id = ANY ($4::text[])
+        OR id = ANY ($5::uuid[])
+    )
 ORDER BY id
 FOR UPDATE
+"""
+
+FIND_OF_CHARGES = """
+SELECT r.id
+FROM recoveries AS r
+WHERE r.merchant_id = $1
+    AND r.closed_at IS NULL
+    AND (
+        r.invoice_id = ANY ($2::text[])
+        OR EXISTS (
+            SELECT
+            FROM attempts AS a
+            WHERE a.recovery_id = r.id AND (a.charge_id = ANY ($3::text[]) OR a.payment_intent_id = ANY ($4::text[]))
+        )
+    )
 """
 
 # From the merchant's open recoveries to their attempts, each by an index: `attempts` has no index by charge alone.
@@ -176,13 +214,42 @@ ORDER BY id
 FOR UPDATE
 """
 
+# The customer's open recoveries, because only a reading tells which of them a payment is for; and an ended one whose
+# money was booked.
+LOCK_OF_PAYMENT = """
+SELECT id, invoice_id, state, currency
+FROM recoveries AS r
+WHERE merchant_id = $1
+    AND (
+        closed_at IS NULL
+        AND (
+            customer_id = $4
+            OR EXISTS (
+                SELECT
+                FROM attempts AS a
+                WHERE a.recovery_id = r.id AND (a.charge_id = $2 OR a.payment_intent_id = $3)
+            )
+        )
+        OR id = ANY (ARRAY(SELECT recovery_id FROM recovered_charges WHERE merchant_id = $1 AND charge_id = $2))
+    )
+ORDER BY id
+FOR UPDATE
+"""
+
 # When Stripe will make its own attempt is in the worker's decisions, and in the entries about changes of the invoice.
-STRIPE_TRIES_ITSELF = """
-SELECT EXISTS (
+# There is also what was paid in parts. An attempt of Stripe's that it had not announced raises the count that was read.
+PAYMENT_IN_DOUBT = """
+SELECT COALESCE(stripe_attempts < $2, false) OR EXISTS (
     SELECT
     FROM recovery_timeline
-    WHERE recovery_id = $1 AND detail ? 'stripe_next_attempt_at'
+    WHERE recovery_id = $1
+        AND (
+            detail ? 'stripe_next_attempt_at'
+            OR (rule = 'invoice_changed' AND detail -> 'changed' ? 'amount_remaining')
+        )
 )
+FROM recoveries
+WHERE id = $1
 """
 
 # Stripe's own next attempt as far as it is known, and since when.
@@ -244,6 +311,7 @@ async def concerned_by(db: Connection, concerns: Sequence[Concern]) -> list[int]
         [concern.invoice_id for concern in concerns],
         [concern.subscription_id for concern in concerns],
         [concern.customer_id for concern in concerns],
+        [concern.ended for concern in concerns],
     )
     return [row[0] - 1 for row in rows]
 
@@ -258,6 +326,16 @@ async def _lock(db: Connection, statement: str, *arguments: str | None) -> list[
 async def lock_of_invoice(db: Connection, merchant_id: MerchantId, invoice_id: InvoiceId) -> list[Concerned]:
     """The open recovery of an invoice: at most one."""
     return await _lock(db, LOCK_OF_INVOICE, merchant_id, invoice_id)
+
+
+async def lock_ended_of_invoice(db: Connection, merchant_id: MerchantId, invoice_id: InvoiceId) -> list[Concerned]:
+    """The recovery of an invoice if it has ended and money for it may still be ours: at most one."""
+    return await _lock(db, LOCK_ENDED_OF_INVOICE, merchant_id, invoice_id)
+
+
+async def lock_of_payment(db: Connection, merchant_id: MerchantId, news: PaymentNews) -> list[Concerned]:
+    """The recoveries that a payment which takes days may be for, or whose money it was booked as."""
+    return await _lock(db, LOCK_OF_PAYMENT, merchant_id, news.charge_id, news.payment_intent_id, news.customer_id)
 
 
 async def lock_of_subscription(
@@ -282,14 +360,26 @@ async def lock_of_charge(db: Connection, merchant_id: MerchantId, stop: StopChar
     return await _lock(db, LOCK_OF_CHARGE, merchant_id, stop.invoice_id, stop.charge_id, stop.payment_intent_id)
 
 
-async def lock_concerned(db: Connection, merchant_id: MerchantId, concerns: Sequence[Concern]) -> None:
+async def lock_concerned(
+    db: Connection, merchant_id: MerchantId, concerns: Sequence[Concern], charges: Sequence[StopCharge] = ()
+) -> None:
     """Lock, by id, every open recovery that one of these is about."""
+    of_charges = [row["id"] for row in await db.fetch(FIND_OF_CHARGES, merchant_id, *_ids(charges))] if charges else []
     await db.execute(
         LOCK_CONCERNED,
         merchant_id,
         [concern.invoice_id for concern in concerns if concern.invoice_id],
         [concern.subscription_id for concern in concerns if concern.subscription_id],
         [concern.customer_id for concern in concerns if concern.customer_id],
+        of_charges,
+    )
+
+
+def _ids(charges: Sequence[StopCharge]) -> tuple[list[str], list[str], list[str]]:
+    return (
+        [charge.invoice_id for charge in charges if charge.invoice_id],
+        [charge.charge_id for charge in charges if charge.charge_id],
+        [charge.payment_intent_id for charge in charges if charge.payment_intent_id],
     )
 
 
@@ -300,10 +390,11 @@ async def lock_of_card(db: Connection, merchant_id: MerchantId, card: CardChange
     return await lock_of_customer(db, merchant_id, card.customer_id) if card.customer_id is not None else []
 
 
-async def stripe_tries_itself(db: Connection, recovery_id: RecoveryId) -> bool:
-    """Whether Stripe has announced an attempt of its own for the recovery's invoice."""
-    announced: bool = await db.fetchval(STRIPE_TRIES_ITSELF, recovery_id)
-    return announced
+async def payment_in_doubt(db: Connection, recovery_id: RecoveryId, attempt_count: int | None) -> bool:
+    """Whether others than the customer may have paid the recovery's invoice at Stripe: Stripe by an attempt of its own,
+    which it announced or which its `attempt_count` shows, or whoever paid a part of it."""
+    doubt: bool = await db.fetchval(PAYMENT_IN_DOUBT, recovery_id, attempt_count)
+    return doubt
 
 
 async def known_of_stripe(db: Connection, recovery_id: RecoveryId) -> tuple[datetime, datetime | None] | None:

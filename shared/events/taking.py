@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
-from shared import recoveries
+from shared import booked_charges, recoveries
 from shared.database import Connection
 from shared.events import store
 from shared.events.effects import apply, opening
@@ -28,7 +28,9 @@ from shared.events.intents import (
     InvoiceChanged,
     InvoicePaid,
     MerchantGone,
+    MoneyBack,
     OpenRecovery,
+    PaymentNews,
     RenewalAhead,
     Routed,
     StopCharge,
@@ -38,7 +40,7 @@ from shared.events.intents import (
     SubscriptionChanged,
 )
 from shared.events.store import Concern, EventRow, MerchantLock, MerchantOfEvent
-from shared.ids import AccountId, MerchantId
+from shared.ids import AccountId, ChargeId, MerchantId, PaymentIntentId
 from shared.recovery_model import Entry, FailedInvoice
 
 
@@ -140,7 +142,7 @@ async def _changing(
         match event.routed.intent:
             case OpenRecovery() | Ignored():
                 pass
-            case StopCharge() | MerchantGone() | AddressChanged() | RenewalAhead():
+            case StopCharge() | MoneyBack() | PaymentNews() | MerchantGone() | AddressChanged() | RenewalAhead():
                 changing.add(number)
             case (
                 InvoicePaid()
@@ -171,7 +173,9 @@ def _concern(
     | CardChanged,
 ) -> Concern:
     match intent:
-        case InvoicePaid(invoice_id=invoice_id) | StopInvoice(invoice_id) | InvoiceChanged(invoice_id=invoice_id):
+        case InvoicePaid(invoice_id=invoice_id):
+            return Concern(merchant_id, invoice_id=invoice_id, ended=True)
+        case StopInvoice(invoice_id) | InvoiceChanged(invoice_id=invoice_id):
             return Concern(merchant_id, invoice_id=invoice_id)
         case StopSubscription(subscription_id) | SubscriptionChanged(subscription_id):
             return Concern(merchant_id, subscription_id=subscription_id)
@@ -200,9 +204,8 @@ async def take(db: Connection, event: Incoming) -> Accepted:
 async def take_listed(db: Connection, account: AccountId, events: Sequence[Incoming]) -> list[Accepted]:
     """Record the events of one account and apply what they ask for, in the caller's transaction; an answer for each.
 
-    Locking event by event would follow no order. So the recoveries that are concerned are locked first, by their ids
-    (a charge's are found, and locked, when it is applied), and then the events are applied in the order in which they
-    happened.
+    Locking event by event would follow no order. So the recoveries that are concerned are locked first, by their ids,
+    and the charges that money is taken back of, and then the events are applied in the order in which they happened.
     """
     merchants = await store.find_merchants(db, [account], MerchantLock.STAYS)
     merchant = merchants.get(account)
@@ -230,6 +233,8 @@ async def _apply_all(db: Connection, merchant_id: MerchantId, events: Sequence[I
     """First the events that open recoveries, which only add rows; then the others, in their order."""
     failures: list[tuple[FailedInvoice, Entry]] = []
     concerns: list[Concern] = []
+    charges: list[StopCharge] = []
+    names: list[ChargeId | PaymentIntentId | None] = []
     others: list[Incoming] = []
     for event in events:
         match event.routed.intent:
@@ -246,11 +251,18 @@ async def _apply_all(db: Connection, merchant_id: MerchantId, events: Sequence[I
                 | CardChanged()
             ) as intent:
                 concerns.append(_concern(merchant_id, intent))
+            case StopCharge() as stop:
+                charges.append(stop)
+            case MoneyBack() as back:
+                charges += [back.stop] if back.stop is not None else []
+                names += [back.charge_id, back.payment_intent_id]
             case _:
-                pass  # a charge's recovery is found through its attempts; the other listed intents change none
+                pass  # the other listed intents change no recovery
         others.append(event)
-    if concerns:
-        await store.lock_concerned(db, merchant_id, concerns)
+    if concerns or charges:
+        await store.lock_concerned(db, merchant_id, concerns, charges)
+    if names:
+        await booked_charges.lock_names(db, merchant_id, names)
     if failures:
         await recoveries.open_recoveries(db, failures)
     for event in others:

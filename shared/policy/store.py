@@ -209,7 +209,7 @@ def _budget(row: Any, policy: Policy) -> Budget:
     known = row["segment_facts"] or {}
     since = known.get("subscribed_at")
     facts = SegmentFacts(
-        amount=Money(row["amount_due"], row["currency"]),
+        amount=Money(known.get("amount", row["amount_due"]), row["currency"]),
         cause=DeclineCause(row["decline_cause"] or DeclineCause.UNKNOWN),
         country=known.get("country"),
         products=frozenset(known.get("products", ())),

@@ -2,8 +2,8 @@
 
     pending ──claim──> running ──complete──> succeeded
        ^                  │ │
-       ├─retry, release,──┘ ├──bury──> dead ──revive (the API)──> pending
-       │ postpone
+       ├─retry, hold, …───┘ ├──bury──> dead ──revive (the API)──> pending
+       │
        └──cancel──> canceled (a dead one too) ──retry by the API──> pending
 
 Guarantees. A task is handed out once per lease. Every claim raises the task's fence; what ends or renews a claim names
@@ -57,7 +57,7 @@ class NewTask:
 class Task:
     """A claimed task. `tries` includes this one; `now` is the business time of the claim.
 
-    `rescues` is how often its lease ran out in a worker's hands.
+    `rescues` is how often its lease ran out in a worker's hands, `held_since` since when it is held.
     """
 
     id: int
@@ -72,6 +72,7 @@ class Task:
     run_at: datetime
     now: datetime
     rescues: int
+    held_since: datetime | None = None
 
 
 ENQUEUE = """
@@ -142,11 +143,11 @@ claimed AS (
         started_at = (SELECT now FROM clock)
     WHERE id = ANY (ARRAY(SELECT id FROM chosen WHERE NOT paused))
     RETURNING t.id, t.public_id, t.merchant_id, t.task_type, t.payload, t.recovery_id, t.attempts, t.max_attempts,
-        t.fence, t.run_at, (SELECT now FROM clock) AS now, t.rescues
+        t.fence, t.run_at, (SELECT now FROM clock) AS now, t.rescues, t.held_since
 )
 SELECT *, hashtextextended(merchant_id, 0) & 255 AS lane FROM claimed
 UNION ALL
-SELECT id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, run_at, (SELECT now FROM clock), NULL,
+SELECT id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, run_at, (SELECT now FROM clock), NULL, NULL,
     hashtextextended(merchant_id, 0) & 255
 FROM set_aside
 """
@@ -162,7 +163,8 @@ WHERE t.id = done.id AND t.fence = done.fence AND t.locked_by IS NOT NULL
 RETURNING t.id
 """
 
-# $3 says what becomes of each, $4 in how many seconds it is due (NULL: its time stays), $5 the tries given back.
+# $3 says what becomes of each, $4 in how many seconds it is due (NULL: its time stays), $5 the tries given back, $7 why
+# it is held. One that is given back unchanged (without an error) stays held.
 END_MANY = """
 WITH clock AS MATERIALIZED (SELECT citadel_now() AS now)
 UPDATE scheduled_tasks AS t
@@ -172,12 +174,31 @@ SET status = run.status,
     finished_at = CASE WHEN run.status = 'dead' THEN clock.now END,
     locked_by = NULL,
     lease_expires_at = NULL,
-    last_error = COALESCE(run.error, t.last_error)
+    last_error = COALESCE(run.error, t.last_error),
+    held_for = CASE WHEN run.error IS NULL THEN t.held_for ELSE run.held_for END,
+    held_since = CASE
+        WHEN run.error IS NULL THEN t.held_since
+        WHEN run.held_for IS NOT NULL THEN COALESCE(t.held_since, clock.now)
+    END
 FROM clock,
-    unnest($1::bigint[], $2::bigint[], $3::text[], $4::float8[], $5::integer[], $6::text[])
-        AS run (id, fence, status, delay, given_back, error)
+    unnest($1::bigint[], $2::bigint[], $3::text[], $4::float8[], $5::integer[], $6::text[], $7::text[])
+        AS run (id, fence, status, delay, given_back, error, held_for)
 WHERE t.id = run.id AND t.fence = run.fence AND t.locked_by IS NOT NULL
 RETURNING t.id
+"""
+
+# Of these merchants and reasons those for which no other task is held.
+FIRST_HELD = """
+SELECT DISTINCT h.merchant_id, h.held_for
+FROM unnest($1::text[], $2::text[]) AS h (merchant_id, held_for)
+WHERE NOT EXISTS (
+    SELECT
+    FROM scheduled_tasks AS t
+    WHERE t.merchant_id = h.merchant_id
+        AND t.held_for = h.held_for
+        AND t.status IN ('pending', 'running')
+        AND t.id <> ALL ($3::bigint[])
+)
 """
 
 HELD = """
@@ -295,7 +316,7 @@ async def claim(db: Connection, worker: str, limit: int, lease: timedelta, lanes
         else:
             break
     known.answered(asked, rows[0]["now"] if rows else None, ((row["lane"], row["run_at"], row["id"]) for row in rows))
-    return _in_turn([Task(*row[:12]) for row in rows if row["fence"] is not None])
+    return _in_turn([Task(*row[:13]) for row in rows if row["fence"] is not None])
 
 
 async def _ask(db: Connection, asked: Round, worker: str, lease: timedelta) -> list[asyncpg.Record]:
@@ -331,7 +352,7 @@ async def complete_many(db: Connection, tasks: Sequence[Task]) -> set[int]:
 class End:
     """How a claimed task ends that is not done. `error` is short and free of PII; None keeps the previous one.
 
-    `delay=None` keeps its time; `counts=False` gives the try back.
+    `delay=None` keeps its time; `counts=False` gives the try back. `held_for` says why it is held, if it is.
     """
 
     task: Task
@@ -339,6 +360,7 @@ class End:
     delay: timedelta | None
     counts: bool
     error: str | None
+    held_for: str | None = None
 
 
 async def end_many(db: Connection, ends: Sequence[End]) -> set[int]:
@@ -351,6 +373,7 @@ async def end_many(db: Connection, ends: Sequence[End]) -> set[int]:
         [None if each.delay is None else each.delay.total_seconds() for each in ends],
         [0 if each.counts else 1 for each in ends],
         [each.error for each in ends],
+        [each.held_for for each in ends],
     )
     return {row[0] for row in rows}
 
@@ -363,6 +386,21 @@ def to_retry(task: Task, delay: timedelta, error: str) -> End:
 def to_postpone(task: Task, delay: timedelta, error: str) -> End:
     """Back in the queue, the try not counted: the failure was not its fault."""
     return End(task, TaskStatus.PENDING, delay, counts=False, error=error)
+
+
+def to_hold(task: Task, delay: timedelta, error: str, held_for: str) -> End:
+    """Back in the queue, the try not counted: Stripe lets nobody do it now, for this reason."""
+    return End(task, TaskStatus.PENDING, delay, counts=False, error=error, held_for=held_for)
+
+
+async def first_held(db: Connection, ends: Sequence[End]) -> list[tuple[MerchantId, str]]:
+    """The merchants and reasons of held tasks that are news: no other task of the merchant is held for that reason."""
+    new = [each for each in ends if each.held_for is not None and each.task.held_since is None]
+    if not new:
+        return []
+    merchants, reasons = [each.task.merchant_id for each in new], [each.held_for for each in new]
+    rows = await db.fetch(FIRST_HELD, merchants, reasons, [each.task.id for each in new])
+    return [(row["merchant_id"], row["held_for"]) for row in rows]
 
 
 def to_bury(task: Task, error: str) -> End:

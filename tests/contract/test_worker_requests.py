@@ -13,7 +13,7 @@ import pytest
 
 from services.worker.handlers import discover
 from services.worker.outside.lease import Lease
-from shared import recoveries
+from shared import recoveries, recovery_tasks
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
 from shared.recovery_model import EndReason, Entry, EntryKind
@@ -125,10 +125,36 @@ def _ends(action: str) -> "Drive":
     return drive
 
 
+async def _ends_below_a_newer_invoice(world: World) -> None:
+    await world.policy(end_action="cancel", window_days=2, message_days=[])
+    failed = await world.fail(decline="lost_card")
+    await world.control.set_script(failed.payment_method)
+    await world.control.add_invoice(failed.subscription, "subscription_cycle")
+    await failed.finish()
+    await world.work()
+
+
 async def _tries_a_backup(world: World) -> None:
     await world.policy(backup_methods=True)
     failed = await world.fail(decline="lost_card")
     await world.control.add_card(failed.customer, default=False)
+    await failed.finish()
+
+
+async def _charges_what_was_attached(world: World) -> None:
+    failed = await world.fail(decline="lost_card")
+    await world.work()
+    brought = await world.control.add_card(failed.customer, default=False)
+    async with world.worker.transaction() as db:
+        await recoveries.bring(db, failed.recovery_id, brought["id"], in_answer=True)
+        await recovery_tasks.evaluate_sooner(db, failed.recovery_id)
+    await failed.finish()
+
+
+async def _charges_a_source(world: World) -> None:
+    failed = await world.fail(decline="lost_card")
+    await world.control.change_default(failed.customer, None)
+    await world.control.add_source(failed.customer)
     await failed.finish()
 
 
@@ -151,9 +177,15 @@ ROADS: dict[str, tuple[Drive, set[str]]] = {
     "dunning_retry, settled by reading": (_settles_by_reading, {READ, CHARGES, PAY, EVENTS, BRAND}),
     "dunning_retry, stopped after a crash": (_spends_a_key, {READ, CHARGES, SPEND, BRAND}),
     "dunning_retry, with a backup card": (_tries_a_backup, {READ, CHARGES, PAY, METHODS}),
+    "dunning_retry, with a card in answer": (
+        _charges_what_was_attached,
+        {READ, CHARGES, PAY, METHODS, BRAND, CARD_PAGE},
+    ),
+    "dunning_retry, with a source": (_charges_a_source, {READ, CHARGES, PAY}),
     "end_dunning": (_ends("cancel"), {READ, CHARGES, "DELETE /v1/subscriptions/:id"}),
     "end_dunning, paused": (_ends("pause"), {READ, CHARGES, "POST /v1/subscriptions/:id"}),
     "end_dunning, written off": (_ends("mark_uncollectible"), {READ, CHARGES, WRITE_OFF}),
+    "end_dunning, below a newer invoice": (_ends_below_a_newer_invoice, {READ, CHARGES, "GET /v1/invoices"}),
     "follow_silence": (_follows_a_silence, {READ, CHARGES, BRAND, CARD_PAGE}),
     "notify_action_required": (_writes, {READ, CHARGES, BRAND, CARD_PAGE}),
     "thank_customer": (_thanks, {READ, CHARGES, PAY, BRAND}),

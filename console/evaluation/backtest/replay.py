@@ -24,6 +24,7 @@ from console.evaluation.backtest.past import Past, breach
 from services.worker.recovery import (
     AskNewMethod,
     AttemptNow,
+    AwaitPayment,
     Close,
     DeclineCause,
     MessageKind,
@@ -159,7 +160,7 @@ class _Run:
         match decision:
             case AttemptNow():
                 return self._try(elsewhere)
-            case Wait():
+            case Wait() | AwaitPayment():
                 self._ask(MessageKind.PAYMENT_FAILED)
                 if theirs is not None and theirs.at <= decision.until.timestamp():
                     return self._stripe_tries()

@@ -22,7 +22,7 @@ MAX_DEPTH = 32
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_RESERVED = re.compile(r"recovery_.*|attempt|message")
+_RESERVED = re.compile(r"recovery_.*|attempt|message|refunded|disputed|won_back")
 _COUNT = re.compile(r"[0-9]{1,9}")
 
 

@@ -28,6 +28,16 @@ class OneMerchant(Incoming):
     merchant_id: RowId
 
 
+class Attention(Outgoing):
+    """Why tasks of a merchant are held. Once somebody has set a key or an account right, they go on by themselves."""
+
+    reason: str = Field(
+        description="no_access, no_permission, key_refused, wrong_mode or object_missing; see docs/operations.md"
+    )
+    since: datetime
+    tasks: int
+
+
 class Merchant(Outgoing):
     """A connected account, without its tokens."""
 
@@ -42,3 +52,4 @@ class Merchant(Outgoing):
     caught_up_at: datetime | None = Field(description="when what Stripe could not deliver was last fetched to the end")
     missed_events: int = Field(description="events that no webhook had brought and that were fetched")
     missed_recoveries: int = Field(description="recoveries opened for open invoices that no event had told of")
+    attention: list[Attention] = Field(description="why tasks are held, if any are; the oldest reason first")

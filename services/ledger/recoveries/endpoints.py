@@ -42,6 +42,8 @@ async def list_recoveries(call: Call[RecoveryFilter, NoBody]) -> Page[Recovery]:
         "opened_from": wanted.opened_from,
         "opened_to": wanted.opened_to,
         "before": before,
+        "attention": wanted.attention or None,
+        "no_attention": True if wanted.attention is False else None,
     }
     rows = await fetch(call.db, store.select_recoveries(wanted.limit + 1, wanted.state, given))
     page, next_cursor = cut(rows, wanted.limit, _cursor)
@@ -64,7 +66,7 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
         path="/v1/recoveries",
         scope=Scope.RECOVERIES_READ,
         summary="Recoveries, newest first",
-        description="`opened_from` is included, `opened_to` is not.",
+        description="`opened_from` is included, `opened_to` is not. `attention=true`: those with a task that died.",
         handler=list_recoveries,
         parameters=RecoveryFilter,
         body=NoBody,

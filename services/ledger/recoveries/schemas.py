@@ -33,7 +33,9 @@ class RecoveryMatch(OfMerchant):
 
 
 class RecoveryFilter(RecoveryMatch, Paged):
-    """One page of the recoveries that match, newest first."""
+    """One page of the recoveries that match, newest first. `attention`: only those that need it, or that do not."""
+
+    attention: bool | None = None
 
 
 class OneRecovery(Incoming):
@@ -57,7 +59,10 @@ class RecoverySelection(Stop):
 
 
 class Recovery(Outgoing):
-    """A failed invoice, and the state of its recovery."""
+    """A failed invoice, and the state of its recovery.
+
+    `attention` is the type of its task that died and that no newer one has replaced: somebody should look at it.
+    """
 
     id: UUID
     merchant_id: ids.MerchantId
@@ -69,7 +74,10 @@ class Recovery(Outgoing):
     stop_requested: str | None
     amount_due: int
     currency: str
-    amount_recovered: int
+    amount_recovered: int = Field(description="what was booked when it was recovered; what was taken back follows")
+    amount_refunded: int = Field(description="refunded of it since, less refunds that failed")
+    amount_disputed: int = Field(description="withdrawn of it by disputes")
+    amount_won_back: int = Field(description="what came back of that, because the dispute was won")
     recovered_by: Literal["retry", "message"] | None
     decline_cause: str | None
     policy_id: UUID
@@ -77,6 +85,7 @@ class Recovery(Outgoing):
     next_attempt_at: datetime | None
     closed_at: datetime | None
     updated_at: datetime
+    attention: str | None
 
 
 class Attempt(Outgoing):
@@ -85,7 +94,9 @@ class Attempt(Outgoing):
     id: UUID
     origin: Literal["citadel", "stripe"]
     number: int
-    result: Literal["started", "succeeded", "declined", "requires_action", "failed", "abandoned", "unknown"]
+    result: Literal[
+        "started", "processing", "succeeded", "declined", "requires_action", "failed", "abandoned", "unknown"
+    ]
     amount: int
     currency: str
     payment_method_id: ids.PaymentMethodId | None

@@ -9,15 +9,44 @@ from shared.database import Connection
 from shared.ids import MerchantId, RecoveryId
 from shared.recovery_model import ENDS, RecoveryState
 
-LIST_RECOVERIES = """
-SELECT id, merchant_id, invoice_id, subscription_id, customer_id, state, end_reason, stop_requested, amount_due,
-    currency, amount_recovered, recovered_by, decline_cause, policy_id, opened_at, next_attempt_at, closed_at,
-    updated_at
-FROM recoveries
-WHERE {conditions}
-ORDER BY opened_at DESC, id DESC
-LIMIT $1
-"""
+# A task that died, and that no newer one of its type has replaced. One that somebody dismissed is not dead any more.
+_IS_DEAD = """t.status = 'dead' AND NOT EXISTS (
+            SELECT FROM scheduled_tasks AS n
+            WHERE n.recovery_id = t.recovery_id AND n.task_type = t.task_type AND n.id > t.id
+        )"""
+_NEED_ATTENTION = f"(SELECT t.recovery_id FROM scheduled_tasks AS t WHERE t.recovery_id IS NOT NULL AND {_IS_DEAD})"  # noqa: S608 - this module's own SQL only
+
+# What was taken back of a recovery `r`, by its charges; the condition is that of an index.
+TAKEN_BACK = """CROSS JOIN LATERAL (
+    SELECT
+        COALESCE(sum(c.refunded), 0)::bigint AS refunded,
+        COALESCE(sum(c.disputed), 0)::bigint AS disputed,
+        COALESCE(sum(c.won_back), 0)::bigint AS won_back
+    FROM recovered_charges AS c
+    WHERE c.recovery_id = r.id AND (c.refunded <> 0 OR c.disputed <> 0)
+) AS back"""
+
+LIST_RECOVERIES = f"""
+SELECT r.id, r.merchant_id, r.invoice_id, r.subscription_id, r.customer_id, r.state, r.end_reason, r.stop_requested,
+    r.amount_due, r.currency, r.amount_recovered, back.refunded AS amount_refunded, back.disputed AS amount_disputed,
+    back.won_back AS amount_won_back, r.recovered_by, r.decline_cause, r.policy_id, r.opened_at, r.next_attempt_at,
+    r.closed_at, r.updated_at, (
+        SELECT t.task_type
+        FROM scheduled_tasks AS t
+        WHERE t.recovery_id = r.id AND {_IS_DEAD}
+        ORDER BY t.id DESC
+        LIMIT 1
+    ) AS attention
+FROM (
+    SELECT *
+    FROM recoveries
+    WHERE {{conditions}}
+    ORDER BY opened_at DESC, id DESC
+    LIMIT $1
+) AS r
+{TAKEN_BACK}
+ORDER BY r.opened_at DESC, r.id DESC
+"""  # noqa: S608 -- constants of this file
 
 ATTEMPTS_OF_RECOVERY = """
 SELECT id, origin, number, result, amount, currency, payment_method_id, card_network, card_country,
@@ -63,6 +92,8 @@ RECOVERY_CONDITIONS: Mapping[str, str] = {
     "opened_from": "opened_at >= ?",
     "opened_to": "opened_at < ?",
     "before": "(opened_at, id) < (?, ?)",
+    "attention": f"id IN {_NEED_ATTENTION} AND ?",
+    "no_attention": f"id NOT IN {_NEED_ATTENTION} AND ?",
 }
 
 ACTIVITY_CONDITIONS: Mapping[str, str] = {"merchant_id": "merchant_id = ?", "before": "id < ?"}

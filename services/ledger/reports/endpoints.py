@@ -3,6 +3,10 @@
 Only recoveries whose window is over are counted, whether they ended early or not. To count all that have ended would
 include every quick success and leave out slow failures: of a recent week nearly all that have ended were paid. A
 recovery counts in the group that it was drawn into, whatever was done about it later (intention to treat).
+
+What was recovered counts by the money that is left of it, less refunds and disputes. A recovery of which nothing is
+left counts as unpaid, also in the lift. Refunds of payments that are not ours are not known here, so this makes the
+lift smaller and never larger.
 """
 
 from collections import defaultdict
@@ -44,11 +48,12 @@ DEFAULT_DAYS = 90
 OURS = ("retry", "message")
 ELSEWHERE = ("stripe", "customer")
 PAID = frozenset((*OURS, *ELSEWHERE))
+TAKEN_BACK = "taken_back"
 
 Cell = Mapping[str, Any]
 """A row of `select_report`: recoveries that are equal in everything that the report groups by, and their amounts."""
 
-_SUMS = ("failed", "young", "counted", "recovered", *OURS, *ELSEWHERE, "unpaid")
+_SUMS = ("failed", "young", "counted", "recovered", *OURS, *ELSEWHERE, "unpaid", "taken_back")
 REPORT_COLUMNS = (
     "group",
     "label",
@@ -56,7 +61,9 @@ REPORT_COLUMNS = (
     *(f"{name}_{part}" for name in ("failed", "young", "counted", "recovered") for part in ("count", "amount")),
     "recovered_share",
     "recovered_amount_share",
-    *(f"{name}_{part}" for name in (*OURS, *ELSEWHERE, "unpaid") for part in ("count", "amount")),
+    "refunded_amount",
+    "disputed_amount",
+    *(f"{name}_{part}" for name in (*OURS, *ELSEWHERE, "unpaid", "taken_back") for part in ("count", "amount")),
     "group_treatment_assigned",
     "group_treatment_paid",
     "group_holdout_assigned",
@@ -91,7 +98,7 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def money_of(currency: str, cells: Sequence[Cell]) -> ReportMoney:
-    """One currency's numbers. Ours: the amount collected; others: the amount due."""
+    """One currency's numbers. Ours: the amount collected that is left; others: the amount due."""
     counted = [each for each in cells if not each["young"]]
 
     def of(attribution: str) -> Sum:
@@ -112,7 +119,10 @@ def money_of(currency: str, cells: Sequence[Cell]) -> ReportMoney:
         recovered_amount_share=_share(recovered.amount, every.amount),
         ours=Ours(retry=of("retry"), message=of("message")),
         elsewhere=Elsewhere(stripe=of("stripe"), customer=of("customer")),
+        refunded=sum(each["refunded"] for each in counted),
+        disputed=sum(each["disputed"] for each in counted),
         unpaid=_sum((each for each in counted if each["attribution"] not in PAID), "due"),
+        taken_back=_sum((each for each in counted if each["attribution"] == TAKEN_BACK), "due"),
     )
 
 
@@ -221,6 +231,8 @@ def flat(found: RecoveryReport) -> list[dict[str, Any]]:
             row = {**of_group, "currency": money.currency}
             row["recovered_share"] = money.recovered_share
             row["recovered_amount_share"] = money.recovered_amount_share
+            row["refunded_amount"] = money.refunded
+            row["disputed_amount"] = money.disputed
             for name in _SUMS:
                 row |= {f"{name}_count": sums[name].count, f"{name}_amount": sums[name].amount}
             rows.append(row)
@@ -260,7 +272,8 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
         scope=Scope.RECOVERIES_READ,
         summary="Recoveries as CSV, newest first: all that match, of one moment",
         description="Filters as in the list. Ids, codes, amounts and times; `attribution` says whose payment it was "
-        "(`retry`, `message`, `stripe`, `customer`), or `open`, or `unpaid`; `assigned_to` whether it was drawn into "
+        "(`retry`, `message`, `stripe`, `customer`), or `open`, `unpaid`, or `taken_back` when nothing is left of what "
+        "we recovered; `assigned_to` whether it was drawn into "
         "the treatment or the holdout, empty where the policy held nothing out. At most two at once (503).",
         handler=export_recoveries,
         parameters=RecoveryMatch,

@@ -42,7 +42,7 @@ class Elsewhere(Outgoing):
 
 
 class ReportMoney(Outgoing):
-    """One currency's numbers. Ours: the amount collected; others: the amount due."""
+    """One currency's numbers. Ours: the amount collected that is left; others: the amount due."""
 
     currency: str
     failed: Sum = Field(description="every recovery that was opened in the range")
@@ -51,13 +51,19 @@ class ReportMoney(Outgoing):
     recovered: Sum = Field(description="by us: `ours.retry` and `ours.message`")
     recovered_share: float | None = Field(description="recovered ÷ counted, by count; null when nothing is counted")
     recovered_amount_share: float | None = Field(description="the same by amount")
+    refunded: int = Field(description="refunded of what is ours, and not part of `recovered`")
+    disputed: int = Field(description="withdrawn of it by disputes that were not won")
     ours: Ours
     elsewhere: Elsewhere
     unpaid: Sum
+    taken_back: Sum = Field(description="those of `unpaid` that were ours until all was refunded or disputed")
 
 
 class LiftGroup(Outgoing):
-    """How many recoveries were drawn into a group, and how many of them were paid, by anybody."""
+    """How many recoveries were drawn into a group, and how many of them were paid, by anybody.
+
+    A payment of ours of which nothing is left, because it was refunded or disputed, counts as none.
+    """
 
     assigned: int
     paid: int

@@ -10,14 +10,17 @@ from datetime import datetime
 from typing import Any, Literal
 
 from services.ledger.api.select import Select, narrowed
-from services.ledger.recoveries.store import RECOVERY_CONDITIONS, RECOVERY_STATE
+from services.ledger.recoveries.store import RECOVERY_CONDITIONS, RECOVERY_STATE, TAKEN_BACK
 from shared.ids import MerchantId
 from shared.recovery_model import RecoveryState
 
 GroupBy = Literal["cause", "policy_version", "currency", "cohort_week", "attribution"]
 
-# Who paid. A success of Stripe's own retry has an attempt's row, if Stripe had announced that attempt.
-_ATTRIBUTION = """CASE
+# Who paid; `taken_back`: nothing is left of it, because it was refunded or disputed. A success of Stripe's own retry
+# has an attempt's row, if Stripe had announced that attempt.
+_NET = "r.amount_recovered - back.refunded - back.disputed + back.won_back"
+_ATTRIBUTION = f"""CASE
+        WHEN r.recovered_by IS NOT NULL AND {_NET} <= 0 THEN 'taken_back'
         WHEN r.recovered_by IS NOT NULL THEN r.recovered_by
         WHEN r.end_reason = 'paid_elsewhere' THEN CASE
             WHEN EXISTS (
@@ -72,8 +75,11 @@ SELECT
     r.opened_at + greatest(o.longest, n.longest) > clock.now AS young,
     count(*) AS count,
     sum(r.amount_due)::bigint AS due,
-    sum(r.amount_recovered)::bigint AS recovered
+    sum({_NET})::bigint AS recovered,
+    sum(back.refunded)::bigint AS refunded,
+    sum(back.disputed - back.won_back)::bigint AS disputed
 FROM (SELECT * FROM recoveries WHERE opened_at >= $1 AND opened_at < $2 AND {{conditions}}) AS r
+{TAKEN_BACK}
 JOIN versions AS o ON o.id = COALESCE(r.opened_policy_id, r.policy_id)
 JOIN versions AS n ON n.id = r.policy_id
 CROSS JOIN (SELECT citadel_now() AS now) AS clock
@@ -93,6 +99,9 @@ EXPORT_COLUMNS = (
     "currency",
     "amount_due",
     "amount_recovered",
+    "amount_refunded",
+    "amount_disputed",
+    "amount_won_back",
     "first_cause",
     "last_cause",
     "policy_id",
@@ -125,6 +134,9 @@ SELECT
     r.currency,
     r.amount_due,
     r.amount_recovered,
+    back.refunded AS amount_refunded,
+    back.disputed AS amount_disputed,
+    back.won_back AS amount_won_back,
     {_CAUSE} AS first_cause,
     r.decline_cause AS last_cause,
     o.id AS policy_id,
@@ -143,6 +155,7 @@ SELECT
      WHERE w.merchant_id = r.merchant_id AND w.customer_id = r.customer_id AND w.warned_at <= r.opened_at
     ) AS card_warned_at
 FROM (SELECT * FROM recoveries WHERE {{conditions}}) AS r
+{TAKEN_BACK}
 CROSS JOIN LATERAL (
     SELECT
         {_VERSION}

@@ -31,6 +31,9 @@ def _money(row: Row | Mapping[str, Any]) -> dict[str, Any]:
         "currency": row["currency"],
         "attempts": row["attempt_count"],
         "messages": row["message_count"],
+        "refunded": row["refunded_cents"],
+        "disputed": row["disputed_cents"],
+        "won_back": row["won_back_cents"],
         **sums,
     }
 
@@ -39,8 +42,10 @@ def totals_of(row: Row | Mapping[str, Any]) -> Totals:
     """One currency's numbers from its row of merchant_totals, with the numbers that follow from them."""
     money = _money(row)
     failed, recovered, exhausted, stopped = (money[part] for part in _PARTS)
+    # What was taken back is not at risk again: its recovery has ended.
+    at_first = recovered.amount + money["refunded"] + money["disputed"] - money["won_back"]
     at_risk = Sum(
-        amount=failed.amount - recovered.amount - exhausted.amount - stopped.amount,
+        amount=failed.amount - at_first - exhausted.amount - stopped.amount,
         count=failed.count - recovered.count - exhausted.count - stopped.count,
     )
     rate = round(recovered.amount / failed.amount, 6) if failed.amount else None

@@ -32,7 +32,10 @@ class Money(Outgoing):
 
     currency: str
     failed: Sum = Field(description="every recovery that was opened: what was due")
-    recovered: Sum
+    recovered: Sum = Field(description="what is left of the money: less refunded and disputed, with what was won back")
+    refunded: int = Field(description="recovered money that was refunded; less refunds that failed")
+    disputed: int = Field(description="recovered money that was withdrawn by disputes")
+    won_back: int = Field(description="what came back of it, because the dispute was won")
     exhausted: Sum
     stopped: Sum
     attempts: int
@@ -42,7 +45,9 @@ class Money(Outgoing):
 class Totals(Money):
     """The numbers over all time."""
 
-    at_risk: Sum = Field(description="failed less recovered, exhausted and stopped: the recoveries that go on")
+    at_risk: Sum = Field(
+        description="failed less what was recovered at first, exhausted and stopped: the recoveries that go on"
+    )
     recovery_rate: float | None = Field(description="recovered ÷ failed, by amount; null when nothing has failed")
 
 

@@ -9,8 +9,8 @@ from shared.ids import MerchantId
 
 # Reads one row per currency, however large the book is.
 MERCHANT_TOTALS = """
-SELECT currency, failed_cents, failed_count, recovered_cents, recovered_count, exhausted_cents, exhausted_count,
-    stopped_cents, stopped_count, attempt_count, message_count
+SELECT currency, failed_cents, failed_count, recovered_cents, recovered_count, refunded_cents, disputed_cents,
+    won_back_cents, exhausted_cents, exhausted_count, stopped_cents, stopped_count, attempt_count, message_count
 FROM merchant_totals
 WHERE merchant_id = $1
 ORDER BY currency
@@ -21,6 +21,8 @@ PLATFORM_TOTALS = """
 SELECT currency,
     sum(failed_cents)::bigint AS failed_cents, sum(failed_count)::bigint AS failed_count,
     sum(recovered_cents)::bigint AS recovered_cents, sum(recovered_count)::bigint AS recovered_count,
+    sum(refunded_cents)::bigint AS refunded_cents, sum(disputed_cents)::bigint AS disputed_cents,
+    sum(won_back_cents)::bigint AS won_back_cents,
     sum(exhausted_cents)::bigint AS exhausted_cents, sum(exhausted_count)::bigint AS exhausted_count,
     sum(stopped_cents)::bigint AS stopped_cents, sum(stopped_count)::bigint AS stopped_count,
     sum(attempt_count)::bigint AS attempt_count, sum(message_count)::bigint AS message_count
@@ -31,7 +33,8 @@ ORDER BY currency
 
 DAILY_OF_MERCHANT = """
 SELECT metric_date AS date, currency, failed_cents, failed_count, COALESCE(recovered_cents, 0) AS recovered_cents,
-    recovered_count, exhausted_cents, exhausted_count, stopped_cents, stopped_count, attempt_count, message_count
+    recovered_count, refunded_cents, disputed_cents, won_back_cents, exhausted_cents, exhausted_count, stopped_cents,
+    stopped_count, attempt_count, message_count
 FROM daily_metrics
 WHERE metric_date BETWEEN $1 AND $2 AND {conditions}
 ORDER BY metric_date, currency
@@ -41,6 +44,8 @@ DAILY_OF_PLATFORM = """
 SELECT metric_date AS date, currency,
     sum(failed_cents)::bigint AS failed_cents, sum(failed_count)::bigint AS failed_count,
     COALESCE(sum(recovered_cents), 0)::bigint AS recovered_cents, sum(recovered_count)::bigint AS recovered_count,
+    sum(refunded_cents)::bigint AS refunded_cents, sum(disputed_cents)::bigint AS disputed_cents,
+    sum(won_back_cents)::bigint AS won_back_cents,
     sum(exhausted_cents)::bigint AS exhausted_cents, sum(exhausted_count)::bigint AS exhausted_count,
     sum(stopped_cents)::bigint AS stopped_cents, sum(stopped_count)::bigint AS stopped_count,
     sum(attempt_count)::bigint AS attempt_count, sum(message_count)::bigint AS message_count

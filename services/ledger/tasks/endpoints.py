@@ -33,7 +33,7 @@ from services.ledger.tasks.schemas import (
 from shared import interventions
 from shared.api_keys import Scope
 from shared.http import Problem
-from shared.ids import MerchantId, RecoveryId
+from shared.ids import MerchantId
 from shared.interventions import CanceledTask
 from shared.queue.tasks import TaskStatus
 from shared.recovery_tasks import EVALUATE, MESSAGE
@@ -112,8 +112,8 @@ async def retry_task(call: Call[OneTask, NoBody]) -> Task:
     """Make a dead or canceled task pending, due now. Raises Problem 404, 409."""
     row = await _locked(call, RETRYABLE, "retried")
     recovery_id = row["recovery_id"]
-    if row["task_type"] in {EVALUATE, MESSAGE} and await _has_ended(call, recovery_id):
-        raise Problem(409, "wrong-status", "The task's recovery has ended: nothing is left for it to do.")
+    if row["task_type"] in {EVALUATE, MESSAGE} and await interventions.was_stopped(call.db, recovery_id):
+        raise Problem(409, "wrong-status", "An operator has stopped the task's recovery: nothing is left for it to do.")
     require_active(await merchant_status(call.db, UUID(row["merchant_id"])))
     revived = await store.revive_task(call.db, row["row_id"], row["merchant_id"])
     if revived is None:
@@ -137,11 +137,6 @@ async def delete_task(call: Call[OneTask, NoBody]) -> Task:
         task = CanceledTask(row["id"], row["task_type"], recovery_id, row["payload"], row["run_at"])
         await interventions.follow_cancel(call.db, [task])
     return task_of(canceled)
-
-
-async def _has_ended(call: Call[OneTask, NoBody], recovery_id: RecoveryId | None) -> bool:
-    states = {} if recovery_id is None else await interventions.lock(call.db, [recovery_id])
-    return any(state.ended for state in states.values())
 
 
 async def _locked(call: Call[OneTask, NoBody], allowed: frozenset[TaskStatus], verb: str) -> Row:
@@ -249,7 +244,7 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
         refusals={
             404: "There is no such task, or it is another tenant's.",
             409: "The task is neither dead nor canceled, has changed since If-Match, its unique_key is queued again, "
-            "its recovery has ended, or its merchant is not connected any more.",
+            "an operator has stopped its recovery, or its merchant is not connected any more.",
             422: "The Idempotency-Key was used with another request.",
         },
     ),

@@ -81,6 +81,10 @@ class Task(Outgoing):
     started_at: datetime | None
     finished_at: datetime | None
     last_error: str | None
+    held_for: str | None = Field(
+        description="why Stripe lets nobody do it now; it goes on by itself when that has changed"
+    )
+    held_since: datetime | None
     version: str
 
 

@@ -75,7 +75,8 @@ SELECT
 # `id` is the public id here: an ORDER BY the row's number must name the table.
 # xmin is the transaction that last wrote the row: it changes with every change, whoever makes it.
 _TASK = """id AS row_id, public_id AS id, merchant_id, task_type, payload, status, run_at, created_at, recovery_id,
-    unique_key, attempts, max_attempts, started_at, finished_at, last_error, xmin::text AS version"""
+    unique_key, attempts, max_attempts, started_at, finished_at, last_error, held_for, held_since,
+    xmin::text AS version"""
 
 LIST_TASKS = """
 SELECT <task>

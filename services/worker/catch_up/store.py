@@ -80,7 +80,12 @@ RETURNING c.merchant_id,
         ) AS wanted
 """  # noqa: S608 - put together from this module's own SQL only
 
-HAVE_RECOVERIES = "SELECT invoice_id FROM recoveries WHERE merchant_id = $1 AND invoice_id = ANY ($2::text[])"
+# One that was stopped when its merchant left does not count: the merchant is back.
+HAVE_RECOVERIES = """
+SELECT invoice_id
+FROM recoveries
+WHERE merchant_id = $1 AND invoice_id = ANY ($2::text[]) AND end_reason IS DISTINCT FROM 'merchant_gone'
+"""
 
 # Whatever event was missed, the invoice shows its effect. No lock on the recoveries: a task in a worker's hands is
 # left alone.
@@ -154,7 +159,7 @@ async def take_turns(db: Connection, period: timedelta, limit: int) -> tuple[int
 
 
 async def have_recoveries(db: Connection, merchant_id: MerchantId, invoice_ids: Sequence[InvoiceId]) -> set[InvoiceId]:
-    """Those of the invoices that have a recovery, open or ended."""
+    """Those of the invoices that have a recovery, open or ended, and not only for as long as the merchant was away."""
     return {row["invoice_id"] for row in await db.fetch(HAVE_RECOVERIES, merchant_id, list(invoice_ids))}
 
 

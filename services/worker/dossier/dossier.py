@@ -10,8 +10,10 @@ from services.worker.recovery import (
     BY_THE_RULES,
     HOLDS,
     AttemptResult,
+    Card,
     Decision,
     Decline,
+    FirstDefault,
     InvoiceTruth,
     MessageKind,
     Origin,
@@ -22,7 +24,10 @@ from services.worker.recovery import (
     Timing,
     decide,
     in_holdout,
+    next_message,
 )
+from services.worker.recovery.case import window_end
+from services.worker.recovery.refusals import not_the_customers_fault
 from shared.ids import (
     AccountId,
     ChargeId,
@@ -37,25 +42,37 @@ from shared.ids import (
 from shared.money import Money
 from shared.recovery_model import (
     CANCELED_BY_OPERATOR,
+    CARD_CHANGED,
     COLLECTION_OFF,
     COLLECTION_ON,
     INVOICE_CHANGED,
+    PAYMENT_NEWS,
     STRIPE_NEXT,
     SUBSCRIPTION_CHANGED,
     WANTED_AGAIN,
     EndReason,
     EntryKind,
+    RecoveredBy,
     RecoveryState,
 )
 
 # Stripe keeps an idempotency key for at least 24 hours; one hour is a margin for clocks and for the call itself.
 KEYS_ARE_KEPT = timedelta(hours=23)
+# Ends by which the invoice's money is accounted for.
+_SETTLED = frozenset({EndReason.PAID_ELSEWHERE, EndReason.CREDITED, EndReason.REFUNDED, EndReason.DISPUTED})
+_NEWS = frozenset({CARD_CHANGED, INVOICE_CHANGED, PAYMENT_NEWS, SUBSCRIPTION_CHANGED})
+_TURNED = frozenset({COLLECTION_OFF, COLLECTION_ON})
+
 # Stripe makes its own attempt soon after the time that it announced.
 STRIPE_IS_LATE = timedelta(hours=2)
 STRIPE_IS_EARLY = timedelta(minutes=5)
 NO_TIME = timedelta(0)
 # How our end action `pause` pauses: `stripe_calls.pause_subscription`.
 OUR_PAUSE = "keep_as_draft"
+
+
+UNDER_WAY = "payment_under_way"
+"""The rule of a decision to wait for the end of a payment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +84,6 @@ class KnownAttempt:
     past: PastAttempt
     charge_id: ChargeId | None
     payment_intent_id: PaymentIntentId | None
-
-    @property
-    def backup(self) -> PaymentMethodId | None:
-        """The payment method that the request names, while its outcome is unknown; None: Stripe's order decides."""
-        return self.past.payment_method_id if self.unresolved else None
 
     @property
     def unresolved(self) -> bool:
@@ -120,7 +132,7 @@ class Story:
     @property
     def turned(self) -> Told | None:
         """The last row that says that the merchant turned automatic collection off, or on again."""
-        return next((row for row in reversed(self.rows) if row.rule in {COLLECTION_OFF, COLLECTION_ON}), None)
+        return next((row for row in reversed(self.rows) if row.rule in _TURNED), None)
 
     @property
     def collected_by_stripe(self) -> tuple[bool, int] | None:
@@ -163,9 +175,20 @@ class Story:
         return segment if isinstance(segment, str) else None
 
     def told_anew_since(self, moment: datetime) -> bool:
-        """Whether an event since `moment` says that the invoice will be collected in another way."""
-        rules = {INVOICE_CHANGED, SUBSCRIPTION_CHANGED, COLLECTION_OFF, COLLECTION_ON}
-        return any(row.rule in rules and row.detail.get("event_id") and row.at >= moment for row in self.rows)
+        """Whether an event since `moment` says that the invoice will be collected in another way or from another
+        card, or tells of a payment or a stop."""
+        return any(row.at >= moment and _is_news(row) for row in self.rows)
+
+    @property
+    def under_way_since(self) -> datetime | None:
+        """When the payment that is under way was first seen; None when the last decision was another."""
+        since = None
+        for row in reversed(self.rows):
+            if row.kind == EntryKind.DECIDED:
+                if row.rule != UNDER_WAY:
+                    break
+                since = row.at
+        return since
 
     @property
     def announced_by_stripe(self) -> tuple[datetime, ...]:
@@ -174,15 +197,25 @@ class Story:
         return tuple(datetime.fromisoformat(each) for each in told if each)
 
 
+def _is_news(row: Told) -> bool:
+    """Whether the row tells of an event that a reading made before may not have seen."""
+    if row.rule in _TURNED:
+        return "event_id" in row.detail  # else a reading itself has told
+    return row.rule in _NEWS or row.kind == EntryKind.STOP_REQUESTED
+
+
 @dataclass(frozen=True, slots=True)
 class Dossier:
     """One recovery. `now` is the business time of the transaction that read it.
 
     `pinned` is the policy version that the recovery was opened under (or moved to). `cards` are the fingerprints of
-    the cards whose attempts for other invoices were read (`elsewhere`), first the one that was to be charged next.
-    `next_backup` is the payment method that the planned attempt names. `left_alone` has until when the customer or
-    the subscription is left alone, None for good. `paused_by_us`: an end action of ours paused the subscription's
-    collection while this recovery was open.
+    the cards whose attempts for other invoices were read (`elsewhere`). `next_method` and `next_fingerprint` are the
+    payment method that the planned attempt is for, and its card's fingerprint if Stripe gives one. `brought` and
+    `first_default` are those of `RecoveryFacts`. `window_until` is the window's end where it is later than the policy's
+    days say. `paid_before` is what of the invoice had been paid when it opened; `stripe_attempts` is how often Stripe
+    had tried by itself when the invoice was last read.
+    `left_alone` has until when the customer or the subscription is left alone, None for good. `paused_by_us`: an end
+    action of ours paused the subscription's collection while this recovery was open.
     """
 
     recovery_id: RecoveryId
@@ -199,12 +232,20 @@ class Dossier:
     next_attempt_at: datetime | None
     pinned: Policy
     cards: tuple[str, ...]
-    next_backup: PaymentMethodId | None
+    next_method: PaymentMethodId | None
+    next_fingerprint: str | None
+    brought: frozenset[PaymentMethodId]
+    first_default: FirstDefault | None
     attempts: tuple[KnownAttempt, ...]
     elsewhere: tuple[PastAttempt, ...]
     story: Story
     now: datetime
+    window_until: datetime | None = None
     timing: Timing = BY_THE_RULES
+    end_reason: EndReason | None = None
+    recovered_by: RecoveredBy | None = None
+    paid_before: int = 0
+    stripe_attempts: int | None = None
     left_alone: tuple[datetime | None, ...] = ()
     paused_by_us: bool = False
 
@@ -229,6 +270,20 @@ class Dossier:
         return self.pinned.segment(self.story.segment)
 
     @property
+    def window_ends(self) -> datetime:
+        """The end of the window: from here on nothing is tried, and nobody is written to."""
+        return window_end(self.counted_from + timedelta(days=self.policy.window_days), self.window_until)
+
+    def message_due(
+        self, kind: MessageKind, *, besides: tuple[SentMessage, ...] = (), policy: Policy | None = None
+    ) -> datetime | None:
+        """When the next message of this kind is due, after those that were sent or canceled, and `besides`; None: none
+        follows."""
+        sent, canceled = (*self.sent, *besides), self.story.canceled_messages
+        rules = policy or self.policy
+        return next_message(rules, self.counted_from, sent, kind, self.now, self.window_until, canceled)
+
+    @property
     def in_holdout(self) -> bool:
         """Whether the invoice is in the holdout: only watched."""
         return in_holdout(self.pinned, self.invoice_id)
@@ -238,14 +293,37 @@ class Dossier:
         """Whether the policy tries the customer's other payment methods, for all invoices or for some segment."""
         return self.pinned.backup_methods or any(each.then.backup_methods for each in self.pinned.segments)
 
-    def knows_cards_of(self, reading: Reading) -> bool:
-        """Whether all attempts on the cards of this reading are known here."""
-        return set(cards_of(reading)) <= set(self.cards)
+    def is_planned(self, attempt: KnownAttempt, reading: Reading, method: PaymentMethodId) -> bool:
+        """Whether charging `method`, as it is in this reading, is what the attempt's row says, to all who counted it.
+
+        Where a fingerprint is unknown, the id decides; but one that is known now must have been known then, or the
+        attempts on that card for other invoices were not read.
+        """
+        card = method_in(reading, method)
+        fingerprint, planned = card.fingerprint if card else None, attempt.past.card_fingerprint
+        if attempt.past.payment_method_id != method or (fingerprint is not None and fingerprint not in self.cards):
+            return False
+        return None in (fingerprint, planned) or fingerprint == planned
 
     @property
     def in_flight(self) -> KnownAttempt | None:
         """Our attempt whose outcome is unknown."""
         return next((attempt for attempt in self.attempts if attempt.unresolved), None)
+
+    @property
+    def processing(self) -> tuple[KnownAttempt, ...]:
+        """Our attempts whose payment is under way."""
+        return tuple(each for each in self.attempts if each.past.result is AttemptResult.PROCESSING)
+
+    @property
+    def settled_charges(self) -> frozenset[ChargeId]:
+        """The charges that have a row which tells their end."""
+        return self.known_charges - {each.charge_id for each in self.processing if each.charge_id}
+
+    @property
+    def money_may_come(self) -> bool:
+        """Whether money of an ended recovery may still be ours: it did not end because the invoice was settled."""
+        return self.state.ended and self.end_reason not in _SETTLED
 
     @property
     def next_number(self) -> int:
@@ -263,6 +341,12 @@ class Dossier:
     def known_charges(self) -> frozenset[ChargeId]:
         """The charges that have a row."""
         return frozenset(each.charge_id for each in self.attempts if each.charge_id)
+
+    @property
+    def merchants_matter(self) -> bool:
+        """Whether the last attempt failed for something that only the merchant, or we, can set right."""
+        last = next((each.past for each in reversed(self.attempts) if each.past.counts), None)
+        return last is not None and not_the_customers_fault(last)
 
     @property
     def last_decline(self) -> Decline | None:
@@ -328,32 +412,57 @@ class Dossier:
             messages_sent=self.story.messages_sent,
             jitter_key=str(self.recovery_id),
             invoice_id=self.invoice_id,
+            window_until=self.window_until,
+            paid_before=self.paid_before,
+            under_way_since=self.story.under_way_since,
+            brought=self.brought,
+            first_default=self.first_default,
             left_alone=self.left_alone,
             collection_off=self.collection_off(reading),
             held=self.story.held(now),
         )
 
-    def stripe_collected(self, reading: Reading) -> bool:
-        """Whether the invoice was paid at a time for which Stripe had announced an attempt.
+    def stripe_collected(self, reading: Reading, charge: SeenCharge, failures: int) -> bool:
+        """Whether Stripe's own attempt made this charge, which paid the invoice.
 
-        Such a payment is not counted as ours, whether a message of ours was sent or not.
+        It was made at a time for which Stripe had announced an attempt; or Stripe has tried more often, since the
+        invoice was last read, than others have failed since then (`failures`). Such a payment is not counted as ours,
+        whether a message of ours was sent or not.
         """
-        paid_at = reading.paid_at
-        if paid_at is None:
+        if reading.paid_at is None:
             return False
+        if self.stripe_attempts is not None and reading.stripe_attempts is not None:
+            unannounced = reading.stripe_attempts - self.stripe_attempts > failures
+        else:
+            unannounced = False
+        # A debit was made days before the invoice was paid.
+        paid_at = min(reading.paid_at, charge.at) if charge.at >= self.opened_at else reading.paid_at
+        if unannounced:
+            return True
         return any(
             announced - STRIPE_IS_EARLY <= paid_at <= announced + STRIPE_IS_LATE
             for announced in self.story.announced_by_stripe
         )
 
 
-def cards_of(reading: Reading, first: PaymentMethodId | None = None) -> tuple[str, ...]:
-    """The fingerprints of the cards that may be charged next, beginning with that of the payment method `first`."""
-    methods = [(reading.truth.payment_method_id, reading.truth.card)]
-    methods += [(each.payment_method_id, each.card) for each in reading.truth.backups]
-    methods.sort(key=lambda each: each[0] != first if first is not None else False)
-    found = (card.fingerprint for _, card in methods if card is not None and card.fingerprint is not None)
+def cards_of(reading: Reading) -> tuple[str, ...]:
+    """The fingerprints of the cards that may be charged next."""
+    found = (card.fingerprint for _, card in _methods(reading) if card is not None and card.fingerprint is not None)
     return tuple(dict.fromkeys(found))
+
+
+def method_in(reading: Reading, method: PaymentMethodId | None) -> Card | None:
+    """The card of a payment method, as it was read."""
+    return next((card for known, card in _methods(reading) if known == method), None)
+
+
+def _methods(reading: Reading) -> list[tuple[PaymentMethodId | None, Card | None]]:
+    truth = reading.truth
+    others = [truth.customers_default, *truth.backups]
+    return [
+        (truth.payment_method_id, truth.card),
+        *((each.payment_method_id, each.card) for each in others if each is not None),
+    ]
 
 
 def _as_past(seen: SeenCharge, at: datetime) -> PastAttempt:
@@ -366,4 +475,6 @@ def _as_past(seen: SeenCharge, at: datetime) -> PastAttempt:
         card_fingerprint=seen.card.fingerprint if seen.card else None,
         amount=seen.amount,
         decline=seen.decline if seen.result is AttemptResult.DECLINED else None,
+        exp_month=seen.card.exp_month if seen.card else None,
+        exp_year=seen.card.exp_year if seen.card else None,
     )

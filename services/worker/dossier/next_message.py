@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from services.worker.dossier.dossier import Dossier
-from services.worker.recovery import Decision, MessageKind, Policy, SentMessage, classify, next_message
+from services.worker.recovery import Decision, MessageKind
 from shared import recovery_tasks
 from shared.database import Connection
 from shared.recovery_model import RecoveryState
@@ -19,16 +19,9 @@ def kind_now(state: RecoveryState) -> MessageKind:
     return KIND_OF_STATE.get(state, MessageKind.PAYMENT_FAILED)
 
 
-def following(dossier: Dossier, policy: Policy, kind: MessageKind, *after: SentMessage) -> datetime | None:
-    """When the next message of this kind is due, after those that were sent or canceled, and after these."""
-    sent = (*dossier.sent, *after)
-    return next_message(policy, dossier.counted_from, sent, kind, dossier.now, dossier.story.canceled_messages)
-
-
 def withheld(dossier: Dossier, kind: MessageKind) -> bool:
     """Whether the customer is not told of the failure, because only the merchant can help."""
-    decline = dossier.last_decline
-    return kind is MessageKind.PAYMENT_FAILED and decline is not None and classify(decline).merchants_matter
+    return kind is MessageKind.PAYMENT_FAILED and dossier.merchants_matter
 
 
 async def queue(db: Connection, dossier: Dossier, kind: MessageKind, due: datetime) -> None:
@@ -46,6 +39,6 @@ async def plan(db: Connection, dossier: Dossier, decision: Decision, kind: Messa
         return
     segment = decision.reason.inputs.get("segment")
     policy = dossier.pinned.segment(segment if isinstance(segment, str) else None)
-    due = following(dossier, policy, kind)
+    due = dossier.message_due(kind, policy=policy)
     if due is not None:
         await queue(db, dossier, kind, due)

@@ -1,13 +1,13 @@
 """The SQL that the handlers need of a recovery. Changes of its state go through `shared.recoveries`."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import orjson
 
-from services.worker.dossier.dossier import Dossier, KnownAttempt, Story, Told, cards_of
+from services.worker.dossier.dossier import Dossier, KnownAttempt, Story, Told, cards_of, method_in
 from services.worker.merchants import merchant_key
 from services.worker.outside.invoices import Reading, SeenCharge
 from services.worker.recovery import (
@@ -15,6 +15,7 @@ from services.worker.recovery import (
     AttemptResult,
     Card,
     Decline,
+    FirstDefault,
     Origin,
     PastAttempt,
     Policy,
@@ -26,7 +27,7 @@ from services.worker.recovery.timezones import zone_of
 from shared.database import Connection
 from shared.ids import ChargeId, MerchantId, PaymentIntentId, PaymentMethodId, RecoveryId
 from shared.money import Money
-from shared.recovery_model import EndReason, RecoveryState
+from shared.recovery_model import EndReason, RecoveredBy, RecoveryState
 
 _ATTEMPT = (
     "id",
@@ -46,13 +47,21 @@ _ATTEMPT = (
     "network_decline_code",
     "network_advice_code",
     "started_at",
+    "finished_at",
+    "card_exp_month",
+    "card_exp_year",
 )
+
+# A card's answer is known within this time; a debit's comes days later.
+AT_ONCE = timedelta(hours=12)
 
 # One statement, because each costs a round trip. An earlier statement locked the recovery, so everything is read as it
 # is under the lock. Attempts for other invoices are read too, because the networks count by card.
 READ_DOSSIER = """
 SELECT r.invoice_id, r.state, r.stop_requested, r.amount_due, r.currency, r.opened_at, r.next_attempt_at,
-    r.customer_id, r.subscription_id, r.cards, r.next_backup, p.document AS policy, citadel_now() AS now,
+    r.customer_id, r.subscription_id, r.cards, r.next_method, r.next_fingerprint, r.brought, r.first_default,
+    r.window_until, r.end_reason, r.recovered_by, r.paid_before, r.stripe_attempts, p.document AS policy,
+    citadel_now() AS now,
     m.stripe_connect_id AS account, COALESCE(m.status = 'active', false) AS merchant_active,
     ARRAY(
         SELECT ROW (t.at, t.kind, t.rule, t.next_at, t.detail::text)  -- jsonb has no codec inside a row
@@ -107,9 +116,14 @@ LOCK_CARD = "SELECT pg_advisory_xact_lock(hashtextextended('card/' || $1 || '/' 
 
 REMEMBER = """
 UPDATE recoveries
-SET cards = $2, next_backup = $3, holdout = $4, segment_facts = $5
-WHERE id = $1 AND (cards, next_backup, holdout, segment_facts) IS DISTINCT FROM ($2, $3, $4, $5)
+SET cards = $2, next_method = $3, next_fingerprint = $4, holdout = $5, segment_facts = $6,
+    first_default = COALESCE(first_default, $7)
+WHERE id = $1
+    AND (cards, next_method, next_fingerprint, holdout, segment_facts, first_default)
+        IS DISTINCT FROM ($2, $3, $4, $5, $6, COALESCE(first_default, $7))
 """
+
+LENGTHEN = "UPDATE recoveries SET window_until = $2, updated_at = citadel_now() WHERE id = $1"
 
 # The merchant's own retries, for learned timing: how each ended, and after which decline. Newest first, limited.
 READ_RETRIES = """
@@ -166,24 +180,50 @@ VALUES ($1, $2, 'citadel', $3, $4, $5, $6, $7, $8)
 RETURNING id, started_at
 """
 
+# A charge has one row: one that belongs to another attempt is not taken again, or no commit would ever succeed.
 SETTLE_ATTEMPT = """
-UPDATE attempts
+UPDATE attempts AS a
 SET result = $2,
     amount = $3,
-    payment_method_id = $4,
-    card_fingerprint = $5,
+    payment_method_id = COALESCE($4, payment_method_id),  -- without an answer: what it was planned for
+    card_fingerprint = COALESCE($5, card_fingerprint),
     card_network = $6,
     card_country = $7,
+    card_exp_month = $15,
+    card_exp_year = $16,
     payment_intent_id = $8,
-    charge_id = $9,
+    charge_id = CASE
+        WHEN NOT EXISTS (
+            SELECT FROM attempts AS o WHERE o.recovery_id = a.recovery_id AND o.charge_id = $9 AND o.id <> a.id
+        ) THEN $9
+    END,
     error_code = $10,
     decline_code = $11,
     advice_code = $12,
     network_decline_code = $13,
     network_advice_code = $14,
-    finished_at = citadel_now()
+    finished_at = CASE WHEN $2 <> 'processing' THEN citadel_now() END
 WHERE id = $1 AND result IN ('started', 'unknown')
 RETURNING id
+"""
+
+# The end of a debit that was under way.
+END_DEBIT = """
+UPDATE attempts
+SET result = $2,
+    amount = $3,
+    error_code = $4,
+    decline_code = $5,
+    advice_code = $6,
+    network_decline_code = $7,
+    network_advice_code = $8,
+    finished_at = citadel_now()
+WHERE id = $1 AND result = 'processing'
+RETURNING id
+"""
+
+REMEMBER_STRIPES = """
+UPDATE recoveries SET stripe_attempts = $2 WHERE id = $1 AND stripe_attempts IS DISTINCT FROM $2
 """
 
 # A charge is seen at every reading, and has one row.
@@ -191,9 +231,9 @@ NOTE_ATTEMPT = """
 INSERT INTO attempts (
     recovery_id, merchant_id, origin, number, result, amount, currency, payment_method_id, card_fingerprint,
     card_network, card_country, payment_intent_id, charge_id, error_code, decline_code, advice_code,
-    network_decline_code, network_advice_code, started_at, finished_at)
+    network_decline_code, network_advice_code, started_at, finished_at, card_exp_month, card_exp_year)
 SELECT $1, $2, 'stripe', COALESCE(max(number), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-    $17, $17
+    $17, $17, $18, $19
 FROM attempts
 WHERE recovery_id = $1 AND origin = 'stripe'
 ON CONFLICT (recovery_id, charge_id) WHERE charge_id IS NOT NULL DO NOTHING
@@ -229,12 +269,20 @@ async def open_dossier(
         next_attempt_at=row["next_attempt_at"],
         pinned=pinned,
         cards=tuple(dict.fromkeys((*row["cards"], *cards, *tried))),
-        next_backup=row["next_backup"],
+        next_method=row["next_method"],
+        next_fingerprint=row["next_fingerprint"],
+        brought=frozenset(row["brought"]),
+        first_default=_first_default(row["first_default"]),
         attempts=tuple(attempts),
         elsewhere=tuple(_attempt(_named(each)).past for each in row["elsewhere"]),
         story=Story(tuple(_told(*each) for each in row["story"])),
         now=row["now"],
+        window_until=row["window_until"],
         timing=await _timing(db, merchant_id) if pinned.timing == "learned" else BY_THE_RULES,
+        end_reason=EndReason(row["end_reason"]) if row["end_reason"] else None,
+        recovered_by=RecoveredBy(row["recovered_by"]) if row["recovered_by"] else None,
+        paid_before=row["paid_before"],
+        stripe_attempts=row["stripe_attempts"],
         left_alone=tuple(row["left_alone"]),
         paused_by_us=row["paused_by_us"],
     )
@@ -262,29 +310,51 @@ async def refusal(db: Connection, recovery_id: RecoveryId) -> str | None:
 
 async def lock_card(db: Connection, dossier: Dossier) -> None:
     """Lock the card that is to be charged: one attempt of the merchant at a time is started on it."""
-    if dossier.cards:
-        await db.execute(LOCK_CARD, dossier.merchant_id, dossier.cards[0])
+    card = dossier.next_fingerprint or dossier.next_method
+    if card is not None:
+        await db.execute(LOCK_CARD, dossier.merchant_id, card)
 
 
-async def remember(db: Connection, dossier: Dossier, reading: Reading, *, next_backup: PaymentMethodId | None) -> None:
-    """Keep which cards may be charged next, by which name if not by Stripe's order, and what segments ask."""
+async def remember(db: Connection, dossier: Dossier, reading: Reading, *, next_method: PaymentMethodId | None) -> None:
+    """Keep which payment method is charged next, which cards may be, the customer's first default, and what segments
+    ask."""
     truth = reading.truth
+    planned = method_in(reading, next_method) if next_method is not None else None
     facts = {
+        "amount": truth.amount_remaining.amount,
         "products": sorted(truth.products),
         "prices": sorted(truth.prices),
         "country": truth.card.country.upper() if truth.card and truth.card.country else None,
         "subscribed_at": truth.subscribed_at.isoformat() if truth.subscribed_at else None,
     }
-    cards = cards_of(reading, next_backup)
-    await db.execute(REMEMBER, dossier.recovery_id, list(cards), next_backup, dossier.in_holdout, facts)
+    await db.execute(
+        REMEMBER,
+        dossier.recovery_id,
+        list(cards_of(reading)),
+        next_method,
+        planned.fingerprint if planned else None,
+        dossier.in_holdout,
+        facts,
+        truth.customers_default.payment_method_id if truth.customers_default else "",
+    )
+
+
+def _first_default(kept: str | None) -> FirstDefault | None:
+    return None if kept is None else FirstDefault(PaymentMethodId(kept) if kept else None)
+
+
+async def lengthen_window(db: Connection, dossier: Dossier, until: datetime) -> None:
+    """Save a later end of the recovery's window."""
+    await db.execute(LENGTHEN, dossier.recovery_id, until)
 
 
 async def start_attempt(db: Connection, dossier: Dossier) -> KnownAttempt:
-    """Insert our next attempt, with its key and its card, so that other recoveries on that card count it.
+    """Insert our next attempt, with its key, its payment method and its card, so that other recoveries on that card
+    count it.
 
     At most one attempt is in flight; a second one raises.
     """
-    card = dossier.cards[0] if dossier.cards else None
+    method, card = dossier.next_method, dossier.next_fingerprint
     number, key = dossier.next_number, f"{dossier.recovery_id}:{dossier.next_number}"
     row = await db.fetchrow(
         START_ATTEMPT,
@@ -294,14 +364,12 @@ async def start_attempt(db: Connection, dossier: Dossier) -> KnownAttempt:
         key,
         dossier.due.amount,
         dossier.due.currency,
-        dossier.next_backup,
+        method,
         card,
     )
     if row is None:
         raise LookupError(f"attempt {key} was not written")
-    past = PastAttempt(
-        number, Origin.CITADEL, AttemptResult.STARTED, row["started_at"], dossier.next_backup, card, dossier.due
-    )
+    past = PastAttempt(number, Origin.CITADEL, AttemptResult.STARTED, row["started_at"], method, card, dossier.due)
     return KnownAttempt(row["id"], key, past, None, None)
 
 
@@ -337,9 +405,36 @@ async def settle_attempt(
             said.advice_code,
             said.network_decline_code,
             said.network_advice_code,
+            known.exp_month,
+            known.exp_year,
         )
         is not None
     )
+
+
+async def end_debit(
+    db: Connection, attempt_id: UUID, result: AttemptResult, amount: Money, decline: Decline | None
+) -> bool:
+    """Save how a debit of ours ended, on its attempt's row. False: it was not under way."""
+    said = decline or Decline()
+    ended = await db.fetchval(
+        END_DEBIT,
+        attempt_id,
+        result,
+        amount.amount,
+        said.code,
+        said.decline_code,
+        said.advice_code,
+        said.network_decline_code,
+        said.network_advice_code,
+    )
+    return ended is not None
+
+
+async def remember_stripes_attempts(db: Connection, dossier: Dossier, reading: Reading) -> None:
+    """Keep how often Stripe has tried by itself."""
+    if reading.stripe_attempts is not None:
+        await db.execute(REMEMBER_STRIPES, dossier.recovery_id, reading.stripe_attempts)
 
 
 async def note_attempt(db: Connection, dossier: Dossier, seen: SeenCharge) -> bool:
@@ -365,6 +460,8 @@ async def note_attempt(db: Connection, dossier: Dossier, seen: SeenCharge) -> bo
             said.network_decline_code,
             said.network_advice_code,
             dossier.counted_at(seen),
+            card.exp_month,
+            card.exp_year,
         )
         is not None
     )
@@ -387,8 +484,18 @@ def _attempt(row: Mapping[str, Any]) -> KnownAttempt:
         card_fingerprint=row["card_fingerprint"],
         amount=Money(row["amount"], row["currency"]),
         decline=said if result is AttemptResult.DECLINED else None,
+        error_code=row["error_code"] if result is AttemptResult.FAILED else None,
+        answered_at=_answered(row),
+        exp_month=row["card_exp_month"],
+        exp_year=row["card_exp_year"],
     )
     return KnownAttempt(row["id"], row["idempotency_key"], past, row["charge_id"], row["payment_intent_id"])
+
+
+def _answered(row: Mapping[str, Any]) -> datetime | None:
+    """When the answer was known, where that was not at once."""
+    ended = row["finished_at"]
+    return ended if ended is not None and ended - row["started_at"] > AT_ONCE else None
 
 
 def _decline(row: Mapping[str, Any]) -> Decline:

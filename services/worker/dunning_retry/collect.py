@@ -7,24 +7,39 @@ An attempt of ours that has no outcome is settled first:
                                        payment was made and none can be; if it was used, the charges are read
     older than Stripe keeps keys ────> the charges are read
 
+A bank debit of ours has an outcome days later: `/pay` answers that it has begun, and its charge is read until it has
+ended.
+Of an ended recovery only the money is read: nothing is attempted.
+
 Whose charge it is: a charge's event names the key of the request that made it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import assert_never
 
 import stripe
 
-from services.worker.dossier.dossier import KEYS_ARE_KEPT, Dossier, KnownAttempt, cards_of
-from services.worker.errors import MerchantUnreachable, Refused, RetryLater
+from services.worker.dossier.dossier import KEYS_ARE_KEPT, Dossier, KnownAttempt, method_in
+from services.worker.errors import InvoiceMissing, MerchantUnreachable, Refused, RetryLater
 from services.worker.handler import Nothing
 from services.worker.outside import stripe_calls
 from services.worker.outside.invoices import Reading, SeenCharge, with_backups
 from services.worker.outside.remote import Remote
-from services.worker.outside.stripe_calls import Declined, Inconclusive, NotPayable, Paid, PayOutcome, RequiresAction
+from services.worker.outside.stripe_calls import (
+    Declined,
+    Inconclusive,
+    NotPayable,
+    Paid,
+    PayOutcome,
+    Processing,
+    RequiresAction,
+)
 from services.worker.recovery import AttemptNow, AttemptResult, Card, Decision, Decline, Reason
+from services.worker.recovery.refusals import ACCOUNT_RESTRICTED, known_remedy
 from shared.ids import ChargeId, PaymentIntentId, PaymentMethodId
+from shared.money import Money
 from shared.recovery_model import EndReason
 
 # An event is there within seconds. A charge whose event is still missing after this long counts as not ours.
@@ -45,7 +60,10 @@ Plan = Nothing | Evaluation
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """How our attempt ended, and how that is known. `called`: a request to pay was sent, now or before."""
+    """How our attempt ended, and how that is known. `called`: a request to pay was sent, now or before.
+
+    `amount` is its charge's own, where that is known.
+    """
 
     result: AttemptResult
     how: str
@@ -56,6 +74,7 @@ class Settled:
     charge_id: ChargeId | None = None
     payment_method_id: PaymentMethodId | None = None
     card: Card | None = None
+    amount: Money | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +102,25 @@ Outcome = Nothing | Collected | Unreachable
 
 
 async def collect(remote: Remote, evaluation: Evaluation) -> Outcome:
-    """Carry out the plan. Raises RetryLater when Stripe gives no answer; the attempt's row stays as it is."""
+    """Carry out the plan. Raises RetryLater when Stripe gives no answer, MerchantUnreachable when it lets nobody ask.
+
+    The attempt's row stays as it is then.
+    """
     dossier = evaluation.dossier
     # For an attempt without an outcome, try to read it even if our row says that the merchant is gone.
-    if dossier.account is None or (not dossier.merchant_active and evaluation.attempt is None):
+    to_settle = evaluation.attempt is not None or bool(dossier.processing)
+    if dossier.account is None or not (dossier.merchant_active or to_settle):
         return _gone(evaluation)
     client = remote.stripe.for_merchant(dossier.account)
     try:
-        return await _collect(client, remote, evaluation)
+        return _of_planned(await _collect(client, remote, evaluation))
     except MerchantUnreachable:
+        if dossier.merchant_active:
+            raise  # no sign that the merchant has left: a key or a permission has to be set right
         return _gone(evaluation)
-    except Refused as refused:
-        if refused.status == 404:
-            text = "Stripe does not know the invoice."
-            return Unreachable(EndReason.INVOICE_MISSING, text, evaluation.attempt, may_have_paid=not evaluation.fresh)
-        raise
+    except InvoiceMissing:
+        text = "Stripe does not know the invoice."
+        return Unreachable(EndReason.INVOICE_MISSING, text, evaluation.attempt, may_have_paid=not evaluation.fresh)
 
 
 def _gone(evaluation: Evaluation) -> Unreachable:
@@ -112,6 +135,8 @@ async def _collect(client: stripe.StripeClient, remote: Remote, evaluation: Eval
     failures = tuple(each for each in seen if each.result is not AttemptResult.SUCCEEDED)
     if attempt is None:
         return Collected(reading, seen)
+    if dossier.state.ended:
+        return await _settle(client, remote, dossier, attempt, reading, seen)
     decision = dossier.decide(reading, failures, without=attempt.id)
     against = await _against(remote, dossier, attempt, reading, decision)
     if isinstance(decision, AttemptNow) and against is None:
@@ -123,11 +148,17 @@ async def _collect(client: stripe.StripeClient, remote: Remote, evaluation: Eval
 
 
 async def _read(client: stripe.StripeClient, dossier: Dossier) -> Reading:
-    """The invoice as it is now, with the customer's other payment methods if the policy tries them."""
+    """The invoice as it is now, with the customer's other payment methods if one of them may have to be named."""
     reading = await stripe_calls.read_invoice(client, dossier.invoice_id)
-    if dossier.tries_backups and dossier.customer_id is not None and not reading.truth.paid:
+    unread = any(method_in(reading, each) is None for each in dossier.brought)
+    if not (dossier.tries_backups or unread) or dossier.customer_id is None or reading.truth.paid:
+        return reading
+    try:
         return with_backups(reading, await stripe_calls.payment_methods_of(client, dossier.customer_id))
-    return reading
+    except Refused as refused:
+        if refused.status == 404:
+            return reading  # the customer was deleted, and has no other payment methods; the invoice is still open
+        raise
 
 
 async def _against(
@@ -140,26 +171,29 @@ async def _against(
     """
     if not isinstance(decision, AttemptNow):
         return None
-    if decision.backup != attempt.backup:
-        return "another payment method would be charged than was planned"
-    if not dossier.knows_cards_of(reading) or cards_of(reading, decision.backup)[:1] != _planned_card(attempt):
+    if not dossier.is_planned(attempt, reading, decision.payment_method_id):
         return "the payment method has changed since the attempt was planned"
     stopped = await remote.permission.refusal(dossier.recovery_id)
     return None if stopped is None else f"stopped right before the call: {stopped}"
 
 
-def _planned_card(attempt: KnownAttempt) -> tuple[str, ...]:
-    return () if attempt.past.card_fingerprint is None else (attempt.past.card_fingerprint,)
-
-
 async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Reading) -> tuple[SeenCharge, ...]:
-    """The charges of the invoice that have no row yet, whoever made them."""
-    known = dossier.known_charges
+    """The charges of the invoice that have no row yet, whoever made them, and debits of ours that have ended.
+
+    Of an ended recovery all charges: one that was booked may have failed since.
+    """
+    if dossier.state.ended:
+        intents = [intent for intent, latest in reading.payment_intents if latest is not None]
+        return tuple([charge for intent in intents for charge in await stripe_calls.charges_of(client, intent)])
+    known, ours = dossier.known_charges, {each.charge_id for each in dossier.processing}
+    asked = [intent for intent, latest in reading.payment_intents if latest is not None and latest not in known - ours]
+    asked += [each.payment_intent_id for each in dossier.processing if each.payment_intent_id]
     found: list[SeenCharge] = []
-    for payment_intent, latest in reading.payment_intents:
-        if latest is not None and latest not in known:
-            charges = await stripe_calls.charges_of(client, payment_intent)
-            found += [charge for charge in charges if charge.charge_id not in known]
+    for payment_intent in dict.fromkeys(asked):
+        for charge in await stripe_calls.charges_of(client, payment_intent):
+            ended = charge.charge_id in ours and charge.result is not AttemptResult.PROCESSING
+            if ended or charge.charge_id not in known:
+                found.append(charge)
     if reading.awaiting_action is not None:
         payment_intent, method = reading.awaiting_action
         waiting = (AttemptResult.REQUIRES_ACTION, method)
@@ -173,7 +207,11 @@ async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Re
 
 async def _read_again(client: stripe.StripeClient, dossier: Dossier) -> tuple[Reading, tuple[SeenCharge, ...]]:
     """The invoice and what was tried, after a request that may have changed both."""
-    reading = await _read(client, dossier)
+    try:
+        reading = await _read(client, dossier)
+    except InvoiceMissing as gone:
+        # It was there before the request. The next run no longer takes the attempt for one that was not made.
+        raise RetryLater(gone.reason) from gone
     return reading, await _unrecorded(client, dossier, reading)
 
 
@@ -194,30 +232,56 @@ async def _pay(
     if not evaluation.fresh and dossier.now - attempt.past.at >= KEYS_ARE_KEPT:
         return await _by_reading(client, dossier, attempt, (reading, seen), "its key is no longer kept", spent=False)
     key = _key(attempt)
-    answer = await stripe_calls.pay(client, dossier.invoice_id, key, remote.lease, attempt.backup)
+    answer = await stripe_calls.pay(client, dossier.invoice_id, key, remote.lease, attempt.past.payment_method_id)
     how = "Stripe's answer" if evaluation.fresh else "Stripe's answer to the same key"
     match answer:
         case Inconclusive(code):
             return await _by_reading(client, dossier, attempt, await _read_again(client, dossier), code, spent=True)
         case Paid():
             reading = answer.reading
-            seen = await _unrecorded(client, dossier, reading)
+            # That it was paid is known. A key that may not read charges does not keep it from being written down.
+            with suppress(MerchantUnreachable, Refused):
+                seen = await _unrecorded(client, dossier, reading)
+        case Processing():
+            # A replayed answer tells what was begun, and not what has become of it.
+            reading, seen = await _read_again(client, dossier)
         case NotPayable():
             # Something has changed since the reading; what exactly, only another one tells.
             reading, seen = await _read_again(client, dossier)
+            answer = await _as_its_account_says(client, answer)
         case Declined() | RequiresAction():
             pass
         case _:
             assert_never(answer)
-    return Collected(reading, seen, attempt, _of_planned(attempt, _settled(answer, reading, how)), reason)
+    return Collected(reading, seen, attempt, _settled(answer, reading, dossier, seen, how), reason)
 
 
-def _of_planned(attempt: KnownAttempt, settled: Settled) -> Settled:
-    """The outcome for the payment method that the request named; the reading is about the default one."""
-    if attempt.backup is None or settled.payment_method_id == attempt.backup:
-        return settled
-    card = Card(fingerprint=attempt.past.card_fingerprint)
-    return replace(settled, payment_method_id=attempt.backup, card=card)
+async def _as_its_account_says(client: stripe.StripeClient, answer: NotPayable) -> NotPayable:
+    """The refusal; one whose code says nothing is for a restricted account, if the account may not charge."""
+    if known_remedy(answer.code) is not None:
+        return answer
+    try:
+        account = await stripe_calls.own_account(client)
+    except (MerchantUnreachable, Refused):
+        return answer
+    return NotPayable(ACCOUNT_RESTRICTED) if account.get("charges_enabled") is False else answer
+
+
+def _of_planned(collected: Collected) -> Collected:
+    """The outcome for the payment method that the request named; the reading is about the first in Stripe's order.
+
+    The row keeps the card that it was planned for, which others have counted; what else is known of it is added if the
+    request was sent.
+    """
+    attempt, settled = collected.attempt, collected.settled
+    if attempt is None or settled is None or attempt.past.payment_method_id is None:
+        return collected
+    named, planned = attempt.past.payment_method_id, attempt.past.card_fingerprint
+    card = settled.card if settled.payment_method_id == named else method_in(collected.reading, named)
+    if card is None or not settled.called:
+        card = Card()
+    card = replace(card, fingerprint=planned or card.fingerprint)
+    return replace(collected, settled=replace(settled, payment_method_id=named, card=card))
 
 
 def _key(attempt: KnownAttempt) -> str:
@@ -226,11 +290,15 @@ def _key(attempt: KnownAttempt) -> str:
     return attempt.key
 
 
-def _settled(answer: PayOutcome, reading: Reading, how: str) -> Settled:
+def _settled(answer: PayOutcome, reading: Reading, dossier: Dossier, seen: tuple[SeenCharge, ...], how: str) -> Settled:
     truth = reading.truth
     match answer:
         case Paid():
             charged = reading.payment_intents[-1] if reading.payment_intents else (None, None)
+            made = next((each for each in seen if each.charge_id == charged[1]), None)
+            if made is not None and made.result is AttemptResult.SUCCEEDED:
+                return from_charge(made, how)
+            paid = reading.paid_by
             return Settled(
                 AttemptResult.SUCCEEDED,
                 how,
@@ -238,14 +306,29 @@ def _settled(answer: PayOutcome, reading: Reading, how: str) -> Settled:
                 charge_id=charged[1],
                 payment_method_id=truth.payment_method_id,
                 card=truth.card,
+                amount=paid.amount if paid is not None and paid.charge_id == charged[1] else None,
+            )
+        case Processing(payment_intent_id=payment_intent_id, charge_id=charge_id):
+            # It has begun; if it has ended meanwhile, its charge is among those seen and ends it.
+            begun = next((each for each in seen if each.charge_id == charge_id), None)
+            return Settled(
+                AttemptResult.PROCESSING,
+                how,
+                payment_intent_id=payment_intent_id,
+                charge_id=charge_id,
+                payment_method_id=(begun.payment_method_id if begun else None) or truth.payment_method_id,
+                card=(begun.card if begun else None) or truth.card,
+                amount=begun.amount if begun else None,
             )
         case Declined(decline):
+            earlier = dossier.known_charges | {each.charge_id for each in seen}
+            latest = answer.latest_charge_id if answer.latest_charge_id not in earlier else None
             return Settled(
                 AttemptResult.DECLINED,
                 how,
                 decline=decline,
                 payment_intent_id=answer.payment_intent_id,
-                charge_id=answer.charge_id,
+                charge_id=answer.charge_id or latest,
                 payment_method_id=answer.payment_method_id or truth.payment_method_id,
                 card=answer.card or truth.card,
             )
@@ -319,17 +402,21 @@ async def _by_reading(
         if key is None and made >= attempt.past.at - EVENTS_ARE_LATE and dossier.now - made < EVENTS_ARE_LATE:
             raise RetryLater("stripe: a charge's event is not there yet", counts=False)
         if key == attempt.key:
-            return Collected(reading, seen, attempt, _from_charge(charge, f"read from its charge, for {why}"))
+            return Collected(reading, seen, attempt, from_charge(charge, f"read from its charge, for {why}"))
+    if reading.under_way is not None and reading.under_way[1] is None:
+        raise RetryLater("stripe: a payment is under way whose charge is not there yet", counts=False)
     if spent and reading.awaiting_action is not None and any(each.charge_id is None for each in seen):
         intent, method = reading.awaiting_action
-        settled = _settled(RequiresAction(intent, method), reading, f"read from its payment intent, for {why}")
+        how = f"read from its payment intent, for {why}"
+        settled = _settled(RequiresAction(intent, method), reading, dossier, seen, how)
         return Collected(reading, seen, attempt, settled)
     result = AttemptResult.FAILED if spent else AttemptResult.ABANDONED
     settled = Settled(result, f"no charge of it exists, read for {why}", called=spent, error_code=None)
     return Collected(reading, seen, attempt, settled)
 
 
-def _from_charge(charge: SeenCharge, how: str) -> Settled:
+def from_charge(charge: SeenCharge, how: str) -> Settled:
+    """An attempt's outcome, as its charge says it."""
     return Settled(
         charge.result,
         how,
@@ -338,4 +425,5 @@ def _from_charge(charge: SeenCharge, how: str) -> Settled:
         charge_id=charge.charge_id,
         payment_method_id=charge.payment_method_id,
         card=charge.card,
+        amount=charge.amount,
     )

@@ -7,7 +7,8 @@ from typing import Any, assert_never
 from services.worker import metrics
 from services.worker.dossier import ending, next_message, store
 from services.worker.dossier.dossier import Dossier, KnownAttempt, cards_of
-from services.worker.dunning_retry.collect import Collected, Outcome, Settled, Unreachable
+from services.worker.dunning_retry import money
+from services.worker.dunning_retry.collect import Collected, Outcome, Settled, Unreachable, from_charge
 from services.worker.handler import Job
 from services.worker.outside.invoices import Reading, SeenCharge
 from services.worker.recovery import (
@@ -15,15 +16,18 @@ from services.worker.recovery import (
     AskNewMethod,
     AttemptNow,
     AttemptResult,
+    AwaitPayment,
     Close,
     Considered,
     Decision,
     MessageKind,
+    Origin,
     Reason,
     RequireAction,
     Wait,
     classify,
 )
+from services.worker.recovery.refusals import Remedy, known_remedy
 from shared import recoveries, recovery_tasks
 from shared.database import Connection
 from shared.logging import get_logger
@@ -35,6 +39,7 @@ from shared.recovery_model import (
     EndReason,
     Entry,
     EntryKind,
+    MovedMoney,
     RecoveredBy,
     RecoveryState,
 )
@@ -56,13 +61,16 @@ async def conclude(db: Connection, job: Job[Any], outcome: Outcome) -> None:
     news = False
     if outcome.attempt is not None and outcome.settled is not None:
         news = await _record_attempt(db, dossier, outcome.attempt, outcome.settled, outcome)
+    news = await _end_debits(db, dossier, outcome.reading, outcome.seen) or news
     news = await _record_seen(db, dossier, outcome.reading, outcome.seen) or news
     news = await _note_collection(db, dossier, outcome.reading, job.now) or news
     if news:
         dossier = await store.open_dossier(db, job.merchant_id, job.recovery_id, cards) or dossier
     if dossier.state.ended:
-        return  # the recovery ended during our call; the attempt's outcome is recorded
-    await _step(db, dossier, outcome.reading, dossier.decide(outcome.reading))
+        await money.settle_ended(db, dossier, outcome.reading, outcome.seen)
+        return
+    await store.remember_stripes_attempts(db, dossier, outcome.reading)
+    await _step(db, dossier, outcome.reading, outcome.seen, dossier.decide(outcome.reading))
     if dossier.story.told_anew_since(job.now):
         # An event since the claim says that the invoice has changed, perhaps after our reading: the next run reads it.
         await recovery_tasks.evaluate_sooner(db, dossier.recovery_id)
@@ -75,9 +83,10 @@ async def _record_attempt(
     db: Connection, dossier: Dossier, attempt: KnownAttempt, settled: Settled, outcome: Collected
 ) -> bool:
     """Record how our attempt ended. False: it was settled before."""
-    amount = outcome.reading.truth.amount_remaining
-    # Nothing remains to pay on a paid invoice: the attempt's amount is what was due before.
-    amount = amount if amount.amount > 0 else dossier.due
+    amount = settled.amount
+    if amount is None:  # nothing moved, or its charge could not be read: what was asked for
+        remaining = outcome.reading.truth.amount_remaining
+        amount = remaining if remaining.amount > 0 else dossier.due
     written = await store.settle_attempt(
         db,
         attempt.id,
@@ -110,6 +119,7 @@ def _attempted(attempt: KnownAttempt, settled: Settled, reason: Reason | None, a
         AttemptResult.ABANDONED: "it was not made",
         AttemptResult.UNKNOWN: "its outcome cannot be read any more",
         AttemptResult.STARTED: "it has begun",
+        AttemptResult.PROCESSING: "a debit has begun, whose end is known in some days",
     }
     detail: dict[str, Any] = {
         "attempt": number,
@@ -133,6 +143,13 @@ def _attempted(attempt: KnownAttempt, settled: Settled, reason: Reason | None, a
         if understood.unknown:
             metrics.UNKNOWN_DECLINES.inc()
             log.warning("unknown_decline", codes=_codes(settled))
+    if settled.result is AttemptResult.FAILED and settled.error_code is not None:
+        helps = known_remedy(settled.error_code)
+        detail["remedy"] = helps or Remedy.OURS
+        said = f" (Stripe refused: {settled.error_code})"
+        if helps is None or helps is Remedy.OURS:
+            metrics.UNKNOWN_REFUSALS.inc()
+            log.error("payment_request_refused", code=settled.error_code)
     why = reason or _settlement(number, settled)
     detail["reason"] = why.as_json()
     text = f"Attempt {number}: {words[settled.result]}{said}."
@@ -159,6 +176,28 @@ def _codes(settled: Settled) -> Mapping[str, str]:
     return {name: value for name, value in codes.items() if value is not None}
 
 
+async def _end_debits(db: Connection, dossier: Dossier, reading: Reading, seen: tuple[SeenCharge, ...]) -> bool:
+    """Record how debits of ours ended that were under way, on their own rows; whether any has."""
+    ended = {each.charge_id: each for each in seen if each.result is not AttemptResult.PROCESSING}
+    news = False
+    for attempt in await _attempts(db, dossier):
+        if attempt.past.result is not AttemptResult.PROCESSING:
+            continue
+        charge = ended.get(attempt.charge_id) if attempt.charge_id is not None else None
+        if charge is not None:
+            settled = from_charge(charge, "its debit has ended")
+        elif attempt.charge_id is None and reading.under_way is None:
+            settled = Settled(AttemptResult.FAILED, "nothing is under way, and it has no charge")
+        else:
+            continue
+        amount = settled.amount or attempt.past.amount
+        if await store.end_debit(db, attempt.id, settled.result, amount, settled.decline):
+            metrics.ATTEMPTS.labels(settled.result).inc()
+            await recoveries.record(db, dossier.recovery_id, _attempted(attempt, settled, None, amount))
+            news = True
+    return news
+
+
 async def _record_seen(db: Connection, dossier: Dossier, reading: Reading, seen: tuple[SeenCharge, ...]) -> bool:
     """Record the attempts of others; whether any of them is new.
 
@@ -166,14 +205,21 @@ async def _record_seen(db: Connection, dossier: Dossier, reading: Reading, seen:
     """
     known = {(each.past.result, each.past.payment_method_id) for each in dossier.attempts}
     charges = {each.charge_id for each in dossier.attempts}
+    ours = {each.charge_id for each in await _attempts(db, dossier) if each.past.origin is Origin.CITADEL}
+    failures = sum(each.result is AttemptResult.DECLINED and each.charge_id not in ours | charges for each in seen)
     news = False
     for charge in sorted(seen, key=lambda each: each.at):
         if charge.charge_id is not None and charge.charge_id in charges:
             continue
         match charge.result:
+            case AttemptResult.PROCESSING:
+                wanted = False  # whose it is shows when it ends
             case AttemptResult.SUCCEEDED:
-                ours = any(each.past.result is AttemptResult.SUCCEEDED for each in await _attempts(db, dossier))
-                wanted = not ours and dossier.stripe_collected(reading)
+                paid_the_rest = reading.paid_by is None or reading.paid_by.charge_id == charge.charge_id
+                known_success = any(
+                    each.past.result is AttemptResult.SUCCEEDED for each in await _attempts(db, dossier)
+                )
+                wanted = paid_the_rest and not known_success and dossier.stripe_collected(reading, charge, failures)
             case AttemptResult.REQUIRES_ACTION:
                 after = {(each.past.result, each.past.payment_method_id) for each in await _attempts(db, dossier)}
                 wanted = (charge.result, charge.payment_method_id) not in known | after
@@ -218,11 +264,19 @@ async def _attempts(db: Connection, dossier: Dossier) -> tuple[KnownAttempt, ...
 # --- What follows -----------------------------------------------------------------------------------------------------
 
 
-async def _step(db: Connection, dossier: Dossier, reading: Reading, decision: Decision) -> None:
+async def _step(
+    db: Connection, dossier: Dossier, reading: Reading, seen: tuple[SeenCharge, ...], decision: Decision
+) -> None:
     """Carry out the decision: the state, the timeline, the next task, the next message."""
     match decision:
         case Close():
-            await _close(db, dossier, reading, decision)
+            await _close(db, dossier, reading, seen, decision)
+        case AwaitPayment(until, reason):
+            await _remember(db, dossier, reading, decision)
+            entry = _decided(reading, reason, "look whether the payment has ended", until)
+            await _go_on(db, dossier, RecoveryState.PROCESSING, entry)
+            await recovery_tasks.cancel_messages(db, dossier.recovery_id, "a payment is under way")
+            await _evaluate_at(db, dossier, until)
         case AttemptNow(reason):
             # The next run, which begins at once, commits the row and its key before the call.
             now = dossier.now
@@ -268,9 +322,9 @@ async def _hold(db: Connection, dossier: Dossier, reading: Reading, decision: Wa
 
 
 async def _remember(db: Connection, dossier: Dossier, reading: Reading, planned: Decision) -> None:
-    """Save which cards may be charged next, and which payment method is named, for the run that makes the attempt."""
-    backup = planned.backup if isinstance(planned, AttemptNow) else None
-    await store.remember(db, dossier, reading, next_backup=backup)
+    """Save which payment method is charged next, for the run that makes the attempt."""
+    method = planned.payment_method_id if isinstance(planned, AttemptNow) else None
+    await store.remember(db, dossier, reading, next_method=method)
 
 
 def _decided(reading: Reading, reason: Reason, next_step: str, next_at: datetime | None) -> Entry:
@@ -299,8 +353,12 @@ async def _go_on(
 def _gist(rule: str, next_at: datetime | None, detail: Mapping[str, Any]) -> tuple[object, ...]:
     """The parts by which a decision differs from the last one."""
     inputs = detail.get("reason", {}).get("inputs", {})
-    by_stripe = (detail.get(STRIPE_NEXT), detail.get("auto_advance"), detail.get("attempt_count"))
-    return rule, next_at, by_stripe, inputs.get("segment"), inputs.get("backup")
+    return (
+        rule,
+        next_at,
+        *(detail.get(each) for each in (STRIPE_NEXT, "auto_advance", "attempt_count")),
+        *(inputs.get(each) for each in ("segment", "backup", "brought", "default")),
+    )
 
 
 async def _evaluate_at(db: Connection, dossier: Dossier, at: datetime) -> None:
@@ -308,33 +366,35 @@ async def _evaluate_at(db: Connection, dossier: Dossier, at: datetime) -> None:
     await recovery_tasks.evaluate(db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id, at)
 
 
-async def _close(db: Connection, dossier: Dossier, reading: Reading, decision: Close) -> None:
+async def _close(
+    db: Connection, dossier: Dossier, reading: Reading, seen: tuple[SeenCharge, ...], decision: Close
+) -> None:
     reason = decision.reason
     state = RecoveryState(decision.state)
     detail: dict[str, Any] = {"reason": reason.as_json()}
     recovered: Money | None = None
     by: RecoveredBy | None = None
+    charges: tuple[MovedMoney, ...] = ()
     if state is RecoveryState.RECOVERED:
         by = RecoveredBy.RETRY if decision.end_reason == EndReason.PAID_BY_RETRY else RecoveredBy.MESSAGE
-        recovered = _collected(dossier, reading, by)
+        moved = money.ours(dossier, reading, seen, by)
+        recovered, charges = moved.total, moved.charges
         detail |= {"recovered": recovered.amount, "currency": recovered.currency}
     entry = Entry(EntryKind.CLOSED, reason.rule, reason.text, detail, ending.STEPS[decision.end_action])
     await recoveries.close(
-        db, dossier.recovery_id, state, decision.end_reason, entry, recovered=recovered, recovered_by=by
+        db,
+        dossier.recovery_id,
+        state,
+        decision.end_reason,
+        entry,
+        recovered=recovered,
+        recovered_by=by,
+        charges=charges,
     )
     if decision.end_action != "leave":
         await recovery_tasks.carry_out_end(
             db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id, decision.end_action
         )
-
-
-def _collected(dossier: Dossier, reading: Reading, by: RecoveredBy) -> Money:
-    """The money collected: our attempt's amount, else what Stripe says was paid."""
-    if by is RecoveredBy.RETRY:
-        for attempt in dossier.attempts:
-            if attempt.past.result is AttemptResult.SUCCEEDED:
-                return attempt.past.amount
-    return reading.amount_paid or dossier.due
 
 
 async def _end_unreachable(db: Connection, dossier: Dossier, outcome: Unreachable) -> None:

@@ -19,12 +19,14 @@ from typing import Any
 import asyncpg
 
 from services.worker import metrics
+from services.worker.backoff import hold_delay
 from services.worker.batching import Batcher
 from services.worker.engine import store
 from services.worker.engine.run import Kind, Run
 from services.worker.errors import BUSY, LeaseLost, Verdict, judge
 from services.worker.handler import AnyHandler, Job
 from shared.database import Connection, Database, DatabaseAway
+from shared.ids import MerchantId
 from shared.logging import get_logger
 from shared.queue import tasks
 from shared.queue.tasks import End, Task, TaskStatus
@@ -114,6 +116,9 @@ class Committer:
 
     def _end_of(self, run: Run, verdict: Verdict) -> End:
         task = run.task
+        if verdict.held is not None:
+            held = task.now - (task.held_since or task.now)
+            return tasks.to_hold(task, hold_delay(held, self._draw.random()), verdict.reason, verdict.held)
         if verdict.final or (verdict.counts and task.tries >= task.max_tries):
             return tasks.to_bury(task, verdict.reason)
         if verdict.counts:
@@ -177,9 +182,13 @@ class Committer:
         return kept
 
     async def _put_back(self, failed: list[_Failed]) -> None:
+        news: list[tuple[MerchantId, str]] = []
+
         async def work() -> set[int]:
             async with self._database.statement() as db:
-                return await tasks.end_many(db, [each.end for each in failed])
+                ends = [each.end for each in failed]
+                news[:] = await tasks.first_held(db, ends)
+                return await tasks.end_many(db, ends)
 
         runs = [each.run for each in failed]
         try:
@@ -193,6 +202,9 @@ class Committer:
                 continue
             self._tell(each)
             self._ended(each.run)
+        for merchant_id, reason in news:
+            # Once for all of a merchant's tasks: a person has to set a key or an account right.
+            log.error("merchant_held", merchant_id=merchant_id, reason=reason)
 
     async def _again(self, runs: Sequence[Run], work: Callable[[], Awaitable[set[int]]]) -> set[int]:
         """Do `work`, and repeat it for as long as a lease lasts when the database was busy or away.
@@ -228,9 +240,11 @@ class Committer:
         if failed.end.status is TaskStatus.DEAD:
             metrics.DEAD.labels(label).inc()
             log.error("task_dead", **told)
-        else:
-            metrics.RETRIED.labels(label).inc()
-            log.info("task_retried", counts=failed.verdict.counts, **told)
+            return
+        if failed.verdict.held is not None:
+            metrics.HELD.labels(failed.verdict.held).inc()
+        metrics.RETRIED.labels(label).inc()
+        log.info("task_retried", counts=failed.verdict.counts, **told)
 
     def _left_to_rescue(self, runs: Sequence[Run], error: Exception) -> None:
         """Log it and give up: nothing is lost, the leases run out and the tasks are rescued."""

@@ -30,11 +30,15 @@ RESCUE_BATCH = 500
 RETENTION = {
     "processed_events": timedelta(days=35),
     "scheduled_tasks": timedelta(days=30),
+    # Of charges that nobody has booked as recovered: a charge is booked within days of the payment, and is refunded or
+    # disputed after it.
+    "money_back": timedelta(days=90),
     "oauth_states": timedelta(hours=1),
     "idempotency_keys": timedelta(days=7),
     "left_alone": timedelta(days=30),
 }
 WEEK = timedelta(days=7)
+A_DAY_AFTER_DEATH = timedelta(days=1)
 
 
 def rescue_every(lease_seconds: float) -> float:
@@ -94,12 +98,17 @@ async def prune(db: Connection, *, table: str) -> bool:
 
 
 async def sweep_recoveries(db: Connection) -> bool:
-    """Queue a task for every open recovery that has none: a lost task is a delay and never a loss."""
-    lost = await store.lost_recoveries(db, BATCH)
+    """Queue a task for every open recovery that has none: a lost task is a delay and never a loss.
+
+    One whose evaluation died gets another one a day: nothing is forgotten, and a fault is not run into all the time.
+    """
+    lost = await store.lost_recoveries(db, BATCH, A_DAY_AFTER_DEATH)
     for recovery in lost:
         if await recovery_tasks.evaluate_now(db, recovery.merchant_id, recovery.id, recovery.invoice_id):
+            if recovery.dead:
+                metrics.DEAD_RECOVERIES.inc()
             metrics.SWEPT.labels(recovery_tasks.EVALUATE).inc()
-            log.warning("recovery_without_task", recovery_id=str(recovery.id))
+            log.warning("recovery_without_task", recovery_id=str(recovery.id), died=recovery.dead)
     return len(lost) == BATCH
 
 

@@ -73,6 +73,15 @@ WHERE id IN (
 )
 RETURNING 1
 """,
+    "money_back": """
+DELETE FROM money_back
+WHERE (merchant_id, kind, external_id) IN (
+    SELECT merchant_id, kind, external_id FROM money_back
+    WHERE NOT booked AND noted_at < citadel_now() - $1::interval
+    LIMIT $2
+)
+RETURNING 1
+""",
     # In real time, because a browser waits in real time.
     "oauth_states": """
 DELETE FROM oauth_states
@@ -105,7 +114,8 @@ RETURNING 1
 
 # --- The sweep: recoveries and digests without a task -----------------------------------------------------------------
 
-# A dead task is not replaced: an operator has to look at it first.
+# A dead evaluation is replaced by a new one after a day, for as long as the recovery is open: what killed it may be
+# mended. Until then the recovery has `attention` in the API. What an operator has dismissed is to be left out here.
 LOST_RECOVERIES = """
 WITH lost AS MATERIALIZED (
     SELECT r.id, r.merchant_id, r.invoice_id
@@ -116,13 +126,15 @@ WITH lost AS MATERIALIZED (
             WHERE t.recovery_id = r.id AND t.status IN ('pending', 'running') AND t.task_type = 'dunning_retry'
         )
 )
-SELECT id, merchant_id, invoice_id
+SELECT id, merchant_id, invoice_id, died_at IS NOT NULL AS dead
 FROM lost
-WHERE NOT EXISTS (
-    SELECT FROM scheduled_tasks AS t
+CROSS JOIN LATERAL (
+    SELECT max(COALESCE(t.finished_at, t.created_at)) AS died_at
+    FROM scheduled_tasks AS t
     WHERE t.merchant_id = lost.merchant_id AND t.recovery_id = lost.id
         AND t.task_type = 'dunning_retry' AND t.status = 'dead'
-)
+) AS last
+WHERE died_at IS NULL OR died_at < citadel_now() - $2::interval
 LIMIT $1
 """
 
@@ -148,11 +160,12 @@ LIMIT $1
 
 @dataclass(frozen=True, slots=True)
 class LostRecovery:
-    """An open recovery without a task."""
+    """An open recovery without a task. `dead`: its last evaluation died."""
 
     id: RecoveryId
     merchant_id: MerchantId
     invoice_id: InvoiceId
+    dead: bool
 
 
 async def lock_recoveries(db: Connection, recovery_ids: Sequence[RecoveryId]) -> None:
@@ -199,9 +212,9 @@ async def prune(db: Connection, table: str, age: timedelta, limit: int) -> int:
     return len(await db.fetch(PRUNE[table], age, limit))
 
 
-async def lost_recoveries(db: Connection, limit: int) -> list[LostRecovery]:
-    """Open recoveries without a task."""
-    return [LostRecovery(**row) for row in await db.fetch(LOST_RECOVERIES, limit)]
+async def lost_recoveries(db: Connection, limit: int, rest: timedelta) -> list[LostRecovery]:
+    """Open recoveries without a task; those whose evaluation died once that is longer ago than `rest`."""
+    return [LostRecovery(**row) for row in await db.fetch(LOST_RECOVERIES, limit, rest)]
 
 
 async def lost_digests(db: Connection, limit: int) -> list[MerchantId]:

@@ -18,7 +18,7 @@ from services.worker.catch_up.listing import (
 )
 from services.worker.catch_up.plan import ListEvents, Progress, Step, after_page, from_the_start, next_step
 from services.worker.catch_up.schedule import next_task
-from services.worker.errors import MerchantUnreachable
+from services.worker.errors import Hold, MerchantUnreachable
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.merchants import find_merchant
 from services.worker.outside.remote import Remote
@@ -48,12 +48,13 @@ class Fetch:
     """Make this step for the account."""
 
     account: AccountId
+    livemode: bool | None
     step: Step
 
 
 @dataclass(frozen=True, slots=True)
 class Unreachable:
-    """The platform has no access to the merchant's account."""
+    """The platform's key does not reach the merchant's account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +95,21 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
         if progress is None:
             return Nothing("the merchant has no row yet: the sweep gives it one")
         step = next_step(progress, await business_now(db), TYPES)
-        return Nothing("it is up to date") if step is None else Fetch(merchant.account, step)
+        return Nothing("it is up to date") if step is None else Fetch(merchant.account, merchant.livemode, step)
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
         """Fetch the step's list or objects. Changes nothing at Stripe."""
         if isinstance(plan, Nothing):
             return plan
+        mode = remote.stripe.livemode
+        if None not in (mode, plan.livemode) and mode != plan.livemode:
+            # The lists of the other mode are empty, which must not pass for "nothing has happened".
+            raise MerchantUnreachable("the platform's key is of the other mode than the connection", Hold.WRONG_MODE)
         try:
             return Found(plan.account, await fetch(remote.stripe.for_merchant(plan.account), plan.account, plan.step))
-        except MerchantUnreachable:
+        except MerchantUnreachable as unreachable:
+            if unreachable.why is not Hold.NO_ACCESS:
+                raise
             return Unreachable()
 
     async def commit(self, db: Connection, task: Job[CatchUpPayload], outcome: Outcome) -> None:
@@ -112,8 +119,9 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
                 log.debug("not_caught_up", reason=why)
                 await store.forget_task(db, task.claimed.id)
             case Unreachable():
-                # Stripe sends an event when a merchant disconnects; an unreadable recovery shows it as well.
-                log.warning("merchant_unreachable", merchant_id=task.merchant_id)
+                # The merchant may have left without an event of Stripe's. There is nobody to hurry for.
+                metrics.HELD.labels(Hold.NO_ACCESS).inc()
+                log.error("merchant_held", merchant_id=task.merchant_id, reason=Hold.NO_ACCESS.value)
                 await store.put_off(db, task.merchant_id, UNREACHABLE_FOR)
             case Found(account, fetched):
                 await self._take(db, task, account, fetched)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from services.worker.backoff import RetryPolicy
-from services.worker.dossier import store
+from services.worker.dossier import store, window
 from services.worker.dunning_retry.collect import Evaluation, Outcome, Plan, collect
 from services.worker.dunning_retry.conclude import conclude
 from services.worker.errors import BadPayload
@@ -36,8 +36,9 @@ class DunningRetry(Handler[DunningRetryPayload, Plan, Outcome]):
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
         if dossier is None:
             raise BadPayload("the recovery does not exist")
-        if dossier.state.ended:
+        if dossier.state.ended and not dossier.money_may_come:
             return Nothing(f"the recovery is {dossier.state}")
+        dossier = await window.lengthen(db, dossier, task)
         if dossier.in_flight is not None:
             return Evaluation(dossier, dossier.in_flight)
         stays = dossier.merchant_active and not dossier.left_alone

@@ -1,28 +1,42 @@
 """`end_dunning`: carry out a policy's end action on an exhausted recovery, once, and say so in its timeline.
 
-While people say that nothing is to be done (the customer is left alone, the merchant pauses the collection), it waits.
+It takes something away from a customer, so it must be sure. It is left out if the customer pays the subscription again,
+if what the policy promises before it was not done, or if the payment failed for something that the customer can do
+nothing about. It waits while a payment is under way, while a newer invoice of the subscription is still being collected
+(whether the customer pays is decided by the latest one), and while people say that nothing is to be done: the customer
+is left alone, or the merchant pauses the collection.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+import stripe
+
 from services.worker.backoff import RetryPolicy
-from services.worker.dossier import store
-from services.worker.dossier.dossier import OUR_PAUSE
+from services.worker.dossier import store, window
+from services.worker.dossier.dossier import OUR_PAUSE, Dossier
 from services.worker.dossier.ending import STEPS
-from services.worker.errors import BadPayload, MerchantUnreachable, Refused
+from services.worker.errors import BadPayload, InvoiceMissing, Refused
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.outside import stripe_calls
+from services.worker.outside.invoices import Reading
 from services.worker.outside.remote import Remote
 from services.worker.recovery import InvoiceStatus, InvoiceTruth
-from services.worker.recovery.decide import LOOK_AGAIN_HELD, SUBSCRIPTION_OVER
+from services.worker.recovery.decide import SUBSCRIPTION_OVER
 from shared import recoveries, recovery_tasks
 from shared.database import Connection
 from shared.ids import AccountId, InvoiceId, RecoveryId, SubscriptionId
-from shared.recovery_model import CANCELED_BY_OPERATOR, LEFT_ALONE, Entry, EntryKind, RecoveryState
+from shared.recovery_model import CANCELED_BY_OPERATOR, Entry, EntryKind, RecoveryState
 
 Action = Literal["cancel", "pause", "mark_uncollectible"]
+
+LOOK_AGAIN = timedelta(days=1)
+# A bank debit takes less (https://docs.stripe.com/payments/bank-debits, read November 2026); a default window as long.
+LONGEST_WAIT = timedelta(days=21)
+
+WAITS = "end_action_waits"
 
 
 class EndDunningPayload(Payload):
@@ -34,19 +48,17 @@ class EndDunningPayload(Payload):
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """What to do. `key` is the same in every try."""
+    """What to do. `key` is the same in every try; from `patience` on, nothing newer is waited for."""
 
-    account: AccountId | None
+    account: AccountId
     invoice_id: InvoiceId
     subscription_id: SubscriptionId | None
     action: Action
     key: str
-    recovery_id: RecoveryId
     now: datetime
+    patience: datetime
+    recovery_id: RecoveryId
     pause_is_ours: bool
-
-
-Plan = Nothing | End
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +71,52 @@ class Done:
         "invoice_settled",
         "already_so",
         "no_subscription",
-        "merchant_unreachable",
+        "merchant_gone",
         "not_found",
+        "newer_invoice_paid",
+        "payment_under_way",
+        "not_all_was_done",
+        "not_the_customers_fault",
+        "left_alone",
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """People say that nothing is to be done now: look again then."""
+class Later:
+    """Not yet: look again at `at`."""
 
-    until: datetime
+    action: Action
+    why: Literal["payment_under_way", "newer_invoice_open", "left_alone", "collection_paused"]
+    at: datetime
 
 
-Outcome = Nothing | Done | Held
+Plan = Nothing | Done | Later | End
+Outcome = Nothing | Done | Later
 
+_BY_HAND = "To do it all the same, do it in Stripe's dashboard."
 TOLD = {
     "end_action_done": "The policy's end action was carried out: {step}.",
     "invoice_settled": "The policy's end action ({step}) was left out: the invoice is not open any more.",
     "already_so": "The policy's end action ({step}) had no work left: it is so already.",
     "no_subscription": "The policy's end action ({step}) was left out: the invoice has no subscription.",
-    "merchant_unreachable": "The policy's end action ({step}) was left out: the account cannot be reached any more.",
+    "merchant_gone": "The policy's end action ({step}) was left out: the merchant is not connected any more.",
     "not_found": "The policy's end action ({step}) was left out: Stripe does not know the object.",
+    "newer_invoice_paid": "The policy's end action ({step}) was left out: a newer invoice of the subscription is paid. "
+    + _BY_HAND,
+    "payment_under_way": "The policy's end action ({step}) was left out: a payment of the invoice is still under way. "
+    + _BY_HAND,
+    "left_alone": "The policy's end action ({step}) was left out: the customer or the subscription is left alone for "
+    "good.",
+    "not_all_was_done": "The policy's end action ({step}) was left out: not all attempts and messages that come before "
+    "it were made. " + _BY_HAND,
+    "not_the_customers_fault": "The policy's end action ({step}) was left out: the last attempt failed for something "
+    "that the customer can do nothing about. " + _BY_HAND,
+}
+WAITED = {
+    "payment_under_way": "The policy's end action ({step}) waits: a payment of the invoice is under way.",
+    "newer_invoice_open": "The policy's end action ({step}) waits: a newer invoice of the subscription is still open.",
+    "left_alone": "The policy's end action ({step}) waits: the customer or the subscription is left alone.",
+    "collection_paused": "The policy's end action ({step}) waits: the merchant pauses the subscription's collection.",
 }
 
 
@@ -92,7 +129,7 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
     retry = RetryPolicy(base=timedelta(seconds=5), factor=4.0, longest=timedelta(hours=6))
 
     async def load(self, db: Connection, task: Job[EndDunningPayload]) -> Plan:
-        """Check that the end action is still to be carried out."""
+        """Check that the end action is still to be carried out, and that all was done that comes before it."""
         if task.recovery_id is None:
             raise BadPayload("an end_dunning names its recovery in recovery_id")
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
@@ -102,87 +139,112 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
         done = any(row.kind == EntryKind.END_ACTION and row.rule != CANCELED_BY_OPERATOR for row in dossier.story.rows)
         if dossier.state is not RecoveryState.EXHAUSTED or done:
             return Nothing("it was done before, or the recovery is not exhausted (any more)")
-        account = dossier.account if dossier.merchant_active else None
-        action = task.payload.action
-        key = f"{dossier.recovery_id}:end:{action}"
-        subscription = dossier.subscription_id
-        recovery, now, ours = dossier.recovery_id, dossier.now, dossier.paused_by_us
-        return End(account, dossier.invoice_id, subscription, action, key, recovery, now, ours)
+        return _plan(dossier, task.payload.action)
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:
-        """Read the invoice; act only while it is still open."""
-        if isinstance(plan, Nothing):
+        """Read the invoice; act only while it is still open. Raises MerchantUnreachable: the task is held."""
+        if not isinstance(plan, End):
             return plan
-        if plan.account is None:
-            return Done(plan.action, "merchant_unreachable")
         try:
-            return await _end(remote, plan, plan.account)
-        except MerchantUnreachable:
-            return Done(plan.action, "merchant_unreachable")
-        except Refused as refused:
-            if refused.status == 404:
-                return Done(plan.action, "not_found")
-            raise
+            return await _end(remote.stripe.for_merchant(plan.account), remote, plan)
+        except InvoiceMissing:
+            return Done(plan.action, "not_found")
 
     async def commit(self, db: Connection, task: Job[EndDunningPayload], outcome: Outcome) -> None:
-        """Say in the timeline what was done, or why it was not."""
+        """Say in the timeline what was done, or why it was not; or queue it for later."""
         if task.recovery_id is None or isinstance(outcome, Nothing):
             return
-        if isinstance(outcome, Held):
-            await self._held(db, task, task.recovery_id, outcome)
+        step = STEPS[outcome.action]
+        if isinstance(outcome, Done):
+            text = TOLD[outcome.rule].format(step=step)
+            entry = Entry(EntryKind.END_ACTION, outcome.rule, text, {"action": outcome.action})
+            await recoveries.record(db, task.recovery_id, entry)
             return
-        text = TOLD[outcome.rule].format(step=STEPS[outcome.action])
-        entry = Entry(EntryKind.END_ACTION, outcome.rule, text, {"action": outcome.action})
-        await recoveries.record(db, task.recovery_id, entry)
-
-    async def _held(self, db: Connection, task: Job[EndDunningPayload], recovery_id: RecoveryId, held: Held) -> None:
-        """Queue it again for when the hold may be over; or leave it out when that is never."""
-        dossier = await store.open_dossier(db, task.merchant_id, recovery_id)
-        if dossier is None:
-            return
-        action = task.payload.action
-        if None in dossier.left_alone:
-            text = f"The policy's end action ({STEPS[action]}) was left out: the customer is left alone for good."
-            entry = Entry(EntryKind.END_ACTION, LEFT_ALONE, text, {"action": action})
-            await recoveries.record(db, recovery_id, entry)
-            return
-        at = max(held.until, dossier.held_until or held.until)
-        await recovery_tasks.carry_out_end(db, task.merchant_id, recovery_id, task.payload.invoice_id, action, at)
+        dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
+        said = dossier is not None and any(
+            (row.rule, row.detail.get("why")) == (WAITS, outcome.why) for row in dossier.story.rows
+        )
+        if not said:
+            detail = {"action": outcome.action, "why": outcome.why}
+            text = WAITED[outcome.why].format(step=step)
+            await recoveries.record(
+                db, task.recovery_id, Entry(EntryKind.CHANGED, WAITS, text, detail, "look again", outcome.at)
+            )
+        await recovery_tasks.carry_out_end(
+            db, task.merchant_id, task.recovery_id, task.payload.invoice_id, outcome.action, outcome.at
+        )
 
 
-async def _end(remote: Remote, plan: End, account: AccountId) -> Done | Held:
-    client = remote.stripe.for_merchant(account)
-    truth = (await stripe_calls.read_invoice(client, plan.invoice_id)).truth
+def _plan(dossier: Dossier, action: Action) -> Done | Later | End:
+    if dossier.account is None or not dossier.merchant_active:
+        return Done(action, "merchant_gone")
+    if dossier.left_alone:
+        until = dossier.held_until
+        return (
+            Done(action, "left_alone")
+            if None in dossier.left_alone or until is None
+            else Later(action, "left_alone", until)
+        )
+    if dossier.in_flight is not None:
+        return Done(action, "payment_under_way")  # an attempt of ours whose outcome could not be read
+    if dossier.merchants_matter:
+        return Done(action, "not_the_customers_fault")
+    closed = next((row.at for row in reversed(dossier.story.rows) if row.kind == EntryKind.CLOSED), dossier.now)
+    if window.lengthened(dossier) >= window.MOST or window.message_is_missing(dossier, closed):
+        return Done(action, "not_all_was_done")
+    patience = closed + max(timedelta(days=dossier.policy.window_days), LONGEST_WAIT)
+    key = f"{dossier.recovery_id}:end:{action}"
+    invoice_id, subscription_id = dossier.invoice_id, dossier.subscription_id
+    recovery_id, ours = dossier.recovery_id, dossier.paused_by_us
+    return End(dossier.account, invoice_id, subscription_id, action, key, dossier.now, patience, recovery_id, ours)
+
+
+async def _end(client: stripe.StripeClient, remote: Remote, plan: End) -> Done | Later:
+    reading = await stripe_calls.read_invoice(client, plan.invoice_id)
+    newer: list[InvoiceStatus] = []
+    if plan.subscription_id is not None and reading.latest not in (None, plan.invoice_id):
+        newer = await stripe_calls.newer_invoices(client, plan.subscription_id, plan.invoice_id)
+    against = _against(plan, reading, newer)
+    if against is None and await remote.permission.left_alone(plan.recovery_id):
+        against = Later(plan.action, "left_alone", plan.now + LOOK_AGAIN)
+    return against or await _act(client, remote, plan)
+
+
+def _against(plan: End, reading: Reading, newer: Sequence[InvoiceStatus]) -> Done | Later | None:
+    """Why the action is not carried out now; None when it is. `newer` are the subscription's newer invoices."""
+    truth, again = reading.truth, plan.now + LOOK_AGAIN
+    patient = plan.now < plan.patience
+    against: Done | Later | None = None
     if _already_so(plan.action, truth):
-        return Done(plan.action, "already_so")
-    if truth.paid or truth.status is not InvoiceStatus.OPEN:
-        return Done(plan.action, "invoice_settled")
-    held = _held_at_stripe(plan, truth)
-    if held is not None:
-        return held
-    if await remote.permission.left_alone(plan.recovery_id):
-        return Held(plan.now + LOOK_AGAIN_HELD)
-    if plan.action == "mark_uncollectible":
-        await stripe_calls.mark_uncollectible(client, plan.invoice_id, plan.key, remote.lease)
-    elif plan.subscription_id is None:
-        return Done(plan.action, "no_subscription")
-    elif plan.action == "cancel":
-        await stripe_calls.cancel_subscription(client, plan.subscription_id, plan.key, remote.lease)
-    else:
-        await stripe_calls.pause_subscription(client, plan.subscription_id, plan.key, remote.lease)
+        against = Done(plan.action, "already_so")
+    elif not truth.payment_under_way and (truth.paid or truth.status is not InvoiceStatus.OPEN):
+        against = Done(plan.action, "invoice_settled")
+    elif InvoiceStatus.PAID in newer:
+        against = Done(plan.action, "newer_invoice_paid")
+    elif truth.payment_under_way:
+        against = Later(plan.action, "payment_under_way", again) if patient else Done(plan.action, "payment_under_way")
+    elif InvoiceStatus.OPEN in newer and patient:
+        against = Later(plan.action, "newer_invoice_open", again)
+    elif truth.paused is not None and not plan.pause_is_ours and plan.action != "pause":
+        against = Later(plan.action, "collection_paused", max(again, truth.paused.resumes_at or again))
+    return against
+
+
+async def _act(client: stripe.StripeClient, remote: Remote, plan: End) -> Done:
+    try:
+        if plan.action == "mark_uncollectible":
+            await stripe_calls.mark_uncollectible(client, plan.invoice_id, plan.key, remote.lease)
+        elif plan.subscription_id is None:
+            return Done(plan.action, "no_subscription")
+        elif plan.action == "cancel":
+            await stripe_calls.cancel_subscription(client, plan.subscription_id, plan.key, remote.lease)
+        else:
+            await stripe_calls.pause_subscription(client, plan.subscription_id, plan.key, remote.lease)
+    except Refused as refused:
+        if refused.status == 404:
+            return Done(plan.action, "not_found")
+        raise
     return Done(plan.action, "end_action_done")
-
-
-def _held_at_stripe(plan: End, truth: InvoiceTruth) -> Held | None:
-    """Whether the merchant pauses the subscription's collection, and until when.
-
-    Our own pause is no reason to wait, and to pause what is paused there is none either.
-    """
-    paused = truth.paused
-    if paused is None or plan.pause_is_ours or plan.action == "pause":
-        return None
-    later = plan.now + LOOK_AGAIN_HELD
-    return Held(max(later, paused.resumes_at or later))
 
 
 def _already_so(action: Action, truth: InvoiceTruth) -> bool:

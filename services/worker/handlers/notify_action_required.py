@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from services.worker.backoff import RetryPolicy
 from services.worker.dossier import next_message as messages
-from services.worker.dossier import store
+from services.worker.dossier import store, window
 from services.worker.dossier.dossier import Dossier
 from services.worker.errors import BadPayload
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
@@ -97,14 +97,15 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
             raise BadPayload("the recovery does not exist")
         if dossier.state.ended or dossier.stop_requested is not None:
             return Nothing("the recovery has ended or is about to")
+        dossier = await window.lengthen(db, dossier, task)
+        if dossier.state is RecoveryState.PROCESSING:
+            return Nothing("a payment is under way: its end decides")
         if not dossier.merchant_active or dossier.account is None:
             return Nothing("the merchant is gone")
         if dossier.customer_id is None:
             return Nothing("the invoice has no customer")
-        if dossier.in_holdout:
-            return Nothing("the invoice is of the holdout: it is watched and left alone")
-        if dossier.left_alone:
-            return Nothing("the customer or the subscription is left alone")
+        if dossier.in_holdout or dossier.left_alone:
+            return Nothing("the invoice is of the holdout, or the customer or the subscription is left alone")
         # The recovery is locked: a silence either commits before this, or waits for this transaction.
         silence = await silences.find(db, dossier.merchant_id, dossier.customer_id)
         return silence or _plan(dossier, dossier.account, dossier.customer_id, str(task.public_id))
@@ -145,7 +146,7 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
         if dossier.state.ended or dossier.stop_requested is not None:
             return
         kind = messages.kind_now(dossier.state)
-        due = _due(dossier, kind)
+        due = dossier.message_due(kind)
         if due is not None:
             await messages.queue(db, dossier, kind, due)
 
@@ -153,17 +154,17 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
 def _plan(dossier: Dossier, account: AccountId, customer_id: CustomerId, task_id: str) -> Nothing | Write:
     """The message that is due now; else Nothing with the time when one is due."""
     kind, sent = messages.kind_now(dossier.state), dossier.story.sent
-    due = _due(dossier, kind)
+    due = dossier.message_due(kind)
     if due is None or due > dossier.now:
         return Nothing("no message is due", again=due)
     if messages.withheld(dossier, kind):
         return Nothing("the merchant's own rules refused the payment")
-    following = messages.following(dossier, dossier.policy, kind, SentMessage(kind, dossier.now))
+    following = dossier.message_due(kind, besides=(SentMessage(kind, dossier.now),))
     message = message_for(kind, sent, last=following is None)
     earliest = free_from(message, sent)
     if earliest is not None and earliest > dossier.now:
         return Nothing("the last message is less than a day old", again=earliest)
-    until = dossier.counted_from + timedelta(days=dossier.policy.window_days)
+    until = dossier.window_ends
     planned = dossier.next_attempt_at if dossier.state is RecoveryState.WAITING else None
     draft = Draft(
         message=message,
@@ -181,16 +182,11 @@ def _plan(dossier: Dossier, account: AccountId, customer_id: CustomerId, task_id
     return Write(kind, Due(account, dossier.invoice_id, draft, until))
 
 
-def _due(dossier: Dossier, kind: MessageKind) -> datetime | None:
-    return messages.following(dossier, dossier.policy, kind)
-
-
 def _following(dossier: Dossier, kind: MessageKind) -> datetime | None:
     """When the message after this one is due, by what is known now."""
     if dossier.state.ended or dossier.stop_requested is not None:
         return None
-    now = SentMessage(kind, dossier.now)
-    return messages.following(dossier, dossier.policy, messages.kind_now(dossier.state), now)
+    return dossier.message_due(messages.kind_now(dossier.state), besides=(SentMessage(kind, dossier.now),))
 
 
 async def _told(db: Connection, dossier: Dossier, messaged: Messaged) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from services.worker.backoff import RetryPolicy
-from services.worker.errors import MerchantUnreachable
 from services.worker.handler import Handler, Job, Payload, handles
 from services.worker.merchants import WeekInCurrency, find_merchant, week_of
 from services.worker.messages.brand import brand_of
@@ -81,10 +80,7 @@ class SendWeeklyDigest(Handler[DigestPayload, Plan, Outcome]):
             return plan
         if not plan.sums:
             return Done(written=False)
-        try:
-            account = await own_account(remote.stripe.for_merchant(plan.account))
-        except MerchantUnreachable:
-            return MerchantGone()
+        account = await own_account(remote.stripe.for_merchant(plan.account))
         if not account.get("email"):
             return Done(written=False)
         brand = brand_of(account)
@@ -114,6 +110,9 @@ def following(was_due: datetime, now: datetime) -> datetime:
 
 
 def _week(language: Language, week: WeekInCurrency) -> Week:
+    def amount(cents: int) -> str | None:
+        return language.amount(Money(cents, week.currency)) if cents != 0 else None
+
     return Week(
         currency=week.currency.upper(),
         recovered=language.amount(Money(week.recovered_cents, week.currency)),
@@ -122,4 +121,7 @@ def _week(language: Language, week: WeekInCurrency) -> Week:
         failed_count=week.failed_count,
         attempts=week.attempt_count,
         messages=week.message_count,
+        refunded=amount(week.refunded_cents),
+        disputed=amount(week.disputed_cents),
+        won_back=amount(week.won_back_cents),
     )

@@ -12,21 +12,21 @@ import stripe
 from pydantic import Field
 
 from services.worker.backoff import RetryPolicy
-from services.worker.errors import MerchantUnreachable, Refused
+from services.worker.errors import Refused
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.merchants import find_merchant
 from services.worker.messages import store
 from services.worker.messages.brand import brand_of
 from services.worker.messages.campaign import Message
 from services.worker.messages.cards import card_page
-from services.worker.messages.delivery import Delivered, NotSent, hand_over
+from services.worker.messages.delivery import Delivered, NotSent, account_for_brand, hand_over
 from services.worker.messages.expiry import CardDate, Expiring, expiring
 from services.worker.messages.language import choose
 from services.worker.messages.letters import Facts, write
 from services.worker.messages.sending import envelope
 from services.worker.outside.email import Email
 from services.worker.outside.remote import Remote
-from services.worker.outside.stripe_calls import own_account, stripe_errors
+from services.worker.outside.stripe_calls import stripe_errors
 from shared import left_alone, silences
 from shared.database import Connection
 from shared.ids import AccountId, CustomerId, SubscriptionId
@@ -112,11 +112,7 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
         """Read the subscription; warn the customer if its card will have expired."""
         if not isinstance(plan, Look):
             return plan
-        client = remote.stripe.for_merchant(plan.account)
-        try:
-            return await _tell(client, remote, plan)
-        except MerchantUnreachable:
-            return Nothing("the merchant's account cannot be reached any more")
+        return await _tell(remote.stripe.for_merchant(plan.account), remote, plan)
 
     async def commit(self, db: Connection, task: Job[WarnPayload], outcome: Outcome) -> None:
         """Save which card the customer was warned of."""
@@ -159,7 +155,7 @@ async def _write(client: stripe.StripeClient, remote: Remote, plan: Look, seen: 
     page = await card_page(client, plan.recipient.customer_id, f"card_page:{plan.task_id}", until, remote.lease)
     if page is None:
         return Nothing("the merchant's portal has no page for cards")
-    account = await own_account(client)
+    account = await account_for_brand(client)
     email = _email(plan, seen, seen.address, account, page, remote.email.unsubscribe_page(plan.recipient))
     if await remote.permission.spared(plan.recipient.merchant_id, plan.recipient.customer_id, plan.subscription_id):
         return Nothing("the customer or the subscription is left alone")

@@ -10,7 +10,7 @@ from datetime import datetime
 import stripe
 from stripe.params.billing_portal import SessionCreateParams
 
-from services.worker.errors import Refused, RetryLater
+from services.worker.errors import MerchantUnreachable, Refused, RetryLater
 from services.worker.outside.lease import Lease
 from services.worker.outside.stripe_calls import replayed, stripe_errors
 from shared.ids import CustomerId
@@ -18,14 +18,16 @@ from shared.logging import get_logger
 
 log = get_logger(__name__)
 
-# The portal's answers when the merchant has not switched it on.
-_REFUSALS = frozenset({400, 403})
+# The portal's answers when the merchant has not switched it on, or the customer is gone.
+_REFUSALS = frozenset({400, 404})
 
 
 async def card_page(
     client: stripe.StripeClient, customer_id: CustomerId, key: str, until: datetime, lease: Lease
 ) -> str | None:
-    """The address of the page, good until `until`; None when the merchant's portal does not offer it.
+    """The address of the page, good until `until`; None when the merchant's portal does not offer it to us.
+
+    Then the customer gets the address of the invoice's own page, which is better than no message.
 
     The same `key` gives the same page. Raises what `stripe_errors` does, and LeaseLost.
     """
@@ -49,6 +51,9 @@ async def _open(client: stripe.StripeClient, asked: SessionCreateParams, key: st
     try:
         with lease.guarding(), stripe_errors():
             session = await client.v1.billing_portal.sessions.create_async(asked, {"idempotency_key": key})
+    except MerchantUnreachable as unreachable:
+        log.warning("no_card_page", reason=unreachable.reason)
+        return None
     except Refused as refused:
         # A key that was used for another request is our mistake, and says nothing about the portal.
         if refused.status not in _REFUSALS or isinstance(refused.__cause__, stripe.IdempotencyError):

@@ -5,11 +5,11 @@ Nothing of Stripe's answers or of the email is kept.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import stripe
 
-from services.worker.errors import MerchantUnreachable, Refused
+from services.worker.errors import InvoiceMissing, MerchantUnreachable, Refused
 from services.worker.messages.campaign import STEPS, Link, Message
 from services.worker.messages.cards import card_page
 from services.worker.messages.sending import Draft, Unsent, compose, readiness
@@ -18,8 +18,11 @@ from services.worker.outside.email import Email, Sent
 from services.worker.outside.remote import Remote
 from shared import recovery_model
 from shared.ids import AccountId, InvoiceId
+from shared.logging import get_logger
 from shared.silences import SilenceReason
 from shared.unsubscribe import Recipient
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +47,17 @@ class Delivered:
 class NotSent:
     """The message was not sent. `look`: the invoice has changed, so the recovery has to be evaluated at once."""
 
-    rule: Unsent | Literal["merchant_unreachable", "invoice_missing", "address_refused", "stopped", "left_alone"]
+    rule: Unsent | Literal["account_restricted", "invoice_missing", "address_refused", "stopped", "left_alone"]
     look: bool = False
 
 
 NOT_SENT = {
     "not_open": "No message: the invoice is not open any more.",
+    "under_way": "No message: a payment is under way.",
     "not_paid": "No message: the invoice is not paid.",
     "no_address": "No message: Stripe has no email address for the customer.",
     "no_page": "No message: the invoice has no page to pay on.",
-    "merchant_unreachable": "No message: the merchant's account cannot be reached any more.",
+    "account_restricted": "No message: the merchant's account may not charge now, whatever the customer does.",
     "invoice_missing": "No message: Stripe does not know the invoice.",
     "stopped": "No message: the recovery was stopped while it was written.",
     "left_alone": "No message: the customer or the subscription is left alone.",
@@ -63,13 +67,10 @@ NOT_SENT = {
 
 
 async def deliver(remote: Remote, due: Due) -> Delivered | NotSent | SilenceReason:
-    """Send the message; repeats send nothing more. Raises RetryLater, Refused and LeaseLost."""
+    """Send the message; repeats send nothing more. Raises RetryLater, MerchantUnreachable, Refused and LeaseLost."""
     client = remote.stripe.for_merchant(due.account)
     draft = due.draft
-    try:
-        written = await _write(client, remote, due)
-    except MerchantUnreachable:
-        return NotSent("merchant_unreachable", look=True)
+    written = await _write(client, remote, due)
     if isinstance(written, NotSent):
         return written
     against = await _against(remote, draft)
@@ -107,18 +108,27 @@ async def hand_over(
         raise
 
 
+async def account_for_brand(client: stripe.StripeClient) -> dict[str, Any]:
+    """Stripe's own JSON of the merchant's account; empty if the key may not read it: an email does without."""
+    try:
+        return await stripe_calls.own_account(client)
+    except (MerchantUnreachable, Refused) as refused:
+        log.warning("no_brand", reason=refused.reason)
+        return {}
+
+
 async def _write(client: stripe.StripeClient, remote: Remote, due: Due) -> Email | NotSent:
     draft = due.draft
     try:
         invoice = await stripe_calls.retrieve_invoice(client, due.invoice_id)
-    except Refused as refused:
-        if refused.status == 404:
-            return NotSent("invoice_missing", look=True)
-        raise
+    except InvoiceMissing:
+        return NotSent("invoice_missing", look=True)
     unready = readiness(draft, invoice)
     if unready is not None:
-        return NotSent(unready, look=unready in {"not_open", "collection_off"})
-    account = await stripe_calls.own_account(client)
+        return NotSent(unready, look=unready in {"not_open", "under_way", "collection_off"})
+    account = await account_for_brand(client)
+    if account.get("charges_enabled") is False and draft.message is not Message.RECOVERED:
+        return NotSent("account_restricted")
     page = None
     if STEPS[draft.message].link is Link.CARD:
         page = await card_page(

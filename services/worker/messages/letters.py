@@ -54,7 +54,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Week:
-    """A merchant's week in one currency, its amounts as text."""
+    """A merchant's week in one currency, its amounts as text. `recovered` is less what was taken back since."""
 
     currency: str
     recovered: str
@@ -63,6 +63,9 @@ class Week:
     failed_count: int
     attempts: int
     messages: int
+    refunded: str | None = None
+    disputed: str | None = None
+    won_back: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,11 @@ def write_digest(language: Language, brand: Brand, first: str, last: str, weeks:
                 "currency": week.currency,
                 "lines": [
                     count("recovered", week.recovered_count, week.recovered),
+                    *(
+                        voice.say(own[name], amount=amount)
+                        for name in ("refunded", "disputed", "won_back")
+                        if (amount := getattr(week, name)) is not None
+                    ),
                     count("failed", week.failed_count, week.failed),
                     count("attempts", week.attempts),
                     count("messages", week.messages),

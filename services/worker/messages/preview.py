@@ -88,8 +88,9 @@ def _facts(message: Message, language: Language, currency: str) -> Facts:
 
 def _digest(language: Language, brand: Brand, currency: str) -> Letter:
     def week(money: str) -> Week:
-        recovered, failed = (language.amount(Money(minor, money)) for minor in (128_400, 214_900))
-        return Week(money.upper(), recovered, 31, failed, 52, 1, 87)
+        shown = [language.amount(Money(minor, money)) for minor in (128_400, 214_900, 6_400, 3_200, 1_900)]
+        recovered, failed, refunded, disputed, won_back = shown
+        return Week(money.upper(), recovered, 31, failed, 52, 1, 87, refunded, disputed, won_back)
 
     first, last = (language.whole_day(date(2026, 9, day)) for day in (1, 7))
     return write_digest(language, brand, first, last, [week(currency), week("gbp")])

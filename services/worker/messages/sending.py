@@ -22,7 +22,7 @@ from services.worker.recovery.timezones import zone_of
 from shared.ids import PaymentMethodId, RecoveryId
 from shared.unsubscribe import Recipient
 
-Unsent = Literal["not_open", "not_paid", "no_address", "no_page", "collection_off"]
+Unsent = Literal["not_open", "under_way", "not_paid", "no_address", "no_page", "collection_off"]
 
 # Of these Stripe makes the next invoices (https://docs.stripe.com/billing/subscriptions/overview, November 2026); once
 # its open invoice is paid, a subscription that was past due is active.
@@ -98,6 +98,8 @@ def readiness(draft: Draft, invoice: dict[str, Any]) -> Unsent | None:
         return "not_paid"
     if draft.message is not Message.RECOVERED and not open_:
         return "not_open"
+    if draft.message is not Message.RECOVERED and reading.truth.payment_under_way:
+        return "under_way"
     if draft.message is not Message.RECOVERED and reading.truth.paused is not None and not draft.pause_is_ours:
         return "collection_off"
     return "no_address" if _Addressee.model_validate(invoice).address is None else None

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from services.worker.recovery import AttemptResult, Card, Decline, InvoiceStatus, InvoiceTruth, OnFile, Pause
 from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
 from shared.money import Money
+from shared.recovery_model import MovedMoney
 
 
 class _Part(BaseModel):
@@ -26,8 +27,12 @@ class _Part(BaseModel):
         return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
 
 
-class CardDetails(_Part):
-    """The card of a payment method or of a charge."""
+class Details(_Part):
+    """The card or bank account of a payment method, of a charge or of a source.
+
+    Cards, `us_bank_account`, `sepa_debit`, `bacs_debit`, `acss_debit` and `au_becs_debit` have a fingerprint; wallets
+    and the rest have none (Stripe's OpenAPI document of 2026-05-27).
+    """
 
     brand: str | None = None
     network: str | None = None
@@ -39,17 +44,41 @@ class CardDetails(_Part):
 
 
 class PaymentMethod(_Part):
-    """A payment method, or a charge's `payment_method_details`."""
+    """A payment method, a charge's `payment_method_details`, or what came before payment methods: a source or card.
+
+    `details` is what Stripe puts under the name of the type. A legacy card or bank account has it in itself.
+    """
 
     id: PaymentMethodId | None = None
     type: str | None = None
-    card: CardDetails | None = None
+    created: int | None = None
+    details: Details = Details()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_type(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        kind = str(given.get("type"))
+        details: Any = given.get(kind)
+        if given.get("object") in _LEGACY:
+            kind, details = str(given["object"]), given
+        said = {"id": given.get("id"), "type": _LEGACY.get(kind, kind), "created": given.get("created")}
+        return said | {"details": details if isinstance(details, dict) else {}}
+
+
+# What is older than payment methods, and the type of the payment methods that took its place.
+_LEGACY = {"card": "card", "bank_account": "us_bank_account", "ach_debit": "us_bank_account"}
+
+
+# Expanded or not, or none.
+Method = PaymentMethod | PaymentMethodId | None
 
 
 class InvoiceSettings(_Part):
     """A customer's settings for invoices."""
 
-    default_payment_method: PaymentMethod | PaymentMethodId | None = None
+    default_payment_method: Method = None
 
 
 class Customer(_Part):
@@ -57,7 +86,7 @@ class Customer(_Part):
 
     id: CustomerId
     invoice_settings: InvoiceSettings = InvoiceSettings()
-    default_source: PaymentMethodId | None = None
+    default_source: Method = None
 
 
 class PauseCollection(_Part):
@@ -85,8 +114,9 @@ class Subscription(_Part):
     id: SubscriptionId
     status: str | None = None
     start_date: int | None = None
-    default_payment_method: PaymentMethod | PaymentMethodId | None = None
-    default_source: PaymentMethodId | None = None
+    default_payment_method: Method = None
+    default_source: Method = None
+    latest_invoice: InvoiceId | None = None
     pause_collection: PauseCollection | None = None
     cancel_at: int | None = None
     cancel_at_period_end: bool = False
@@ -128,6 +158,7 @@ class PaymentIntent(_Part):
     status: str | None = None
     latest_charge: ChargeId | None = None
     payment_method: PaymentMethodId | None = None
+    amount_received: int = 0
 
 
 class PaymentOfInvoice(_Part):
@@ -137,11 +168,24 @@ class PaymentOfInvoice(_Part):
     payment_intent: PaymentIntent | PaymentIntentId | None = None
 
 
+class PaymentTransitions(_Part):
+    """When a payment changed its status; unix seconds."""
+
+    paid_at: int | None = None
+
+
 class InvoicePayment(_Part):
-    """A payment of the invoice, made or still open."""
+    """A payment of the invoice, made or still open.
+
+    The default one is Stripe's, for what remains: Stripe, `/pay` and the hosted page use it. Others are attached by the
+    merchant, for parts (https://docs.stripe.com/invoicing/partial-payments, read November 2026).
+    """
 
     status: str | None = None
+    is_default: bool = True
+    amount_paid: int = 0
     payment: PaymentOfInvoice = PaymentOfInvoice()
+    status_transitions: PaymentTransitions = PaymentTransitions()
 
 
 class Payments(_Part):
@@ -195,12 +239,12 @@ class Invoice(_Part):
     amount_paid: int = 0
     amount_paid_off_stripe: int | None = None
     amount_remaining: int
+    attempt_count: int | None = None
+    auto_advance: bool | None = None
     collection_method: str = "charge_automatically"
     next_payment_attempt: int | None = None
-    auto_advance: bool | None = None
-    attempt_count: int | None = None
-    default_payment_method: PaymentMethod | PaymentMethodId | None = None
-    default_source: PaymentMethodId | None = None
+    default_payment_method: Method = None
+    default_source: Method = None
     customer: Customer | CustomerId | None = None
     parent: Parent | None = None
     payments: Payments = Payments()
@@ -236,7 +280,10 @@ class Charge(_Part):
 
 @dataclass(frozen=True, slots=True)
 class SeenCharge:
-    """An attempt on the invoice, whoever made it. `charge_id=None`: it waits for 3-D Secure and has no charge yet."""
+    """An attempt on the invoice, whoever made it. `charge_id=None`: it waits for 3-D Secure and has no charge yet.
+
+    PROCESSING: a debit that has begun.
+    """
 
     charge_id: ChargeId | None
     payment_intent_id: PaymentIntentId | None
@@ -250,11 +297,14 @@ class SeenCharge:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reading of the invoice. `amount_paid` is what Stripe collected.
+    """One reading of the invoice. `amount_paid` is what Stripe says was ever paid of it.
 
     `payment_intents` are the invoice's, each with the id of its last charge; the one that paid comes last.
-    `awaiting_action` is the one that waits for the customer, with its payment method. `hosted_invoice_url` is the page
-    on which the customer can pay.
+    `awaiting_action` is the one that waits for the customer, with its payment method. `under_way` is the one whose
+    payment has begun and has no end yet, with its charge. `paid_by` is the charge that paid what remained, as the
+    payment itself says. `stripe_attempts` is how often Stripe has tried by itself: only its automatic retries raise
+    `attempt_count` (https://docs.stripe.com/api/invoices/object, read November 2026). `hosted_invoice_url` is the page
+    on which the customer can pay. `latest` is the newest invoice of its subscription.
     """
 
     truth: InvoiceTruth
@@ -263,15 +313,24 @@ class Reading:
     payment_intents: tuple[tuple[PaymentIntentId, ChargeId | None], ...]
     awaiting_action: tuple[PaymentIntentId, PaymentMethodId | None] | None
     hosted_invoice_url: str | None = None
+    under_way: tuple[PaymentIntentId, ChargeId | None] | None = None
+    paid_by: MovedMoney | None = None
+    stripe_attempts: int | None = None
+    latest: InvoiceId | None = None
+
+
+# Begun, and without an end: https://docs.stripe.com/payments/paymentintents/lifecycle, read November 2026.
+UNDER_WAY = frozenset({"processing"})
 
 
 def read(invoice: Invoice) -> Reading:
     """Turn Stripe's invoice into a reading."""
     subscription = _subscription(invoice)
-    method, card = _next_method(invoice)
-    paid_last = sorted(invoice.payments.data, key=lambda payment: payment.status == "paid")
+    method, customers_default = _next_method(invoice), _customers_default(invoice)
+    paid_last = sorted(invoice.payments.data, key=lambda payment: (payment.status == "paid", payment.is_default))
     expanded = [each.payment.payment_intent for each in paid_last]
     intents = [each for each in expanded if isinstance(each, PaymentIntent)]
+    begun = [(each.id, each.latest_charge) for each in intents if each.status in UNDER_WAY]
     waiting = [(each.id, each.payment_method) for each in intents if each.status == "requires_action"]
     prices = [each.pricing.price_details for each in invoice.lines.data if each.pricing and each.pricing.price_details]
     truth = InvoiceTruth(
@@ -279,8 +338,8 @@ def read(invoice: Invoice) -> Reading:
         amount_remaining=Money(invoice.amount_remaining, invoice.currency),
         collection_method=invoice.collection_method,
         subscription_status=subscription.status if subscription else None,
-        payment_method_id=method,
-        card=card,
+        payment_method_id=method.payment_method_id if method else None,
+        card=method.card if method else None,
         stripe_next_attempt_at=_time(invoice.next_payment_attempt),
         paid_out_of_band=_out_of_band(invoice),
         products=frozenset(each.product for each in prices if each.product),
@@ -291,6 +350,11 @@ def read(invoice: Invoice) -> Reading:
         paused=_paused(subscription),
         ends_at=_time(subscription.ends_at) if subscription else None,
         ending=subscription is not None and subscription.ending,
+        payment_under_way=bool(begun),
+        amount_paid=Money(invoice.amount_paid, invoice.currency),
+        charged=_charged(invoice) is not None,
+        customers_default=customers_default,
+        method_created_at=method.created_at if method else None,
     )
     return Reading(
         truth=truth,
@@ -299,12 +363,33 @@ def read(invoice: Invoice) -> Reading:
         payment_intents=tuple((each.id, each.latest_charge) for each in intents),
         awaiting_action=waiting[0] if waiting else None,
         hosted_invoice_url=invoice.hosted_invoice_url,
+        under_way=begun[-1] if begun else None,
+        paid_by=_paid_by(invoice),
+        stripe_attempts=invoice.attempt_count,
+        latest=subscription.latest_invoice if subscription else None,
     )
+
+
+def _charged(invoice: Invoice) -> InvoicePayment | None:
+    """The payment of what remained, if it was made at Stripe."""
+    return next((each for each in invoice.payments.data if each.is_default and each.status == "paid"), None)
+
+
+def _paid_by(invoice: Invoice) -> MovedMoney | None:
+    payment = _charged(invoice)
+    intent = payment.payment.payment_intent if payment is not None else None
+    if payment is None or not isinstance(intent, PaymentIntent) or intent.latest_charge is None:
+        return None
+    at = _time(payment.status_transitions.paid_at) or _time(invoice.status_transitions.paid_at)
+    amount = intent.amount_received or payment.amount_paid
+    if at is None or amount <= 0:
+        return None
+    return MovedMoney(intent.latest_charge, intent.id, Money(amount, invoice.currency), at)
 
 
 def _out_of_band(invoice: Invoice) -> bool:
     """Whether it was paid outside Stripe: the invoice says so, or none of its payments is a paid one."""
-    if invoice.status is not InvoiceStatus.PAID:
+    if invoice.status is not InvoiceStatus.PAID or _charged(invoice) is not None:
         return False
     if invoice.amount_paid_off_stripe:
         return True
@@ -322,32 +407,48 @@ def _paused(subscription: Subscription | None) -> Pause | None:
     return None if pause is None else Pause(_time(pause.resumes_at), pause.behavior)
 
 
-def _next_method(invoice: Invoice) -> tuple[PaymentMethodId | None, Card | None]:
+def _next_method(invoice: Invoice) -> OnFile | None:
     """What Stripe charges next. Its order: the invoice's own, the subscription's, the customer's; at each, methods
     before sources (https://docs.stripe.com/billing/subscriptions/payment-methods-setting, read October 2026)."""
     subscription = _subscription(invoice)
-    customer = invoice.customer if isinstance(invoice.customer, Customer) else None
-    candidates: list[PaymentMethod | PaymentMethodId | None] = [invoice.default_payment_method, invoice.default_source]
+    own = [invoice.default_payment_method, invoice.default_source]
     if subscription:
-        candidates += [subscription.default_payment_method, subscription.default_source]
-    if customer:
-        candidates += [customer.invoice_settings.default_payment_method, customer.default_source]
-    for each in candidates:
+        own += [subscription.default_payment_method, subscription.default_source]
+    return _first(own) or _customers_default(invoice)
+
+
+def _customers_default(invoice: Invoice) -> OnFile | None:
+    """What Stripe charges for invoices of this customer that name nothing else."""
+    customer = invoice.customer
+    if not isinstance(customer, Customer):
+        return None
+    return _first([customer.invoice_settings.default_payment_method, customer.default_source])
+
+
+def _first(methods: Iterable[Method]) -> OnFile | None:
+    for each in methods:
         match each:
-            case PaymentMethod():
-                return each.id, _card(each)
+            case PaymentMethod(id=str()):
+                return _on_file(each)
             case str():
-                return each, None
-    return None, None
+                return OnFile(each)
+    return None
+
+
+def _on_file(method: PaymentMethod) -> OnFile:
+    if method.id is None:
+        raise ValueError("a payment method on file has an id")
+    return OnFile(method.id, _card(method), _time(method.created))
 
 
 def _card(method: PaymentMethod) -> Card:
-    details = method.card
-    if details is None:
-        return Card(network=method.type)
+    details = method.details
+    # Sources write their networks in another way: `Visa`, `American Express`.
+    brand = (details.brand or details.network or "").lower()
+    network = _NETWORKS.get(brand, brand) if method.type == "card" else method.type
     return Card(
         fingerprint=details.fingerprint,
-        network=details.brand or details.network,
+        network=network or None,
         country=details.country,
         exp_month=details.exp_month,
         exp_year=details.exp_year,
@@ -355,11 +456,14 @@ def _card(method: PaymentMethod) -> Card:
     )
 
 
+_NETWORKS = {"american express": "amex", "diners club": "diners"}
+
+
 def with_backups(reading: Reading, methods: Iterable[dict[str, Any]]) -> Reading:
     """The reading with the customer's other payment methods, in Stripe's order, without the default one."""
     found = [PaymentMethod.model_validate(each) for each in methods]
     others = tuple(
-        OnFile(each.id, _card(each)) for each in found if each.id and each.id != reading.truth.payment_method_id
+        _on_file(each) for each in found if each.id is not None and each.id != reading.truth.payment_method_id
     )
     return replace(reading, truth=replace(reading.truth, backups=others))
 
@@ -369,9 +473,18 @@ def card_of(method: dict[str, Any]) -> Card:
     return _card(PaymentMethod.model_validate(method))
 
 
+# https://docs.stripe.com/api/charges/object#charge_object-status, read November 2026
+_RESULTS = {
+    "pending": AttemptResult.PROCESSING,
+    "succeeded": AttemptResult.SUCCEEDED,
+    "failed": AttemptResult.DECLINED,
+}
+
+
 def seen(charge: Charge) -> SeenCharge | None:
-    """The charge as an attempt; None while it is pending."""
-    if charge.status not in {"succeeded", "failed"}:
+    """The charge as an attempt; None for a status that Stripe does not document."""
+    result = _RESULTS.get(charge.status or "")
+    if result is None:
         return None
     failed = charge.status == "failed"
     said = charge.outcome or ChargeOutcome()
@@ -387,7 +500,7 @@ def seen(charge: Charge) -> SeenCharge | None:
         payment_intent_id=charge.payment_intent,
         at=datetime.fromtimestamp(charge.created, UTC),
         amount=Money(charge.amount, charge.currency),
-        result=AttemptResult.DECLINED if failed else AttemptResult.SUCCEEDED,
+        result=result,
         payment_method_id=charge.payment_method,
         card=_card(charge.payment_method_details) if charge.payment_method_details else None,
         decline=decline if failed else None,

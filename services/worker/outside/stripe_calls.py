@@ -7,35 +7,54 @@ request is refused (https://docs.stripe.com/api/idempotent_requests, read Octobe
 
 import asyncio
 import random
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar
+from itertools import takewhile
+from typing import Any, TypeVar
 
 import aiohttp
 import stripe
 from stripe.params import EventListParamsCreated
 
-from services.worker.errors import MerchantUnreachable, Refused, RetryLater
+from services.worker.errors import Hold, InvoiceMissing, MerchantUnreachable, Refused, RetryLater
 from services.worker.outside.invoices import Charge, Invoice, Reading, SeenCharge, card_of, read, seen
 from services.worker.outside.lease import Lease
-from services.worker.recovery import AttemptResult, Card, Decline
+from services.worker.recovery import AttemptResult, Card, Decline, InvoiceStatus
+from services.worker.recovery.declines import BY_CODE
+from services.worker.recovery.refusals import known_remedy
 from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
-from shared.logging import get_logger
 from shared.stripe_clients import ask, part
-
-log = get_logger(__name__)
 
 Id = TypeVar("Id", bound=str)
 
 NEEDS_ACTION = "invoice_payment_intent_requires_action"
-NO_ACCESS = "account_invalid"
+
+# The codes by which Stripe refuses a key, whatever the status (https://docs.stripe.com/error-codes, read November 2026;
+# `more_permissions_required` is told of restricted keys since 2025, before that a 403 had no code).
+_HOLDS = {
+    "account_invalid": Hold.NO_ACCESS,
+    "more_permissions_required": Hold.NO_PERMISSION,
+    "api_key_expired": Hold.KEY_REFUSED,
+    "platform_account_required": Hold.KEY_REFUSED,
+    "platform_api_key_expired": Hold.KEY_REFUSED,
+    "secret_key_required": Hold.KEY_REFUSED,
+    "livemode_mismatch": Hold.WRONG_MODE,
+}
+_HOLDS_BY_STATUS = {401: Hold.KEY_REFUSED, 403: Hold.NO_PERMISSION}
+# Stripe says only in words that an object exists in the other mode; its code is that of any missing object.
+_OTHER_MODE = re.compile(r"exists in (?:live|test) mode")
+
 INVOICE_PARTS = [
     "payments.data.payment.payment_intent",
     "customer.invoice_settings.default_payment_method",
+    "customer.default_source",
     "default_payment_method",
+    "default_source",
     "parent.subscription_details.subscription.default_payment_method",
+    "parent.subscription_details.subscription.default_source",
 ]
 """Everything that the rules need of an invoice, in one read; Stripe expands at most four levels."""
 
@@ -50,14 +69,31 @@ class Paid:
 
 
 @dataclass(frozen=True, slots=True)
+class Processing:
+    """The request under this key has begun a payment whose end is known days later: Stripe answers 200 to it as well.
+
+    (https://docs.stripe.com/payments/ach-direct-debit, read November 2026.)
+    """
+
+    reading: Reading
+    payment_intent_id: PaymentIntentId
+    charge_id: ChargeId
+
+
+@dataclass(frozen=True, slots=True)
 class Declined:
-    """The bank or Stripe declined the request under this key."""
+    """The bank or Stripe declined the request under this key.
+
+    `charge_id` is the charge that the error names. A decline before any charge names none: then `latest_charge_id`, the
+    PaymentIntent's latest, is one of an earlier attempt, unless it was never seen before.
+    """
 
     decline: Decline
     payment_intent_id: PaymentIntentId | None
     charge_id: ChargeId | None
     payment_method_id: PaymentMethodId | None
     card: Card | None
+    latest_charge_id: ChargeId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +118,15 @@ class Inconclusive:
     code: str
 
 
-PayOutcome = Paid | Declined | RequiresAction | NotPayable | Inconclusive
+PayOutcome = Paid | Processing | Declined | RequiresAction | NotPayable | Inconclusive
 
 
 @contextmanager
 def stripe_errors() -> Iterator[None]:
     """Turn what the SDK raises into the worker's errors.
 
-    Raises RetryLater (outages, rate limits, locks, unknown outcomes), MerchantUnreachable and Refused. Card errors
-    pass through: only `pay` gets them, and handles them.
+    Raises RetryLater (outages, rate limits, locks, unknown outcomes), MerchantUnreachable (keys, permissions, modes)
+    and Refused. Card errors pass through: only `pay` gets them, and handles them.
     """
     try:
         yield
@@ -111,16 +147,21 @@ def _translated(error: stripe.StripeError) -> RetryLater | MerchantUnreachable |
             return RetryLater(what, delay=_asked_delay(error), counts=False)
         case stripe.APIConnectionError():
             return RetryLater(what)
-        case _ if code == NO_ACCESS:
-            return MerchantUnreachable(what)
-        case stripe.AuthenticationError():
-            # The platform's own key is wrong, for all merchants: log it loudly, and use up no tries.
-            log.critical("stripe_key_refused", reason=what)
-            return RetryLater(what, delay=timedelta(seconds=_jitter.uniform(20, 60)), counts=False)
+        case _ if (why := _held_for(error, code)) is not None:
+            return MerchantUnreachable(what, why)
         case _ if status is None or status == 409 or not 400 <= status < 500:
             return RetryLater(what)  # also a 2xx whose body cannot be read: the request may have been executed
         case _:
             return Refused(what, status=status, code=code, param=getattr(error, "param", None))
+
+
+def _held_for(error: stripe.StripeError, code: str | None) -> Hold | None:
+    """Why the task is held; None when the error is about the request itself."""
+    if code in _HOLDS:
+        return _HOLDS[code]
+    if code == "resource_missing" and _OTHER_MODE.search(error.user_message or ""):
+        return Hold.WRONG_MODE
+    return _HOLDS_BY_STATUS.get(error.http_status or 0)
 
 
 def _code(error: stripe.StripeError) -> str | None:
@@ -145,9 +186,19 @@ def replayed(error: stripe.StripeError) -> bool:
 
 
 async def retrieve_invoice(client: stripe.StripeClient, invoice_id: InvoiceId) -> dict[str, Any]:
-    """Stripe's own JSON of the invoice, with the customer's personal data: pass it at once to a model that drops it."""
-    with stripe_errors():
-        return await ask(client, "get", f"/v1/invoices/{part(invoice_id)}", expand=INVOICE_PARTS)
+    """Stripe's own JSON of the invoice, with the customer's personal data: pass it at once to a model that drops it.
+
+    Raises InvoiceMissing when it is this invoice that Stripe does not know. A 404 for anything else says nothing of it.
+    """
+    try:
+        with stripe_errors():
+            return await ask(client, "get", f"/v1/invoices/{part(invoice_id)}", expand=INVOICE_PARTS)
+    except Refused as refused:
+        cause = refused.__cause__
+        # Only Stripe's words name the object that is missing.
+        if refused.status == 404 and isinstance(cause, stripe.StripeError) and invoice_id in (cause.user_message or ""):
+            raise InvoiceMissing(refused.reason, status=404, code=refused.code) from cause
+        raise
 
 
 async def read_invoice(client: stripe.StripeClient, invoice_id: InvoiceId) -> Reading:
@@ -176,18 +227,23 @@ async def pay(
     lease: Lease,
     payment_method_id: PaymentMethodId | None = None,
 ) -> PayOutcome:
-    """Collect the invoice off-session, with this payment method, by default the first in Stripe's order.
+    """Collect the invoice off-session, with this payment method and no other. Nothing else of the merchant's changes.
 
-    The request is the same in every repeat, as its key requires. Raises RetryLater when the outcome is unknown: repeat
-    with the same key. Raises MerchantUnreachable and LeaseLost: it was not sent or did not run.
+    Without one, as releases before 0026 asked, it is the first in Stripe's order. The request is the same in every
+    repeat, as its key requires. Raises RetryLater when the outcome is unknown: repeat with the same key. Raises
+    MerchantUnreachable and LeaseLost: it was not sent or did not run.
     """
     asked: dict[str, Any] = {"off_session": True, "expand": INVOICE_PARTS}
     if payment_method_id is not None:
-        asked["payment_method"] = payment_method_id
+        # What is older than payment methods is a source (https://docs.stripe.com/api/invoices/pay, read November 2026).
+        asked["payment_method" if payment_method_id.startswith("pm_") else "source"] = payment_method_id
     try:
         with lease.guarding(), stripe_errors():
             invoice = await ask(client, "post", f"/v1/invoices/{part(invoice_id)}/pay", **asked, idempotency_key=key)
     except stripe.CardError as error:
+        code = _code(error)
+        if known_remedy(code) is not None and code not in BY_CODE:
+            return NotPayable(code)  # "missing": there is no card, so no bank was asked
         return await _as_its_charge_says(client, _declined(error))
     except RetryLater as later:
         cause = later.__cause__
@@ -195,15 +251,35 @@ async def pay(
             return Inconclusive(f"replayed_{cause.http_status}")
         raise
     except Refused as refused:
-        if isinstance(refused.__cause__, stripe.IdempotencyError):
-            return Inconclusive("key_used_for_another_request")
-        if refused.status == 400:
-            return NotPayable(refused.code)
-        raise
-    return Paid(read(Invoice.model_validate(invoice)))
+        return _not_executed(refused)
+    return _accepted(read(Invoice.model_validate(invoice)))
 
 
-def _declined(error: stripe.CardError) -> Declined | RequiresAction:
+def _accepted(reading: Reading) -> Paid | Processing | Inconclusive:
+    if reading.truth.paid:
+        return Paid(reading)
+    if reading.under_way is None:
+        return Inconclusive("accepted_and_not_paid")
+    payment_intent_id, charge_id = reading.under_way
+    if charge_id is None:
+        return Inconclusive("under_way_without_a_charge")
+    return Processing(reading, payment_intent_id, charge_id)
+
+
+def _not_executed(refused: Refused) -> Declined | RequiresAction | NotPayable | Inconclusive:
+    """What a refusal of the request to pay means. Raises one that is not about the payment."""
+    cause, code = refused.__cause__, refused.code
+    if isinstance(cause, stripe.IdempotencyError):
+        return Inconclusive("key_used_for_another_request")
+    of_method = refused.status == 404 and refused.param == "payment_method"
+    if refused.status != 400 and not of_method:
+        raise refused
+    if isinstance(cause, stripe.StripeError) and code in BY_CODE and known_remedy(code) is None:
+        return _declined(cause)  # a payment method that is no card is declined with a 400
+    return NotPayable(code)
+
+
+def _declined(error: stripe.StripeError) -> Declined | RequiresAction:
     body = error.error.to_dict() if error.error is not None else {}
     intent = body.get("payment_intent") or {}
     last = intent.get("last_payment_error") or {}
@@ -226,9 +302,10 @@ def _declined(error: stripe.CardError) -> Declined | RequiresAction:
             network_advice_code=detail("network_advice_code"),
         ),
         payment_intent_id=intent.get("id"),
-        charge_id=ChargeId(charge) if charge else _id(intent.get("latest_charge"), ChargeId),
+        charge_id=ChargeId(charge) if charge else None,
         payment_method_id=method.get("id") if method else _id(intent.get("payment_method"), PaymentMethodId),
         card=card_of(method) if method else None,
+        latest_charge_id=_id(intent.get("latest_charge"), ChargeId),
     )
 
 
@@ -269,12 +346,25 @@ async def spend_key(client: stripe.StripeClient, invoice_id: InvoiceId, key: str
         with lease.guarding(), stripe_errors():
             await client.v1.invoices.update_async(invoice_id, {}, {"idempotency_key": key})
     except Refused as refused:
-        return not isinstance(refused.__cause__, stripe.IdempotencyError)
+        if isinstance(refused.__cause__, stripe.IdempotencyError):
+            return False
+        if refused.status == 404:
+            raise  # not saved: the key is as free as before, but whether it was used is not known
     return True
 
 
+async def newer_invoices(
+    client: stripe.StripeClient, subscription_id: SubscriptionId, invoice_id: InvoiceId
+) -> list[InvoiceStatus]:
+    """The states of the subscription's invoices that are newer than this one, newest first (100 at most)."""
+    with stripe_errors():
+        found = await ask(client, "get", "/v1/invoices", subscription=subscription_id, limit=100)
+    invoices = (Invoice.model_validate(each) for each in found["data"])
+    return [each.status for each in takewhile(lambda each: each.id != invoice_id, invoices)]
+
+
 async def charges_of(client: stripe.StripeClient, payment_intent_id: PaymentIntentId) -> list[SeenCharge]:
-    """Every charge of a PaymentIntent that has ended, newest first (100 at most)."""
+    """Every charge of a PaymentIntent, newest first (100 at most)."""
     with stripe_errors():
         found = await ask(client, "get", "/v1/charges", payment_intent=payment_intent_id, limit=100)
     charges = (seen(Charge.model_validate(each)) for each in found["data"])
@@ -294,15 +384,21 @@ async def key_behind(client: stripe.StripeClient, charge: SeenCharge, since: dat
 
 
 async def _key_of(client: stripe.StripeClient, charge: SeenCharge, created: EventListParamsCreated) -> str | None:
-    type_: Literal["charge.succeeded", "charge.failed"]
-    type_ = "charge.succeeded" if charge.result is AttemptResult.SUCCEEDED else "charge.failed"
+    # A debit ends days after the request that began it: only the event of its beginning names that request.
+    types = ["charge.pending", *_ENDS.get(charge.result, [])]
+    found: str | None = None
     with stripe_errors():
-        page = await client.v1.events.list_async({"type": type_, "created": created, "limit": 100})
+        page = await client.v1.events.list_async({"types": types, "created": created, "limit": 100})
         async for event in page.auto_paging_iter():
             told = event.to_dict()
             if told["data"]["object"].get("id") == charge.charge_id:
-                return str((told.get("request") or {}).get("idempotency_key") or "")
-    return None
+                found = str((told.get("request") or {}).get("idempotency_key") or "")
+                if found:
+                    return found
+    return found
+
+
+_ENDS = {AttemptResult.SUCCEEDED: ["charge.succeeded"], AttemptResult.DECLINED: ["charge.failed"]}
 
 
 # --- End actions ------------------------------------------------------------------------------------------------------

@@ -6,16 +6,18 @@ No I/O, no clock, no randomness. `decide` is the rulebook; the other modules are
 from services.worker.recovery.attribution import attribute_payment
 from services.worker.recovery.decide import HOLDS, decide
 from services.worker.recovery.declines import Classified, Hardness, classify
-from services.worker.recovery.messages import MessageKind, SentMessage, next_message
+from services.worker.recovery.messages import MessageKind, SentMessage, missed_message, next_message
 from services.worker.recovery.model import (
     AskNewMethod,
     AttemptNow,
     AttemptResult,
+    AwaitPayment,
     Card,
     Close,
     Considered,
     Decision,
     Decline,
+    FirstDefault,
     InvoiceStatus,
     InvoiceTruth,
     OnFile,
@@ -42,6 +44,7 @@ __all__ = [
     "AskNewMethod",
     "AttemptNow",
     "AttemptResult",
+    "AwaitPayment",
     "Card",
     "Classified",
     "Close",
@@ -50,6 +53,7 @@ __all__ = [
     "Decline",
     "DeclineCause",
     "Delays",
+    "FirstDefault",
     "Hardness",
     "InvoiceStatus",
     "InvoiceTruth",
@@ -76,6 +80,7 @@ __all__ = [
     "decide",
     "end_of_card",
     "in_holdout",
+    "missed_message",
     "next_message",
     "next_retry",
     "segment_facts",

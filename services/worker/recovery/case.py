@@ -3,9 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 from services.worker.recovery.attempt_times import next_open
-from services.worker.recovery.declines import CURED_BY_ENTERING_AGAIN, Classified, classify
+from services.worker.recovery.consent import brought
+from services.worker.recovery.declines import (
+    CURED_BY_ENTERING_AGAIN,
+    Classified,
+    classify,
+    cured_by_a_later_date,
+)
 from services.worker.recovery.model import (
     AttemptResult,
     Card,
@@ -17,6 +24,7 @@ from services.worker.recovery.model import (
     end_of_card,
 )
 from services.worker.recovery.networks import NetworkRules
+from services.worker.recovery.refusals import Remedy, remedy
 from services.worker.recovery.schedule import next_retry, span
 from services.worker.recovery.timezones import zone_of
 from services.worker.recovery.timing import BY_THE_RULES, Timing
@@ -26,14 +34,16 @@ from shared.policy.segments import Budget, budget_of
 
 LONGEST_BACKOFF = timedelta(days=1)
 ONE_HOUR = timedelta(hours=1)
+# Why the request names another payment method than the first in Stripe's order.
+Named = Literal["brought", "default", "backup"]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """Everything that a rule may look at; `attempts` in the order of time.
 
-    `policy` is the merchant's policy for `segment`. With `backup` the case is about that payment method of the
-    customer's, and `invoice` names it as the one to charge, because the default one must not be charged.
+    `policy` is the merchant's policy for `segment`. The case is about the payment method that `invoice` has as the one
+    to charge: by Stripe's order, or (`named`) another one of the customer's.
     """
 
     policy: Policy
@@ -45,36 +55,48 @@ class Case:
     rules: NetworkRules
     timing: Timing = BY_THE_RULES
     segment: str | None = None
-    backup: PaymentMethodId | None = None
+    named: Named | None = None
+    # What the customer has brought since the failure.
+    brought: tuple[OnFile, ...] = field(init=False)
     # The attempts that count, made with the payment method that is charged next. Nearly every rule needs them.
     on_method: list[PastAttempt] = field(init=False)
     # Why the payment method must not be charged off-session again; empty when it may be charged.
     hard_declines: list[Classified] = field(init=False)
+    # The last refusal of Stripe's after which only another payment method helps; None when there is none.
+    refused: PastAttempt | None = field(init=False)
     # What is left of the policy's window and attempts.
     budget: Budget = field(init=False)
 
     def __post_init__(self) -> None:
         used = sum(attempt.counts and attempt.origin is Origin.CITADEL for attempt in self.attempts)
         object.__setattr__(self, "budget", budget_of(self.policy, self.recovery.counted_from, used))
+        object.__setattr__(self, "brought", brought(self.recovery, self.invoice))
         on_method = [a for a in self.attempts if a.counts and _same_method(a, self.invoice)]
         hard = [verdict for attempt in on_method if (verdict := _understood(attempt)) and verdict.hard]
         object.__setattr__(self, "on_method", on_method)
         object.__setattr__(self, "hard_declines", hard)
+        refused = (attempt for attempt in reversed(on_method) if remedy(attempt) is Remedy.ASK)
+        object.__setattr__(self, "refused", next(refused, None))
 
     @property
     def deadline(self) -> datetime:
         """The end of the window: from here on nothing is tried."""
-        return self.budget.ends_at
+        return window_end(self.budget.ends_at, self.recovery.window_until)
 
     @property
     def method_is_new(self) -> bool:
-        """Whether other payment methods were tried and this one was not."""
-        return not self.on_method and any(attempt.counts for attempt in self.attempts)
+        """Whether this payment method was not tried, and others were or the customer has brought it."""
+        return not self.on_method and (self.is_brought or any(attempt.counts for attempt in self.attempts))
+
+    @property
+    def is_brought(self) -> bool:
+        """Whether the customer has brought the payment method to charge."""
+        return any(each.payment_method_id == self.invoice.payment_method_id for each in self.brought)
 
     @property
     def customer_acted(self) -> bool:
         """Whether the payment method to charge is new because the customer made it the one to charge."""
-        return self.method_is_new and self.backup is None
+        return self.method_is_new and self.named in (None, "brought")
 
     @property
     def last_by_stripe(self) -> datetime | None:
@@ -82,10 +104,15 @@ class Case:
         theirs = [a.at for a in self.attempts if a.counts and a.origin is Origin.STRIPE]
         return theirs[-1] if theirs and theirs[-1] > self.recovery.opened_at else None
 
-    def with_backup(self, method: OnFile) -> "Case":
-        """The same case with this payment method as the one to charge."""
+    def naming(self, method: OnFile, named: Named) -> "Case":
+        """The same case with this payment method as the one to charge, named in the request."""
         invoice = replace(self.invoice, payment_method_id=method.payment_method_id, card=method.card)
-        return replace(self, invoice=invoice, backup=method.payment_method_id)
+        return replace(self, invoice=invoice, named=named)
+
+
+def window_end(by_policy: datetime, later: datetime | None) -> datetime:
+    """The end of a window that may have been made longer."""
+    return by_policy if later is None else max(by_policy, later)
 
 
 def last_cause(attempts: Sequence[PastAttempt]) -> DeclineCause:
@@ -110,12 +137,12 @@ def when_due(case: Case) -> tuple[DeclineCause, datetime]:
     """
     gap = timedelta(hours=case.policy.minimum_gap_hours)
     last_counted = case.on_method[-1] if case.on_method else None
-    since = last_counted.at if last_counted else case.recovery.opened_at
+    since = last_counted.over_at if last_counted else case.recovery.opened_at
     cause = _cause(last_counted)
     if case.method_is_new:
         due = case.recovery.opened_at
     else:
-        due = max([_scheduled(case, cause, since), *(attempt.at + gap for attempt in case.attempts)])
+        due = max([_scheduled(case, cause, since), *(each.over_at + gap for each in case.attempts if each.counts)])
     due = max(due, _backed_off(case, gap))
     return cause, due if case.customer_acted else _opened(case, due)
 
@@ -141,21 +168,36 @@ def _opened(case: Case, due: datetime) -> datetime:
 
 
 def _backed_off(case: Case, gap: timedelta) -> datetime:
-    """Attempts that never reached Stripe use up no budget, but are not repeated at once: the gap doubles each time."""
-    streak = 0
+    """Attempts that never reached Stripe use up no budget, but are not repeated at once: the gap doubles each time.
+
+    One that was planned for another card was not made because that card is not the one to charge any more: the next
+    attempt, for the card that is, is no repeat of it.
+    """
+    repeated: list[PastAttempt] = []
     for attempt in reversed(case.attempts):
         if attempt.counts:
             break
-        streak += 1
-    if not streak:
+        if _planned_for(attempt) == (case.invoice.payment_method_id, _fingerprint(case.invoice)):
+            repeated.append(attempt)
+    if not repeated:
         return case.recovery.opened_at
-    doublings = min(streak - 1, 10)  # capped, because a large power of 2 does not fit into a timedelta
-    return case.attempts[-1].at + min(gap * (1 << doublings), LONGEST_BACKOFF)
+    doublings = min(len(repeated) - 1, 10)  # capped, because a large power of 2 does not fit into a timedelta
+    return repeated[0].at + min(gap * (1 << doublings), LONGEST_BACKOFF)
+
+
+def _planned_for(attempt: PastAttempt) -> tuple[PaymentMethodId | None, str | None]:
+    return attempt.payment_method_id, attempt.card_fingerprint
+
+
+def _fingerprint(invoice: InvoiceTruth) -> str | None:
+    return invoice.card.fingerprint if invoice.card else None
 
 
 def _cause(attempt: PastAttempt | None) -> DeclineCause:
-    if attempt is not None and attempt.result is AttemptResult.FAILED:
-        return DeclineCause.TRY_LATER
+    helps = remedy(attempt) if attempt is not None else None
+    if helps is not None:
+        # What the merchant has to change takes days, not hours.
+        return DeclineCause.NOT_ALLOWED if helps is Remedy.MERCHANT else DeclineCause.TRY_LATER
     understood = _understood(attempt) if attempt else None
     return understood.cause if understood else DeclineCause.UNKNOWN
 
@@ -168,16 +210,30 @@ def _understood(attempt: PastAttempt) -> Classified | None:
 
 
 def _same_method(attempt: PastAttempt, invoice: InvoiceTruth) -> bool:
-    """Whether an attempt was made with the payment method that is charged next. Unknown counts as yes."""
-    if attempt.payment_method_id == invoice.payment_method_id:
-        return True
-    fingerprint = invoice.card.fingerprint if invoice.card else None
-    if attempt.card_fingerprint is None or fingerprint is None:
-        return attempt.payment_method_id is None
-    if attempt.card_fingerprint != fingerprint:
+    """Whether an attempt was made with the card that is charged next. Unknown counts as yes.
+
+    A payment method keeps its id when the networks or the customer renew its card
+    (https://docs.stripe.com/payments/cards/overview#automatic-card-updates, read November 2026): another number is
+    another card, and a later date one after a decline that a date can cure.
+    """
+    fingerprint = _fingerprint(invoice)
+    known = attempt.card_fingerprint is not None and fingerprint is not None
+    if known and attempt.card_fingerprint != fingerprint:
         return False
+    if attempt.payment_method_id == invoice.payment_method_id:
+        return not _date_cured(attempt, invoice.card or Card())
+    if not known:
+        return attempt.payment_method_id is None
     understood = _understood(attempt)
     return understood is None or understood.cause not in CURED_BY_ENTERING_AGAIN
+
+
+def _date_cured(attempt: PastAttempt, card: Card) -> bool:
+    """Whether the card has a later date since the attempt, and that may have been all that was wrong with it."""
+    if attempt.exp_month is None or attempt.exp_year is None or card.exp_month is None or card.exp_year is None:
+        return False
+    later = (card.exp_year, card.exp_month) > (attempt.exp_year, attempt.exp_month)
+    return later and attempt.decline is not None and cured_by_a_later_date(attempt.decline)
 
 
 def expired(case: Case) -> bool:

@@ -16,11 +16,13 @@ from services.worker.recovery.case import Case, last_cause
 from services.worker.recovery.method import decide_method
 from services.worker.recovery.model import (
     AttemptResult,
+    AwaitPayment,
     Close,
     Considered,
     Decision,
     InvoiceStatus,
     InvoiceTruth,
+    JsonScalar,
     Origin,
     PastAttempt,
     RecoveryFacts,
@@ -28,15 +30,18 @@ from services.worker.recovery.model import (
     as_utc,
 )
 from services.worker.recovery.networks import CURRENT_RULES, NetworkRules
-from services.worker.recovery.reasons import collected, exhaust, held, iso, stop, wait
+from services.worker.recovery.reasons import collected, exhaust, held, iso, reason, stop, wait
+from services.worker.recovery.refusals import Remedy, remedy
 from services.worker.recovery.segments import in_holdout, segment_facts
 from services.worker.recovery.timing import BY_THE_RULES, Timing
 from shared.policy import Policy
 from shared.policy.segments import segment_of
-from shared.recovery_model import LEFT_ALONE, EndReason, RecoveredBy
+from shared.recovery_model import CREDITED, LEFT_ALONE, EndReason, RecoveredBy
 
 # When to look again for an outcome or a finalization: long enough for a call to time out and its result to be readable.
 LOOK_AGAIN = timedelta(minutes=30)
+# A bank debit takes days, and Stripe tells of its end. Should it not, it is looked for: soon at first, then once a day.
+LOOK_FOR_PAYMENT = (timedelta(hours=1), timedelta(days=1))
 # While nobody has said until when: an event may be missed.
 LOOK_AGAIN_HELD = timedelta(days=1)
 # A card is not charged for an invoice that nobody has wanted collected for so long.
@@ -90,6 +95,23 @@ def _paid_by_our_attempt(case: Case) -> Close | None:
     return Close("recovered", EndReason.PAID_BY_RETRY, why)
 
 
+def _payment_under_way(case: Case) -> AwaitPayment | None:
+    """Above every stop and end: the money may be on its way, and only its outcome says how the recovery ends."""
+    ours = [attempt for attempt in case.attempts if attempt.result is AttemptResult.PROCESSING]
+    if not ours and not case.invoice.payment_under_way:
+        return None
+    since = min([*(attempt.at for attempt in ours), case.recovery.under_way_since or case.now])
+    soonest, latest = LOOK_FOR_PAYMENT
+    until = case.now + max(soonest, min((case.now - since) / 2, latest))
+    text = "A payment is under way, as a bank debit is for days: its end decides."
+    considered = [Considered(action, text) for action in ("attempt_now", "message", "end")]
+    origin = Origin.CITADEL if any(attempt.origin is Origin.CITADEL for attempt in ours) else None
+    inputs: dict[str, JsonScalar] = {"since": iso(since), "ours": origin is not None}
+    if case.recovery.stop_requested is not None:
+        inputs["stop_requested"] = case.recovery.stop_requested
+    return AwaitPayment(until, reason(case, "payment_under_way", text, *considered, **inputs))
+
+
 def _stopped_from_outside(case: Case) -> Close | None:
     if case.recovery.stop_requested is not None:
         return stop(case, case.recovery.stop_requested, f"A stop was requested: {case.recovery.stop_requested}.")
@@ -109,8 +131,15 @@ def _invoice_written_off(case: Case) -> Close | None:
 def _paid(case: Case) -> Close | None:
     if not case.invoice.paid:
         return None
+    invoice = case.invoice
+    paid = invoice.amount_paid
+    if paid is not None and paid.amount <= case.recovery.paid_before and not invoice.paid_out_of_band:
+        return stop(case, EndReason.CREDITED, CREDITED)
     state, by = attribute_payment(
-        case.attempts, case.recovery.messages_sent, paid_out_of_band=case.invoice.paid_out_of_band
+        case.attempts,
+        case.recovery.messages_sent,
+        paid_out_of_band=invoice.paid_out_of_band,
+        charged=invoice.charged,
     )
     if state == "stopped":
         return stop(case, EndReason.PAID_ELSEWHERE, "The invoice was paid, and not through us.")
@@ -184,10 +213,19 @@ def _hold(case: Case, rule: str, text: str, until: datetime | None = None) -> Cl
     return Wait(until or case.now + LOOK_AGAIN_HELD, held(case, rule, text, **ends))
 
 
-def _window_over(case: Case) -> Close | None:
-    if case.now < case.budget.ends_at:
+def _below_stripes_minimum(case: Case) -> Close | None:
+    """Stripe takes no charge of so little. Should the invoice grow, there is something to collect again."""
+    last = next((attempt for attempt in reversed(case.attempts) if attempt.counts), None)
+    if last is None or remedy(last) is not Remedy.END or case.invoice.amount_remaining.amount > last.amount.amount:
         return None
-    return exhaust(case, EndReason.WINDOW_OVER, f"{case.policy.window_days} days have passed.")
+    return stop(case, EndReason.BELOW_STRIPES_MINIMUM, "Stripe takes no charge of so small an amount.")
+
+
+def _window_over(case: Case) -> Close | None:
+    if case.now < case.deadline:
+        return None
+    longer = "" if case.deadline == case.budget.ends_at else ", and those that were added"
+    return exhaust(case, EndReason.WINDOW_OVER, f"{case.policy.window_days} days have passed{longer}.")
 
 
 # --- Not now: a fact is missing, or nothing is to be done at all ------------------------------------------------------
@@ -224,12 +262,14 @@ def _in_holdout(case: Case) -> Wait | None:
 
 RULEBOOK: tuple[Callable[[Case], Decision | None], ...] = (
     _paid_by_our_attempt,
+    _payment_under_way,
     _stopped_from_outside,
     _invoice_written_off,
     _paid,
     _no_longer_ours_to_collect,
     _ending,
     _below_minimum,
+    _below_stripes_minimum,
     _left_alone,
     _collection_off,
     _window_over,

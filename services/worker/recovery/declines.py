@@ -28,6 +28,11 @@ CURED_BY_ENTERING_AGAIN = frozenset(
     {DeclineCause.EXPIRED_CARD, DeclineCause.INCORRECT_DETAILS, DeclineCause.AUTHENTICATION_REQUIRED}
 )
 
+# After these codes the card may be tried again when its date is a later one.
+CURED_BY_A_LATER_DATE = frozenset(
+    {"expired_card", "invalid_expiry_month", "invalid_expiry_year", "new_account_information_available"}
+)
+
 # Stripe asks to show these to the customer as a plain decline, so that a thief learns nothing.
 HIDDEN_FROM_CUSTOMER = frozenset({DeclineCause.LOST_OR_STOLEN, DeclineCause.FRAUD_SUSPECTED})
 
@@ -78,7 +83,7 @@ _C, _S = DeclineCause, Source
 ROWS: tuple[DeclineRow, ...] = (
     # Cards. The nine that Stripe itself never retries carry that page as their source.
     DeclineRow("authentication_required", _C.AUTHENTICATION_REQUIRED, _HARD, _S.NOT_RETRIED),
-    DeclineRow("highest_risk_level", _C.FRAUD_SUSPECTED, _HARD, _S.NOT_RETRIED),
+    DeclineRow("highest_risk_level", _C.FRAUD_SUSPECTED, _HARD, _S.NOT_RETRIED, merchants_matter=True),
     DeclineRow("incorrect_number", _C.INCORRECT_DETAILS, _HARD, _S.NOT_RETRIED),
     DeclineRow("lost_card", _C.LOST_OR_STOLEN, _HARD, _S.NOT_RETRIED),
     DeclineRow("pickup_card", _C.LOST_OR_STOLEN, _HARD, _S.NOT_RETRIED),
@@ -223,8 +228,9 @@ NEVER_BY_NETWORK_CODE: Mapping[str, DeclineCause] = {
     "R29": _C.REVOKED,
     "R31": _C.REVOKED,
 }
+NEW_DETAILS = "01"
 NEVER_BY_NETWORK_ADVICE: Mapping[str, DeclineCause] = {
-    "01": _C.INCORRECT_DETAILS,
+    NEW_DETAILS: _C.INCORRECT_DETAILS,
     "03": _C.DO_NOT_HONOR,
     "21": _C.REVOKED,
     "40": _C.NOT_ALLOWED,
@@ -288,3 +294,21 @@ def classify(decline: Decline) -> Classified:
         unknown=row is None,
         merchants_matter=merchants_matter,
     )
+
+
+def cured_by_a_later_date(decline: Decline) -> bool:
+    """Whether the card's date may have been all that was wrong, so that a later one makes it a new card.
+
+    That is so where Stripe's code says it, or where the code is vague and the advice is to confirm the card's data
+    (https://docs.stripe.com/declines/card#retrying-issuer-declines; Mastercard's advice 01 is the same). Whatever else
+    the network says against the card stays said.
+    """
+    code = decline.decline_code or decline.code
+    row = BY_CODE.get(code) if code else None
+    advised = network_code(decline.network_advice_code)
+    if network_code(decline.network_decline_code) in NEVER_BY_NETWORK_CODE:
+        return False
+    if decline.advice_code == "do_not_try_again" or (advised in NEVER_BY_NETWORK_ADVICE and advised != NEW_DETAILS):
+        return False
+    confirm = decline.advice_code == "confirm_card_data" or advised == NEW_DETAILS
+    return code in CURED_BY_A_LATER_DATE or (confirm and (row is None or row.cause in _VAGUE))

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from services.worker.recovery.case import window_end
 from services.worker.recovery.model import as_utc
 from shared.policy import Policy
 
 ONE_DAY = timedelta(days=1)
+# A message that has been due for so long would have been sent: two are a day apart, and a repeat takes hours.
+MESSAGE_TAKES = timedelta(hours=12)
 
 
 class MessageKind(StrEnum):
@@ -36,6 +39,7 @@ def next_message(
     sent: Sequence[SentMessage],
     kind: MessageKind,
     now: datetime,
+    window_until: datetime | None = None,
     canceled: Sequence[SentMessage] = (),
 ) -> datetime | None:
     """When the next message of `kind` is due (at or before `now`: due now); None when none follows.
@@ -43,13 +47,13 @@ def next_message(
     It is due on the policy's days for that kind, counted from `opened_at`. The first message of another kind than all
     before does not wait for its day. Missed days become one message. Two messages are never within 24 hours, except
     for the first request to authenticate, which the bank waits for. None is due after the window: the message for the
-    window's last day is due at the beginning of that day.
+    window's last day is due at the beginning of that day. `window_until` is the window's end if it is later.
 
     `canceled` are messages that an operator took away, at the times when they were due: each uses up the days of its
     kind until then, and no other.
     """
     opened_at, now = as_utc("opened_at", opened_at), as_utc("now", now)
-    end = opened_at + timedelta(days=policy.window_days)
+    end = window_end(opened_at + timedelta(days=policy.window_days), window_until)
     message_days = _days_for(policy, kind)
     if now >= end or not message_days:
         return None
@@ -69,6 +73,19 @@ def next_message(
     if last is not None and not (kind is MessageKind.ACTION_REQUIRED and first_of_its_kind):
         due = max(due, last + ONE_DAY)
     return due if due < end else None
+
+
+def missed_message(
+    policy: Policy,
+    opened_at: datetime,
+    sent: Sequence[SentMessage],
+    kind: MessageKind,
+    until: datetime,
+    window_until: datetime | None = None,
+) -> bool:
+    """Whether a message of `kind` was due long enough before `until` to be sent by then, and was not."""
+    due = next_message(policy, opened_at, sent, kind, until - MESSAGE_TAKES, window_until)
+    return due is not None and due <= until - MESSAGE_TAKES
 
 
 def _days_for(policy: Policy, kind: MessageKind) -> Sequence[int]:

@@ -1,7 +1,9 @@
 """Whether, when and with which payment method an open invoice is charged: the second half of the rulebook.
 
-The rules are applied to the payment method that Stripe takes by its order. If that one must not be charged any more,
-and the policy allows backup methods, they are applied to each of the customer's others, until one may be charged.
+The rules are applied to what the customer has brought since the failure, then to the payment method that Stripe takes
+by its order; first to the latter if it is new. If none of them may be charged any more, they are applied to a
+default of the customer's that is newer than the latter, and, if the policy allows backup methods, to each of the
+customer's others, until one may be charged. Where Stripe makes the retries, its order alone counts.
 """
 
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from datetime import timedelta
 from typing import assert_never
 
 from services.worker.recovery.case import Case, expired, next_cause, used_for, when_due
+from services.worker.recovery.consent import newer_default
 from services.worker.recovery.model import (
     AskNewMethod,
     AttemptNow,
@@ -23,28 +26,45 @@ from services.worker.recovery.model import (
 )
 from services.worker.recovery.networks import Allowed, Never, NotBefore, check
 from services.worker.recovery.reasons import exhaust, iso, not_attempted, reason, wait
+from shared.ids import PaymentMethodId
 from shared.policy import DeclineCause
 from shared.recovery_model import EndReason
 
 
 def decide_method(case: Case) -> Decision:
     """The next step for an open invoice whose attempts all have an outcome."""
-    decision = _decide_one(case)
-    if not isinstance(decision, AskNewMethod):
-        return decision
-    if case.policy.driver == "stripe" or not case.policy.backup_methods:
-        why = "Stripe makes the retries" if case.policy.driver == "stripe" else "the policy does not allow it"
-        return _also(decision, Considered("backup_method", why)) if case.invoice.backups else decision
+    by_stripe = case.policy.driver == "stripe"
+    others = [] if by_stripe else [each for each in case.brought if each.payment_method_id != _charged(case)]
+    roads = [case.naming(each, "brought") for each in others]
+    asked: AskNewMethod | None = None
     refused: list[Considered] = []
+    last = None if by_stripe else newer_default(case.recovery, case.invoice)
+    ways = [case, *roads] if case.method_is_new else [*roads, case]
+    for road in ways if last is None else [*ways, case.naming(last, "default")]:
+        decision = _decide_one(road)
+        if not isinstance(decision, AskNewMethod):
+            return _also(decision, *refused)
+        asked = asked or decision
+        name = "default_method" if road.named is None else f"{road.named}_method {_charged(road)}"
+        refused.append(Considered(name, decision.reason.text))
+    if asked is None:
+        raise ValueError("every case has the payment method of Stripe's order, or its lack")
+    if by_stripe or not case.policy.backup_methods:
+        why = "Stripe makes the retries" if by_stripe else "the policy does not allow it"
+        return _also(asked, *refused[1:], *([Considered("backup_method", why)] if case.invoice.backups else []))
+    tried = {_charged(road) for road in ways} | ({last.payment_method_id} if last else set())
     for other in case.invoice.backups:
-        if other.payment_method_id == case.invoice.payment_method_id:
+        if other.payment_method_id in tried:
             continue
-        instead = _decide_one(case.with_backup(other))
+        instead = _decide_one(case.naming(other, "backup"))
         if isinstance(instead, AttemptNow | Wait):
-            default = Considered("default_method", decision.reason.text)
-            return _also(instead, default, *refused)
+            return _also(instead, *refused)
         refused.append(Considered(f"backup_method {other.payment_method_id}", instead.reason.text))
-    return _also(decision, *refused)
+    return _also(asked, *refused[1:])
+
+
+def _charged(case: Case) -> PaymentMethodId | None:
+    return case.invoice.payment_method_id
 
 
 def _decide_one(case: Case) -> Decision:
@@ -72,6 +92,15 @@ def _needs_authentication(case: Case) -> RequireAction | None:
     return RequireAction(not_attempted(case, "authentication_required", text), case.deadline)
 
 
+def _merchants_matter(case: Case) -> Wait | None:
+    """What Stripe blocked for good for the merchant's sake, only the merchant can have tried again."""
+    if not case.hard_declines or not case.hard_declines[-1].merchants_matter:
+        return None
+    verdict = case.hard_declines[-1]
+    text = "Stripe blocked the payment; that is the merchant's matter, and the customer is not asked for anything."
+    return wait(case, case.deadline, "merchants_matter", text, cause=verdict.cause, why=verdict.why)
+
+
 def _no_usable_method(case: Case) -> AskNewMethod | None:
     if case.invoice.payment_method_id is None:
         text = "There is no payment method to charge."
@@ -81,6 +110,9 @@ def _no_usable_method(case: Case) -> AskNewMethod | None:
         text = "The payment method was declined for good."
         why = not_attempted(case, "hard_decline", text, cause=verdict.cause, why=verdict.why)
         return AskNewMethod(why, case.deadline)
+    if case.refused is not None:
+        text = "Stripe cannot charge this payment method."
+        return AskNewMethod(not_attempted(case, "method_refused", text, code=case.refused.error_code), case.deadline)
     if expired(case):
         card = case.invoice.card or Card()
         why = not_attempted(
@@ -145,7 +177,15 @@ def _stripe_tries_itself(case: Case) -> Wait | None:
 
 def _network_rules(case: Case) -> Wait | AskNewMethod | None:
     card, amount = case.invoice.card, case.invoice.amount_remaining
-    verdict = check(case.rules, card, case.attempts, amount, case.now, elsewhere=case.same_card_elsewhere)
+    verdict = check(
+        case.rules,
+        card,
+        case.attempts,
+        amount,
+        case.now,
+        elsewhere=case.same_card_elsewhere,
+        method=case.invoice.payment_method_id,
+    )
     named = {"network": card.network if card else None, "rules": case.rules.version}
     match verdict:
         case Allowed():
@@ -160,10 +200,15 @@ def _network_rules(case: Case) -> Wait | AskNewMethod | None:
 
 def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
     """The last rule, which always decides: attempt now if the schedule's time has come, else wait for it."""
+    method = _charged(case)
+    if method is None:
+        raise ValueError("without a payment method an earlier rule asks for one")
     cause, due = when_due(case)
     inputs: dict[str, JsonScalar] = {"due": iso(due), "tries_with_method": len(case.on_method)}
-    if case.backup is not None and case.method_is_new:
+    if case.named == "backup" and case.method_is_new:
         rule, text = "backup_method", "Another payment method that the customer has on file is tried."
+    elif case.named == "default" and case.method_is_new:
+        rule, text = "customers_default", "The customer's default, which is newer than what was charged, is tried."
     elif case.method_is_new:
         rule, text = "new_payment_method", "A payment method that was not tried yet: at once."
     else:
@@ -171,7 +216,7 @@ def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
         inputs |= {"cause": cause, "timing": case.policy.timing}
     if due <= case.now:
         road = Considered("wait", f"the attempt was due at {iso(due)}")
-        return AttemptNow(reason(case, rule, text, road, **inputs), case.backup)
+        return AttemptNow(reason(case, rule, text, road, **inputs), method)
     if due >= case.deadline:
         text = "The next attempt would come after the window; messages go on until its end."
         return wait(case, case.deadline, "window_ends_first", text, **inputs)
@@ -180,6 +225,7 @@ def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
 
 METHOD_RULES: tuple[Callable[[Case], Decision | None], ...] = (
     _needs_authentication,
+    _merchants_matter,
     _no_usable_method,
     _attempts_used_up,
     _stripe_makes_the_retries,

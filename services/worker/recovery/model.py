@@ -38,12 +38,13 @@ class Origin(StrEnum):
 class AttemptResult(StrEnum):
     """How an attempt ended.
 
-    started: the call may be in flight. unknown: the call has ended, its outcome is not known yet. succeeded, declined,
-    requires_action: the bank's answer. failed: nothing was charged, for a reason other than a decline. abandoned: the
-    call never reached Stripe; it uses up no budget.
+    started: the call may be in flight. unknown: the call has ended, its outcome is not known yet. processing: a bank
+    debit is under way, for days. succeeded, declined, requires_action: the bank's answer. failed: nothing was charged,
+    for a reason other than a decline. abandoned: the call never reached Stripe; it uses up no budget.
     """
 
     STARTED = "started"
+    PROCESSING = "processing"
     SUCCEEDED = "succeeded"
     DECLINED = "declined"
     REQUIRES_ACTION = "requires_action"
@@ -75,7 +76,13 @@ class Decline:
 
 @dataclass(frozen=True, slots=True)
 class PastAttempt:
-    """One attempt, Stripe's or ours. `number` counts ours; `at` is when it began."""
+    """One attempt, Stripe's or ours. `number` counts ours; `at` is when it began.
+
+    `error_code` says why Stripe refused to make it, if it failed without a decline.
+    `answered_at` is when the bank's answer was known, where that was much later, as it is for a debit.
+    `card_fingerprint`, `exp_month` and `exp_year` are the card's as it was then: it may change under the payment
+    method's id. None where Stripe did not say.
+    """
 
     number: int
     origin: Origin
@@ -85,9 +92,20 @@ class PastAttempt:
     card_fingerprint: str | None
     amount: Money
     decline: Decline | None = None
+    error_code: str | None = None
+    answered_at: datetime | None = None
+    exp_month: int | None = None
+    exp_year: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "at", as_utc("PastAttempt.at", self.at))
+        if self.answered_at is not None:
+            object.__setattr__(self, "answered_at", as_utc("PastAttempt.answered_at", self.answered_at))
+
+    @property
+    def over_at(self) -> datetime:
+        """When it was over: what waits after an attempt waits from here."""
+        return self.at if self.answered_at is None else self.answered_at
 
     @property
     def counts(self) -> bool:
@@ -128,10 +146,15 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class OnFile:
-    """Another payment method that the customer has with the merchant."""
+    """A payment method that the customer has with the merchant. `created_at`: None where Stripe does not say."""
 
     payment_method_id: PaymentMethodId
     card: Card | None = None
+    created_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.created_at is not None:
+            object.__setattr__(self, "created_at", as_utc("OnFile.created_at", self.created_at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +177,18 @@ class Pause:
 class InvoiceTruth:
     """The invoice as it was just read from Stripe, never a webhook's copy.
 
-    `payment_method_id` is the one that the next attempt would charge by Stripe's order, None when there is none;
-    `backups` are the customer's others, in the order in which they are tried.
+    `payment_method_id` is the one that the next attempt would charge by Stripe's order, None when there is none, and
+    `method_created_at` when that came to be, None where Stripe does not say;
+    `customers_default` is the customer's, which Stripe takes if neither the invoice nor the subscription has one of its
+    own; `backups` are the customer's others, in the order in which they are tried.
     `stripe_next_attempt_at` is `next_payment_attempt`: when Stripe itself will try, None when it will not.
     `products`, `prices` and `subscribed_at` (the subscription's start) are for segments.
     `auto_advance` is whether Stripe collects by itself, `attempt_count` how often it has; None: Stripe does not say.
     `paused` is the subscription's pause of collection. `ends_at` is when the subscription ends if nobody changes that,
     None when it goes on; `ending`: that is with the period that runs.
+    `payment_under_way`: a payment of whomever has begun and has no end yet, as a bank debit for days. `amount_paid` is
+    all that was ever paid, None where that is not known. `charged`: of a paid invoice, that it was paid by a charge in
+    the way in which customers and attempts pay; False if only the merchant paid, in parts of its own.
     """
 
     status: InvoiceStatus
@@ -180,9 +208,14 @@ class InvoiceTruth:
     paused: Pause | None = None
     ends_at: datetime | None = None
     ending: bool = False
+    payment_under_way: bool = False
+    amount_paid: Money | None = None
+    charged: bool = True
+    customers_default: OnFile | None = None
+    method_created_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        for name in ("stripe_next_attempt_at", "subscribed_at", "ends_at"):
+        for name in ("stripe_next_attempt_at", "subscribed_at", "method_created_at", "ends_at"):
             at = getattr(self, name)
             if at is not None:
                 object.__setattr__(self, name, as_utc(f"InvoiceTruth.{name}", at))
@@ -191,6 +224,13 @@ class InvoiceTruth:
     def paid(self) -> bool:
         """Whether nothing is left to collect."""
         return self.status is InvoiceStatus.PAID or self.amount_remaining.amount <= 0
+
+
+@dataclass(frozen=True, slots=True)
+class FirstDefault:
+    """The customer's default payment method when the invoice was first read; None: there was none."""
+
+    payment_method_id: PaymentMethodId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +243,11 @@ class RecoveryFacts:
 
     `stop_requested` is the end reason of a stop from outside. `jitter_key` (the recovery's id) spreads the attempts of
     many recoveries over a morning; the same key gives the same times. `invoice_id` decides whether the invoice is in
-    the holdout; without one it is not.
+    the holdout; without one it is not. `window_until` is the window's end where it is later than the policy's days say.
+    `paid_before` is what had been paid when it opened, in minor units. `under_way_since` is when a payment that is
+    under way was first seen.
+    `brought` are the payment methods that events say the customer has brought since
+    the failure; `first_default` is the customer's default as it was first read (None: not read yet).
     """
 
     opened_at: datetime
@@ -215,6 +259,11 @@ class RecoveryFacts:
     left_alone: tuple[datetime | None, ...] = ()
     collection_off: bool = False
     held: timedelta = timedelta(0)
+    window_until: datetime | None = None
+    paid_before: int = 0
+    under_way_since: datetime | None = None
+    brought: frozenset[PaymentMethodId] = frozenset()
+    first_default: FirstDefault | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "opened_at", as_utc("RecoveryFacts.opened_at", self.opened_at))
@@ -256,15 +305,24 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class AttemptNow:
-    """Charge now: the payment method that Stripe takes by its order, or the named backup."""
+    """Charge this payment method now."""
 
     reason: Reason
-    backup: PaymentMethodId | None = None
+    payment_method_id: PaymentMethodId
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Do nothing until `until`, which is in the future; then read the invoice and decide again."""
+
+    until: datetime
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitPayment:
+    """A payment is under way: no attempt, no message and no end until its end is known. Read the invoice at `until`,
+    which may be after the window."""
 
     until: datetime
     reason: Reason
@@ -296,4 +354,4 @@ class Close:
     end_action: EndAction = "leave"
 
 
-Decision = AttemptNow | Wait | RequireAction | AskNewMethod | Close
+Decision = AttemptNow | Wait | AwaitPayment | RequireAction | AskNewMethod | Close

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from services.worker.recovery.model import AttemptResult, Card, PastAttempt, as_utc
+from shared.ids import PaymentMethodId
 from shared.money import Money
 
 ANY_NETWORK = "*"
@@ -171,17 +172,28 @@ def check(
     now: datetime,
     *,
     elsewhere: Sequence[PastAttempt] = (),
+    method: PaymentMethodId | None = None,
 ) -> Verdict:
-    """Whether `card` may be charged `amount` at `now`, after `attempts` (of Stripe and ours, in any order).
+    """Whether `card`, of the payment method `method`, may be charged `amount` at `now`, after `attempts` (of Stripe and
+    ours, in any order).
 
     `attempts` are those for the invoice, `elsewhere` every known attempt of the merchant on this card for others: most
     networks count by card, not by invoice. The strictest rule wins: Never before NotBefore, and the latest NotBefore.
+
+    Without a fingerprint every attempt may have been on this card. All count for what a network allows a card; but
+    what a bank said about another payment method, and how often that was tried for this payment, says nothing about
+    this one: else a payment method without a fingerprint could never be tried after a card.
     """
     now = as_utc("now", now)
     here = _on_card(attempts, card)
     on_card = sorted((*here, *_on_card(elsewhere, card)), key=lambda a: a.at)
+    if method is not None and (card is None or card.fingerprint is None):
+        here, answered = _of_method(here, method), _of_method(on_card, method)
+    else:
+        answered = on_card
     earliest: NotBefore | None = None
-    for verdict in _verdicts(_rows_for(rules, card, amount), _Tried(on_card, _since_success(here)), amount, now):
+    tried = _Tried(on_card, answered, _since_success(here))
+    for verdict in _verdicts(_rows_for(rules, card, amount), tried, amount, now):
         if isinstance(verdict, Never):
             return verdict
         if earliest is None or verdict.at > earliest.at:
@@ -198,9 +210,11 @@ def network_code(code: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Tried:
-    """The attempts on the card in the order of time; `payment`: those of the payment that is to be made."""
+    """The attempts on the card in the order of time; `answered`: those whose answers are about this payment method;
+    `payment`: those of the payment that is to be made."""
 
     on_card: Sequence[PastAttempt]
+    answered: Sequence[PastAttempt]
     payment: Sequence[PastAttempt]
 
     def series(self, per: Per, amount: Money) -> Sequence[PastAttempt]:
@@ -218,6 +232,10 @@ def _on_card(attempts: Sequence[PastAttempt], card: Card | None) -> list[PastAtt
     return sorted((a for a in attempts if a.counts and _may_be_same_card(a, card)), key=lambda a: a.at)
 
 
+def _of_method(attempts: Sequence[PastAttempt], method: PaymentMethodId) -> list[PastAttempt]:
+    return [attempt for attempt in attempts if attempt.payment_method_id in (None, method)]
+
+
 def _since_success(in_order: Sequence[PastAttempt]) -> Sequence[PastAttempt]:
     """The attempts after the last one that succeeded: whatever is charged after it is another payment."""
     ends = [place for place, attempt in enumerate(in_order, start=1) if attempt.result is AttemptResult.SUCCEEDED]
@@ -226,7 +244,7 @@ def _since_success(in_order: Sequence[PastAttempt]) -> Sequence[PastAttempt]:
 
 def _verdicts(rows: Sequence[NetworkRule], tried: _Tried, amount: Money, now: datetime) -> Iterator[NotBefore | Never]:
     for row in rows:
-        for attempt in tried.on_card:
+        for attempt in tried.answered:
             yield from _of_codes(row, attempt, now)
         for limit in row.limits:
             yield from _of_limit(limit, tried.series(limit.per, amount), now)

@@ -17,8 +17,8 @@ def reason(case: Case, rule: str, text: str, *considered: Considered, **inputs: 
     }
     if case.segment is not None:
         facts["segment"] = case.segment
-    if case.backup is not None:
-        facts["backup"] = case.backup
+    if case.named is not None:
+        facts[case.named] = case.invoice.payment_method_id
     return Reason(rule, text, facts | inputs, considered)
 
 

@@ -26,6 +26,9 @@ async def test_stats_are_the_sums_per_currency_and_what_is_still_at_risk(api: Ap
         "currency": "usd",
         "failed": {"amount": 1000, "count": 4},
         "recovered": {"amount": 700, "count": 1},
+        "refunded": 0,
+        "disputed": 0,
+        "won_back": 0,
         "exhausted": {"amount": 200, "count": 1},
         "stopped": {"amount": 60, "count": 1},
         "at_risk": {"amount": 40, "count": 1},
@@ -173,6 +176,28 @@ async def test_recoveries_are_found_by_each_filter(api: Api, world: World) -> No
     assert len((await api.get("/v1/recoveries", **filters)).body["data"]) == 1
 
 
+async def test_a_recovery_with_a_task_that_died_says_so_until_a_newer_one_replaces_it(api: Api, world: World) -> None:
+    dead, alive = await world.recovery(await world.connect()), await world.recovery(await world.connect())
+    task = (
+        "INSERT INTO scheduled_tasks (merchant_id, task_type, payload, status, recovery_id, finished_at) "
+        "SELECT merchant_id, 'dunning_retry', '{}', $2, id, citadel_now() FROM recoveries WHERE id = $1"
+    )
+
+    async def found(**wanted: str) -> set[str]:
+        return {item["id"] for item in (await api.get("/v1/recoveries", **wanted)).body["data"]}
+
+    await world.execute(task, dead, "dead")
+    await world.execute(task, alive, "succeeded")
+    assert (await api.get(f"/v1/recoveries/{dead}")).body["attention"] == "dunning_retry"
+    assert (await api.get(f"/v1/recoveries/{alive}")).body["attention"] is None
+    assert await found(attention="true") == {str(dead)}
+    assert await found(attention="false") == {str(alive)}
+    assert await found() == {str(dead), str(alive)}
+    await world.execute(task, dead, "succeeded")
+    assert (await api.get(f"/v1/recoveries/{dead}")).body["attention"] is None
+    assert await found(attention="true") == set()
+
+
 async def test_recoveries_opened_from_is_included_and_opened_to_is_not(api: Api, world: World) -> None:
     recovery = await world.recovery(await world.connect())
     opened = datetime.fromisoformat((await api.get(f"/v1/recoveries/{recovery}")).body["opened_at"])
@@ -220,6 +245,35 @@ async def test_a_merchant_shows_when_it_was_caught_up_and_what_was_missed(api: A
     shown = (await api.get(f"/v1/merchants/{merchant}")).body
     assert datetime.fromisoformat(shown["caught_up_at"]) == datetime(2026, 3, 1, 12, tzinfo=UTC)
     assert (shown["missed_events"], shown["missed_recoveries"]) == (7, 2)
+    assert shown["attention"] == []
+
+
+async def test_a_merchant_shows_why_its_tasks_are_held(api: Api, world: World) -> None:
+    merchant, other = await world.connect(), await world.connect()
+    for reason, since in (("no_permission", 2), ("no_permission", 5), ("no_access", 1)):
+        await world.execute(
+            "INSERT INTO scheduled_tasks (merchant_id, task_type, payload, held_for, held_since) "
+            "VALUES ($1, 'dunning_retry', '{}', $2, timestamptz '2026-03-10T12:00:00Z' - make_interval(days => $3))",
+            merchant,
+            reason,
+            since,
+        )
+    await world.execute(
+        "INSERT INTO scheduled_tasks (merchant_id, task_type, payload, status, finished_at, held_for, held_since) "
+        "VALUES ($1, 'dunning_retry', '{}', 'succeeded', now(), 'no_access', now())",
+        other,
+    )
+    shown = (await api.get(f"/v1/merchants/{merchant}")).body["attention"]
+    assert [(each["reason"], each["since"][:10], each["tasks"]) for each in shown] == [
+        ("no_permission", "2026-03-05", 2),
+        ("no_access", "2026-03-09", 1),
+    ]
+    assert (await api.get(f"/v1/merchants/{other}")).body["attention"] == []
+    tasks = (await api.get("/v1/tasks", merchant_id=merchant)).body["data"]
+    assert {(each["held_for"], each["held_since"] is not None) for each in tasks} == {
+        ("no_permission", True),
+        ("no_access", True),
+    }
 
 
 @pytest.mark.parametrize("path", ["/v1/recoveries", "/v1/tasks", "/v1/activity", "/v1/merchants"])

@@ -178,6 +178,9 @@ async def test_whose_payment_it_was_and_what_is_not_counted_yet(api: Api, past: 
         "ours": {"retry": {"amount": 700, "count": 1}, "message": {"amount": 50, "count": 1}},
         "elsewhere": {"stripe": {"amount": 30, "count": 1}, "customer": {"amount": 40, "count": 1}},
         "unpaid": {"amount": 35, "count": 3},
+        "refunded": 0,
+        "disputed": 0,
+        "taken_back": {"amount": 0, "count": 0},
     }
     assert group["lift"]["verdict"] == "no_holdout"
     assert group["lift"]["difference"] is None

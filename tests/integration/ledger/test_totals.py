@@ -18,8 +18,10 @@ MONEY = {
     "recovery_exhausted": "exhausted",
     "recovery_stopped": "stopped",
 }
+BACK = {"refunded": -1, "disputed": -1, "won_back": 1}  # what each does to what is recovered
 COUNTS = {"attempt": "attempt_count", "message": "message_count"}
-COLUMNS = [f"{part}_{what}" for part in PARTS for what in ("cents", "count")] + list(COUNTS.values())
+COLUMNS = [f"{part}_{what}" for part in PARTS for what in ("cents", "count")]
+COLUMNS += [f"{name}_cents" for name in BACK] + list(COUNTS.values())
 
 BOOK = """
 INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id, created_at)
@@ -37,7 +39,7 @@ def random_rows(seed: int, count: int) -> list[Row]:
     for _ in range(count):
         midnight = datetime(2026, 3, chance.randint(1, 4), tzinfo=UTC)
         when = midnight + timedelta(microseconds=chance.choice([-1, 0, 1, chance.randrange(86_400_000_000)]))
-        metric = chance.choice([*MONEY, *COUNTS])
+        metric = chance.choice([*MONEY, *BACK, *COUNTS])
         amount = 1 if metric in COUNTS else chance.choice([0, 1, chance.randrange(10**6), 2**40])
         currency = chance.choice(["usd", "eur", "jpy"])
         rows.append((chance.choice("abc"), metric, amount, currency, str(uuid4()), when))
@@ -52,9 +54,12 @@ def expected(rows: list[Row], *, by_day: bool) -> Kept:
         numbers = kept.setdefault(key, dict.fromkeys(COLUMNS, 0))
         if metric in COUNTS:
             numbers[COUNTS[metric]] += amount
+        elif metric in BACK:
+            numbers[f"{metric}_cents"] += amount
+            numbers["recovered_cents"] += BACK[metric] * amount
         else:
             numbers[f"{MONEY[metric]}_cents"] += amount
-            numbers[f"{MONEY[metric]}_count"] += 1
+            numbers[f"{MONEY[metric]}_count"] += 1 if amount >= 0 else -1
     return kept
 
 

@@ -129,23 +129,25 @@ async def test_a_pause_with_an_end_is_waited_for(town: Town) -> None:
 
 
 async def test_our_own_pause_is_not_taken_for_the_merchants(town: Town) -> None:
-    await town.world.policy(end_action="pause", window_days=3, message_days=[])
-    first = await town.renewal(decline="lost_card")
-    await town.world.work()
+    """The newer invoice's end action pauses the subscription; the older invoice's recovery goes on."""
     await town.world.policy(window_days=21, message_days=[])
-    made = await town.world.control.renew(first.subscription)
-    assert made is not None
-    second = await town.of(made["id"])
-    assert (await first.finish())["state"] == "exhausted"
+    older = await town.renewal(decline="lost_card")
     await town.world.work()
-    assert await rules(first, "end_action") == ["end_action_done"]
+    await town.world.policy(end_action="pause", window_days=3, message_days=[])
+    made = await town.world.control.renew(older.subscription)
+    assert made is not None
+    newer = await town.of(made["id"])
+    assert (await newer.finish())["state"] == "exhausted"
+    await town.world.work()
+    assert await rules(newer, "end_action") == ["end_action_done"]
     await town.heard()
     await town.world.work()
-    assert (await town.world.control.object(first.subscription))["pause_collection"]
-    assert "collection_paused" not in await rules(second, "decided")
-    await town.world.control.add_card(second.customer)
+    assert (await town.world.control.object(older.subscription))["pause_collection"]
+    assert "subscription_changed" in await rules(older, "changed")
+    assert "collection_paused" not in await rules(older, "decided")
+    await town.world.control.add_card(older.customer)
     await town.months_pass(2)
-    assert (await second.recovery())["end_reason"] == "paid_by_retry"
+    assert (await older.recovery())["end_reason"] == "paid_by_retry"
 
 
 async def test_a_message_that_is_due_is_not_sent_while_collection_is_off(town: Town) -> None:

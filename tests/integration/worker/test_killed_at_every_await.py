@@ -11,6 +11,8 @@ MOST_AWAITS = 400
 
 async def _is_charged_once(failed: Failed) -> None:
     row = await failed.finish()
+    assert [each["amount"] for each in await failed.charged()] == [4_200]
+    assert row["amount_recovered"] == 4_200
     assert (row["state"], row["end_reason"], row["recovered_by"]) == ("recovered", "paid_by_retry", "retry")
     assert len(await failed.charges()) == 1
     booked = await failed.booked()
@@ -40,4 +42,31 @@ async def test_killed_anywhere_the_customer_is_charged_once_and_booked_once(
             await rescued(world)
             await _is_charged_once(failed)
             await process.bury()
+    assert at > 20, "the run was stepped through"
+
+
+# The debit's run begins it; each that follows looks whether it has ended.
+@pytest.mark.parametrize("ends", [None, "insufficient_funds"], ids=["it is paid", "it fails"])
+async def test_killed_anywhere_a_debit_is_made_once_and_booked_once(
+    world: World, database_url: str, ends: str | None
+) -> None:
+    await world.policy(message_days=[])
+    at, died = -4, True
+    while died:
+        at += 5
+        assert at < MOST_AWAITS
+        failed = await world.fail(debit={"takes_days": 3, "fails": ends, "clears_after": 1})
+        await failed.attempt_due()
+        async with Database.open(database_url, Role.WORKER, size=5, name=DOOMED) as doomed:
+            process = await run_until_death(world, doomed, at)
+            died = process.dead.is_set()
+            await rescued(world)
+            await _is_charged_once(failed)
+            await process.bury()
+        tries = [each for each in await world.control.attempts(failed.invoice) if each["source"] == "api_pay"]
+        begun = [each for each in tries if each["outcome"] == "processing"]
+        called = [each for each in await failed.ours() if each["result"] != "abandoned"]
+        assert len(begun) == len(called), "each debit at the bank has one row"
+        assert ends is not None or len(called) == 1
+        assert len({each["charge_id"] for each in called}) == len(called)
     assert at > 20, "the run was stepped through"

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import orjson
 from pydantic import SecretStr
 
 from services.worker.app import going_outside
@@ -17,6 +18,8 @@ from services.worker.outside.remote import Outside
 from services.worker.settings import WorkerSettings
 from shared.clock import travel_to
 from shared.database import Database, Role
+from shared.events.incoming import read_event
+from shared.events.taking import take
 from shared.ids import AccountId, CustomerId, InvoiceId, MerchantId, PaymentMethodId, RecoveryId, SubscriptionId
 from shared.money import Money
 from shared.policy import Policy
@@ -79,10 +82,15 @@ class World(world.World):
         self._names += 1
         return Engine(f"worker-{self._names}", self.worker, discover(), self.outside, pace)
 
-    async def fail(self, amount: int = 4_200, **card: Any) -> "Failed":
-        """A customer whose renewal has just failed with this card, and its recovery."""
-        made = await self.control.add_renewal(self.account, card=card, amount=amount)
+    async def fail(self, amount: int = 4_200, *, debit: dict[str, Any] | None = None, **card: Any) -> "Failed":
+        """A customer whose renewal has just failed with this card, or this debit, and its recovery."""
+        given = {"card": card} if debit is None else {"debit": {"type": "us_bank_account", "takes_days": None}}
+        made = await self.control.add_renewal(self.account, amount=amount, **given)
         invoice = made["invoice"]
+        if debit is not None:
+            (begun,) = await self.control.attempts(invoice["id"])
+            await self.control.end_debit(begun["charge"], "insufficient_funds")
+            await self.control.set_debit_script(made["payment_method"]["id"], **debit)
         async with self.database.transaction() as db:
             await self._same_time(db)
             recovery_id = await open_recovery(
@@ -115,6 +123,14 @@ class World(world.World):
         await self.control.advance(to=max(at, self.simulation.world.clock.now))
         async with self.database.transaction() as db:
             await self._same_time(db)
+
+    async def hear(self, *types: str) -> None:
+        """Stripe's events of these types (of all, if none is named) arrive, in the order in which they happened; those
+        that have arrived before, a second time."""
+        for event in list(self.simulation.world.events.values()):
+            if not types or event.type in types:
+                async with self.database.transaction() as db:
+                    await take(db, read_event(orjson.loads(event.body)))
 
     async def work(self) -> int:
         """Run everything that is due, in one worker."""
@@ -169,6 +185,25 @@ class Failed:
         """Its tasks in this status."""
         sql = "SELECT * FROM scheduled_tasks WHERE recovery_id = $1 AND status = $2 AND task_type = $3 ORDER BY id"
         return await self.world.rows(sql, self.recovery_id, status, task_type)
+
+    async def charged(self) -> list[asyncpg.Record]:
+        """The charges that are booked as recovered."""
+        sql = "SELECT * FROM recovered_charges WHERE recovery_id = $1 ORDER BY charged_at, charge_id"
+        return await self.world.rows(sql, self.recovery_id)
+
+    async def book(self) -> list[tuple[str, int]]:
+        """The ledger's rows about its opening and its ends, in their order."""
+        sql = (
+            "SELECT metric_type, amount FROM usage_logs "
+            "WHERE recovery_id = $1 AND metric_type LIKE 'recovery_%' ORDER BY id"
+        )
+        return [(row["metric_type"], row["amount"]) for row in await self.world.rows(sql, self.recovery_id)]
+
+    async def look(self) -> None:
+        """Let time pass until its next evaluation is due, and do what is due."""
+        (task,) = await self.tasks()
+        await self.world.to(task["run_at"])
+        await self.world.work()
 
     async def charges(self) -> list[dict[str, Any]]:
         """Every time money moved for the invoice, by the simulator's own log."""

@@ -14,6 +14,9 @@ ROW = {
     "failed_count": 10,
     "recovered_cents": 250,
     "recovered_count": 3,
+    "refunded_cents": 0,
+    "disputed_cents": 0,
+    "won_back_cents": 0,
     "exhausted_cents": 100,
     "exhausted_count": 1,
     "stopped_cents": 50,
@@ -29,6 +32,16 @@ def test_what_has_not_ended_is_at_risk() -> None:
     assert (totals.at_risk.amount, totals.at_risk.count) == (600, 5)
     assert totals.recovery_rate == 0.25
     assert (totals.attempts, totals.messages) == (17, 4)
+
+
+def test_money_that_was_taken_back_is_neither_recovered_nor_at_risk_again() -> None:
+    totals = totals_of(
+        ROW | {"recovered_cents": 120, "refunded_cents": 100, "disputed_cents": 50, "won_back_cents": 20}
+    )
+    assert (totals.recovered.amount, totals.recovered.count) == (120, 3)
+    assert (totals.refunded, totals.disputed, totals.won_back) == (100, 50, 20)
+    assert totals.at_risk.amount == 600
+    assert totals.recovery_rate == 0.12
 
 
 def test_there_is_no_rate_of_nothing() -> None:

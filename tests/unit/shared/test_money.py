@@ -45,8 +45,8 @@ def test_the_same_number_of_two_currencies_is_not_the_same_money() -> None:
     assert len({Money(1, "usd"), Money(1, "eur"), Money(1, "usd")}) == 2
 
 
-def test_nothing_is_false() -> None:
-    assert [bool(Money(amount, "usd")) for amount in (-1, 0, 1)] == [True, False, True]
+def test_no_amount_is_false() -> None:
+    assert [bool(Money(amount, "usd")) for amount in (-1, 0, 1)] == [True, True, True]
 
 
 @pytest.mark.parametrize("amount", [1.0, "1", None, True, 1j])

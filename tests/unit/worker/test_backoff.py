@@ -82,7 +82,7 @@ PERSONAL = "jane.doe@example.com of 12 Main Street"
         (BadPayload("payload"), True, True),
         (UnknownTaskType("x"), True, True),
         (Refused("stripe: 400", status=400), True, True),
-        (MerchantUnreachable("stripe: 403"), True, True),
+        (MerchantUnreachable("stripe: 403"), False, False),
         (DatabaseAway(PERSONAL), False, False),
         (asyncpg.DeadlockDetectedError(PERSONAL), False, True),
         (asyncpg.UniqueViolationError(PERSONAL), False, True),

@@ -248,16 +248,6 @@ async def test_a_stop_during_an_attempt_waits_for_its_outcome(world: World, clea
     assert len(await failed.ours()) == 1
 
 
-async def test_a_merchant_that_stripe_does_not_let_us_reach_ends_its_recoveries(world: World) -> None:
-    failed = await world.fail(decline="do_not_honor")
-    await failed.attempt_due()
-    await world.control.change_account(world.account, connected=False)
-    await world.work()
-    row = await failed.recovery()
-    assert (row["state"], row["end_reason"]) == ("stopped", "merchant_gone")
-    assert [each["result"] for each in await failed.ours()] == ["abandoned"]
-
-
 async def test_a_disconnected_merchant_s_recovery_ends_without_a_call(world: World) -> None:
     failed = await world.fail(decline="do_not_honor")
     await world.execute("UPDATE merchants SET status = 'disconnected'")

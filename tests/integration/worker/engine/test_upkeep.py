@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from prometheus_client import REGISTRY
 
 from services.worker.engine.janitor import UPKEEP, Rescuer
 from services.worker.engine.periodic import Periodic, PeriodicRunner
@@ -72,7 +73,16 @@ async def test_old_rows_are_pruned_and_young_ones_stay(world: World) -> None:
         "(gen_random_uuid(), 'old', '\\x', 200, '{}', citadel_now() - interval '8 days'), "
         "(gen_random_uuid(), 'young', '\\x', 200, '{}', citadel_now() - interval '6 days')"
     )
+    # What was said of a charge that was never booked as recovered; what was booked stays, however old it is.
+    await world.execute(
+        "INSERT INTO money_back"
+        " (merchant_id, kind, external_id, charge_id, amount, currency, moved_at, noted_at, booked)"
+        " SELECT 'm', 'refund', name, 'ch_1', 1, 'usd', now(), citadel_now() - days * interval '1 day', booked"
+        " FROM (VALUES ('old', 91, false), ('young', 89, false), ('booked', 91, true)) AS v (name, days, booked)"
+    )
     await _all(world)
+    kept = await world.rows("SELECT external_id FROM money_back ORDER BY external_id")
+    assert [row["external_id"] for row in kept] == ["booked", "young"]
     assert [row["event_id"] for row in await world.rows("SELECT event_id FROM processed_events")] == ["evt_young"]
     kept = await world.rows("SELECT task_type FROM scheduled_tasks WHERE merchant_id = 'm' ORDER BY task_type")
     assert [row["task_type"] for row in kept] == ["pending", "young"]
@@ -88,11 +98,20 @@ async def test_a_recovery_without_a_task_gets_one(world: World) -> None:
     assert (await failed.finish())["state"] == "recovered"
 
 
-async def test_a_recovery_whose_task_is_dead_waits_for_somebody_to_look(world: World) -> None:
-    failed = await world.fail(decline="do_not_honor")
-    await world.execute("UPDATE scheduled_tasks SET status = 'dead' WHERE recovery_id = $1", failed.recovery_id)
-    await _all(world)
-    assert await failed.tasks() == []
+async def test_a_recovery_whose_task_is_dead_gets_another_one_a_day(world: World) -> None:
+    failed = await world.fail(decline="do_not_honor", clears_after=1)
+    died = "UPDATE scheduled_tasks SET status = 'dead', finished_at = citadel_now() WHERE status = 'pending'"
+    counted = REGISTRY.get_sample_value("citadel_recoveries_dead_total") or 0
+    for _ in range(2):
+        await world.execute(died)
+        await world.pass_time(hours=23)
+        await _all(world)
+        assert await failed.tasks() == [], "an operator may look first"
+        await world.pass_time(hours=2)
+        await _all(world)
+        assert len(await failed.tasks()) == 1
+    assert REGISTRY.get_sample_value("citadel_recoveries_dead_total") == counted + 2
+    assert (await failed.finish())["state"] == "recovered"
 
 
 async def test_an_active_merchant_has_a_digest_ahead_and_a_gone_one_has_none(world: World) -> None:

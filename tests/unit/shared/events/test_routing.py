@@ -17,7 +17,9 @@ from shared.events.intents import (
     InvoiceChanged,
     InvoicePaid,
     MerchantGone,
+    MoneyBack,
     OpenRecovery,
+    PaymentNews,
     RenewalAhead,
     StopCharge,
     StopCustomer,
@@ -26,8 +28,9 @@ from shared.events.intents import (
     SubscriptionChanged,
 )
 from shared.events.routing import LEFT_ALONE, ROUTES, route, route_open_invoice
-from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, SubscriptionId
+from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
 from shared.money import Money
+from shared.money_back import Kind
 from shared.recovery_model import BillingReason, EndReason
 from tests.unit.shared.events.examples import NAMES, event_of, example, invoice, invoice_of_2014, invoice_of_2019
 
@@ -37,7 +40,7 @@ DUE = Money(2000, "usd")
 OPENED = OpenRecovery(INVOICE, SubscriptionId("sub_1Pgc6q2eZvKYlo2C"), CustomerId("cus_QXg1o8vcGmoR32"), DUE)
 # The ids of `examples.invoice`, and of what belongs to it.
 IN_1, SUB_1, CUS_1 = InvoiceId("in_1"), SubscriptionId("sub_1"), CustomerId("cus_1")
-CH_1, PI_1 = ChargeId("ch_1"), PaymentIntentId("pi_1")
+CH_1, PI_1, PM_1 = ChargeId("ch_1"), PaymentIntentId("pi_1"), PaymentMethodId("pm_1")
 TOLD_BY_INVOICE = Ignored("told_by_its_invoice")
 
 EXPECTED: Mapping[str, Intent] = {
@@ -64,8 +67,8 @@ EXPECTED: Mapping[str, Intent] = {
     "customer.subscription.updated.unpaid": Ignored("no_card_changed"),
     "invoice.marked_uncollectible": StopInvoice(INVOICE, EndReason.MARKED_UNCOLLECTIBLE),
     "invoice.overdue": Ignored("collected_by_hand"),
-    "invoice.paid": InvoicePaid(INVOICE, DUE, out_of_band=False),
-    "invoice.paid.out_of_band": InvoicePaid(INVOICE, Money(0, "usd"), out_of_band=True),
+    "invoice.paid": InvoicePaid(INVOICE, DUE, out_of_band=False, attempt_count=1),
+    "invoice.paid.out_of_band": InvoicePaid(INVOICE, Money(0, "usd"), out_of_band=True, attempt_count=0),
     "invoice.payment_action_required": OPENED,
     "invoice.payment_failed.final_attempt": OPENED,
     "invoice.payment_failed.manual": Ignored("billing_reason:manual"),
@@ -74,7 +77,7 @@ EXPECTED: Mapping[str, Intent] = {
     "invoice.payment_failed.subscription_cycle": OPENED,
     "invoice.payment_failed.subscription_threshold": replace(OPENED, billing_reason=BillingReason.THRESHOLD),
     "invoice.payment_failed.subscription_update": Ignored("billing_reason:subscription_update"),
-    "invoice.payment_succeeded": InvoicePaid(INVOICE, DUE, out_of_band=False),
+    "invoice.payment_succeeded": InvoicePaid(INVOICE, DUE, out_of_band=False, attempt_count=1),
     "invoice.voided": StopInvoice(INVOICE, EndReason.VOIDED),
     "payment_intent.payment_failed": TOLD_BY_INVOICE,
 }
@@ -146,10 +149,11 @@ def test_the_remaining_amount_is_recovered_and_not_what_was_due_at_first() -> No
         # Since basil only an expanded field does, which Stripe's own events do not carry.
         (invoice(amount_paid=2000, amount_paid_off_stripe=0), False),
         (invoice(amount_paid=2000, amount_paid_off_stripe=2000), True),
-        (invoice(amount_paid=2000, amount_paid_off_stripe=1), True),
+        (invoice(amount_paid=2000, amount_paid_off_stripe=1), None),
         (invoice(amount_paid=2000), None),
         # Nothing was paid at Stripe: a credit, or money that went another way.
         (invoice(amount_paid=0), True),
+        (invoice(amount_paid=0, amount_due=0), False),
         (invoice_of_2014(paid=True), None),
     ],
 )
@@ -163,14 +167,19 @@ def test_whether_stripe_moved_the_money_is_only_said_when_the_event_tells(
 
 def test_a_succeeded_payment_was_made_at_stripe_unless_the_invoice_speaks_against_it() -> None:
     assert intent("invoice.payment_succeeded", invoice(amount_paid=2000)) == InvoicePaid(IN_1, DUE, False)
-    assert intent("invoice.payment_succeeded", invoice_of_2014(paid=True)) == InvoicePaid(IN_1, DUE, False)
+    assert intent("invoice.payment_succeeded", invoice_of_2014(paid=True)) == InvoicePaid(IN_1, None, None)
     outside = invoice(amount_paid=2000, amount_paid_off_stripe=2000)
     assert intent("invoice.payment_succeeded", outside) == InvoicePaid(IN_1, DUE, True)
 
 
-def test_a_paid_invoice_stops_even_when_its_sum_cannot_be_read() -> None:
-    for broken in ({"currency": None}, {"currency": "$$$"}, {"amount_paid": "2000", "amount_due": None}):
-        assert intent("invoice.paid", invoice(**broken)) == StopInvoice(IN_1, EndReason.PAID_ELSEWHERE)
+def test_what_was_paid_is_never_taken_from_another_field_than_its_own() -> None:
+    for broken in ({"currency": None}, {"currency": "$$$"}, {"amount_paid": "2000"}, {"amount_paid": None}):
+        assert intent("invoice.payment_succeeded", invoice(**broken)) == InvoicePaid(IN_1, None, None)
+
+
+def test_what_was_paid_before_the_failure_is_known_from_the_beginning() -> None:
+    opened = intent("invoice.payment_failed", invoice(amount_due=5000, amount_paid=3000, amount_remaining=2000))
+    assert opened == OpenRecovery(IN_1, SUB_1, CUS_1, DUE, paid_before=3000)
 
 
 # -- an invoice that is to be collected otherwise ----------------------------------------------------------------------
@@ -322,6 +331,12 @@ def test_a_customer_id_that_is_no_id_is_dropped() -> None:
     assert opened == OpenRecovery(IN_1, SUB_1, None, DUE)
 
 
+def test_a_part_that_was_paid_is_no_payment_under_way() -> None:
+    paid = _paid_by("succeeded")
+    paid["data"][0]["status"] = "paid"
+    assert route_open_invoice(invoice(attempted=True, payments=paid)) == OpenRecovery(IN_1, SUB_1, CUS_1, DUE)
+
+
 # -- charges, cards, customers ----------------------------------------------------------------------------------------
 
 
@@ -339,13 +354,128 @@ def test_a_dispute_names_its_charge_and_not_itself() -> None:
     assert intent("charge.dispute.created", expanded) == StopCharge(CH_1, None, IN_1, EndReason.DISPUTED)
 
 
+REFUND = {
+    "id": "re_1",
+    "object": "refund",
+    "amount": 700,
+    "charge": "ch_1",
+    "created": AT,
+    "currency": "usd",
+    "payment_intent": "pi_1",
+    "status": "succeeded",
+}
+DISPUTE = {**REFUND, "id": "du_1", "object": "dispute", "status": "needs_response", "balance_transactions": []}
+STOP_REFUNDED = StopCharge(CH_1, PI_1, None, EndReason.REFUNDED)
+STOP_DISPUTED = StopCharge(CH_1, PI_1, None, EndReason.DISPUTED)
+WHEN = datetime.fromtimestamp(AT, UTC)
+
+
+def went_back(kind: Kind, external_id: str, amount: int, returned: int = 0, **fields: Any) -> MoneyBack:
+    """What `REFUND` and `DISPUTE` say; what came back stops nothing."""
+    stop = STOP_DISPUTED if kind is Kind.DISPUTE else STOP_REFUNDED
+    usual = {"moved_at": WHEN, "stop": None if returned else stop, **fields}
+    return MoneyBack(kind, external_id, CH_1, PI_1, Money(amount, "usd"), returned=returned, **usual)
+
+
+@pytest.mark.parametrize("kind", ["refund.created", "refund.updated", "refund.failed", "charge.refund.updated"])
+@pytest.mark.parametrize(
+    ("status", "returned"),
+    [("pending", 0), ("requires_action", 0), ("succeeded", 0), (None, 0), ("failed", 700), ("canceled", 700)],
+)
+def test_a_refund_takes_money_until_it_fails_or_is_canceled(kind: str, status: str | None, returned: int) -> None:
+    assert intent(kind, {**REFUND, "status": status}) == went_back(Kind.REFUND, "re_1", 700, returned)
+
+
+def test_a_refunded_charge_says_the_sum_of_its_refunds() -> None:
+    charge = {"id": "ch_1", "amount": 2000, "amount_refunded": 700, "currency": "usd", "payment_intent": "pi_1"}
+    assert intent("charge.refunded", charge) == went_back(Kind.REFUNDS, "ch_1", 700, moved_at=None)
+
+
+def transaction(amount: int, currency: str = "usd") -> dict[str, Any]:
+    """A balance transaction of a dispute."""
+    return {"object": "balance_transaction", "amount": amount, "currency": currency, "fee": 1500}
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "taken", "returned"),
+    [
+        ("created", {}, 700, 0),
+        ("created", {"status": "lost"}, 700, 0),
+        ("created", {"amount": 900, "balance_transactions": [transaction(-700)]}, 700, 0),
+        ("created", {"balance_transactions": [transaction(-650, "eur")]}, 700, 0),
+        ("funds_withdrawn", {"status": "warning_needs_response"}, 700, 0),
+        ("funds_withdrawn", {"balance_transactions": [transaction(-700)]}, 700, 0),
+        (
+            "funds_reinstated",
+            {"status": "won", "balance_transactions": [transaction(-700), transaction(700)]},
+            700,
+            700,
+        ),
+        (
+            "funds_reinstated",
+            {"status": "lost", "balance_transactions": [transaction(-700), transaction(200)]},
+            700,
+            200,
+        ),
+        ("funds_reinstated", {"status": "under_review"}, 700, 700),
+        ("closed", {"status": "won"}, 700, 700),
+        ("closed", {"status": "won", "balance_transactions": [transaction(-700)]}, 700, 700),
+        ("closed", {"status": "lost", "balance_transactions": [transaction(-700)]}, 700, 0),
+    ],
+)
+def test_a_dispute_takes_its_amount_and_gives_back_what_was_won(
+    kind: str, changes: dict[str, Any], taken: int, returned: int
+) -> None:
+    expected = went_back(Kind.DISPUTE, "du_1", taken, returned)
+    assert intent(f"charge.dispute.{kind}", {**DISPUTE, **changes}) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "expected"),
+    [
+        ("created", "warning_needs_response", STOP_DISPUTED),
+        ("created", "warning_under_review", STOP_DISPUTED),
+        ("closed", "warning_closed", Ignored("no_money_moved")),
+        ("closed", "prevented", Ignored("no_money_moved")),
+        ("closed", "charge_refunded", Ignored("no_money_moved")),
+    ],
+)
+def test_an_inquiry_stops_a_recovery_and_takes_no_money(kind: str, status: str, expected: Intent) -> None:
+    assert intent(f"charge.dispute.{kind}", {**DISPUTE, "status": status}) == expected
+
+
+@pytest.mark.parametrize("amount", [None, -1, "700", 7.5, True, 10**16])
+def test_a_refund_or_dispute_without_a_readable_amount_still_stops(amount: object) -> None:
+    assert intent("refund.created", {**REFUND, "amount": amount}) == STOP_REFUNDED
+    assert intent("charge.dispute.created", {**DISPUTE, "amount": amount}) == STOP_DISPUTED
+    assert intent("refund.failed", {**REFUND, "amount": amount, "status": "failed"}) == Ignored("unreadable")
+    assert intent("charge.dispute.closed", {**DISPUTE, "amount": amount, "status": "won"}) == Ignored("unreadable")
+
+
 @pytest.mark.parametrize(
     ("kind", "resource", "previous", "expected"),
     [
-        ("payment_method.attached", {"id": "pm_1", "customer": "cus_1"}, None, CardChanged(CUS_1, None)),
+        ("payment_method.attached", {"id": "pm_1", "customer": "cus_1"}, None, CardChanged(CUS_1, None, added=PM_1)),
         ("payment_method.automatically_updated", {"id": "pm_1", "customer": "cus_1"}, {}, CardChanged(CUS_1, None)),
         ("payment_method.automatically_updated", {"id": "pm_1", "customer": None}, {}, Ignored("unreadable")),
-        ("customer.source.created", {"id": "card_1", "customer": "cus_1"}, None, CardChanged(CUS_1, None)),
+        (
+            "customer.source.created",
+            {"id": "card_1", "customer": "cus_1"},
+            None,
+            CardChanged(CUS_1, None, added=PaymentMethodId("card_1")),
+        ),
+        (
+            "customer.updated",
+            {"id": "cus_1", "invoice_settings": {"default_payment_method": "pm_1"}},
+            {"invoice_settings": {"default_payment_method": "pm_0"}},
+            CardChanged(CUS_1, None, made_default=PM_1),
+        ),
+        (
+            "customer.updated",
+            {"id": "cus_1", "default_source": {"id": "card_1"}, "invoice_settings": {"default_payment_method": "pm_0"}},
+            {"default_source": "card_0"},
+            CardChanged(CUS_1, None, made_default=PaymentMethodId("card_1")),
+        ),
         (
             "customer.updated",
             {"id": "cus_1"},
@@ -384,6 +514,55 @@ def test_a_customers_event_is_read_by_what_changed(
     kind: str, resource: dict[str, Any], previous: dict[str, Any] | None, expected: Intent
 ) -> None:
     assert intent(kind, resource, previous) == expected
+
+
+UPDATES = [
+    "payment_method.updated",
+    "payment_method.automatically_updated",
+    "payment_method.card_automatically_updated",
+    "customer.source.updated",
+    "customer.card.updated",
+]
+OF_CARDS = [{"exp_month": 3}, {"exp_year": 2027}, {"fingerprint": "fp_0"}, {"last4": "4242", "brand": "visa"}]
+
+
+@pytest.mark.parametrize("kind", UPDATES)
+@pytest.mark.parametrize("changed", OF_CARDS)
+def test_a_card_that_changed_under_its_id_is_another_card(kind: str, changed: dict[str, Any]) -> None:
+    method = {"id": "pm_1", "type": "card", "customer": "cus_1"}
+    assert intent(kind, method, {"card": changed}) == CardChanged(CUS_1, None)
+    card = {"id": "card_1", "object": "card", "customer": "cus_1"}
+    assert intent(kind, card, changed) == CardChanged(CUS_1, None)
+
+
+@pytest.mark.parametrize("kind", UPDATES)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"billing_details": {"address": {"city": "Oslo"}}},
+        {"metadata": {"a": None}},
+        {"card": {"checks": {"cvc_check": "pass"}}},
+        {"address_zip": "0150", "name": None},
+        {"allow_redisplay": "limited"},
+    ],
+)
+def test_an_address_or_a_name_makes_no_other_card(kind: str, changed: dict[str, Any]) -> None:
+    method = {"id": "pm_1", "type": "card", "customer": "cus_1"}
+    assert intent(kind, method, changed) == Ignored("no_card_changed")
+
+
+@pytest.mark.parametrize("kind", UPDATES)
+@pytest.mark.parametrize("previous", [None, {}])
+def test_an_update_that_does_not_say_what_changed_may_be_another_card(
+    kind: str, previous: dict[str, Any] | None
+) -> None:
+    assert intent(kind, {"id": "pm_1", "type": "card", "customer": "cus_1"}, previous) == CardChanged(CUS_1, None)
+
+
+def test_another_bank_account_under_the_same_id_is_another_method() -> None:
+    method = {"id": "pm_1", "type": "us_bank_account", "customer": "cus_1"}
+    assert intent("payment_method.updated", method, {"us_bank_account": {"last4": "6789"}}) == CardChanged(CUS_1, None)
+    assert intent("payment_method.updated", method, {"us_bank_account": {"networks": {}}}) == Ignored("no_card_changed")
 
 
 @pytest.mark.parametrize(
@@ -478,6 +657,25 @@ def test_no_text_that_is_not_an_id_gets_through(name: str, canary: str) -> None:
 @given(invoice=st.dictionaries(st.text(), JSON) | st.builds(invoice, attempted=st.just(True), payments=JSON))
 def test_any_json_object_is_an_open_invoice_or_is_not(invoice: dict[str, Any]) -> None:
     assert isinstance(route_open_invoice(invoice), OpenRecovery | Ignored)
+
+
+# -- payments that take days ------------------------------------------------------------------------------------------
+
+
+def test_a_payment_that_takes_days_is_news_when_it_begins() -> None:
+    begun = {"id": "pi_1", "object": "payment_intent", "customer": "cus_1", "latest_charge": "ch_1"}
+    assert intent("payment_intent.processing", begun) == PaymentNews(CH_1, PI_1, CUS_1)
+    assert intent("payment_intent.processing", {"id": None}) == Ignored("unreadable")
+
+
+@pytest.mark.parametrize("kind", ["us_bank_account", "sepa_debit", "bacs_debit", "acss_debit"])
+def test_the_failure_of_a_debit_is_news_and_that_of_a_card_is_told_by_its_invoice(kind: str) -> None:
+    charge = {"id": "ch_1", "payment_intent": "pi_1", "customer": "cus_1"}
+    assert intent("charge.failed", {**charge, "payment_method_details": {"type": kind}}) == PaymentNews(
+        CH_1, PI_1, CUS_1
+    )
+    assert intent("charge.failed", {**charge, "payment_method_details": {"type": "card"}}) == TOLD_BY_INVOICE
+    assert intent("charge.failed", charge) == TOLD_BY_INVOICE
 
 
 @pytest.mark.parametrize(

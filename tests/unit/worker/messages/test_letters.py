@@ -1,6 +1,7 @@
 """Messages in every language: whole, escaped, and written as their readers write."""
 
 import re
+from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
 from typing import Any
@@ -185,6 +186,18 @@ def test_the_digest_has_one_payment_or_two_payments() -> None:
     assert said.count("$2.00 newly failed, in 2 payments\n") == 2
     assert said.count("1 new attempt\n") == 2
     assert said.count("0 messages to customers\n") == 2
+
+
+@pytest.mark.parametrize("tag", LANGUAGES)
+def test_the_digest_tells_what_was_taken_back_and_only_then(tag: str) -> None:
+    language = choose([tag])
+    week = Week("EUR", "-1", 0, "-2", 0, 0, 0)
+    quiet = write_digest(language, BRAND, "1", "7", [week]).text
+    told = write_digest(language, BRAND, "1", "7", [replace(week, refunded="R-11", disputed="D-22", won_back="W-33")])
+    for amount in ("R-11", "D-22", "W-33"):
+        assert amount in told.text
+        assert amount in told.html
+    assert told.text.count("\n- ") == quiet.count("\n- ") + 3
 
 
 # --- Languages --------------------------------------------------------------------------------------------------------

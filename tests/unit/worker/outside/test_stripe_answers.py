@@ -128,8 +128,11 @@ def test_a_failed_charge_is_a_decline_with_its_codes() -> None:
     assert found.card.fingerprint == "fp"
 
 
-def test_a_successful_charge_declines_nothing_and_a_pending_one_has_not_ended() -> None:
+def test_a_successful_charge_declines_nothing_and_a_pending_one_is_under_way() -> None:
     found = seen(Charge.model_validate(_charge(status="succeeded", failure_code=None, outcome=None)))
     assert found is not None
     assert (found.result, found.decline) == (AttemptResult.SUCCEEDED, None)
-    assert seen(Charge.model_validate(_charge(status="pending"))) is None
+    under_way = seen(Charge.model_validate(_charge(status="pending", failure_code=None, outcome=None)))
+    assert under_way is not None
+    assert (under_way.result, under_way.decline) == (AttemptResult.PROCESSING, None)
+    assert seen(Charge.model_validate(_charge(status="a_new_status"))) is None

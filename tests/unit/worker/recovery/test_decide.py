@@ -10,6 +10,7 @@ from services.worker.recovery import (
     AskNewMethod,
     AttemptNow,
     AttemptResult,
+    AwaitPayment,
     Card,
     Close,
     Decision,
@@ -211,7 +212,23 @@ def test_a_draft_is_waited_for() -> None:
 NEW = invoice(method=PaymentMethodId("pm_2"), card=replace(VISA, fingerprint="fp_2"))
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r.hardness is Hardness.HARD], ids=lambda row: row.code)
+HARD = [r for r in ROWS if r.hardness is Hardness.HARD]
+
+
+@pytest.mark.parametrize("row", [r for r in HARD if r.merchants_matter], ids=lambda row: row.code)
+@pytest.mark.parametrize("origin", list(Origin))
+def test_what_stripe_blocks_for_good_waits_for_the_merchant_and_a_new_method_is_tried_at_once(
+    row: DeclineRow, origin: Origin
+) -> None:
+    blocked = attempt(row.code, origin=origin)
+    for after in (timedelta(0), DAY, 20 * DAY):
+        decision = decided(blocked, after=after)
+        assert isinstance(decision, Wait)
+        assert decision.reason.rule == "merchants_matter"
+    assert isinstance(decided(blocked, after=HOUR, truth=NEW), AttemptNow)
+
+
+@pytest.mark.parametrize("row", [r for r in HARD if not r.merchants_matter], ids=lambda row: row.code)
 @pytest.mark.parametrize("origin", list(Origin))
 def test_a_hard_decline_is_never_tried_again_and_a_new_method_at_once(row: DeclineRow, origin: Origin) -> None:
     hard = attempt(row.code, origin=origin)
@@ -425,3 +442,79 @@ def test_naive_datetimes_are_refused_wherever_they_enter() -> None:
     ):
         with pytest.raises(ValueError, match="aware"):
             build()
+
+
+# --- A payment under way ----------------------------------------------------------------------------------------------
+
+
+def _held(decision: Decision) -> AwaitPayment:
+    assert isinstance(decision, AwaitPayment)
+    assert decision.reason.rule == "payment_under_way"
+    assert {road.action for road in decision.reason.considered} == {"attempt_now", "message", "end"}
+    return decision
+
+
+@pytest.mark.parametrize("ours", [True, False])
+@pytest.mark.parametrize("after", [timedelta(hours=1), timedelta(days=40)], ids=["in the window", "after it"])
+@pytest.mark.parametrize("stop", [None, EndReason.SUBSCRIPTION_CANCELED])
+def test_a_payment_under_way_is_waited_for_above_every_stop_and_end(
+    ours: bool, after: timedelta, stop: EndReason | None
+) -> None:
+    begun = [attempt(None, result=AttemptResult.PROCESSING)] if ours else []
+    now = OPENED + after
+    decision = _held(
+        decide(
+            DEFAULT,
+            replace(recovery(), stop_requested=stop),
+            replace(invoice(), payment_under_way=not ours),
+            [first_failure(), *begun],
+            now,
+        )
+    )
+    assert decision.until > now
+
+
+def test_a_payment_that_never_ends_is_looked_for_at_a_growing_pace_of_at_most_a_day() -> None:
+    waits = []
+    now = OPENED
+    for _ in range(30):
+        begun = attempt(None, result=AttemptResult.PROCESSING)
+        until = _held(decide(DEFAULT, recovery(), invoice(), [first_failure(), begun], now)).until
+        waits.append(until - now)
+        now = until
+    assert waits == sorted(waits)
+    assert (waits[0], waits[-1]) == (timedelta(hours=1), timedelta(days=1))
+
+
+def test_our_attempt_that_collected_comes_before_anything_under_way() -> None:
+    paid = replace(invoice(InvoiceStatus.PAID), payment_under_way=True)
+    decision = decide(DEFAULT, recovery(), paid, [attempt(None, result=AttemptResult.SUCCEEDED)], OPENED)
+    assert isinstance(decision, Close)
+    assert decision.end_reason is EndReason.PAID_BY_RETRY
+
+
+@pytest.mark.parametrize(
+    ("before", "paid", "end"), [(0, 0, "credited"), (500, 500, "credited"), (500, 501, "paid_elsewhere")]
+)
+def test_an_invoice_of_which_nothing_was_paid_since_the_opening_was_credited(before: int, paid: int, end: str) -> None:
+    settled = replace(invoice(InvoiceStatus.PAID), amount_paid=Money(paid, "eur"))
+    decision = decide(
+        DEFAULT, replace(recovery(), paid_before=before, messages_sent=0), settled, [first_failure()], OPENED
+    )
+    assert isinstance(decision, Close)
+    assert (decision.state, decision.end_reason) == ("stopped", end)
+
+
+def test_what_the_merchant_charged_in_parts_is_not_ours_after_a_message() -> None:
+    settled = replace(invoice(InvoiceStatus.PAID), charged=False)
+    decision = decide(DEFAULT, replace(recovery(), messages_sent=1), settled, [first_failure()], OPENED)
+    assert isinstance(decision, Close)
+    assert decision.end_reason is EndReason.PAID_ELSEWHERE
+
+
+def test_a_schedule_counts_from_when_a_debit_failed_and_not_from_when_it_began() -> None:
+    failed_at = OPENED + timedelta(days=4)
+    debit = replace(attempt("do_not_honor"), answered_at=failed_at)
+    decision = decide(DEFAULT, recovery(), invoice(), [first_failure("do_not_honor"), debit], failed_at)
+    assert isinstance(decision, Wait)
+    assert decision.until >= failed_at + timedelta(days=1)

@@ -205,7 +205,11 @@ def test_what_a_rule_of_the_merchants_own_blocks_is_the_merchants_matter(code: s
 
 
 def test_only_blocked_payments_are_the_merchants_matter() -> None:
-    assert {row.code for row in ROWS if row.merchants_matter} == {"rule", "elevated_risk_level"}
+    assert {row.code for row in ROWS if row.merchants_matter} == {
+        "rule",
+        "elevated_risk_level",
+        "highest_risk_level",
+    }
     assert not classify(Decline("card_declined", "insufficient_funds")).merchants_matter
 
 

@@ -17,6 +17,7 @@ from services.worker.recovery import (
     AskNewMethod,
     AttemptNow,
     AttemptResult,
+    AwaitPayment,
     Card,
     Close,
     Decision,
@@ -122,6 +123,8 @@ class Life:
                     self.change_method()
                 else:
                     self.now = deadline
+            case AwaitPayment():
+                raise AssertionError("no debit is under way here")
             case Close():
                 raise AssertionError("handled by live()")
             case _:
@@ -160,7 +163,7 @@ class Life:
         assert OPENED <= self.now < self.deadline
         assert all(a.result not in (AttemptResult.STARTED, AttemptResult.SUCCEEDED) for a in self.attempts)
         for past in self.attempts:
-            if past.payment_method_id == self.truth.payment_method_id:
+            if past.payment_method_id == self.truth.payment_method_id and self.may_be_card_of(past):
                 assert past.result is not AttemptResult.REQUIRES_ACTION
                 assert past.decline is None or past.decline.decline_code not in HARD_CODES
                 assert past.decline is None or past.decline.advice_code in (None, "try_again_later")
@@ -170,28 +173,29 @@ class Life:
         assert theirs is None or abs(self.now - theirs) >= quiet
         self.check_networks()
 
+    def may_be_card_of(self, past: PastAttempt) -> bool:
+        """Whether nothing says that an attempt was on another number than the one to charge."""
+        now = self.truth.card.fingerprint if self.truth.card else None
+        return None in (past.card_fingerprint, now) or past.card_fingerprint == now
+
     def check_networks(self) -> None:
         card = self.truth.card or Card()
-        times = sorted(
-            past.at
-            for past in self.attempts
-            if past.result is not AttemptResult.ABANDONED
-            and (None in (past.card_fingerprint, card.fingerprint) or past.card_fingerprint == card.fingerprint)
-        )
+        tried = [a for a in self.attempts if a.result is not AttemptResult.ABANDONED and self.may_be_card_of(a)]
+        times = sorted(past.at for past in tried)
         repeats = [*times, self.now][1:]
-        for network, most, days in (
-            ("visa", 20, 30),
-            ("amex", 20, 30),
-            ("us_bank_account", 2, 40),
-            ("jcb", 2, 40),
-            (None, 2, 40),
-        ):
+        for network, most, days in (("visa", 20, 30), ("amex", 20, 30), ("jcb", 20, 30), (None, 20, 30)):
             if card.network == network:
                 assert sum(at > self.now - days * DAY for at in repeats) <= most
+        by_id = card.fingerprint is None
+        named = [a.at for a in tried if not by_id or a.payment_method_id == self.truth.payment_method_id]
+        repeats = [*sorted(named), self.now][1:]
+        if card.network in ("us_bank_account", "jcb", None):
+            assert sum(at > self.now - 40 * DAY for at in repeats) <= 2
         if card.network not in ("visa", "amex", "us_bank_account"):
             assert sum(at > self.now - DAY for at in times) < 10
             for past in self.attempts:
-                if past.decline and past.card_fingerprint == card.fingerprint:
+                same = not by_id or past.payment_method_id == self.truth.payment_method_id
+                if past.decline and past.card_fingerprint == card.fingerprint and same:
                     hours = {"24": 1, "28": 144}.get(past.decline.network_advice_code or "", 0)
                     assert self.now >= past.at + timedelta(hours=hours)
 

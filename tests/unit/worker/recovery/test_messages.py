@@ -120,12 +120,12 @@ def test_a_naive_time_is_refused(naive: str) -> None:
 def test_a_canceled_message_uses_up_its_day_and_no_other(
     messages: list[SentMessage], canceled: list[float], now: float, day: float | None
 ) -> None:
-    at = next_message(DEFAULT, OPENED, messages, FAILED, OPENED + now * DAY, sent(*canceled))
+    at = next_message(DEFAULT, OPENED, messages, FAILED, OPENED + now * DAY, canceled=sent(*canceled))
     assert (None if at is None else (at - OPENED) / DAY) == day
 
 
 def test_a_canceled_reminder_does_not_hold_up_a_request_to_act() -> None:
-    asked = next_message(DEFAULT, OPENED, sent(0), METHOD, OPENED + 4 * DAY, sent(7))
+    asked = next_message(DEFAULT, OPENED, sent(0), METHOD, OPENED + 4 * DAY, canceled=sent(7))
     assert asked == OPENED + DAY
-    once = next_message(DEFAULT, OPENED, sent(0), METHOD, OPENED + 4 * DAY, sent(4, kind=METHOD))
+    once = next_message(DEFAULT, OPENED, sent(0), METHOD, OPENED + 4 * DAY, canceled=sent(4, kind=METHOD))
     assert once == OPENED + 7 * DAY

@@ -201,9 +201,9 @@ class Months(RuleBasedStateMachine):
             self._declined(Origin.CITADEL, charged, said, lost=lost)
 
     def _charged(self, decision: AttemptNow) -> InvoiceTruth:
-        if decision.backup is None:
+        if decision.payment_method_id == self.truth.payment_method_id:
             return self.truth
-        (found,) = [each for each in self.truth.backups if each.payment_method_id == decision.backup]
+        (found,) = [each for each in self.truth.backups if each.payment_method_id == decision.payment_method_id]
         return replace(self.truth, payment_method_id=found.payment_method_id, card=found.card)
 
     def _declined(self, origin: Origin, charged: InvoiceTruth, said: Decline, *, lost: bool = False) -> None:

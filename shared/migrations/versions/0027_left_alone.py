@@ -2,6 +2,6 @@
 
 from shared.migrations.sql_files import from_sql
 
-revision = "0025"
-down_revision = "0023"
+revision = "0027"
+down_revision = "0026"
 upgrade, downgrade = from_sql(__file__)

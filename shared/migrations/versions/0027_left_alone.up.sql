@@ -30,7 +30,7 @@ GRANT UPDATE (state, end_reason, stop_requested, amount_recovered, recovered_by,
     ON recoveries TO citadel_ledger;
 GRANT SELECT ON recovery_transitions TO citadel_ledger;
 GRANT INSERT ON recovery_timeline TO citadel_ledger;
-GRANT INSERT (currency, recovery_id) ON usage_logs TO citadel_ledger;
+GRANT INSERT (currency, recovery_id, nth_end, external_id) ON usage_logs TO citadel_ledger;
 GRANT INSERT (recovery_id) ON scheduled_tasks TO citadel_ledger;
 
 -- The platform's default as a document of schema 4, which also says whether invoices of subscriptions that end are

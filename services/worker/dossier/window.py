@@ -1,0 +1,75 @@
+"""Makes a recovery's window longer when nobody could do in it what its policy promises.
+
+Workers were away, the merchant's tasks were paused, or Stripe did not let us act: nothing of that is the customer's
+doing, and nothing ends because somebody wakes up. When the window is over then, it goes on for as long as was lost, a
+week at most; so the messages and attempts that were missed come first. Without an end action only an attempt is worth
+that. It happens a few times at most, so every recovery still ends.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from services.worker.dossier import store
+from services.worker.dossier.dossier import Dossier
+from services.worker.dossier.next_message import kind_now, withheld
+from services.worker.handler import Job
+from services.worker.recovery import missed_message
+from shared import recoveries
+from shared.database import Connection
+from shared.recovery_model import Entry, EntryKind, RecoveryState
+
+LENGTHENED = "window_lengthened"
+MOST = 3
+# Later than this a task does not come because there was much to do.
+LATE = timedelta(days=3)
+LEAST_ADDED, MOST_ADDED = timedelta(days=2), timedelta(days=7)
+
+_SILENT = frozenset({EntryKind.NOT_MESSAGED, EntryKind.SILENCED, EntryKind.UNDELIVERED})
+
+
+async def lengthen(db: Connection, dossier: Dossier, job: Job[Any]) -> Dossier:
+    """The dossier, with a longer window if one is due: before a task of its recovery does anything else."""
+    over = dossier.now >= dossier.window_ends and dossier.state is not RecoveryState.PROCESSING
+    if not over or dossier.in_holdout or lengthened(dossier) >= MOST:
+        return dossier
+    lost = job.now - (job.claimed.held_since or job.run_at)
+    missed = missing(dossier, dossier.window_ends)
+    harmful = dossier.policy.end_action != "leave" and lost >= LATE
+    if not harmful and missed is None:
+        return dossier
+    until = dossier.now + min(max(lost, LEAST_ADDED), MOST_ADDED)
+    why = missed or f"nobody could look after it for {lost.days} days"
+    await store.lengthen_window(db, dossier, until)
+    text = f"The window is longer than the policy's {dossier.policy.window_days} days: {why}."
+    detail = {"was_to_end": dossier.window_ends.isoformat(), "hours_lost": lost // timedelta(hours=1)}
+    entry = Entry(EntryKind.CHANGED, LENGTHENED, text, detail, "do what was missed", until)
+    await recoveries.record(db, dossier.recovery_id, entry)
+    return await store.open_dossier(db, dossier.merchant_id, dossier.recovery_id) or dossier
+
+
+def lengthened(dossier: Dossier) -> int:
+    """How often the window was made longer."""
+    return sum(row.rule == LENGTHENED for row in dossier.story.rows)
+
+
+def missing(dossier: Dossier, at: datetime) -> str | None:
+    """What of the policy had not been done by the time `at`, although it was due; None when nothing is missing."""
+    if dossier.state is RecoveryState.OPEN:
+        return "it was never looked at"
+    if dossier.attempt_is_due and dossier.next_attempt_at is not None and dossier.next_attempt_at < at:
+        return "an attempt that was due has not been made"
+    if dossier.policy.end_action != "leave" and message_is_missing(dossier, at):
+        return "a message that was due has not been sent"
+    return None
+
+
+def message_is_missing(dossier: Dossier, at: datetime) -> bool:
+    """Whether a message was due long before `at`, and was not sent although it could have been."""
+    kind = kind_now(dossier.state)
+    if dossier.customer_id is None or dossier.in_holdout or withheld(dossier, kind):
+        return False
+    sent = dossier.story.sent
+    last = max((each.at for each in sent), default=dossier.opened_at)
+    if any(row.kind in _SILENT and row.at >= last for row in dossier.story.rows):
+        return False  # it could not be sent
+    return missed_message(dossier.policy, dossier.counted_from, dossier.sent, kind, at, dossier.window_until)

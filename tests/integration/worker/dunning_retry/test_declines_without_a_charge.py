@@ -1,0 +1,55 @@
+"""A decline that has made no charge is written down without one: the charge before it has its row already."""
+
+from typing import Any
+
+import pytest
+
+from simulator.errors import ApiError
+from tests.integration.worker.world import World
+
+
+@pytest.mark.parametrize("decline", ["do_not_honor", "fraudulent", "insufficient_funds"])
+async def test_a_decline_before_any_charge_is_recorded_without_one(world: World, decline: str) -> None:
+    failed = await world.fail(decline="do_not_honor")
+    await failed.attempt_due()
+    await world.control.set_script(failed.payment_method, decline=decline, without_charge=True)
+    await world.work()
+    (ours,) = await failed.ours()
+    assert (ours["result"], ours["charge_id"], ours["decline_code"]) == ("declined", None, decline)
+    (theirs,) = await failed.theirs()
+    assert theirs["charge_id"] is not None
+    assert [row["status"] for row in await failed.tasks("dead")] == []
+
+
+async def test_declines_without_charges_one_after_the_other_end_the_recovery_as_any_others(world: World) -> None:
+    await world.policy(max_attempts=3, message_days=[])
+    failed = await world.fail(decline="do_not_honor")
+    await failed.attempt_due()
+    await world.control.set_script(failed.payment_method, decline="do_not_honor", without_charge=True)
+    row = await failed.finish()
+    assert (row["state"], row["end_reason"]) == ("exhausted", "attempts_used_up")
+    assert [each["result"] for each in await failed.ours()] == ["declined"] * 3
+    assert len(await failed.theirs()) == 1, "none of them is taken for Stripe's own"
+
+
+async def test_a_charge_that_has_a_row_is_never_given_to_another_attempt(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = await world.fail(decline="do_not_honor")
+    await failed.attempt_due()
+    (first,) = await failed.theirs()
+    collecting = world.simulation.collecting
+    answer = collecting.pay
+
+    def pay(account: Any, invoice: Any, method_id: Any) -> None:
+        """The error names a charge that was made before: what would stop every commit."""
+        try:
+            answer(account, invoice, method_id)
+        except ApiError as error:
+            error.body["error"]["charge"] = first["charge_id"]
+            raise
+
+    monkeypatch.setattr(collecting, "pay", pay)
+    await world.work()
+    (ours,) = await failed.ours()
+    assert (ours["result"], ours["charge_id"]) == ("declined", None)
