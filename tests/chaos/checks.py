@@ -226,7 +226,10 @@ def sums_of_the_book(book: Rows, daily: Rows, totals: Rows) -> list[str]:
 def ledger(evidence: Evidence) -> list[str]:
     """Book = days = totals = the bank."""
     found = sums_of_the_book(evidence.book, evidence.daily, evidence.totals)
-    ends = Counter(row["recovery_id"] for row in evidence.book if row["metric_type"].removeprefix("recovery_") in ENDS)
+    ends: Counter[str] = Counter()
+    for row in evidence.book:
+        if row["metric_type"].removeprefix("recovery_") in ENDS:
+            ends[row["recovery_id"]] += row["times"]  # an end that is taken back does not count
     found += [f"recovery {ident}: {times} ends in the book" for ident, times in ends.items() if times > 1]
     return found + _recovered(evidence)
 

@@ -95,8 +95,8 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
             return Nothing("the merchant is gone")
         if dossier.customer_id is None:
             return Nothing("the invoice has no customer")
-        if dossier.in_holdout:
-            return Nothing("the invoice is of the holdout: it is watched and left alone")
+        if dossier.in_holdout or dossier.left_alone:
+            return Nothing("the invoice is of the holdout, or the customer or the subscription is left alone")
         # The recovery is locked: a silence either commits before this, or waits for this transaction.
         silence = await silences.find(db, dossier.merchant_id, dossier.customer_id)
         recipient = Recipient(dossier.merchant_id, dossier.customer_id)
@@ -169,6 +169,8 @@ def _part(dossier: Dossier) -> Part | None:
     """What the recovery's customer is told for; None if there is nothing to tell."""
     kind = messages.kind_now(dossier.state)
     if dossier.state not in TELLING or dossier.stop_requested is not None or dossier.in_holdout:
+        return None
+    if dossier.left_alone:
         return None
     return None if messages.withheld(dossier, kind) else Part(dossier, kind, due=False)
 
