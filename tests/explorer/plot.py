@@ -17,7 +17,8 @@ How = dict[str, Any]
 
 FIRST_DAY = int(datetime(2026, 9, 1, tzinfo=UTC).timestamp())
 DEBITS = {"usd": "us_bank_account", "eur": "sepa_debit", "gbp": "bacs_debit"}
-COUNTRIES = {"usd": "US", "eur": "DE", "gbp": "GB", "jpy": "JP", "kwd": "AE", "isk": "GB", "huf": "HU", "ugx": "US"}
+# Where English is written to whoever has not said another language: the checks read English.
+COUNTRIES = {"usd": "US", "eur": "IE", "gbp": "GB", "jpy": "US", "kwd": "AE", "isk": "GB", "huf": "GB", "ugx": "US"}
 Happening = tuple[int, Callable[["Plot"], None]]
 """How often it is drawn beside the others, and what draws it."""
 LABELS = "abcdefgh"
@@ -173,6 +174,10 @@ class Plot:
             }
         if rng.random() < 0.08:
             how["person"] = {"email": None}
+            if rng.random() < 0.6:
+                self._add(
+                    at + rng.choice((1, 2, 5)) * DAY, "address", LABELS[len(self._labels)], email="one@example.com"
+                )
         self._add(at, "renewal", self._label(), **how)
 
     def _someone_more(self) -> None:
