@@ -79,7 +79,7 @@ def main() -> None:
 @app.command()
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running, and say where to look.")] = False,
-    small: Annotated[bool, typer.Option("--small", help="3 merchants, 20 subscriptions each, 10 days.")] = False,
+    small: Annotated[bool, typer.Option("--small", help="3 merchants, 20 subscriptions each, 20 days.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed tells another story.")] = 7,
     merchants: Annotated[int | None, typer.Option(min=1, max=200, help="Merchants that connect.")] = None,
     subscriptions: Annotated[int | None, typer.Option(min=1, max=1000, help="Subscriptions of each.")] = None,

@@ -65,9 +65,11 @@ WHERE recovery_id = $1 AND failed_at IS NULL
 ORDER BY charge_id
 """
 
-# Its id is the charge's name; the payment's is for refunds that name no charge.
+# Nothing of a charge is booked any more that has failed after it had succeeded. The payment's id is for refunds that
+# name no charge.
 LOCK_CHARGE = """
-SELECT charge_id, payment_intent_id, recovery_id, amount, currency, refunded, disputed, won_back
+SELECT charge_id, payment_intent_id, recovery_id, currency, refunded, disputed, won_back,
+    CASE WHEN failed_at IS NULL THEN amount ELSE 0 END AS amount
 FROM recovered_charges
 WHERE merchant_id = $1 AND (charge_id = $2 OR payment_intent_id = $3)
 ORDER BY charge_id = $2 DESC NULLS LAST, charge_id

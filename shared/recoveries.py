@@ -426,7 +426,7 @@ async def keep_charges(
 ) -> None:
     """Keep which charges were booked, and book what was said of their refunds and disputes before."""
     for charge in await booked_charges.insert(db, merchant_id, recovery_id, charges):
-        await _take_back_early(db, merchant_id, charge)
+        await _take_back_told(db, merchant_id, charge)
 
 
 async def correct(
@@ -443,6 +443,10 @@ async def correct(
     await booked_charges.lock_names_of(db, locked.merchant_id, charges)
     if failed:
         await booked_charges.fail(db, recovery_id, failed)
+        for charge_id in failed:  # nothing of it is booked any more, so nothing of it can be taken back
+            charge = await booked_charges.lock_charge(db, locked.merchant_id, charge_id, None)
+            if charge is not None:
+                await _take_back_told(db, locked.merchant_id, charge)
     moved = Money(sum(each.amount.amount for each in charges), locked.due.currency)
     other = moved != locked.recovered
     if other:
@@ -468,7 +472,8 @@ async def request_stop(db: Connection, recovery_id: RecoveryId, end_reason: EndR
         await tasks.cancel_of_recovery(db, recovery_id, f"stop requested: {end_reason}")
         await db.execute(REQUEST_STOP, recovery_id, end_reason)
         entry = replace(entry, kind=EntryKind.STOP_REQUESTED)
-        entry = _with_reason(entry, "find out how the payment on its way ends", "attempt_now", "message", "end_at_once")
+        what = "the attempt in flight" if locked.state is RecoveryState.ATTEMPTING else "the payment under way"
+        entry = _with_reason(entry, f"find out how {what} ends", "attempt_now", "message", "end_at_once")
         await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
         await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
         return True
@@ -617,8 +622,8 @@ async def take_back(db: Connection, merchant_id: MerchantId, fact: Fact, origin:
         await _book_back(db, merchant_id, charge, charge.sums, sums, fact, origin)
 
 
-async def _take_back_early(db: Connection, merchant_id: MerchantId, charge: BookedCharge) -> None:
-    """Book what was said of a charge's refunds and disputes before the charge itself was booked as recovered."""
+async def _take_back_told(db: Connection, merchant_id: MerchantId, charge: BookedCharge) -> None:
+    """Have the book say of a charge what is known of its refunds and disputes: they may have been told before it."""
     facts = await booked_charges.facts_of(db, merchant_id, charge)
     before = charge.sums
     for number, fact in enumerate(facts, 1):

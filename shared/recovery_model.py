@@ -31,6 +31,8 @@ LEFT_ALONE = "left_alone"
 LIFTED = "left_alone_lifted"
 """The rules of entries that note that the customer or the subscription is left alone, and that it is not any more."""
 
+ADDRESS_CHANGED = "address_changed"
+"""The rule of an entry that notes that the customer has an email address, or another one."""
 PAYMENT_NEWS = "payment_news"
 """The rule of an entry that notes an event about a payment of the invoice that takes days: begun, or ended."""
 
@@ -137,6 +139,8 @@ class EntryKind(StrEnum):
     REOPENED = "reopened"
     THANKED = "thanked"
     END_ACTION = "end_action"
+    END_TOLD = "end_told"
+    MERCHANT_TOLD = "merchant_told"
     REFUNDED = "refunded"
     REFUND_FAILED = "refund_failed"
     DISPUTED = "disputed"

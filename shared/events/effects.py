@@ -37,6 +37,7 @@ from shared.ids import MerchantId, RecoveryId
 from shared.money_back import Fact
 from shared.queue import tasks
 from shared.recovery_model import (
+    ADDRESS_CHANGED,
     CARD_CHANGED,
     COLLECTION_OFF,
     COLLECTION_ON,
@@ -96,8 +97,8 @@ async def apply(db: Connection, merchant_id: MerchantId, event: Incoming, intent
             await _try_card(db, merchant_id, event, intent)
         case InvoiceChanged() | SubscriptionChanged():
             await _note_collection(db, merchant_id, event, intent)
-        case AddressChanged(customer_id):
-            await silences.end(db, merchant_id, customer_id, SilenceReason.BOUNCED)
+        case AddressChanged():
+            await _write_to_address(db, merchant_id, event, intent)
         case RenewalAhead():
             await _look_at_card(db, merchant_id, intent)
         case MerchantGone():
@@ -273,6 +274,27 @@ async def _try_card(db: Connection, merchant_id: MerchantId, event: Incoming, ca
             text = "A payment method was added or changed."
             entry = Entry(EntryKind.CHANGED, CARD_CHANGED, text, _origin(event), next_step="decide anew at once")
             await recoveries.record(db, recovery.id, entry)
+
+
+async def _write_to_address(db: Connection, merchant_id: MerchantId, event: Incoming, changed: AddressChanged) -> None:
+    """Lift a bounce, and have a message sent at once to each recovery's customer if one is due.
+
+    Which one is due is decided when it is sent; however many were missed, it is one. A recovery that was not evaluated
+    yet queues its first message by itself.
+    """
+    concerned = await store.lock_of_customer(db, merchant_id, changed.customer_id)
+    await silences.end(db, merchant_id, changed.customer_id, SilenceReason.BOUNCED)
+    for recovery in concerned:
+        if recovery.state not in _WAITS:
+            continue
+        # A message that is being sent may have read the old address: when it ends, it sees the entry.
+        await recovery_tasks.message_now(db, merchant_id, recovery.id, recovery.invoice_id)
+        text = "The customer has an email address, or another one."
+        step = "send the message that is due, if there is one"
+        entry = Entry(EntryKind.CHANGED, ADDRESS_CHANGED, text, _origin(event), step)
+        await recoveries.record(db, recovery.id, entry)
+    if changed.card is not None:
+        await _try_card(db, merchant_id, event, changed.card)
 
 
 async def _note_collection(

@@ -122,9 +122,13 @@ class CardChanged:
 
 @dataclass(frozen=True, slots=True)
 class AddressChanged:
-    """A customer has another email address: a bounce of the old one says nothing about it."""
+    """A customer has an email address, or another one: a bounce of the old one says nothing about it.
+
+    `card` is what the same event says of the customer's card to charge.
+    """
 
     customer_id: CustomerId
+    card: CardChanged | None = None
 
 
 @dataclass(frozen=True, slots=True)

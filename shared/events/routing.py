@@ -244,6 +244,9 @@ def _invoice_updated(invoice: Json, previous: Json) -> Intent:
     collects = _turned(invoice, previous)
     changed = tuple(sorted((_COLLECTED_BY | ({"auto_advance"} if collects is not None else set())) & previous.keys()))
     if not changed:
+        customer_id = _id(invoice.get("customer"), CustomerId)
+        if customer_id and "customer_email" in previous and invoice.get("customer_email"):
+            return AddressChanged(customer_id)
         return Ignored("collected_as_before")
     invoice_id = _id(invoice.get("id"), InvoiceId)
     if invoice_id is None:
@@ -432,16 +435,19 @@ def _customer_updated(customer: Json, previous: Json) -> Intent:
     settings = _mapping(previous.get("invoice_settings"))
     # `default_card` until 2015-02-18.
     customer_id = _id(customer.get("id"), CustomerId)
+    card: CardChanged | None = None
     if "default_payment_method" in settings:
         default = _mapping(customer.get("invoice_settings")).get("default_payment_method")
+        card = CardChanged(customer_id, None, made_default=_id(default, PaymentMethodId))
     elif previous.keys() & {"default_source", "default_card"}:
         default = customer.get("default_source", customer.get("default_card"))
-    elif "email" in previous:
-        return AddressChanged(customer_id) if customer_id else Ignored("unreadable")
-    else:
+        card = CardChanged(customer_id, None, made_default=_id(default, PaymentMethodId))
+    address = "email" in previous and bool(customer.get("email", True))
+    if card is None and not address:
         return Ignored("no_card_changed")
-    made_default = _id(default, PaymentMethodId)
-    return CardChanged(customer_id, None, made_default=made_default) if customer_id else Ignored("unreadable")
+    if customer_id is None:
+        return Ignored("unreadable")
+    return AddressChanged(customer_id, card) if address or card is None else card
 
 
 def _renewal_ahead(invoice: Json, _previous: Json) -> Intent:

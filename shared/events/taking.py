@@ -170,7 +170,8 @@ def _concern(
     | StopSubscription
     | SubscriptionChanged
     | StopCustomer
-    | CardChanged,
+    | CardChanged
+    | AddressChanged,
 ) -> Concern:
     match intent:
         case InvoicePaid(invoice_id=invoice_id):
@@ -179,7 +180,7 @@ def _concern(
             return Concern(merchant_id, invoice_id=invoice_id)
         case StopSubscription(subscription_id) | SubscriptionChanged(subscription_id):
             return Concern(merchant_id, subscription_id=subscription_id)
-        case StopCustomer(customer_id):
+        case StopCustomer(customer_id) | AddressChanged(customer_id):
             return Concern(merchant_id, customer_id=customer_id)
         case CardChanged(customer_id, subscription_id):
             return Concern(merchant_id, None, subscription_id, customer_id if subscription_id is None else None)
@@ -249,6 +250,7 @@ async def _apply_all(db: Connection, merchant_id: MerchantId, events: Sequence[I
                 | SubscriptionChanged()
                 | StopCustomer()
                 | CardChanged()
+                | AddressChanged()
             ) as intent:
                 concerns.append(_concern(merchant_id, intent))
             case StopCharge() as stop:

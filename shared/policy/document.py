@@ -210,6 +210,8 @@ class PolicyFields(_Document):
     declined for good. Off: whether a customer agreed to that, only the merchant knows.
     end_action: what happens when nothing has helped. `leave` changes nothing, `cancel` and `pause` the subscription,
     `mark_uncollectible` the invoice.
+    tell_end_customer, tell_end_merchant: whether the customer and the merchant are told when the end action was carried
+    out.
     holdout_share: this share of invoices is watched and left alone, so that what the rest gains can be measured.
     timing: `rules`, as the schedules say; `learned`, the best hours by the merchant's own attempts, within the rules.
     """
@@ -233,6 +235,8 @@ class PolicyFields(_Document):
     minimum_amounts: Mapping[Currency, MinorUnits] = Field(default_factory=dict)
     backup_methods: bool = False
     end_action: EndAction = "leave"
+    tell_end_customer: bool = True
+    tell_end_merchant: bool = True
     holdout_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     segments: Annotated[tuple[Segment, ...], Field(max_length=50)] = ()
 
@@ -294,6 +298,8 @@ class Policy(PolicyFields):
 # The values that a document of version 3 (then of 2, then of 1) did not have, as they were in effect then.
 _BEFORE_4: Mapping[str, Any] = {
     "collect_ending": True,
+    "tell_end_customer": False,
+    "tell_end_merchant": False,
 }
 _BEFORE_3: Mapping[str, Any] = {
     "billing_reasons": (BillingReason.CYCLE,),

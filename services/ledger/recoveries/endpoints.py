@@ -66,7 +66,7 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
         path="/v1/recoveries",
         scope=Scope.RECOVERIES_READ,
         summary="Recoveries, newest first",
-        description="`opened_from` is included, `opened_to` is not. `attention=true`: those with a task that died.",
+        description="`opened_from` is included, `opened_to` is not. `attention=true`: a task died or is held.",
         handler=list_recoveries,
         parameters=RecoveryFilter,
         body=NoBody,

@@ -61,7 +61,8 @@ class RecoverySelection(Stop):
 class Recovery(Outgoing):
     """A failed invoice, and the state of its recovery.
 
-    `attention` is the type of its task that died and that no newer one has replaced: somebody should look at it.
+    `attention` is the type of its task that died and that no newer one has replaced; or why a task of it is held, as in
+    the merchant's `attention`. Somebody should look at it.
     """
 
     id: UUID

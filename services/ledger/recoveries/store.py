@@ -14,7 +14,12 @@ _IS_DEAD = """t.status = 'dead' AND NOT EXISTS (
             SELECT FROM scheduled_tasks AS n
             WHERE n.recovery_id = t.recovery_id AND n.task_type = t.task_type AND n.id > t.id
         )"""
-_NEED_ATTENTION = f"(SELECT t.recovery_id FROM scheduled_tasks AS t WHERE t.recovery_id IS NOT NULL AND {_IS_DEAD})"  # noqa: S608 - this module's own SQL only
+_IS_HELD = "t.held_for IS NOT NULL AND t.status IN ('pending', 'running')"
+_NEED_ATTENTION = f"""(
+    SELECT t.recovery_id FROM scheduled_tasks AS t WHERE t.recovery_id IS NOT NULL AND {_IS_DEAD}
+    UNION ALL
+    SELECT t.recovery_id FROM scheduled_tasks AS t WHERE t.recovery_id IS NOT NULL AND {_IS_HELD}
+)"""  # noqa: S608 - this module's own SQL only
 
 # What was taken back of a recovery `r`, by its charges; the condition is that of an index.
 TAKEN_BACK = """CROSS JOIN LATERAL (
@@ -30,13 +35,19 @@ LIST_RECOVERIES = f"""
 SELECT r.id, r.merchant_id, r.invoice_id, r.subscription_id, r.customer_id, r.state, r.end_reason, r.stop_requested,
     r.amount_due, r.currency, r.amount_recovered, back.refunded AS amount_refunded, back.disputed AS amount_disputed,
     back.won_back AS amount_won_back, r.recovered_by, r.decline_cause, r.policy_id, r.opened_at, r.next_attempt_at,
-    r.closed_at, r.updated_at, (
+    r.closed_at, r.updated_at, COALESCE((
         SELECT t.task_type
         FROM scheduled_tasks AS t
         WHERE t.recovery_id = r.id AND {_IS_DEAD}
         ORDER BY t.id DESC
         LIMIT 1
-    ) AS attention
+    ), (
+        SELECT t.held_for
+        FROM scheduled_tasks AS t
+        WHERE t.merchant_id = r.merchant_id AND t.recovery_id = r.id AND {_IS_HELD}
+        ORDER BY t.held_since, t.id
+        LIMIT 1
+    )) AS attention
 FROM (
     SELECT *
     FROM recoveries

@@ -358,16 +358,22 @@ class Dossier:
         return self.decide_at(self.now, reading, seen, without=without)
 
     def decide_at(
-        self, now: datetime, reading: Reading, seen: tuple[SeenCharge, ...] = (), *, without: UUID | None = None
+        self,
+        now: datetime,
+        reading: Reading,
+        seen: tuple[SeenCharge, ...] = (),
+        *,
+        without: UUID | None = None,
+        supposed: tuple[PastAttempt, ...] = (),
     ) -> Decision:
-        """The decision if it were `now`."""
+        """The decision if it were `now`, and if the `supposed` attempts had been made."""
         attempts = [each.past for each in self.attempts if each.id != without]
         attempts += [_as_past(each, self.counted_at(each)) for each in seen if each.charge_id not in self.known_charges]
         return decide(
             self.pinned,
             self._facts(reading, now),
             self._truth(reading),
-            attempts,
+            (*attempts, *supposed),
             now,
             same_card_elsewhere=self.elsewhere,
             timing=self.timing,

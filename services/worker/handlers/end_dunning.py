@@ -10,7 +10,7 @@ is left alone, or the merchant pauses the collection.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import stripe
 
@@ -151,16 +151,16 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
             return Done(plan.action, "not_found")
 
     async def commit(self, db: Connection, task: Job[EndDunningPayload], outcome: Outcome) -> None:
-        """Say in the timeline what was done, or why it was not; or queue it for later."""
+        """Say in the timeline what was done, and have it told; or why it was not; or queue it for later."""
         if task.recovery_id is None or isinstance(outcome, Nothing):
             return
         step = STEPS[outcome.action]
+        dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
         if isinstance(outcome, Done):
-            text = TOLD[outcome.rule].format(step=step)
-            entry = Entry(EntryKind.END_ACTION, outcome.rule, text, {"action": outcome.action})
+            detail = {"action": outcome.action, **await _have_told(db, task, dossier, outcome)}
+            entry = Entry(EntryKind.END_ACTION, outcome.rule, TOLD[outcome.rule].format(step=step), detail)
             await recoveries.record(db, task.recovery_id, entry)
             return
-        dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
         said = dossier is not None and any(
             (row.rule, row.detail.get("why")) == (WAITS, outcome.why) for row in dossier.story.rows
         )
@@ -173,6 +173,24 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
         await recovery_tasks.carry_out_end(
             db, task.merchant_id, task.recovery_id, task.payload.invoice_id, outcome.action, outcome.at
         )
+
+
+async def _have_told(
+    db: Connection, task: Job[EndDunningPayload], dossier: Dossier | None, done: Done
+) -> dict[str, Any]:
+    """Queue the emails about an end action that was carried out, as the policy says; what its entry says of that.
+
+    If it was so already, an earlier try did it and could not say so; in the first try it was somebody else.
+    """
+    carried_out = done.rule == "end_action_done" or (done.rule == "already_so" and task.claimed.tries > 1)
+    if dossier is None or not carried_out:
+        return {}
+    if dossier.policy.tell_end_customer and done.action != "mark_uncollectible":
+        await recovery_tasks.tell_ended(db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id)
+    if not dossier.policy.tell_end_merchant:
+        return {}
+    await recovery_tasks.tell_merchant_ended(db, dossier.merchant_id)
+    return {"tell_merchant": True}
 
 
 def _plan(dossier: Dossier, action: Action) -> Done | Later | End:

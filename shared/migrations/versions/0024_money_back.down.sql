@@ -1,4 +1,4 @@
--- The function of 0008. The book keeps its rows about money taken back; the totals stay net of them.
+-- The function of 0023, for which what is recovered is gross. The book keeps its rows about money taken back.
 CREATE OR REPLACE FUNCTION fold_usage_into_metrics() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public
     AS $$
@@ -14,11 +14,11 @@ BEGIN
         COALESCE(sum(amount) FILTER (WHERE metric_type = 'recovery_opened'), 0),
         count(*) FILTER (WHERE metric_type = 'recovery_opened'),
         COALESCE(sum(amount) FILTER (WHERE metric_type = 'recovery_recovered'), 0),
-        count(*) FILTER (WHERE metric_type = 'recovery_recovered'),
+        COALESCE(sum(CASE WHEN amount < 0 THEN -1 ELSE 1 END) FILTER (WHERE metric_type = 'recovery_recovered'), 0),
         COALESCE(sum(amount) FILTER (WHERE metric_type = 'recovery_exhausted'), 0),
-        count(*) FILTER (WHERE metric_type = 'recovery_exhausted'),
+        COALESCE(sum(CASE WHEN amount < 0 THEN -1 ELSE 1 END) FILTER (WHERE metric_type = 'recovery_exhausted'), 0),
         COALESCE(sum(amount) FILTER (WHERE metric_type = 'recovery_stopped'), 0),
-        count(*) FILTER (WHERE metric_type = 'recovery_stopped'),
+        COALESCE(sum(CASE WHEN amount < 0 THEN -1 ELSE 1 END) FILTER (WHERE metric_type = 'recovery_stopped'), 0),
         COALESCE(sum(amount) FILTER (WHERE metric_type = 'attempt'), 0),
         COALESCE(sum(amount) FILTER (WHERE metric_type = 'message'), 0)
     FROM new_rows
@@ -46,11 +46,11 @@ BEGIN
         COALESCE(sum(amount) FILTER (WHERE metric_type = 'recovery_opened'), 0),
         count(*) FILTER (WHERE metric_type = 'recovery_opened'),
         COALESCE(sum(amount) FILTER (WHERE metric_type = 'recovery_recovered'), 0),
-        count(*) FILTER (WHERE metric_type = 'recovery_recovered'),
+        COALESCE(sum(CASE WHEN amount < 0 THEN -1 ELSE 1 END) FILTER (WHERE metric_type = 'recovery_recovered'), 0),
         COALESCE(sum(amount) FILTER (WHERE metric_type = 'recovery_exhausted'), 0),
-        count(*) FILTER (WHERE metric_type = 'recovery_exhausted'),
+        COALESCE(sum(CASE WHEN amount < 0 THEN -1 ELSE 1 END) FILTER (WHERE metric_type = 'recovery_exhausted'), 0),
         COALESCE(sum(amount) FILTER (WHERE metric_type = 'recovery_stopped'), 0),
-        count(*) FILTER (WHERE metric_type = 'recovery_stopped'),
+        COALESCE(sum(CASE WHEN amount < 0 THEN -1 ELSE 1 END) FILTER (WHERE metric_type = 'recovery_stopped'), 0),
         COALESCE(sum(amount) FILTER (WHERE metric_type = 'attempt'), 0),
         COALESCE(sum(amount) FILTER (WHERE metric_type = 'message'), 0)
     FROM new_rows
@@ -70,6 +70,13 @@ BEGIN
         message_count = t.message_count + excluded.message_count;
     RETURN NULL;
 END $$;
+
+UPDATE merchant_totals
+SET recovered_cents = recovered_cents + refunded_cents + disputed_cents - won_back_cents
+WHERE refunded_cents <> 0 OR disputed_cents <> 0 OR won_back_cents <> 0;
+UPDATE daily_metrics
+SET recovered_cents = recovered_cents + refunded_cents + disputed_cents - won_back_cents
+WHERE refunded_cents <> 0 OR disputed_cents <> 0 OR won_back_cents <> 0;
 
 ALTER TABLE merchant_totals
     DROP COLUMN refunded_cents,

@@ -32,39 +32,3 @@ GRANT SELECT ON recovery_transitions TO citadel_ledger;
 GRANT INSERT ON recovery_timeline TO citadel_ledger;
 GRANT INSERT (currency, recovery_id, nth_end, external_id) ON usage_logs TO citadel_ledger;
 GRANT INSERT (recovery_id) ON scheduled_tasks TO citadel_ledger;
-
--- The platform's default as a document of schema 4, which also says whether invoices of subscriptions that end are
--- collected. It is in force where the default of schema 3 (migration 0021) was; recoveries in flight stay on theirs.
-UPDATE policies
-SET active = false
-WHERE id = (
-        SELECT id
-        FROM policies
-        WHERE merchant_id IS NULL AND document ->> 'schema_version' = '3'
-        ORDER BY version
-        LIMIT 1
-    )
-    AND active;
-
-INSERT INTO policies (merchant_id, version, active, note, document)
-SELECT NULL, max(version) + 1, false, 'The default, as a document of schema 4', (
-    SELECT document
-    FROM policies
-    WHERE merchant_id IS NULL AND document ->> 'schema_version' = '3'
-    ORDER BY version
-    LIMIT 1
-) || '{"schema_version": 4, "collect_ending": true}'
-FROM policies
-WHERE merchant_id IS NULL
-HAVING NOT bool_or(document ->> 'schema_version' = '4');
-
-UPDATE policies
-SET active = true, activated_at = citadel_now()
-WHERE id = (
-        SELECT id
-        FROM policies
-        WHERE merchant_id IS NULL AND document ->> 'schema_version' = '4'
-        ORDER BY version
-        LIMIT 1
-    )
-    AND NOT EXISTS (SELECT FROM policies AS other WHERE other.merchant_id IS NULL AND other.active);

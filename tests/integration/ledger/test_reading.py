@@ -196,6 +196,14 @@ async def test_a_recovery_with_a_task_that_died_says_so_until_a_newer_one_replac
     await world.execute(task, dead, "succeeded")
     assert (await api.get(f"/v1/recoveries/{dead}")).body["attention"] is None
     assert await found(attention="true") == set()
+    await world.execute(
+        "INSERT INTO scheduled_tasks (merchant_id, task_type, payload, recovery_id, held_for, held_since) "
+        "SELECT merchant_id, 'dunning_retry', '{}', id, 'no_permission', now() FROM recoveries WHERE id = $1",
+        alive,
+    )
+    assert (await api.get(f"/v1/recoveries/{alive}")).body["attention"] == "no_permission"
+    assert await found(attention="true") == {str(alive)}
+    assert await found(attention="false") == {str(dead)}
 
 
 async def test_recoveries_opened_from_is_included_and_opened_to_is_not(api: Api, world: World) -> None:

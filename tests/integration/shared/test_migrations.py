@@ -166,7 +166,10 @@ INSERT INTO recoveries (merchant_id, invoice_id, amount_due, currency, policy_id
 INSERT INTO scheduled_tasks (merchant_id, task_type, payload, recovery_id)
     SELECT merchant_id, 'dunning_retry', '{"invoice_id": "in_1"}', id FROM recoveries;
 INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id)
-    SELECT merchant_id, 'recovery_opened', amount_due, currency, id FROM recoveries;
+    SELECT merchant_id, metric_type, amount, currency, id
+    FROM recoveries,
+        (VALUES ('recovery_opened', 100), ('recovery_recovered', 90), ('refunded', 40), ('disputed', 30),
+                ('won_back', 20)) AS booked (metric_type, amount);
 """
 RELIED_ON = {
     "policies": "SELECT merchant_id, version, document FROM policies WHERE active ORDER BY merchant_id, version",
@@ -176,7 +179,15 @@ RELIED_ON = {
     """,
     "merchants": "SELECT stripe_connect_id, status FROM merchants",
     "tasks": "SELECT merchant_id, task_type, payload, recovery_id, status FROM scheduled_tasks ORDER BY merchant_id",
-    "money": "SELECT merchant_id, currency, failed_cents, failed_count FROM merchant_totals ORDER BY merchant_id",
+    "money": """
+        SELECT merchant_id, currency, failed_cents, failed_count, recovered_cents, refunded_cents, disputed_cents,
+            won_back_cents
+        FROM merchant_totals ORDER BY merchant_id
+    """,
+    "days": """
+        SELECT merchant_id, currency, recovered_cents, refunded_cents, disputed_cents, won_back_cents
+        FROM daily_metrics ORDER BY merchant_id
+    """,
 }
 # From the first revision on that has policies and books.
 REVISIONS = sorted(

@@ -6,13 +6,13 @@ from typing import Any
 
 import orjson
 
-from shared import booked_charges, recoveries
+from shared import recoveries
 from shared.database import Role
 from shared.events.incoming import read_event
 from shared.events.taking import Accepted, take
 from shared.ids import ChargeId
 from shared.money import Money
-from shared.recovery_model import MovedMoney
+from shared.recovery_model import Entry, EntryKind, MovedMoney
 from tests.conftest import OpenDatabase
 from tests.integration.worker.world import Failed, World
 
@@ -29,16 +29,23 @@ async def recovered(world: World, amount: int = 4_200) -> tuple[Failed, str]:
     return failed, charge["charge"]
 
 
-async def book_charge(world: World, failed: Failed, charge_id: str, amount: int | None = None) -> None:
-    """The charge's row, unless the booking has written it; `amount`: less than the charge was booked."""
+async def forget_charge(world: World, failed: Failed) -> None:
+    """As if the recovery's charge were not booked yet, but about to be."""
+    await world.execute("DELETE FROM recovered_charges WHERE recovery_id = $1", failed.recovery_id)
+
+
+async def book_charge(world: World, failed: Failed, charge_id: str) -> None:
+    """The worker books the charge, as it does when it has read whose payment it was."""
     charge = await world.control.object(charge_id)
-    money = Money(charge["amount"] if amount is None else amount, charge["currency"])
     moved = MovedMoney(
-        ChargeId(charge_id), charge["payment_intent"], money, datetime.fromtimestamp(charge["created"], UTC)
+        ChargeId(charge_id),
+        charge["payment_intent"],
+        Money(charge["amount"], charge["currency"]),
+        datetime.fromtimestamp(charge["created"], UTC),
     )
     async with world.worker.transaction() as db:
-        await booked_charges.lock_names_of(db, world.merchant_id, [moved])
-        await recoveries.keep_charges(db, failed.recovery_id, world.merchant_id, [moved])
+        entry = Entry(EntryKind.CHANGED, "test", "A test booked it.")
+        await recoveries.correct(db, failed.recovery_id, [moved], [], entry)
 
 
 async def told(world: World, charge_id: str) -> list[dict[str, Any]]:

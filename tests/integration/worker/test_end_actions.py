@@ -174,8 +174,9 @@ async def test_a_key_that_was_wrong_for_weeks_ends_nothing_either(world: World) 
         await world.pass_time(hours=12)
         await world.work()
     await world.control.clear_barriers()
-    await world.pass_time(hours=2)
-    await world.work()
+    for _ in range(3):
+        await world.pass_time(hours=2)
+        await world.work()
     assert (await failed.recovery())["closed_at"] is None
     assert await _untouched(failed)
     assert [each["result"] for each in await failed.ours()] == ["abandoned", "declined"]

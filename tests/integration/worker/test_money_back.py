@@ -5,16 +5,29 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from shared import recoveries
 from shared.database import Role
 from shared.events.incoming import read_event
 from shared.events.taking import take, take_listed
+from shared.ids import ChargeId
+from shared.recovery_model import Entry, EntryKind
 from simulator.client import SimulatorError
 from tests.conftest import OpenDatabase
-from tests.integration.worker.charges import bank, book_charge, booked_back, deliver, recovered, told, totals
+from tests.integration.worker.charges import (
+    bank,
+    book_charge,
+    booked_back,
+    deliver,
+    forget_charge,
+    recovered,
+    told,
+    totals,
+)
 from tests.integration.worker.world import World
 
 Event = dict[str, Any]
@@ -35,7 +48,6 @@ async def test_a_refund_lowers_what_was_recovered_by_whatever_event_it_is_told(
     world: World, open_database: OpenDatabase, kinds: tuple[str, ...]
 ) -> None:
     failed, charge = await recovered(world)
-    await book_charge(world, failed, charge)
     refund = await world.control.refund(charge, 1_200, takes_days=1)
     await world.control.end_refund(refund["id"])
     await deliver(open_database, [each for each in await told(world, charge) if each["type"].startswith(kinds)])
@@ -49,7 +61,6 @@ async def test_a_refund_lowers_what_was_recovered_by_whatever_event_it_is_told(
 
 async def test_a_refund_that_fails_gives_the_money_back_to_the_book(world: World, open_database: OpenDatabase) -> None:
     failed, charge = await recovered(world)
-    await book_charge(world, failed, charge)
     refund = await world.control.refund(charge)
     await deliver(open_database, await told(world, charge))
     assert (await totals(world))["recovered_cents"] == 0
@@ -73,7 +84,6 @@ async def test_a_dispute_takes_the_money_and_only_a_won_one_gives_it_back(
     world: World, open_database: OpenDatabase, ends: str | None, left: int
 ) -> None:
     failed, charge = await recovered(world)
-    await book_charge(world, failed, charge)
     dispute = await world.control.dispute(charge)
     if ends is not None:
         await world.control.end_dispute(dispute["id"], ends)
@@ -87,7 +97,6 @@ async def test_a_dispute_takes_the_money_and_only_a_won_one_gives_it_back(
 @pytest.mark.parametrize("status", ["warning_needs_response", "warning_under_review", "warning_closed"])
 async def test_an_inquiry_moves_no_money(world: World, open_database: OpenDatabase, status: str) -> None:
     failed, charge = await recovered(world)
-    await book_charge(world, failed, charge)
     await world.control.dispute(charge)
     created = (await told(world, charge))[0]
     created["data"]["object"] |= {"status": status, "balance_transactions": []}
@@ -102,12 +111,8 @@ async def test_an_inquiry_moves_no_money(world: World, open_database: OpenDataba
 async def test_a_refund_that_comes_before_its_charge_is_booked_is_booked_with_it(
     world: World, open_database: OpenDatabase
 ) -> None:
-    failed = await world.fail(decline="do_not_honor", clears_after=1)
-    await failed.attempt_due()
-    await world.work()
-    (charge,) = [each["charge"] for each in await failed.charges()]
-    # As if the recovery had been booked after this: the row of its charge is not there yet.
-    await world.execute("DELETE FROM recovered_charges")
+    failed, charge = await recovered(world)
+    await forget_charge(world, failed)
     refund = await world.control.refund(charge, 700)
     dispute = await world.control.dispute(charge, amount=300)
     await world.control.end_dispute(dispute["id"], "won")
@@ -121,11 +126,50 @@ async def test_a_refund_that_comes_before_its_charge_is_booked_is_booked_with_it
     assert await booked_back(failed) == {"refunded": 700, "disputed": 300, "won_back": 300}
 
 
+@pytest.mark.parametrize("read_first", [False, True])
+async def test_money_that_came_after_a_message_is_taken_back_too(
+    world: World, open_database: OpenDatabase, read_first: bool
+) -> None:
+    failed = await world.fail(decline="do_not_honor", clears_after=9)
+    await world.work()  # the message
+    await world.control.pay_hosted(failed.invoice)
+    (charge,) = [each["charge"] for each in await failed.charges()]
+    found = [orjson.loads(each.body) for each in world.simulation.world.events.values()]
+    await deliver(open_database, [each for each in found if each["type"] == "invoice.payment_succeeded"])
+    if read_first:
+        await world.work()
+    await world.control.refund(charge, 1_000)
+    await deliver(open_database, await told(world, charge))
+    await world.work()
+    row = await failed.recovery()
+    assert (row["state"], row["recovered_by"], row["amount_recovered"]) == ("recovered", "message", 4_200)
+    assert await booked_back(failed) == {"refunded": 1_000, "disputed": 0, "won_back": 0}
+    assert (await totals(world))["recovered_cents"] == 3_200
+
+
+async def test_of_a_charge_that_has_failed_after_all_nothing_is_taken_back(
+    world: World, open_database: OpenDatabase
+) -> None:
+    failed, charge = await recovered(world)
+    await world.control.dispute(charge)
+    await deliver(open_database, await told(world, charge))
+    async with world.worker.transaction() as db:
+        entry = Entry(EntryKind.CHANGED, "test", "The charge failed after it had succeeded.")
+        await recoveries.correct(db, failed.recovery_id, [], [ChargeId(charge)], entry)
+    assert await totals(world) == {
+        "recovered_cents": 0,
+        "recovered_count": 0,
+        "refunded_cents": 0,
+        "disputed_cents": 0,
+        "won_back_cents": 0,
+    }
+
+
 async def test_a_refund_and_the_booking_of_its_charge_at_once_lose_nothing(
     world: World, open_database: OpenDatabase
 ) -> None:
     failed, charge = await recovered(world)
-    await world.execute("DELETE FROM recovered_charges")
+    await forget_charge(world, failed)
     await world.control.refund(charge, 700)
     (event,) = [each for each in await told(world, charge) if each["type"] == "charge.refunded"]
     async with open_database(Role.INGRESS) as ingress, ingress.transaction() as db:
@@ -153,8 +197,7 @@ async def test_a_refund_of_money_that_is_not_ours_is_not_booked(world: World, op
 
 
 async def test_a_refund_that_names_no_charge_is_found_by_its_payment(world: World, open_database: OpenDatabase) -> None:
-    failed, charge = await recovered(world)
-    await book_charge(world, failed, charge)
+    _, charge = await recovered(world)
     await world.control.refund(charge, 900)
     (event,) = [each for each in await told(world, charge) if each["type"] == "refund.created"]
     event["data"]["object"]["charge"] = None
@@ -164,7 +207,6 @@ async def test_a_refund_that_names_no_charge_is_found_by_its_payment(world: Worl
 
 async def test_no_more_is_taken_back_than_was_booked_of_the_charge(world: World, open_database: OpenDatabase) -> None:
     failed, charge = await recovered(world)
-    await book_charge(world, failed, charge)
     await world.execute("UPDATE recovered_charges SET amount = 1000")  # the charge covered more than the recovery
     for amount in (600, 600, 3_000):
         await world.control.refund(charge, amount)
@@ -244,7 +286,7 @@ async def test_the_book_is_the_banks_whatever_was_told_in_whatever_order(
     # The world goes on from one example to the next; each has a customer of its own.
     before = (await totals(world))["recovered_cents"]
     failed, charge = await recovered(world)
-    await world.execute("DELETE FROM recovered_charges WHERE recovery_id = $1", failed.recovery_id)
+    await forget_charge(world, failed)
     # Old endpoints are sent no events of refunds: that one failed, nobody tells them.
     await play(world, charge, actions, failing=told_by != "charges")
     left_out = {"charges": ("refund.", "charge.refund."), "refunds": ("charge.refunded",), "everything": ()}[told_by]
@@ -268,7 +310,6 @@ async def test_the_book_is_the_banks_whatever_was_told_in_whatever_order(
 
 async def test_many_events_at_once_are_booked_once(world: World, open_database: OpenDatabase) -> None:
     failed, charge = await recovered(world)
-    await book_charge(world, failed, charge)
     for _ in range(3):
         await world.control.refund(charge, 500)
     await world.control.dispute(charge)

@@ -486,13 +486,14 @@ def test_a_refund_or_dispute_without_a_readable_amount_still_stops(amount: objec
         ("customer.updated", {"id": "cus_1"}, {"default_card": "card_0"}, CardChanged(CUS_1, None)),
         ("customer.updated", {"id": "cus_1"}, {"invoice_settings": {"footer": None}}, Ignored("no_card_changed")),
         ("customer.updated", {"id": "cus_1"}, {"email": "old@example.com"}, AddressChanged(CUS_1)),
-        ("customer.updated", {"id": "cus_1"}, {"email": None}, AddressChanged(CUS_1)),
+        ("customer.updated", {"id": "cus_1", "email": "a@b.example"}, {"email": None}, AddressChanged(CUS_1)),
+        ("customer.updated", {"id": "cus_1", "email": None}, {"email": "a@b.example"}, Ignored("no_card_changed")),
         ("customer.updated", {"id": None}, {"email": None}, Ignored("unreadable")),
         (
             "customer.updated",
             {"id": "cus_1"},
             {"email": "old@example.com", "default_source": "card_0"},
-            CardChanged(CUS_1, None),
+            AddressChanged(CUS_1, CardChanged(CUS_1, None)),
         ),
         ("customer.updated", {"id": "cus_1"}, None, Ignored("no_card_changed")),
         (
