@@ -372,7 +372,7 @@ class Dossier:
         return decide(
             self.pinned,
             self._facts(reading, now),
-            self.truth_of(reading),
+            self._truth(reading),
             (*attempts, *supposed),
             now,
             same_card_elsewhere=self.elsewhere,
