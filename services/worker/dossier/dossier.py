@@ -402,8 +402,7 @@ class Dossier:
         turned = self.story.turned
         return turned is not None and turned.rule == COLLECTION_OFF and reading.truth.auto_advance is not True
 
-    def truth_of(self, reading: Reading) -> InvoiceTruth:
-        """The invoice's truth, with a pause of its subscription's collection told as ours if an end action made it."""
+    def _truth(self, reading: Reading) -> InvoiceTruth:
         paused = reading.truth.paused
         if not self.paused_by_us or paused is None or (paused.behavior, paused.resumes_at) != (OUR_PAUSE, None):
             return reading.truth

@@ -170,8 +170,6 @@ def _part(dossier: Dossier) -> Part | None:
     kind = messages.kind_now(dossier.state)
     if dossier.state not in TELLING or dossier.stop_requested is not None or dossier.in_holdout:
         return None
-    if dossier.left_alone:
-        return None
     return None if messages.withheld(dossier, kind) else Part(dossier, kind, due=False)
 
 

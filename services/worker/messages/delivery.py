@@ -69,14 +69,7 @@ class NotSent:
         Unready
         | Unsent
         | Literal[
-            "not_paid",
-            "not_so",
-            "account_restricted",
-            "invoice_missing",
-            "address_refused",
-            "stopped",
-            "not_due",
-            "left_alone",
+            "not_paid", "not_so", "account_restricted", "invoice_missing", "address_refused", "stopped", "not_due"
         ]
     )
     look: bool = False
@@ -199,10 +192,8 @@ async def deliver_after(remote: Remote, after: After) -> Delivered | NotSent | S
         if isinstance(invoice, NotSent):
             why = why or invoice
             continue
-        against = _untrue(after.message, invoice)
-        if against is None and await remote.permission.left_alone(recovery_id):
-            against = NotSent("left_alone")
-        if against is None:
+        untrue = _untrue(after.message, invoice)
+        if untrue is None:
             true[recovery_id] = invoice
         why = why or untrue
     account = await account_for_brand(client) if true else {}

@@ -88,9 +88,6 @@ def drafted(part: Part, invoice: dict[str, Any]) -> Draft | Unready:
     # A bank debit is processed for days: the invoice is open, and not unpaid.
     if reading.truth.payment_under_way or dossier.in_flight is not None:
         return "under_way"
-    paused = dossier.truth_of(reading).paused
-    if dossier.collection_off(reading) or (paused is not None and not paused.ours):
-        return "collection_off"
     end = ending(dossier, reading)
     sent = dossier.story.sent
     following = dossier.message_due(kind, besides=(SentMessage(kind, dossier.now),))

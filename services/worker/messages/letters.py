@@ -52,7 +52,6 @@ class Facts:
     expired: bool = False
     paid_on: str | None = None
     ended_on: str | None = None
-    runs_until: str | None = None
     goes_on: bool = False
     paused: bool = False
     link: str | None = None
