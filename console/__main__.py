@@ -19,6 +19,7 @@ from console.backtest import backtest
 from console.database import DATA, DataDir, database_url
 from console.emails import emails_app
 from console.keys import keys_app
+from console.leave_alone import leave_alone_app
 from console.ledger import ledger_app
 from console.local.interruption import Interrupted, run
 from console.local.postgres import EmbeddedPostgresError
@@ -49,6 +50,7 @@ app.add_typer(recovery_app, name="recovery")
 app.add_typer(report_app, name="report")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(silences_app, name="silences")
+app.add_typer(leave_alone_app, name="leave-alone")
 
 
 def main() -> None:
@@ -77,7 +79,7 @@ def main() -> None:
 @app.command()
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running, and say where to look.")] = False,
-    small: Annotated[bool, typer.Option("--small", help="3 merchants, 20 subscriptions each, 10 days.")] = False,
+    small: Annotated[bool, typer.Option("--small", help="3 merchants, 20 subscriptions each, 20 days.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed tells another story.")] = 7,
     merchants: Annotated[int | None, typer.Option(min=1, max=200, help="Merchants that connect.")] = None,
     subscriptions: Annotated[int | None, typer.Option(min=1, max=1000, help="Subscriptions of each.")] = None,

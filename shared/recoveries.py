@@ -472,7 +472,8 @@ async def request_stop(db: Connection, recovery_id: RecoveryId, end_reason: EndR
         await tasks.cancel_of_recovery(db, recovery_id, f"stop requested: {end_reason}")
         await db.execute(REQUEST_STOP, recovery_id, end_reason)
         entry = replace(entry, kind=EntryKind.STOP_REQUESTED)
-        entry = _with_reason(entry, "find out how the payment on its way ends", "attempt_now", "message", "end_at_once")
+        what = "the attempt in flight" if locked.state is RecoveryState.ATTEMPTING else "the payment under way"
+        entry = _with_reason(entry, f"find out how {what} ends", "attempt_now", "message", "end_at_once")
         await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
         await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
         return True

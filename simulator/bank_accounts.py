@@ -56,6 +56,7 @@ FAILURES = _table(
 # Days until a debit's end is known: Stripe says 4 business days for ACH, 5 for SEPA, 3 for Bacs.
 TAKES_DAYS = {"us_bank_account": 4, "sepa_debit": 5, "bacs_debit": 3}
 CURRENCIES = {"us_bank_account": "usd", "sepa_debit": "eur", "bacs_debit": "gbp"}
+DEBIT_OF = {currency: kind for kind, currency in CURRENCIES.items()}
 
 # What a debit's description may hold: of the account, and of its script.
 ACCOUNT_FIELDS = {"type", "last4", "fingerprint", "bank_name", "country"}

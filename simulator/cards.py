@@ -11,7 +11,7 @@ from simulator.legacy import source_of
 from simulator.payment import Script
 from simulator.people import CARD_FIELDS, SCRIPT_FIELDS, People
 from simulator.shapes import Json
-from simulator.world import Account, World
+from simulator.world import Account, Renewal, World
 
 # What tells of a card that changed under its id. The first two are of payment methods (the second is the first's name
 # before API version 2020-08-27), the last two of sources (the very last is older than sources).
@@ -51,6 +51,7 @@ class Cards:
         changes |= {name: value for name, value in given.items() if name in CARD_FIELDS}
         before = {name: old[name] for name, value in changes.items() if old[name] != value}
         method["card"] = {**old, **changes}
+        account.renewals.setdefault(method["id"], Renewal(self._world.clock.now, account.scripts[method["id"]]))
         account.scripts[method["id"]] = self._people.script(given) if SCRIPT_FIELDS & set(given) else Script()
         for kind in events:
             if kind in _OF_SOURCES:

@@ -63,7 +63,7 @@ class SimulatorClient(Conditions):
         return await self._post(f"/payment_methods/{payment_method}/script", script)
 
     async def set_reaction(self, customer: str, **reaction: Any) -> Json:
-        """`kind` (pay, authenticate, new_card, ignore), `delay` seconds, `on_email`."""
+        """`kind` (pay, pay_by_debit, authenticate, new_card, ignore), `delay` seconds, `on_email`."""
         return await self._post(f"/customers/{customer}/reaction", reaction)
 
     # -- time, webhooks, faults ------------------------------------------------------------------

@@ -46,6 +46,8 @@ class Collecting:
         self._invoices = invoices
         # Told of an invoice whose last attempt by Stripe has failed.
         self.out_of_retries: Callable[[Account, Json], None] = lambda _account, _invoice: None
+        # Told of every charge whose money has come in.
+        self.charged: Callable[[Account, Json, Json], None] = lambda _account, _invoice, _charge: None
         self._book = book
         self.ways: dict[str, Way] = {}
 
@@ -205,6 +207,7 @@ class Collecting:
         intent["last_payment_error"] = None
         self._events.emit(account, "charge.succeeded", charge)
         self._invoices.credit(account, invoice, payment, charge["amount"])
+        self.charged(account, invoice, charge)
 
     def _decline(
         self,

@@ -67,7 +67,7 @@ CONTROL = Controls()
 
 @CONTROL.route("POST", "/populate")
 async def populate(ask: Ask) -> Json:
-    for name in ("currencies", "reaction_delay", "stripe_retries"):
+    for name in ("currencies", "reaction_delay", "stripe_retries", "renewed_after", "back_after"):
         if name in ask.given:
             ask.given[name] = tuple(ask.given[name])
     return {"accounts": ask.sim.population.populate(Plan(**ask.given))}

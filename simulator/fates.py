@@ -12,7 +12,8 @@ from simulator.world import Reaction, World
 @dataclass(frozen=True, slots=True)
 class Fate:
     """A failed renewal: the decline (`needs_3ds`: none, the bank asked for the customer), when the card is good again
-    by itself (never: both are None), and what the customer does `delay` seconds after the `on_email`-th email.
+    by itself (never: both are None), when it is renewed under its id (None: not), and what the customer does `delay`
+    seconds after the `on_email`-th email.
 
     Times are simulated unix seconds; the decline's codes are as Stripe reports them.
     """
@@ -28,13 +29,15 @@ class Fate:
     network_advice_code: str | None
     clears_at: int | None
     clears_after: int | None
+    renewed_at: int | None
     reaction: str
     delay: int
     on_email: int
 
 
 def fates(world: World) -> list[Fate]:
-    """One for each renewal whose card failed, in the order of their failures."""
+    """One for each renewal whose card failed, in the order of their failures. Bank debits have none: when one fails
+    depends on when it was begun."""
     found = []
     for attempt in world.attempts:
         if attempt.source != "renewal" or attempt.outcome == "succeeded":
@@ -43,7 +46,10 @@ def fates(world: World) -> list[Fate]:
         method = account.get("payment_method", attempt.payment_method)
         if method["type"] != "card":
             continue
-        script = account.scripts[attempt.payment_method]
+        renewal = account.renewals.get(attempt.payment_method)
+        if renewal is not None and renewal.at <= attempt.at:
+            renewal = None  # It was this card that failed, not the one before it.
+        script = renewal.was if renewal else account.scripts[attempt.payment_method]
         why = DECLINES[script.decline].on(method["card"]["brand"]) if script.decline else None
         reaction = account.reactions.get(account.get("invoice", attempt.invoice)["customer"], Reaction())
         found.append(
@@ -59,6 +65,7 @@ def fates(world: World) -> list[Fate]:
                 network_advice_code=why.network_advice_code if why else None,
                 clears_at=script.clears_at,
                 clears_after=script.clears_after,
+                renewed_at=renewal.at if renewal else None,
                 reaction=reaction.kind,
                 delay=reaction.delay,
                 on_email=reaction.on_email,

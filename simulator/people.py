@@ -3,7 +3,7 @@
 from typing import Any
 
 from simulator import bank_accounts, resources
-from simulator.bank_accounts import CURRENCIES, FAILURES, TAKES_DAYS, DebitScript
+from simulator.bank_accounts import CURRENCIES, DEBIT_OF, FAILURES, TAKES_DAYS, DebitScript
 from simulator.collecting import Collecting
 from simulator.errors import ApiError, bad_request
 from simulator.events import EventLog
@@ -16,7 +16,7 @@ SCRIPT_FIELDS = {"decline", "clears_at", "clears_in", "clears_after", "needs_3ds
 CARD_FIELDS = {"brand", "country", "exp_month", "exp_year", "funding", "last4", "fingerprint"}
 # Stripe says "short-lived" and no more (docs.stripe.com/api/customer_portal/sessions).
 PORTAL_LIVES = 300
-REACTIONS = {"ignore", "pay", "authenticate", "new_card"}
+REACTIONS = {"ignore", "pay", "pay_by_debit", "authenticate", "new_card"}
 
 
 class People:
@@ -216,10 +216,14 @@ class People:
     def _react(self, account: Account, reaction: Reaction, target: Json) -> None:
         if (target["id"] if target["object"] == "customer" else target["customer"]) in account.objects["deleted"]:
             return
+        debit = {"type": DEBIT_OF[account.currency]} if reaction.kind == "pay_by_debit" else None
         if target["object"] != "invoice":
-            if reaction.kind in {"pay", "new_card"} and self._opens(target):
+            if reaction.kind in {"pay", "pay_by_debit", "new_card"} and self._opens(target):
                 customer = target if target["object"] == "customer" else account.get("customer", target["customer"])
-                self.add_new_card(account, customer, {})
+                if debit is not None:
+                    self.add_debit(account, customer, debit, default=True, announce=True)
+                else:
+                    self.add_new_card(account, customer, {})
             return
         if target["status"] not in {"open", "uncollectible"} or under_way(account, target):
             return
@@ -228,7 +232,7 @@ class People:
             if intent["status"] == "requires_action":
                 self.authenticate(account, target)
             return
-        self.pay_hosted(account, target, {})
+        self.pay_hosted(account, target, {}, debit)
 
     def _opens(self, target: Json) -> bool:
         """Whether a page still opens: a portal session is short-lived, unless its customer may log in afterwards."""

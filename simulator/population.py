@@ -1,4 +1,4 @@
-"""A realistic population: merchants, their customers with names and addresses, cards that fail.
+"""A realistic population: merchants, their customers with names and addresses, cards and bank debits that fail.
 
 The names and addresses are canaries: every one that is made is remembered (`/_sim/pii`), so that a
 test can search logs and databases for any of them.
@@ -8,7 +8,9 @@ import random
 from dataclasses import dataclass, field
 
 from simulator import resources
+from simulator.bank_accounts import DEBIT_OF
 from simulator.billing import Billing
+from simulator.mishaps import DEBIT_FAILURES, RENEWED_CAUSES, Back, Mishaps, bank_account, debit_payers
 from simulator.names import BUSINESSES, FIRST, LAST, PLACES, STREETS
 from simulator.people import People
 from simulator.shapes import DAY, HOUR, Json
@@ -55,7 +57,12 @@ REACTIONS: dict[str, float] = {"pay": 18, "new_card": 17, "ignore": 65}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to make; see `populate`."""
+    """What to make; see `populate`.
+
+    `debits` is the share of subscribers who pay by bank debit, where the currency has one; `renewed` that of the cards
+    of `RENEWED_CAUSES` which the card updater renews, `renewed_after` seconds after their first decline; `refunds` and
+    `disputes` are shares of all charges, `back_after` seconds after them (`mishaps.Back` has the rest).
+    """
 
     accounts: int = 20
     subscriptions: int = 100
@@ -69,15 +76,23 @@ class Plan:
     reaction_delay: tuple[int, int] = (HOUR, 30 * HOUR)
     authenticates: float = 0.7
     stripe_retries: tuple[int, ...] = ()
+    debits: float = 0.0
+    debit_failures: dict[str, float] = field(default_factory=lambda: dict(DEBIT_FAILURES))
+    renewed: float = 0.0
+    renewed_after: tuple[int, int] = (DAY, 8 * DAY)
+    refunds: float = 0.0
+    disputes: float = 0.0
+    back_after: tuple[int, int] = (DAY, 9 * DAY)
 
 
 class Population:
     """Makes accounts and everybody in them, from the world's seed."""
 
-    def __init__(self, world: World, billing: Billing, people: People) -> None:
+    def __init__(self, world: World, billing: Billing, people: People, mishaps: Mishaps) -> None:
         self._world = world
         self._billing = billing
         self._people = people
+        self._mishaps = mishaps
         self._made = 0
 
     def populate(self, plan: Plan) -> list[str]:
@@ -94,8 +109,14 @@ class Population:
             rng = self._world.rng(f"population:{account.id}")
             failing = round(plan.subscriptions * plan.failing)
             troubled = set(rng.sample(range(plan.subscriptions), failing))
+            # What was added later has a stream of its own: the cards of a seed stay what they were without it.
+            beside = self._world.rng(f"mishaps:{account.id}")
+            share = plan.debits if currency in DEBIT_OF else 0.0
+            by_debit = debit_payers(plan.subscriptions, troubled, share, beside)
+            if plan.refunds or plan.disputes:
+                self._mishaps.back[account.id] = Back(plan.refunds, plan.disputes, plan.back_after)
             for index in range(plan.subscriptions):
-                self._subscriber(account, plan, rng, fails=index in troubled)
+                self._subscriber(account, plan, rng, beside, fails=index in troubled, by_debit=index in by_debit)
             made.append(account.id)
         return made
 
@@ -188,18 +209,30 @@ class Population:
             account.prices[key] = world.add(account, price)["id"]
         return account.get("price", account.prices[key])
 
-    def _subscriber(self, account: Account, plan: Plan, rng: random.Random, *, fails: bool) -> None:
+    def _subscriber(
+        self, account: Account, plan: Plan, rng: random.Random, beside: random.Random, *, fails: bool, by_debit: bool
+    ) -> None:
         world, people = self._world, self._people
         renews_at = world.clock.now + plan.renew_from + rng.randrange(max(plan.renew_within, 1))
+        first_try = renews_at + HOUR
         person = self.person(rng, account.currency)
         customer = people.add_customer(account, person, currency=account.currency)
         brand = rng.choices([name for name, _ in BRANDS], [share for _, share in BRANDS])[0]
-        card = {"brand": brand, "country": account.resource["country"]}
+        card: Json = {"brand": brand, "country": account.resource["country"]}
         if fails:
-            failure, reaction = self._trouble(plan, renews_at + HOUR, rng)
+            failure, reaction = self._trouble(plan, first_try, rng)
             card.update(failure)
             account.reactions[customer["id"]] = reaction
-        method = people.add_card(account, customer, card, default=True, announce=False)
+        if by_debit:
+            kind = DEBIT_OF[account.currency]
+            debit = bank_account(kind, plan.debit_failures, first_try, beside, fails=fails)
+            method = people.add_debit(account, customer, debit, default=True, announce=False)
+            if fails and reaction.kind == "pay" and beside.random() < 0.5:
+                reaction.kind = "pay_by_debit"
+        else:
+            method = people.add_card(account, customer, card, default=True, announce=False)
+            if card.get("decline") in RENEWED_CAUSES and beside.random() < plan.renewed:
+                self._mishaps.renew_later(account, method, first_try + beside.randint(*plan.renewed_after))
         own = method["id"] if rng.random() < 0.3 else None
         self.subscribe(
             account,

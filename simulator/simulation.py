@@ -21,6 +21,7 @@ from simulator.faults import Faults
 from simulator.idempotency import Keys
 from simulator.invoicing import Invoices
 from simulator.meters import Meters
+from simulator.mishaps import Mishaps
 from simulator.money_back import MoneyBack
 from simulator.oauth import OAuth
 from simulator.part_payments import PartPayments
@@ -109,7 +110,9 @@ class Simulator:
         self.people = People(self.world, self.events, self.collecting)
         self.part_payments = PartPayments(self.world, self.events, self.invoices, self.collecting)
         self.cards = Cards(self.world, self.events, self.people)
-        self.population = Population(self.world, self.billing, self.people)
+        self.mishaps = Mishaps(self.world, self.cards, self.money_back)
+        self.collecting.charged = self.mishaps.charged
+        self.population = Population(self.world, self.billing, self.people, self.mishaps)
         self.webhooks = Webhooks(self.world, self.events, self.world.rng("webhooks"))
         self.oauth = OAuth(self.world, self.events, client_id, secret_key)
         self.resend = Resend(self.world, resend_key)

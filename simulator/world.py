@@ -17,8 +17,9 @@ from simulator.shapes import Json
 class Reaction:
     """What a customer does some time after an email with a link to them arrived.
 
-    `kind`: `pay` (with a good card on the hosted invoice page), `authenticate` (3-D Secure there),
-    `new_card` (adds one in the billing portal; on an invoice's page it pays with it) or `ignore`.
+    `kind`: `pay` (with a good card on the hosted invoice page), `pay_by_debit` (there, from a good bank account),
+    `authenticate` (3-D Secure there), `new_card` (adds one in the billing portal; on an invoice's page it pays with it)
+    or `ignore`.
     `on_email`: the which-th email moves them.
     """
 
@@ -26,6 +27,14 @@ class Reaction:
     delay: int = 7_200
     on_email: int = 1
     emails: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A card that is renewed under its id at a simulated second, and what it had been scripted to answer."""
+
+    at: int
+    was: Script
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +68,9 @@ class Account:
 
     `objects` holds resources by kind and id, oldest first; `payments` the invoice payments of an
     invoice; `billed` the invoice of a PaymentIntent; `methods` the payment methods of a customer; `scripts` those of
-    cards, `debits` those of bank accounts; `retries` the days between Stripe's own
-    attempts, none by default; `portal` whether the merchant has switched the billing portal on;
-    `upcoming_days` how long ahead of a renewal `invoice.upcoming` is sent, 0 for never; `after_retries` what
+    cards, `debits` those of bank accounts, `renewals` the cards that are or will be renewed under their id; `retries`
+    the days between Stripe's own attempts, none by default; `portal` whether the merchant has switched the billing
+    portal on; `upcoming_days` how long ahead of a renewal `invoice.upcoming` is sent, 0 for never; `after_retries` what
     becomes of a subscription after Stripe's last attempt (`past_due`, `unpaid`, `cancel`), and
     `write_off_after_retries` whether its invoice is then marked uncollectible; `clocks` the test clock of a
     customer and `ahead` by how many seconds a clock is; `as_accounts` the account that a customer is (Accounts v2).
@@ -85,6 +94,7 @@ class Account:
     billed: dict[str, str] = field(default_factory=dict)
     scripts: dict[str, Script] = field(default_factory=dict)
     debits: dict[str, DebitScript] = field(default_factory=dict)
+    renewals: dict[str, Renewal] = field(default_factory=dict)
     reactions: dict[str, Reaction] = field(default_factory=dict)
     prices: dict[tuple[int, str, str], str] = field(default_factory=dict)
     events: list["Event"] = field(default_factory=list)

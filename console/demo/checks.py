@@ -1,11 +1,12 @@
 """The three checks of the demo, each computed from two independent sides.
 
-    money     what the simulator charged = what the ledger says was recovered, per currency
+    money     what moved at the bank = what the ledger says was recovered, per currency, net of what went back
     twice     no invoice was charged twice
     privacy   nothing personal that the simulator gave out is in the database or in a log
 
-The simulator's charge log is the bank's side: it says when money moved, for which invoice and who made the charge
-(`api_pay`: our attempt; `hosted_page`: the customer; `stripe_retry`: Stripe's own schedule; `renewal`: the renewal).
+The simulator's book is the bank's side: every movement of money, once, with the invoice and the charge that it was for.
+A charge's source says who made it (`api_pay`: our attempt; `hosted_page`: the customer; `stripe_retry`: Stripe's own
+schedule; `renewal`: the renewal). A bank debit is in it when it is paid, and never when it fails.
 """
 
 from collections import Counter, defaultdict
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from console.demo import store
 from console.demo.needles import Needles
@@ -22,9 +23,6 @@ from shared.database import Connection, Database
 Row = Mapping[str, Any]
 
 OURS, CUSTOMER = "api_pay", "hosted_page"
-
-TAKEN_BACK = frozenset({"refund", "refund_failed", "dispute_withdrawn", "dispute_reinstated"})
-"""The kinds of movement in the bank's own book by which money of a charge goes back, or comes back from there."""
 
 CLOCKS_APART = timedelta(minutes=2)
 """Within a step the simulator's clock stands still and the database's runs: they may differ by this much."""
@@ -45,90 +43,122 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class MoneyLine:
-    """One currency in cents. `charged` by source is the bank's side, `recovered` by table is the ledger's.
+class Booked:
+    """Cents of one currency as our books have them: recovered is net of the other three."""
 
-    `elsewhere` and `late` are on the bank's side, too: paid by Stripe's own retry, without a message, or out of band;
-    and paid by the customer after the recovery had ended. Neither counts as recovered. `taken_back` was refunded or
-    disputed of what does.
+    recovered: int = 0
+    refunded: int = 0
+    disputed: int = 0
+    won_back: int = 0
+
+    @property
+    def went_back(self) -> int:
+        """What of the recovered charges is no longer there."""
+        return self.refunded + self.disputed - self.won_back
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyLine:
+    """One currency in cents: the bank's side, and the ledger's (`totals`: merchant_totals; `api`: GET /v1/stats).
+
+    `refunded`, `disputed` and `won_back` are of the charges that count as ours. `elsewhere` and `late` are on the
+    bank's side, too: paid by Stripe's own retry, without a message, or out of band; and paid by the customer after the
+    recovery had ended. Neither counts as recovered, and neither does what goes back of it.
     """
 
     currency: str
     by_retry: int = 0
     by_customer: int = 0
+    refunded: int = 0
+    disputed: int = 0
+    won_back: int = 0
     elsewhere: int = 0
     late: int = 0
-    taken_back: int = 0
-    totals: int = 0
-    api: int = 0
+    totals: Booked = Booked()
+    api: Booked = Booked()
     stopped_paid_elsewhere: int = 0
 
     @property
     def charged(self) -> int:
-        """What the simulator charged because of our retries and messages, less what it took back."""
-        return self.by_retry + self.by_customer - self.taken_back
+        """What the simulator charged because of our retries and messages."""
+        return self.by_retry + self.by_customer
+
+    @property
+    def bank(self) -> Booked:
+        """The bank's side in the ledger's words."""
+        net = self.charged - self.refunded - self.disputed + self.won_back
+        return Booked(net, self.refunded, self.disputed, self.won_back)
 
 
 # -- money ---------------------------------------------------------------------------------------
+
+# What a movement after the charge is called in our books, and its sign there: the bank's book has it as the merchant's
+# balance sees it. Fees are neither recovered nor taken back.
+_BACK: Final = {
+    "refund": ("refunded", -1),
+    "refund_failed": ("refunded", -1),
+    "dispute_withdrawn": ("disputed", -1),
+    "dispute_reinstated": ("won_back", 1),
+}
 
 
 @dataclass(slots=True)
 class _Sums:
     lines: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    ours: dict[str, Row] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
 def compare_money(
-    charges: Iterable[Row],
+    movements: Iterable[Row],
+    begun: Mapping[str, int],
     failed_invoices: Iterable[str],
     recoveries: Iterable[Row],
-    ledger_totals: Mapping[str, int],
-    api_totals: Mapping[str, int],
-    movements: Iterable[Row] = (),
+    booked_charges: Iterable[Row],
+    ledger_totals: Mapping[str, Booked],
+    api_totals: Mapping[str, Booked],
 ) -> tuple[list[MoneyLine], list[str]]:
     """Compare the bank's side with the ledger's, per currency; returns the lines and the differences.
 
-    `charges`: the simulator's charge log. `failed_invoices`: all that ever failed there.
-    `recoveries`: the rows of RECOVERIES. `ledger_totals`, `api_totals`: recovered cents by currency, from
-    `merchant_totals` and from `GET /v1/stats`. `movements`: the bank's own book, of which refunds and disputes count.
+    `movements`: the simulator's book. `begun`: when each bank debit was begun, by charge. `failed_invoices`: all that
+    ever failed there. `recoveries`, `booked_charges`: the rows of RECOVERIES and BOOKED_CHARGES. `ledger_totals`,
+    `api_totals`: by currency, from `merchant_totals` and from `GET /v1/stats`.
     """
-    back: Counter[str] = Counter()
-    for row in movements:
-        if row["kind"] in TAKEN_BACK:
-            back[row["charge"]] -= row["amount"]
     failed = set(failed_invoices)
     known = {row["invoice_id"]: row for row in recoveries}
     sums = _Sums()
     missing = failed - known.keys()
     if missing:
         sums.problems.append(f"{len(missing)} failed invoices without a recovery, e.g. {min(missing)}")
-    for charge in charges:
-        if charge["invoice"] in failed:
-            _place(charge, known.get(charge["invoice"]), sums, back[charge["charge"]])
+    for movement in movements:
+        if movement["kind"] == "charge" and movement["invoice"] in failed:
+            _place(movement, begun, known.get(movement["invoice"]), sums)
+        elif movement["kind"] in _BACK and movement["charge"] in sums.ours:
+            name, sign = _BACK[movement["kind"]]
+            sums.lines[movement["currency"]][name] += sign * movement["amount"]
     for row in known.values():
         if row["end_reason"] == "paid_elsewhere":
             sums.lines[row["currency"]]["stopped"] += row["amount_due"]
-    for currency in {*ledger_totals, *api_totals}:
-        sums.lines[currency]["totals"] = ledger_totals.get(currency, 0)
-        sums.lines[currency]["api"] = api_totals.get(currency, 0)
     lines = [
         MoneyLine(
             currency,
-            by_retry=sum_[OURS],
-            by_customer=sum_[CUSTOMER],
-            elsewhere=sum_["elsewhere"],
-            late=sum_["late"],
-            taken_back=sum_["taken_back"],
-            totals=sum_["totals"],
-            api=sum_["api"],
-            stopped_paid_elsewhere=sum_["stopped"],
+            by_retry=sums.lines[currency][OURS],
+            by_customer=sums.lines[currency][CUSTOMER],
+            refunded=sums.lines[currency]["refunded"],
+            disputed=sums.lines[currency]["disputed"],
+            won_back=sums.lines[currency]["won_back"],
+            elsewhere=sums.lines[currency]["elsewhere"],
+            late=sums.lines[currency]["late"],
+            totals=ledger_totals.get(currency, Booked()),
+            api=api_totals.get(currency, Booked()),
+            stopped_paid_elsewhere=sums.lines[currency]["stopped"],
         )
-        for currency, sum_ in sorted(sums.lines.items())
+        for currency in sorted({*sums.lines, *ledger_totals, *api_totals})
     ]
-    return lines, [*sums.problems, *_disagreements(lines)]
+    return lines, [*sums.problems, *_misbooked(sums.ours, booked_charges), *_disagreements(lines)]
 
 
-def _place(charge: Row, recovery: Row | None, sums: _Sums, taken_back: int) -> None:
+def _place(charge: Row, begun: Mapping[str, int], recovery: Row | None, sums: _Sums) -> None:
     """Add a charge to the sum that it belongs to on the bank's side; note a problem if our row disagrees."""
     source, amount = charge["source"], charge["amount"]
     sum_ = sums.lines[charge["currency"]]
@@ -138,36 +168,46 @@ def _place(charge: Row, recovery: Row | None, sums: _Sums, taken_back: int) -> N
         return
     told = (recovery["state"], recovery["recovered_by"])
     if source == OURS:
-        sum_[OURS] += amount
-        sum_["taken_back"] += taken_back
-        expected = told == ("recovered", "retry")
-    elif source == CUSTOMER and _gave_up_before(recovery, charge):
-        sum_["late"] += amount
-        expected = True
+        expected, counted = told == ("recovered", "retry"), OURS
+    elif source == CUSTOMER and _gave_up_before(recovery, begun.get(charge["charge"], charge["at"])):
+        expected, counted = True, "late"
     elif source == CUSTOMER:
-        sum_[CUSTOMER] += amount
-        sum_["taken_back"] += taken_back
-        expected = told == ("recovered", "message")
+        expected, counted = told == ("recovered", "message"), CUSTOMER
     else:
-        sum_["elsewhere"] += amount
-        expected = recovery["end_reason"] == "paid_elsewhere"
+        expected, counted = recovery["end_reason"] == "paid_elsewhere", "elsewhere"
+    sum_[counted] += amount
+    if counted in {OURS, CUSTOMER}:
+        sums.ours[charge["charge"]] = charge
     if not expected:
         sums.problems.append(f"{what}: our row says {recovery['state']}, {recovery['end_reason']}")
 
 
-def _gave_up_before(recovery: Row, charge: Row) -> bool:
-    """Whether the recovery had ended without money when the charge was made."""
-    paid_at = datetime.fromtimestamp(charge["at"], UTC)
+def _gave_up_before(recovery: Row, at: int) -> bool:
+    """Whether the recovery had ended without money when the payment was made, or begun."""
+    paid_at = datetime.fromtimestamp(at, UTC)
     return bool(recovery["state"] == "exhausted" and recovery["closed_at"] <= paid_at + CLOCKS_APART)
+
+
+def _misbooked(ours: Mapping[str, Row], booked_charges: Iterable[Row]) -> list[str]:
+    """Each charge of ours is booked once, with its own amount, and nothing else is."""
+    bank = {(charge["charge"], charge["amount"], charge["currency"]) for charge in ours.values()}
+    rows = [(row["charge_id"], row["amount"], row["currency"]) for row in booked_charges]
+    return [
+        *(f"{charge}: {amount} {currency} is not booked" for charge, amount, currency in sorted(bank - set(rows))),
+        *(f"{charge}: {amount} {currency} did not move" for charge, amount, currency in sorted(set(rows) - bank)),
+        *(f"{row[0]}: booked {times} times" for row, times in sorted(Counter(rows).items()) if times > 1),
+    ]
 
 
 def _disagreements(lines: Sequence[MoneyLine]) -> list[str]:
     found = []
     for line in lines:
-        if line.charged != line.totals:
-            found.append(f"{line.currency}: charged {line.charged}, merchant_totals says {line.totals}")
-        if line.charged != line.api:
-            found.append(f"{line.currency}: charged {line.charged}, GET /v1/stats says {line.api}")
+        for where, booked in (("merchant_totals", line.totals), ("GET /v1/stats", line.api)):
+            for name in ("recovered", "refunded", "disputed", "won_back"):
+                ours, theirs = getattr(booked, name), getattr(line.bank, name)
+                if ours != theirs:
+                    label = name.replace("_", " ")
+                    found.append(f"{line.currency}: {label} {theirs} at the bank, {where} says {ours}")
         if line.elsewhere != line.stopped_paid_elsewhere:
             found.append(
                 f"{line.currency}: {line.elsewhere} paid elsewhere, stopped as such {line.stopped_paid_elsewhere}"
@@ -179,18 +219,21 @@ def _disagreements(lines: Sequence[MoneyLine]) -> list[str]:
 
 
 def check_twice(attempts: Sequence[Row], succeeded: Iterable[Row]) -> Verdict:
-    """Check that no invoice is twice in the bank's log, no idempotency key was used twice, and successes agree.
+    """Check that no invoice is twice in the bank's log, that nothing was begun while a payment of the same invoice was
+    under way, that no idempotency key was used twice, and that successes agree.
 
-    `attempts`: every attempt in the simulator's log. `succeeded`: the rows of SUCCEEDED_ATTEMPTS.
+    `attempts`: every attempt in the simulator's log, where a bank debit's end is an entry of its own, which
+    `concludes` its beginning; one that fails is no charge. `succeeded`: the rows of SUCCEEDED_ATTEMPTS.
     """
     charges = [each for each in attempts if each["outcome"] == "succeeded"]
     per_invoice = Counter(each["invoice"] for each in charges)
-    ours = [each for each in attempts if each["source"] == OURS]
+    ours = [each for each in attempts if each["source"] == OURS and each["concludes"] is None]
     per_key = Counter(each["idempotency_key"] for each in ours)
     rows = list(succeeded)
     per_recovery = Counter(row["invoice_id"] for row in rows)
     problems = [
         *(f"{invoice}: charged {times} times" for invoice, times in per_invoice.items() if times > 1),
+        *(f"{invoice}: charged while a debit was under way" for invoice in _begun_meanwhile(attempts)),
         *(f"key {key}: {times} tries" for key, times in per_key.items() if key is None or times > 1),
         *(f"{invoice}: {times} succeeded attempts" for invoice, times in per_recovery.items() if times > 1),
     ]
@@ -198,11 +241,35 @@ def check_twice(attempts: Sequence[Row], succeeded: Iterable[Row]) -> Verdict:
     booked = {(row["invoice_id"], row["charge_id"]) for row in rows if row["origin"] == "citadel"}
     problems += [f"{invoice}: charge {charge} has no attempt of ours" for invoice, charge in sorted(bank - booked)]
     problems += [f"{invoice}: attempt {charge} is no charge" for invoice, charge in sorted(booked - bank, key=str)]
-    figures = (
+    figures = [
         f"{len(charges):,} charges for {len(per_invoice):,} invoices",
         f"{len(ours):,} retries of ours under {len(per_key):,} idempotency keys",
-    )
-    return Verdict("No invoice was charged twice", figures, tuple(problems))
+    ]
+    begun = sum(each["outcome"] == "processing" for each in attempts)
+    if begun:
+        ends = Counter(each["outcome"] for each in attempts if each["concludes"] is not None)
+        paid, failed = ends["succeeded"], ends["failed"]
+        figures.append(
+            f"{begun:,} bank debits: {paid:,} paid; {failed:,} failed and {begun - paid - failed:,} under way, "
+            "which are no charges"
+        )
+    return Verdict("No invoice was charged twice", tuple(figures), tuple(problems))
+
+
+def _begun_meanwhile(attempts: Iterable[Row]) -> list[str]:
+    """The invoices for which a charge was made or a debit begun before the end of another debit was known."""
+    under_way: defaultdict[str, set[int]] = defaultdict(set)
+    found = []
+    for each in attempts:
+        of_invoice = under_way[each["invoice"]]
+        if each["concludes"] is not None:
+            of_invoice.discard(each["concludes"])
+        elif each["outcome"] in {"processing", "succeeded"}:
+            if of_invoice:
+                found.append(each["invoice"])
+            if each["outcome"] == "processing":
+                of_invoice.add(each["seq"])
+    return found
 
 
 # -- privacy -------------------------------------------------------------------------------------

@@ -8,13 +8,16 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from console.demo import store
-from console.demo.checks import MoneyLine, Verdict, check_privacy, check_twice, compare_money
+from console.demo.checks import Booked, MoneyLine, Verdict, check_privacy, check_twice, compare_money
 from console.demo.crash import Crash
 from console.demo.ladder import Way, side_by_side
+from console.demo.movements import Debits, RenewedCards, WentBack, debits, renewed_cards, went_back
 from console.demo.target import Target, browsing
 from services.ledger.recoveries.schemas import RecoveryStory
 from shared.database import Database
 from simulator.client import SimulatorClient
+
+_BACK = ("refunded", "disputed", "won_back")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,8 @@ class Webhooks:
 class Figures:
     """Everything that the summary prints. `totals`: rows of TOTALS, `recoveries`: rows of RECOVERIES.
 
-    `ways`: ours and the ladders, on the same failed renewals. `story`: one recovery from its beginning to its end.
+    `ways`: ours and the ladders, on the same failed renewals by card; `compared`: their invoices. `story`: one recovery
+    from its beginning to its end.
     """
 
     invoices: int
@@ -44,6 +48,10 @@ class Figures:
     tasks: Mapping[str, int]
     webhooks: Webhooks
     ways: list[Way]
+    compared: frozenset[str]
+    debits: Debits
+    renewed: RenewedCards
+    went_back: WentBack
     story: RecoveryStory | None
     verdicts: tuple[Verdict, ...]
 
@@ -52,21 +60,35 @@ async def collect(
     target: Target, simulator: SimulatorClient, database: Database, api_key: str, crash: Crash | None
 ) -> Figures:
     """Read everything when no work is left, and compute the checks."""
-    charges, attempts = await simulator.charges(), await simulator.attempts()
+    attempts, movements, fates = await simulator.attempts(), await simulator.book(), await simulator.fates()
     async with database.transaction() as db:
         totals = await store.rows(db, store.TOTALS)
         recoveries = await store.rows(db, store.RECOVERIES)
+        booked = await store.rows(db, store.BOOKED_CHARGES)
         succeeded = await store.rows(db, store.SUCCEEDED_ATTEMPTS)
         results = await store.rows(db, store.ATTEMPT_RESULTS)
         ours = await store.rows(db, store.OUR_ATTEMPTS)
         tasks = await store.rows(db, store.TASKS_BY_STATUS)
         instructive = await store.rows(db, store.INSTRUCTIVE)
-    failed = {each["invoice"] for each in attempts if each["outcome"] != "succeeded" and each["source"] == "renewal"}
+    ended = [each for each in attempts if each["source"] == "renewal" and each["outcome"] != "processing"]
+    failed = {each["invoice"] for each in ended if each["outcome"] != "succeeded"}
+    recovered = {row["invoice_id"] for row in recoveries if row["state"] == "recovered"}
     stats = await _asked(target, api_key, "/v1/stats")
-    api = {line["currency"]: line["recovered"]["amount"] for line in stats["money"]}
     story = await _asked(target, api_key, f"/v1/recoveries/{instructive[0]['id']}") if instructive else None
-    ledger = {row["currency"]: row["recovered_cents"] for row in totals}
-    lines, problems = compare_money(charges, failed, recoveries, ledger, api, await simulator.book())
+    lines, problems = compare_money(
+        movements,
+        {each["charge"]: each["at"] for each in attempts if each["outcome"] == "processing"},
+        failed,
+        recoveries,
+        booked,
+        {row["currency"]: Booked(row["recovered_cents"], *(row[f"{part}_cents"] for part in _BACK)) for row in totals},
+        {
+            line["currency"]: Booked(line["recovered"]["amount"], *(line[part] for part in _BACK))
+            for line in stats["money"]
+        },
+    )
+    disputes = {each["dispute"] for each in movements if each["kind"] == "dispute_withdrawn"}
+    now = await simulator.now()
     accounts = [account["id"] for account in await simulator.accounts() if account["subscriptions"]]
     tasks_by_status = {row["status"]: row["tasks"] for row in tasks}
     verdicts = (
@@ -85,12 +107,14 @@ async def collect(
         emails=Counter(_kind(email["message"]) for email in await simulator.outbox()),
         tasks=tasks_by_status,
         webhooks=await _webhooks(target, simulator),
-        ways=side_by_side(
-            await simulator.fates(),
-            attempts,
-            {row["invoice_id"]: cause_of(row) for row in recoveries},
-            {row["invoice_id"] for row in recoveries if row["state"] == "recovered"},
-            await simulator.now(),
+        ways=side_by_side(fates, attempts, {row["invoice_id"]: cause_of(row) for row in recoveries}, recovered, now),
+        compared=frozenset(fate["invoice"] for fate in fates),
+        debits=debits(attempts, recovered),
+        renewed=renewed_cards(fates, attempts, now),
+        went_back=went_back(
+            movements,
+            {ident: (await simulator.object(ident))["status"] for ident in sorted(disputes)},
+            {row["charge_id"] for row in booked},
         ),
         story=RecoveryStory.model_validate(story) if story else None,
         verdicts=verdicts,
@@ -103,22 +127,32 @@ def _kind(message: Mapping[str, Any]) -> str:
 
 
 def _money_verdict(lines: list[MoneyLine], problems: list[str]) -> Verdict:
-    figures = [
-        f"{line.currency}: charged {line.charged:,} cents = merchant_totals {line.totals:,} = /v1/stats {line.api:,}"
-        for line in lines
-        if line.charged or line.totals or line.api
-    ]
-    figures += [
-        f"{line.currency}: {line.taken_back:,} of what was charged is taken off: refunded or disputed since"
-        for line in lines
-        if line.taken_back
-    ]
+    figures = []
+    for line in lines:
+        bank, totals, api = line.bank, line.totals, line.api
+        if line.charged or totals != Booked() or api != Booked():
+            charged = f"charged {line.charged:,} cents"
+            if bank.went_back:
+                charged += f" - {bank.went_back:,} that went back = {bank.recovered:,}"
+            figures.append(
+                f"{line.currency}: {charged} {_is(totals, bank)} merchant_totals {totals.recovered:,} "
+                f"{_is(api, totals)} /v1/stats {api.recovered:,}"
+            )
+        if line.refunded or line.disputed:
+            figures.append(
+                f"{line.currency}: of it {line.refunded:,} refunded, {line.disputed:,} disputed, "
+                f"{line.won_back:,} won back"
+            )
     figures += [
         f"{line.currency}: not counted as ours: {line.elsewhere:,} paid elsewhere, {line.late:,} after we gave up"
         for line in lines
         if line.elsewhere or line.late
     ]
     return Verdict("What was charged is what the ledger says was recovered", tuple(figures), tuple(problems))
+
+
+def _is(one: Booked, other: Booked) -> str:
+    return "=" if one.recovered == other.recovered else "≠"
 
 
 def _lost(tasks: Mapping[str, int], crash: Crash | None) -> list[str]:

@@ -3,7 +3,11 @@
 The simulator draws before any attempt when each card clears and how each customer reacts to emails, whoever retries
 (`GET /_sim/fates`). A ladder sends the default policy's emails, so that only the attempts differ. Assumptions are in
 the ladder's favour: its attempts and customers have until the end of the story, ours until the end of the policy's
-window.
+window; and all that Stripe's ladder skips after a hard decline it tries again once the card is renewed under its id.
+
+Bank debits are left out, ours too: Stripe retries them by settings of their own, the other ladders are made for cards,
+and when a debit fails depends on when it was begun. Refunds and disputes play no part: they are drawn by invoice,
+whoever collected it.
 """
 
 from collections import Counter, defaultdict
@@ -52,7 +56,7 @@ def play(
 ) -> LadderOutcome:
     """Play one failed renewal with these attempts and emails (unix seconds, rising) until it is paid.
 
-    `obeys_hard`: no attempt on a card after a hard decline, until there is another card.
+    `obeys_hard`: no attempt on a card after a hard decline, until it is renewed or there is another card.
     """
     decline = decline_of(fate)
     hard = classify(decline).hard
@@ -65,10 +69,11 @@ def play(
             break
         if acts_at <= at:
             return LadderOutcome(at, made + 1, after_hard)
-        if hard and obeys_hard:
+        dead = hard and not _renewed(fate, at)
+        if dead and obeys_hard:
             continue
         made += 1
-        after_hard += hard
+        after_hard += dead
         if _clear(fate, at, declines=made):
             return LadderOutcome(at, made, after_hard)
     paid = acts_at <= ends and not brings_card
@@ -95,9 +100,16 @@ def _clear(fate: Fate, at: float, declines: int) -> bool:
     """Whether a charge succeeds at this time, after so many declines, including the renewal's own."""
     if fate["needs_3ds"]:
         return False
+    if _renewed(fate, at):
+        return True
     if fate["clears_at"] is not None and at >= fate["clears_at"]:
         return True
     return fate["clears_after"] is not None and declines >= fate["clears_after"]
+
+
+def _renewed(fate: Fate, at: float) -> bool:
+    """Whether the card updater has renewed the card by then."""
+    return fate["renewed_at"] is not None and at >= fate["renewed_at"]
 
 
 # -- side by side --------------------------------------------------------------------------------
@@ -139,7 +151,8 @@ def side_by_side(
     ends: float,
 ) -> list[Way]:
     """Our results, and those of each ladder. `tries`: the simulator's attempt log; `causes` and `recovered` are from
-    our rows, by invoice. A failed renewal without a row of ours is left out here; the checks report it."""
+    our rows, by invoice. A failed renewal without a row of ours is left out here; the checks report it. So is a bank
+    debit, which has no fate."""
     fates = [fate for fate in fates if fate["invoice"] in causes]
     ours = Way.of("The Citadel", as_it_went(fates, tries, recovered), fates, causes)
     return [ours, *(Way.of(each.name, climb(each, fates, ends), fates, causes) for each in LADDERS)]
@@ -155,7 +168,9 @@ def as_it_went(
     outcomes = {}
     for fate in fates:
         ours = [each for each in log[fate["invoice"]] if each["source"] == "api_pay"]
-        same_card = sum(each["payment_method"] == fate["payment_method"] for each in ours)
+        same_card = sum(
+            each["payment_method"] == fate["payment_method"] and not _renewed(fate, each["at"]) for each in ours
+        )
         paid = (each["at"] for each in log[fate["invoice"]] if each["outcome"] == "succeeded")
         outcomes[fate["invoice"]] = LadderOutcome(
             next(paid, None) if fate["invoice"] in recovered else None,

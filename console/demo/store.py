@@ -58,10 +58,10 @@ TOTALS = """
 SELECT currency,
     sum(failed_cents)::bigint AS failed_cents, sum(failed_count)::bigint AS failed_count,
     sum(recovered_cents)::bigint AS recovered_cents, sum(recovered_count)::bigint AS recovered_count,
-    sum(refunded_cents)::bigint AS refunded_cents, sum(disputed_cents)::bigint AS disputed_cents,
-    sum(won_back_cents)::bigint AS won_back_cents,
     sum(exhausted_cents)::bigint AS exhausted_cents, sum(exhausted_count)::bigint AS exhausted_count,
     sum(stopped_cents)::bigint AS stopped_cents, sum(stopped_count)::bigint AS stopped_count,
+    sum(refunded_cents)::bigint AS refunded_cents, sum(disputed_cents)::bigint AS disputed_cents,
+    sum(won_back_cents)::bigint AS won_back_cents,
     sum(attempt_count)::bigint AS attempt_count, sum(message_count)::bigint AS message_count
 FROM merchant_totals
 GROUP BY currency
@@ -79,6 +79,11 @@ SELECT r.id, r.invoice_id, r.currency, r.amount_due, r.amount_recovered, r.state
     ) AS cause
 FROM recoveries AS r
 ORDER BY r.id
+"""
+
+BOOKED_CHARGES = """
+SELECT charge_id, amount, currency
+FROM recovered_charges
 """
 
 SUCCEEDED_ATTEMPTS = """

@@ -2,8 +2,7 @@
 
 start everything ──> merchants connect ──> day by day to the end ──> collect figures, check
                                                │
-                                               ├ on one day a busy worker is killed, and another takes over
-                                               └ on some days money that was recovered is refunded or disputed
+                                               └ on one day a busy worker is killed, and another takes over
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -12,10 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from console.demo import store
-from console.demo.checks import CUSTOMER, OURS
 from console.demo.connect import connect_all
 from console.demo.crash import Crash, count_rescued, kill_a_busy_worker, wait_for_rescue
 from console.demo.figures import Figures, collect
@@ -28,19 +26,25 @@ from shared.api_keys import Scope
 from shared.database import Database
 from shared.events.routing import ROUTES
 from simulator.client import SimulatorClient
+from simulator.shapes import DAY
 
 _RESCUE_PATIENCE_S = 30.0
-
-# One of so many recovered charges is refunded or disputed. They are looked for every so many days, and not on the last:
-# what was begun comes to its end within the story.
-_TAKEN_BACK_EVERY = 8
-_LOOKED_FOR_EVERY_DAYS = 4
-_LAST_DAYS = 3
+_Shares = Mapping[str, float | tuple[int, int]]
+_BESIDE: Final[_Shares] = {"debits": 0.1, "renewed": 0.6, "refunds": 0.04, "disputes": 0.02}
+_BESIDE_IN_SMALL: Final[_Shares] = {
+    "debits": 0.3,
+    "renewed": 1.0,
+    "renewed_after": (DAY // 2, 3 * DAY),
+    "refunds": 0.15,
+    "disputes": 0.12,
+    "back_after": (DAY // 4, 2 * DAY),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """The story's size. `stripe_retrying`: how many merchants keep Stripe's own retries switched on."""
+    """The story's size. `stripe_retrying`: how many merchants keep Stripe's own retries switched on; `beside`: shares
+    of subscribers who pay by debit, of cards that are renewed, of charges that go back (`population.Plan`)."""
 
     seed: int = 7
     merchants: int = 20
@@ -50,11 +54,12 @@ class Story:
     stripe_retrying: int = 0
     kill_on_day: int = 6
     pace: Pace = field(default_factory=Pace)
+    beside: _Shares = field(default_factory=lambda: _BESIDE)
 
     @classmethod
     def small(cls) -> "Story":
-        """A few seconds long."""
-        return cls(merchants=3, subscriptions=20, days=10, kill_on_day=2)
+        """A few seconds long; the shares are so large that at least one of each kind occurs."""
+        return cls(merchants=3, subscriptions=20, days=20, kill_on_day=2, beside=_BESIDE_IN_SMALL)
 
     def changed(self, **fields: int) -> "Story":
         """The same with other numbers."""
@@ -107,15 +112,13 @@ class _Scene:
     database: Database
     crash: Crash | None = None
     steps: int = 0
-    seen: int = 0
-    looks_done: int = 0
 
     # -- before ----------------------------------------------------------------------------------
 
     async def set(self) -> None:
         """Create merchants with customers and cards at the simulator, and connect them."""
         story, simulator = self.story, self.simulator
-        accounts = await simulator.populate(accounts=story.merchants, subscriptions=story.subscriptions)
+        accounts = await simulator.populate(accounts=story.merchants, subscriptions=story.subscriptions, **story.beside)
         for account in accounts[: story.stripe_retrying]:
             await simulator.change_account(account, stripe_retries=[3, 5, 7])
         await simulator.configure_webhooks(
@@ -149,39 +152,12 @@ class _Scene:
         with self.teller.counting("day", self.story.days) as days:
             while now < end:
                 day = day_of(first_day, now)
-                await self._take_back(day)
                 kill = self.crash is None and day >= self.story.kill_on_day
                 now = await travel.step(end, partial(self._kill, day) if kill else None)
                 days.reached(day_of(first_day, now), f"{now:%a %d %b}")
         if self.crash is not None:
             await count_rescued(self.database, self.crash)
         self.steps = travel.steps
-
-    async def _take_back(self, day: int) -> None:
-        """Some of the customers who paid get their money back: by a refund, whole or in part, or by a dispute."""
-        looks = day - 1
-        if looks < self.looks_done + _LOOKED_FOR_EVERY_DAYS or day > self.story.days - _LAST_DAYS:
-            return
-        self.looks_done = looks
-        ours = [each for each in await self.simulator.charges() if each["source"] in {OURS, CUSTOMER}]
-        for number in range(self.seen, len(ours)):
-            if number % _TAKEN_BACK_EVERY == 0:
-                await self._take_one_back(ours[number], number // _TAKEN_BACK_EVERY)
-        self.seen = len(ours)
-
-    async def _take_one_back(self, charge: Mapping[str, Any], number: int) -> None:
-        simulator, whose = self.simulator, charge["charge"]
-        match number % 5:
-            case 0:
-                await simulator.refund(whose)
-            case 1:
-                await simulator.refund(whose, charge["amount"] // 3)
-            case 2:
-                await simulator.dispute(whose, ends="lost", ends_days=2)
-            case 3:
-                await simulator.dispute(whose, ends="won", ends_days=2)
-            case _:
-                await simulator.refund(whose, takes_days=2, fails="expired_or_canceled_card")
 
     async def _kill(self, day: int) -> None:
         """Kill a busy worker, wait until its tasks are rescued, and start a new one."""

@@ -61,6 +61,7 @@ def _headline(told: Told, console: Console) -> None:
 
 _LADDERS = (
     "The ladders have the same cards, customers and emails, replayed with attempts at fixed gaps.\n"
+    "Bank debits are not in them: Stripe retries those by other settings, the others are for cards.\n"
     "All of them are simulated: they show what differs, not what a merchant will recover."
 )
 
@@ -74,28 +75,29 @@ def _table(first: str, columns: Iterable[str]) -> Table:
 
 
 def _by_currency(figures: Figures) -> Table:
-    """One line per currency: the money, in whole units (the checks count cents)."""
-    table = _table("money", ("failed", "", "recovered", "", "taken back", "elsewhere", "gave up", "at risk"))
+    """One line per currency: the money, in whole units (the checks count cents). Recovered is net of what went back."""
+    table = _table("money", ("failed", "recovered", "", "went back", "elsewhere", "gave up", "at risk"))
     for row in figures.totals:
         failed, recovered = row["failed_cents"], row["recovered_cents"]
-        taken_back = row["refunded_cents"] + row["disputed_cents"] - row["won_back_cents"]
-        at_risk = failed - recovered - taken_back - row["exhausted_cents"] - row["stopped_cents"]
-        cells = (failed, recovered, taken_back, row["stopped_cents"], row["exhausted_cents"], at_risk)
+        went_back = row["refunded_cents"] + row["disputed_cents"] - row["won_back_cents"]
+        at_risk = failed - recovered - went_back - row["exhausted_cents"] - row["stopped_cents"]
+        cells = (failed, recovered, went_back, row["stopped_cents"], row["exhausted_cents"], at_risk)
         shown = [readable(Money(cents, row["currency"]), whole=True) if cents else "-" for cents in cells]
-        table.add_row(row["currency"].upper(), shown[0], "", shown[1], _share(recovered, failed), *shown[2:])
+        table.add_row(row["currency"].upper(), *shown[:2], _share(recovered, failed), *shown[2:])
     return table
 
 
 def _by_cause(figures: Figures) -> Table:
-    """One line per cause of the decline: how many renewals, and what share was recovered, by us and by ladders."""
-    failed = Counter(cause_of(row) for row in figures.recoveries)
+    """One line per cause of the decline: how many renewals, and what share was recovered, by us and by ladders. Bank
+    debits have a line without ladders."""
+    failed = Counter(cause_of(row) for row in figures.recoveries if row["invoice_id"] in figures.compared)
     table = _table("recovered, by cause", ("failed", *(way.name for way in figures.ways)))
     for cause, count in sorted(failed.items(), key=lambda item: (-item[1], item[0])):
         cells = (_part(way.recovered[cause], count) for way in figures.ways)
         table.add_row(_CAUSES.get(cause, cause.replace("_", " ")), str(count), *cells)
     total = failed.total()
     everything = (_part(way.recovered.total(), total) for way in figures.ways)
-    table.add_row("all", str(total), *everything, style="bold")
+    table.add_row("all cards", str(total), *everything, style="bold")
     lines: tuple[tuple[str, Callable[[Way], str]], ...] = (
         ("attempts each", lambda way: f"{way.attempts / max(total, 1):.1f}"),
         ("tries on dead cards", lambda way: str(way.after_hard)),
@@ -103,6 +105,10 @@ def _by_cause(figures: Figures) -> Table:
     )
     for label, shown in lines:
         table.add_row(label, "", *map(shown, figures.ways))
+    debits = figures.debits
+    if debits.renewals:
+        nobody = ["-"] * (len(figures.ways) - 1)
+        table.add_row("bank debits", str(debits.renewals), _part(debits.recovered, debits.renewals), *nobody)
     return table
 
 
@@ -110,8 +116,8 @@ def _part(count: int, of: int) -> str:
     return f"{count} {_share(count, of):>4}"
 
 
-def _tasks(count: int) -> str:
-    return "1 task" if count == 1 else f"{count} tasks"
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _share(part: int, whole: int) -> str:
@@ -134,6 +140,7 @@ def _work(told: Told) -> Iterable[tuple[str, str]]:
     )
     by = Counter(row["recovered_by"] for row in figures.recoveries if row["recovered_by"])
     yield ("recovered", f"{by['retry']:,} by our retries, {by['message']:,} by customers after an email")
+    yield from _beside(figures)
     yield ("emails", f"{figures.emails.total():,}: {_listed(dict(figures.emails.most_common()))}")
     webhooks = figures.webhooks
     yield (
@@ -152,8 +159,43 @@ def _work(told: Told) -> Iterable[tuple[str, str]]:
             "crash",
             (
                 f"{crash.worker} was killed with SIGKILL on day {crash.day}: {crash.rescued} of "
-                f"{_tasks(len(crash.held))} rescued in {crash.rescued_after_s:.1f} s, {crash.finished} done"
+                f"{_counted(len(crash.held), 'task')} rescued in {crash.rescued_after_s:.1f} s, {crash.finished} done"
             ),
+        )
+
+
+def _beside(figures: Figures) -> Iterable[tuple[str, str]]:
+    """Bank debits, cards renewed in place, money that went back: a line each, where there are any."""
+    debits, renewed, back = figures.debits, figures.renewed, figures.went_back
+    if debits.renewals or debits.begun:
+        failed = f"{_counted(debits.renewals, 'renewal')} by bank debit failed days later"
+        yield (
+            "debits",
+            (
+                f"{failed}, {debits.recovered:,} recovered; "
+                f"begun since: {debits.begun:,}, of which {debits.paid:,} paid, {debits.failed:,} failed, "
+                f"{debits.under_way:,} under way"
+            ),
+        )
+    if renewed.renewed:
+        yield (
+            "cards",
+            (
+                f"{_counted(renewed.renewed, 'failing card')} renewed in place by the networks, "
+                f"{renewed.charged:,} of them charged at once by us"
+            ),
+        )
+    if back.refunds or back.disputes or back.of_others:
+        refunds = (
+            f"{_counted(back.refunds, 'refund')} ({back.in_part:,} in part, {back.failed:,} failed)"
+            if back.refunds
+            else "no refund"
+        )
+        ends = f"{back.won:,} won, {back.lost:,} lost, {back.undecided:,} open"
+        disputes = f"{_counted(back.disputes, 'dispute')} ({ends})" if back.disputes else "no dispute"
+        yield (
+            "went back",
+            f"{refunds} and {disputes} of what was recovered; {back.of_others:,} of charges that are not ours",
         )
 
 

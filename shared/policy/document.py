@@ -203,6 +203,8 @@ class PolicyFields(_Document):
     billing_reasons: which of the invoices that Stripe makes and charges by itself are collected: renewals
     (`subscription_cycle`), usage that reached a threshold (`subscription_threshold`), pending items that are billed at
     an interval of their own (`automatic_pending_invoice_item_invoice`).
+    collect_ending: whether an invoice is still collected after its subscription was canceled to the end of the period
+    that runs. On: the service was used, or will be until then.
     minimum_amounts: below this many minor units of a currency nothing is done about an invoice.
     backup_methods: whether another payment method that the customer has on file is tried when the default one is
     declined for good. Off: whether a customer agreed to that, only the merchant knows.
@@ -229,6 +231,7 @@ class PolicyFields(_Document):
     card_expiring_days: Annotated[int, Field(ge=0, le=60)] = 14
     thank_you: bool = True
     billing_reasons: Annotated[tuple[BillingReason, ...], Field(min_length=1, max_length=3)] = tuple(BillingReason)
+    collect_ending: bool = True
     minimum_amounts: Mapping[Currency, MinorUnits] = Field(default_factory=dict)
     backup_methods: bool = False
     end_action: EndAction = "leave"
@@ -296,6 +299,7 @@ class Policy(PolicyFields):
 _BEFORE_4: Mapping[str, Any] = {
     "tell_end_customer": False,
     "tell_end_merchant": False,
+    "collect_ending": True,
 }
 _BEFORE_3: Mapping[str, Any] = {
     "billing_reasons": (BillingReason.CYCLE,),

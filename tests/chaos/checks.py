@@ -216,7 +216,10 @@ def ledger(evidence: Evidence) -> list[str]:
             expected = {sum_: booked[where][sum_] for sum_ in SUMS}
             if kept.get(where) != expected:
                 found.append(f"{name} of {where}: {kept.get(where)}, the book says {expected}")
-    ends = Counter(row["recovery_id"] for row in evidence.book if row["metric_type"].removeprefix("recovery_") in ENDS)
+    ends: Counter[str] = Counter()
+    for row in evidence.book:
+        if row["metric_type"].removeprefix("recovery_") in ENDS:
+            ends[row["recovery_id"]] += -1 if row["amount"] < 0 else 1  # a negative row takes an end back
     found += [f"recovery {ident}: {times} ends in the book" for ident, times in ends.items() if times > 1]
     return found + _recovered(evidence)
 

@@ -118,6 +118,15 @@ WHERE (api_key_id, key) IN (
 )
 RETURNING 1
 """,
+    "left_alone": """
+DELETE FROM left_alone
+WHERE id IN (
+    SELECT id FROM left_alone
+    WHERE until < citadel_now() - $1::interval
+    LIMIT $2
+)
+RETURNING 1
+""",
 }
 
 # --- The sweep: recoveries and digests without a task -----------------------------------------------------------------

@@ -95,8 +95,8 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
             return Nothing("the merchant is gone")
         if dossier.customer_id is None:
             return Nothing("the invoice has no customer")
-        if dossier.in_holdout:
-            return Nothing("the invoice is of the holdout: it is watched and left alone")
+        if dossier.in_holdout or dossier.left_alone:
+            return Nothing("the invoice is of the holdout, or the customer or the subscription is left alone")
         # The recovery is locked: a silence either commits before this, or waits for this transaction.
         silence = await silences.find(db, dossier.merchant_id, dossier.customer_id)
         recipient = Recipient(dossier.merchant_id, dossier.customer_id)
@@ -167,7 +167,8 @@ async def _plan(
 def _part(dossier: Dossier) -> Part | None:
     """What the recovery's customer is told for; None if there is nothing to tell."""
     kind = messages.kind_now(dossier.state)
-    if dossier.stop_requested is not None or dossier.in_holdout or messages.withheld(dossier, kind):
+    nothing = dossier.stop_requested is not None or dossier.in_holdout or bool(dossier.left_alone)
+    if nothing or messages.withheld(dossier, kind):
         return None
     return Part(dossier, kind, due=False)
 

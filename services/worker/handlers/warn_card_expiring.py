@@ -28,7 +28,7 @@ from services.worker.outside.email import Email
 from services.worker.outside.mail_quota import check_quota
 from services.worker.outside.remote import Remote
 from services.worker.outside.stripe_calls import stripe_errors
-from shared import silences
+from shared import left_alone, silences
 from shared.database import Connection
 from shared.ids import AccountId, CustomerId, SubscriptionId
 from shared.logging import get_logger
@@ -100,6 +100,8 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
         silence = await silences.find(db, task.merchant_id, customer_id)
         if silence is not None:
             return silence
+        if await left_alone.ends(db, task.merchant_id, customer_id, task.payload.subscription_id):
+            return Nothing("the customer or the subscription is left alone")
         ahead = timedelta(days=await store.warning_days(db, task.merchant_id))
         if not ahead:
             return Nothing("the policy has nobody told of a card")
@@ -163,6 +165,8 @@ async def _write(client: stripe.StripeClient, remote: Remote, plan: Look, seen: 
         return Nothing("the merchant's portal has no page for cards")
     account = await account_for_brand(client)
     email = _email(plan, seen, seen.address, account, page, remote.email.unsubscribe_page(plan.recipient))
+    if await remote.permission.spared(plan.recipient.merchant_id, plan.recipient.customer_id, plan.subscription_id):
+        return Nothing("the customer or the subscription is left alone")
     handed = await hand_over(remote, Message.CARD_EXPIRING, plan.recipient, email)
     match handed:
         case Delivered():

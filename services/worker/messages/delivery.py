@@ -21,6 +21,7 @@ from services.worker.outside.invoices import Invoice, read
 from services.worker.outside.remote import Remote
 from services.worker.recovery import InvoiceStatus
 from services.worker.recovery.decide import SUBSCRIPTION_OVER
+from shared import recovery_model
 from shared.ids import AccountId, InvoiceId, RecoveryId
 from shared.logging import get_logger
 from shared.silences import SilenceReason
@@ -68,7 +69,14 @@ class NotSent:
         Unready
         | Unsent
         | Literal[
-            "not_paid", "not_so", "account_restricted", "invoice_missing", "address_refused", "stopped", "not_due"
+            "not_paid",
+            "not_so",
+            "account_restricted",
+            "invoice_missing",
+            "address_refused",
+            "stopped",
+            "not_due",
+            "left_alone",
         ]
     )
     look: bool = False
@@ -87,6 +95,8 @@ NOT_SENT = {
     "invoice_missing": "No message: Stripe does not know the invoice.",
     "stopped": "No message: the recovery was stopped while it was written.",
     "not_due": "No message: the other invoices are paid, and none about this one is due.",
+    "left_alone": "No message: the customer or the subscription is left alone.",
+    "collection_off": "No message: the merchant collects the invoice no more, or not now.",
     "address_refused": "No message: the email service does not take the address.",
 }
 
@@ -121,8 +131,9 @@ async def deliver(remote: Remote, due: Due) -> Told | SilenceReason:
         until = max(part.dossier.window_ends for part in due.parts)
         page = await card_page(client, due.recipient.customer_id, f"card_page:{due.task_id}", until, remote.lease)
     for recovery_id in tuple(sheets):
-        if await remote.permission.refusal(recovery_id) is not None:
-            left_out[recovery_id] = NotSent("stopped")
+        against = await _against(remote, recovery_id)
+        if against is not None:
+            left_out[recovery_id] = against
             del sheets[recovery_id]
     if not _wanted(due, sheets):
         return _none(sheets, left_out, NotSent("not_due"))
@@ -134,6 +145,19 @@ async def deliver(remote: Remote, due: Due) -> Told | SilenceReason:
     if isinstance(handed, Delivered):
         return Told(replace(handed, about=tuple(sheets)), left_out)
     return _none(sheets, left_out, handed) if isinstance(handed, NotSent) else handed
+
+
+async def _against(remote: Remote, recovery_id: RecoveryId) -> NotSent | None:
+    """Why the customer is not told of the recovery, by what is committed now."""
+    match await remote.permission.refusal(recovery_id):
+        case None:
+            return None
+        case recovery_model.LEFT_ALONE:
+            return NotSent("left_alone")
+        case recovery_model.COLLECTION_OFF:
+            return NotSent("collection_off")
+        case _:
+            return NotSent("stopped")
 
 
 async def _sheets(
@@ -167,7 +191,7 @@ async def _sheet(client: stripe.StripeClient, part: Part) -> Sheet | NotSent:
         return invoice
     draft = drafted(part, invoice)
     if isinstance(draft, str):
-        return NotSent(draft, look=draft in {"not_open", "over"})
+        return NotSent(draft, look=draft in {"not_open", "over", "collection_off"})
     return NotSent("no_address") if address_of(invoice) is None else Sheet(draft, invoice)
 
 
@@ -188,10 +212,12 @@ async def deliver_after(remote: Remote, after: After) -> Delivered | NotSent | S
         if isinstance(invoice, NotSent):
             why = why or invoice
             continue
-        untrue = _untrue(after.message, invoice)
-        if untrue is None:
+        against = _untrue(after.message, invoice)
+        if against is None and await remote.permission.left_alone(recovery_id):
+            against = NotSent("left_alone")
+        if against is None:
             true[recovery_id] = invoice
-        why = why or untrue
+        why = why or against
     if not true:
         return why or NotSent("invoice_missing")
     account = await account_for_brand(client)

@@ -23,7 +23,7 @@ from services.worker.recovery import (
 from shared.ids import PaymentMethodId, RecoveryId
 from shared.recovery_model import RecoveryState
 
-Unready = Literal["not_open", "over", "not_final", "under_way"]
+Unready = Literal["not_open", "over", "not_final", "under_way", "collection_off"]
 
 # The reason that a customer may be told, as it is named in the texts. A thief must learn nothing.
 BECAUSE = {
@@ -84,6 +84,9 @@ def drafted(part: Part, invoice: dict[str, Any]) -> Draft | Unready:
     # A bank debit is processed for days: the invoice is open, and not unpaid.
     if reading.truth.payment_under_way or dossier.in_flight is not None:
         return "under_way"
+    paused = dossier.truth_of(reading).paused
+    if dossier.collection_off(reading) or (paused is not None and not paused.ours):
+        return "collection_off"
     end = ending(dossier, reading)
     sent = dossier.story.sent
     following = dossier.message_due(kind, besides=(SentMessage(kind, dossier.now),))

@@ -17,6 +17,8 @@ from services.worker.messages.language import Language, choose
 from services.worker.messages.letters import Facts, Item, Letter, again, write, write_several
 from services.worker.outside.email import Email
 from services.worker.outside.invoices import Invoice, read
+from services.worker.recovery import InvoiceTruth
+from services.worker.recovery.decide import SUBSCRIPTION_OVER
 from services.worker.recovery.timezones import zone_of
 from shared.ids import PaymentMethodId, RecoveryId
 from shared.money import Money
@@ -133,12 +135,14 @@ def compose_after(
     zone = zone_of(reading.truth.card.country if reading.truth.card else None)
     paid = message is Message.RECOVERED
     paid_at = reading.paid_at if len(invoices) == 1 else None
+    until = _runs_until(reading.truth) if len(invoices) == 1 else None
     amounts = [each.amount_paid if paid else each.truth.amount_remaining for each in readings]
     facts = Facts(
         amount=language.together([language.amount(each) for each in amounts]),
         count=len(invoices),
         paid_on=language.day(paid_at.astimezone(zone).date()) if paid_at else None,
         ended_on=language.day(ended_at.astimezone(zone).date()) if ended_at else None,
+        runs_until=language.day(until.astimezone(zone).date()) if until else None,
         goes_on=all(goes_on(each) for each in invoices),
         paused=is_paused(invoices[0]),
         link=reading.hosted_invoice_url if len(invoices) == 1 else None,  # to look at it, or to pay it still
@@ -148,8 +152,14 @@ def compose_after(
 
 
 def goes_on(invoice: Mapping[str, Any]) -> bool:
-    """Whether the invoice's subscription goes on, by the reading."""
-    return _subscription(invoice).get("status") in {"active", "trialing"} and not is_paused(invoice)
+    """Whether the invoice's subscription goes on without an end, by the reading."""
+    going = _subscription(invoice).get("status") in {"active", "trialing"} and not is_paused(invoice)
+    return going and _runs_until(read(Invoice.model_validate(invoice)).truth) is None
+
+
+def _runs_until(truth: InvoiceTruth) -> datetime | None:
+    """When the subscription will end, if it has been canceled to a later day."""
+    return None if truth.subscription_status in SUBSCRIPTION_OVER else truth.ends_at
 
 
 def is_paused(invoice: Mapping[str, Any]) -> bool:

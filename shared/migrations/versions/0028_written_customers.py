@@ -3,5 +3,5 @@
 from shared.migrations.sql_files import from_sql
 
 revision = "0028"
-down_revision = "0026"
+down_revision = "0027"
 upgrade, downgrade = from_sql(__file__)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from console.demo.checks import check_twice, compare_money
+from console.demo.checks import Booked, MoneyLine, check_twice, compare_money
 
 DAY = 86_400
 BEGAN = 1_790_000_000
@@ -22,8 +22,16 @@ def charge(invoice: str, source: str = "api_pay", amount: int = 900, at: int = B
         "outcome": "succeeded",
         "charge": f"ch_{invoice}",
         "idempotency_key": f"key-{invoice}" if source == "api_pay" else None,
+        "kind": "charge",
+        "seq": 1,
+        "concludes": None,
         **more,
     }
+
+
+def back(invoice: str, kind: str, amount: int, **more: Any) -> dict[str, Any]:
+    """A movement after the charge; negative when the merchant loses it."""
+    return {**charge(invoice, "bank", amount), "kind": kind, **more}
 
 
 def recovery(
@@ -40,22 +48,41 @@ def recovery(
     }
 
 
-def problems(
-    charges: list[dict[str, Any]],
+def compared(
+    movements: list[dict[str, Any]],
     recoveries: list[dict[str, Any]],
-    ledger: Mapping[str, int],
-    api: Mapping[str, int] | None = None,
+    ledger: Mapping[str, int | Booked],
+    api: Mapping[str, int | Booked] | None = None,
     failed: list[str] | None = None,
-) -> list[str]:
+    booked: list[dict[str, Any]] | None = None,
+    begun: Mapping[str, int] | None = None,
+) -> tuple[list[MoneyLine], list[str]]:
+    """Unless told otherwise, booked is each charge of a recovery that we call recovered."""
     invoices = [row["invoice_id"] for row in recoveries] if failed is None else failed
-    return compare_money(charges, invoices, recoveries, ledger, ledger if api is None else api)[1]
+    recovered = {row["invoice_id"] for row in recoveries if row["state"] == "recovered"}
+    if booked is None:
+        booked = [row(each) for each in movements if each["kind"] == "charge" and each["invoice"] in recovered]
+    totals = [
+        {currency: each if isinstance(each, Booked) else Booked(each) for currency, each in said.items()}
+        for said in (ledger, ledger if api is None else api)
+    ]
+    return compare_money(movements, begun or {}, invoices, recoveries, booked, *totals)
+
+
+def row(charge: dict[str, Any]) -> dict[str, Any]:
+    """The row of a booked charge."""
+    return {"charge_id": charge["charge"], "amount": charge["amount"], "currency": charge["currency"]}
+
+
+def problems(*told: Any, **more: Any) -> list[str]:
+    return compared(*told, **more)[1]
 
 
 def test_retries_and_customers_payments_add_up_to_the_ledger() -> None:
     charges = [charge("in_1"), charge("in_2", "hosted_page")]
     rows = [recovery("in_1"), recovery("in_2", by="message")]
 
-    lines, wrong = compare_money(charges, ["in_1", "in_2"], rows, {"usd": 1800}, {"usd": 1800})
+    lines, wrong = compared(charges, rows, {"usd": 1800})
 
     assert wrong == []
     assert (lines[0].by_retry, lines[0].by_customer, lines[0].charged) == (900, 900, 1800)
@@ -63,30 +90,6 @@ def test_retries_and_customers_payments_add_up_to_the_ledger() -> None:
 
 def test_an_invoice_that_never_failed_is_nobodys_recovery() -> None:
     assert problems([charge("in_1", "renewal")], [], {}) == []
-
-
-def moved(kind: str, invoice: str, amount: int) -> dict[str, Any]:
-    """A row of the bank's own book."""
-    return {"kind": kind, "charge": f"ch_{invoice}", "amount": amount, "currency": "usd"}
-
-
-def test_what_was_refunded_and_disputed_is_not_recovered_and_what_came_back_is() -> None:
-    charges = [charge("in_1"), charge("in_2", "hosted_page"), charge("in_3", "stripe_retry")]
-    rows = [recovery("in_1"), recovery("in_2", by="message"), recovery("in_3", "stopped", None, "paid_elsewhere")]
-    book = [
-        moved("charge", "in_1", 900),
-        moved("refund", "in_1", -900),
-        moved("refund_failed", "in_1", 300),
-        moved("dispute_withdrawn", "in_2", -500),
-        moved("fee", "in_2", -15),
-        moved("dispute_reinstated", "in_2", 200),
-        moved("refund", "in_3", -900),  # was never ours
-    ]
-    lines, wrong = compare_money(charges, ["in_1", "in_2", "in_3"], rows, {"usd": 900}, {"usd": 900}, book)
-    assert wrong == []
-    assert (lines[0].taken_back, lines[0].charged) == (900, 900)
-    gross = compare_money(charges, ["in_1", "in_2", "in_3"], rows, {"usd": 1800}, {"usd": 1800}, book)[1]
-    assert len(gross) == 2
 
 
 def test_a_cent_too_much_in_the_totals_is_seen() -> None:
@@ -138,7 +141,7 @@ def test_a_customer_who_pays_after_we_gave_up_is_late_and_not_recovered() -> Non
     row = recovery("in_1", "exhausted", None, at=BEGAN)
     late = charge("in_1", "hosted_page", at=BEGAN + DAY)
 
-    lines, wrong = compare_money([late], ["in_1"], [row], {"usd": 0}, {"usd": 0})
+    lines, wrong = compared([late], [row], {"usd": 0})
 
     assert wrong == []
     assert (lines[0].late, lines[0].charged) == (900, 0)
@@ -150,6 +153,81 @@ def test_giving_up_after_the_customer_had_paid_is_seen() -> None:
     assert problems([charge("in_1", "hosted_page", at=BEGAN)], [row], {"usd": 0}) != []
 
 
+def test_a_debit_of_the_customers_that_was_begun_before_we_gave_up_is_no_late_payment() -> None:
+    row = recovery("in_1", "exhausted", None, at=BEGAN + DAY)
+    paid = charge("in_1", "hosted_page", at=BEGAN + 4 * DAY)
+
+    assert problems([paid], [row], {"usd": 0}) == []
+    assert problems([paid], [row], {"usd": 0}, begun={"ch_in_1": BEGAN}) != []
+
+
+def test_what_is_refunded_disputed_and_won_back_of_our_charges_is_netted_on_both_sides() -> None:
+    movements = [
+        charge("in_1"),
+        charge("in_2", "hosted_page"),
+        charge("in_3"),
+        back("in_1", "refund", -400),
+        back("in_2", "dispute_withdrawn", -900),
+        back("in_2", "fee", -1500),
+        back("in_3", "dispute_withdrawn", -900),
+        back("in_3", "dispute_reinstated", 900),
+    ]
+    rows = [recovery("in_1"), recovery("in_2", by="message"), recovery("in_3")]
+
+    lines, wrong = compared(movements, rows, {"usd": Booked(1400, 400, 1800, 900)})
+
+    assert wrong == []
+    assert (lines[0].charged, lines[0].bank) == (2700, Booked(1400, 400, 1800, 900))
+
+
+def test_a_refund_that_failed_is_no_refund() -> None:
+    movements = [charge("in_1"), back("in_1", "refund", -900), back("in_1", "refund_failed", 900)]
+
+    assert problems(movements, [recovery("in_1")], {"usd": 900}) == []
+    assert problems(movements, [recovery("in_1")], {"usd": Booked(0, 900)}) != []
+
+
+def test_what_goes_back_of_a_charge_that_is_not_ours_lowers_nothing() -> None:
+    elsewhere = recovery("in_2", "stopped", None, "paid_elsewhere")
+    movements = [
+        charge("in_1", "renewal"),
+        back("in_1", "refund", -900),
+        charge("in_2", "stripe_retry"),
+        back("in_2", "dispute_withdrawn", -900),
+    ]
+
+    assert problems(movements, [elsewhere], {}) == []
+    assert problems(movements, [elsewhere], {"usd": Booked(-900, 900)}) != []
+
+
+@pytest.mark.parametrize(
+    ("movement", "booked"),
+    [
+        (back("in_1", "refund", -400), Booked(900)),
+        (back("in_1", "refund", -400), Booked(500, 0, 400)),
+        (back("in_1", "dispute_withdrawn", -900), Booked(0, 900)),
+        (back("in_1", "dispute_reinstated", 900), Booked(900, 0, 900, 900)),
+    ],
+    ids=["a refund that was missed", "a refund called a dispute", "a dispute called a refund", "won back, never lost"],
+)
+def test_money_that_goes_back_and_is_booked_otherwise_is_seen(movement: dict[str, Any], booked: Booked) -> None:
+    assert problems([charge("in_1"), movement], [recovery("in_1")], {"usd": booked}) != []
+
+
+@pytest.mark.parametrize(
+    "booked",
+    [
+        [],
+        [{"charge_id": "ch_in_1", "amount": 899, "currency": "usd"}],
+        [{"charge_id": "ch_other", "amount": 900, "currency": "usd"}],
+        [{"charge_id": "ch_in_1", "amount": 900, "currency": "usd"}] * 2,
+    ],
+    ids=["not at all", "another amount", "another charge", "twice"],
+)
+def test_a_charge_of_ours_that_is_not_booked_once_with_its_amount_is_seen(booked: list[dict[str, Any]]) -> None:
+    assert problems([charge("in_1")], [recovery("in_1")], {"usd": 900}, booked=booked) != []
+
+
 # -- twice ---------------------------------------------------------------------------------------
 
 
@@ -159,6 +237,40 @@ def succeeded(invoice: str, charge_id: str | None = None) -> dict[str, Any]:
 
 def test_one_charge_under_one_key_with_one_attempt_holds() -> None:
     assert check_twice([charge("in_1"), charge("in_2", "renewal")], [succeeded("in_1")]).holds
+
+
+def debit(invoice: str, seq: int, **more: Any) -> dict[str, Any]:
+    """The beginning of a debit of ours."""
+    return charge(invoice, outcome="processing", seq=seq, **more)
+
+
+def end(begun: dict[str, Any], outcome: str, seq: int) -> dict[str, Any]:
+    """The entry that tells the end of a debit."""
+    return {**begun, "outcome": outcome, "seq": seq, "concludes": begun["seq"]}
+
+
+def test_a_debit_that_failed_or_is_under_way_is_no_charge_and_its_two_entries_are_one_try() -> None:
+    first, second, other = debit("in_1", 1), debit("in_1", 3, charge="py_2", idempotency_key="key-2"), debit("in_2", 5)
+    attempts = [first, end(first, "failed", 2), second, end(second, "succeeded", 4), other]
+
+    verdict = check_twice(attempts, [succeeded("in_1", "py_2")])
+
+    assert verdict.holds
+    assert verdict.figures == (
+        "1 charges for 1 invoices",
+        "3 retries of ours under 3 idempotency keys",
+        "3 bank debits: 1 paid; 1 failed and 1 under way, which are no charges",
+    )
+
+
+def test_whatever_is_begun_while_a_debit_is_under_way_is_seen() -> None:
+    first = debit("in_1", 1)
+    another = debit("in_1", 2, charge="py_2", idempotency_key="key-2")
+    by_card = charge("in_1", "hosted_page", seq=2, charge="ch_2")
+
+    assert not check_twice([first, another, end(first, "failed", 3)], []).holds
+    assert not check_twice([first, by_card, end(first, "failed", 3)], []).holds
+    assert check_twice([first, end(first, "failed", 2), by_card], []).holds
 
 
 @pytest.mark.parametrize(

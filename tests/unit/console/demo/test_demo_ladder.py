@@ -24,9 +24,12 @@ ENDS = START + 40 * DAY
 
 
 def _world(seed: int) -> Simulator:
-    """Renewals, half of which have failed this very second; nothing has been tried since."""
+    """Renewals, half of which have failed this very second; nothing has been tried since. Some of the cards are going
+    to be renewed."""
     sim = Simulator(seed=seed, start=START)
-    sim.population.populate(Plan(accounts=3, subscriptions=60, failing=0.5, renew_within=1, connected=True))
+    sim.population.populate(
+        Plan(accounts=3, subscriptions=60, failing=0.5, renew_within=1, connected=True, renewed=0.5)
+    )
     sim.jump(START + 2 * HOUR)
     return sim
 
@@ -86,7 +89,10 @@ def _try(sim: Simulator, account: Account, invoice: dict[str, Any], left_alone: 
     if invoice["status"] != "open":
         return
     customer = account.get("customer", invoice["customer"])
-    if left_alone is not None and customer["invoice_settings"]["default_payment_method"] == left_alone:
+    default = customer["invoice_settings"]["default_payment_method"]
+    renewal = account.renewals.get(default)
+    renewed = renewal is not None and renewal.at <= sim.world.clock.now
+    if left_alone is not None and default == left_alone and not renewed:
         return
     with suppress(ApiError):
         sim.collecting.pay(account, invoice, None)
@@ -100,4 +106,5 @@ def test_a_replayed_ladder_collects_what_the_same_ladder_collects_when_it_is_cli
     climbed = _really_climbed(rungs, sim)
     paid = {invoice: int(each.paid_at) for invoice, each in replayed.items() if each.paid_at is not None}
     assert len(paid) > 20
+    assert {each["invoice"] for each in _failed(sim) if each["renewed_at"]} & paid.keys()
     assert paid == climbed

@@ -2,6 +2,7 @@
 
 import io
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,8 @@ from rich.console import Console
 
 from console.demo.figures import Figures, Webhooks
 from console.demo.ladder import LadderOutcome, Way, as_it_went
-from console.demo.summary import _by_cause
+from console.demo.movements import Debits, RenewedCards, WentBack
+from console.demo.summary import _beside, _by_cause, _by_currency
 from console.recovery import in_brief
 from services.ledger.recoveries.schemas import RecoveryStory, TimelineEntry
 
@@ -27,6 +29,7 @@ FATE = {
     "advice_code": "do_not_try_again",
     "network_decline_code": "41",
     "network_advice_code": None,
+    "renewed_at": None,
 }
 
 
@@ -43,6 +46,10 @@ def _figures(recoveries: list[dict[str, Any]], ways: list[Way]) -> Figures:
         tasks={},
         webhooks=Webhooks(0, 0, 0),
         ways=ways,
+        compared=frozenset(row["invoice_id"] for row in recoveries),
+        debits=Debits(),
+        renewed=RenewedCards(),
+        went_back=WentBack(),
         story=None,
         verdicts=(),
     )
@@ -55,7 +62,8 @@ def _printed(figures: Figures) -> list[str]:
 
 
 def test_every_way_has_its_column_and_the_figures_stand_in_line() -> None:
-    recoveries = [{"cause": "insufficient_funds"}] * 3 + [{"cause": None}]
+    causes = ["insufficient_funds"] * 3 + [None]
+    recoveries = [{"cause": cause, "invoice_id": f"in_{number}"} for number, cause in enumerate(causes)]
     names = ("The Citadel", "stripe 8 in 14 days", "polar 2-5-7-7", "kill bill 8-8-8")
     ways = [
         Way(name, Counter({"insufficient_funds": number}), 4 * number, number, None if number == 0 else 1.5)
@@ -66,12 +74,57 @@ def test_every_way_has_its_column_and_the_figures_stand_in_line() -> None:
     assert all(name in lines[0] for name in names)
     assert shown[1] == ["insufficient", "funds", "3", "0", "0%", "1", "33%", "2", "67%", "3", "100%"]
     assert shown[2][:4] == ["not", "known", "yet", "1"]
-    assert shown[3] == ["all", "4", "0", "0%", "1", "25%", "2", "50%", "3", "75%"]
+    assert shown[3] == ["all", "cards", "4", "0", "0%", "1", "25%", "2", "50%", "3", "75%"]
     assert shown[4] == ["attempts", "each", "0.0", "1.0", "2.0", "3.0"]
     assert shown[5] == ["tries", "on", "dead", "cards", "0", "1", "2", "3"]
     assert shown[6] == ["days", "to", "payment", "-", "1.5", "1.5", "1.5"]
     assert len({len(line) for line in lines}) == 1  # one right edge
     assert len(lines[0]) <= 96
+
+
+def test_bank_debits_are_in_a_line_of_their_own_that_no_ladder_has() -> None:
+    by_card = {"cause": "insufficient_funds", "invoice_id": "in_1"}
+    by_debit = {"cause": "insufficient_funds", "invoice_id": "in_2"}
+    ways = [Way(name, Counter({"insufficient_funds": 1}), 2, 0, 1.5) for name in ("The Citadel", "polar 2-5-7-7")]
+    figures = replace(
+        _figures([by_card, by_debit], ways), compared=frozenset({"in_1"}), debits=Debits(renewals=1, recovered=1)
+    )
+    shown = [line.split() for line in _printed(figures)]
+    assert shown[1] == ["insufficient", "funds", "1", "1", "100%", "1", "100%"]
+    assert shown[2] == ["all", "cards", "1", "1", "100%", "1", "100%"]
+    assert shown[-1] == ["bank", "debits", "1", "1", "100%", "-"]
+
+
+def test_the_money_is_shown_net_of_what_went_back_and_at_risk_is_what_goes_on() -> None:
+    cents = {"failed": 10_000, "recovered": 4_000, "refunded": 900, "disputed": 1_500, "won_back": 400}
+    cents |= {"stopped": 0, "exhausted": 1_000}
+    figures = replace(
+        _figures([], []), totals=[{"currency": "usd", **{f"{name}_cents": each for name, each in cents.items()}}]
+    )
+    out = io.StringIO()
+    Console(file=out, width=96).print(_by_currency(figures))
+    assert out.getvalue().splitlines()[1].split() == ["USD", "$100", "$40", "40%", "$20", "-", "$10", "$30"]
+
+
+def test_debits_renewed_cards_and_money_that_went_back_are_told_in_a_line_each() -> None:
+    figures = replace(
+        _figures([], []),
+        debits=Debits(renewals=9, recovered=4, begun=12, paid=5, failed=6),
+        renewed=RenewedCards(renewed=3, charged=2),
+        went_back=WentBack(refunds=4, in_part=1, failed=2, disputes=3, won=1, lost=1, of_others=7),
+    )
+    assert dict(_beside(figures)) == {
+        "debits": "9 renewals by bank debit failed days later, 4 recovered; begun since: 12, of which 5 paid, "
+        "6 failed, 1 under way",
+        "cards": "3 failing cards renewed in place by the networks, 2 of them charged at once by us",
+        "went back": "4 refunds (1 in part, 2 failed) and 3 disputes (1 won, 1 lost, 1 open) of what was recovered; 7 "
+        "of charges that are not ours",
+    }
+    only_others = replace(_figures([], []), went_back=WentBack(of_others=7))
+    assert dict(_beside(only_others)) == {
+        "went back": "no refund and no dispute of what was recovered; 7 of charges that are not ours"
+    }
+    assert list(_beside(_figures([], []))) == []
 
 
 def test_what_really_happened_is_read_from_the_attempt_log() -> None:
@@ -82,6 +135,8 @@ def test_what_really_happened_is_read_from_the_attempt_log() -> None:
     ]
     assert as_it_went([FATE], tries, {"in_1"}) == {"in_1": LadderOutcome(87_400, attempts=2, after_hard=1)}
     assert as_it_went([FATE], tries, set())["in_1"].paid_at is None  # paid, yet not by our doing
+    renewed = {**FATE, "renewed_at": 1_500}  # no attempt on a dead card: it was another one by then
+    assert as_it_went([renewed], tries, {"in_1"})["in_1"].after_hard == 0
     way = Way.of("ours", as_it_went([FATE], tries, {"in_1"}), [FATE], {"in_1": "lost_or_stolen"})
     assert way == Way("ours", Counter({"lost_or_stolen": 1}), 2, 1, 1.0)
 

@@ -378,3 +378,18 @@ def test_a_known_harmless_reason_is_told() -> None:
 @pytest.mark.parametrize("tag", LANGUAGES)
 def test_every_reason_has_its_sentence(tag: str) -> None:
     assert set(texts(tag)["because"]) == {*BECAUSE.values(), DECLINED}
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=str)
+def test_thanks_claim_of_the_subscription_only_what_is_so(language: str) -> None:
+    spoken = choose((language,), None)
+    last_day = spoken.day(date(2026, 10, 4))
+    changes: dict[str, dict[str, Any]] = {
+        "goes on": {},
+        "ends": {"ends_on": last_day},
+        "unknown": {"goes_on": False},
+    }
+    said = {name: write(Message.RECOVERED, spoken, BRAND, facts(spoken, **each)).text for name, each in changes.items()}
+    assert len(set(said.values())) == 3
+    assert [name for name, text in said.items() if last_day in text] == ["ends"]
+    assert len(said["unknown"]) < min(len(said["goes on"]), len(said["ends"]))
