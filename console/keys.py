@@ -8,10 +8,10 @@ from uuid import UUID
 import typer
 from rich.table import Table
 
-from console.database import DATA, DataDir, with_database
+from console.database import DATA, DataDir, merchant_id_of, with_database
 from console.terminal import refuse, terminal
 from shared.api_keys import Scope
-from shared.database import Role
+from shared.database import Database, Role
 
 keys_app = typer.Typer(help="API keys, and the keys that tokens are encrypted under.", no_args_is_help=True)
 
@@ -20,7 +20,9 @@ keys_app = typer.Typer(help="API keys, and the keys that tokens are encrypted un
 def keys_create(
     name: Annotated[str, typer.Argument(help="What the key is for.")],
     scope: Annotated[list[Scope] | None, typer.Option(help="What it may do; several times. By default: read.")] = None,
-    merchant: Annotated[str | None, typer.Option(help="The merchant it belongs to; by default the platform.")] = None,
+    merchant: Annotated[
+        str | None, typer.Option(help="The merchant it belongs to, acct_… or our id; by default the platform.")
+    ] = None,
     days: Annotated[int | None, typer.Option(min=1, help="Days until it expires; by default never.")] = None,
     data_dir: DataDir = DATA,
 ) -> None:
@@ -29,10 +31,18 @@ def keys_create(
 
     scopes = scope or [each for each in Scope if each.endswith(":read")]
     expires = datetime.now(UTC) + timedelta(days=days) if days else None
+
+    async def make(database: Database) -> tuple[UUID, str]:
+        owner = merchant
+        if merchant is not None and merchant.startswith("acct_"):
+            async with database.transaction() as db:
+                owner = await merchant_id_of(db, merchant)
+        return await create_key(database, name, scopes, owner, expires)
+
     try:
-        made = with_database(
-            data_dir, Role.AUTH, lambda database: create_key(database, name, scopes, merchant, expires)
-        )
+        made = with_database(data_dir, Role.AUTH, make)
+    except LookupError as error:
+        refuse(str(error))
     except KeyRefused as error:
         refuse(str(error))
     print(f"key {made[0]} ({', '.join(scopes)}); keep its secret, it is not shown again:", file=sys.stderr)

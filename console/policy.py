@@ -9,7 +9,7 @@ import orjson
 import typer
 from rich.table import Table
 
-from console.database import DATA, DataDir, in_transaction
+from console.database import DATA, DataDir, in_transaction, merchant_id_of
 from console.terminal import print_json, read_json, read_policy_file, refuse, show_problems, terminal
 from shared.database import Connection, Role
 from shared.ids import MerchantId
@@ -19,12 +19,14 @@ from shared.policy.store import Changed, Move, Version
 policy_app = typer.Typer(help="Policies: the versioned rules of recovery.", no_args_is_help=True)
 
 File = Annotated[Path, typer.Argument(help="A policy as JSON; - reads it from the standard input.")]
-Merchant = Annotated[UUID | None, typer.Option(help="The merchant; by default the platform's own policy.")]
+Merchant = Annotated[
+    str | None, typer.Option(help="The merchant, acct_… or our id; by default the platform's own policy.")
+]
 PolicyId = Annotated[UUID, typer.Argument(help="A version's id, from `citadel policy list`.")]
 
 
-def _owner(merchant: UUID | None) -> MerchantId | None:
-    return None if merchant is None else MerchantId(str(merchant))
+async def _owner(db: Connection, merchant: str | None) -> MerchantId | None:
+    return None if merchant is None else await merchant_id_of(db, merchant)
 
 
 def _told(version: Version) -> str:
@@ -63,7 +65,11 @@ def create(
 ) -> None:
     """Write the next version; it is not in force until it is activated. Prints its id."""
     policy = read_policy_file(file)
-    made = in_transaction(data_dir, Role.LEDGER, lambda db: store.create(db, _owner(merchant), policy, note))
+
+    async def write(db: Connection) -> Version:
+        return await store.create(db, await _owner(db, merchant), policy, note)
+
+    made = in_transaction(data_dir, Role.LEDGER, write)
     print(f"wrote {_told(made)}; put it in force: citadel policy activate {made.id}", file=sys.stderr)
     print(made.id)
 
@@ -71,7 +77,11 @@ def create(
 @policy_app.command("list")
 def list_versions(merchant: Merchant = None, data_dir: DataDir = DATA) -> None:
     """List the versions, newest first."""
-    found = in_transaction(data_dir, Role.LEDGER, lambda db: store.versions(db, _owner(merchant)))
+
+    async def read(db: Connection) -> list[Version]:
+        return list(await store.versions(db, await _owner(db, merchant)))
+
+    found = in_transaction(data_dir, Role.LEDGER, read)
     table = Table("id", "version", "state", "made", "put in force", "note", box=None, pad_edge=False)
     for each in found:
         at = f"{each.activated_at:%Y-%m-%d %H:%M}" if each.activated_at else "-"
@@ -117,7 +127,11 @@ def activate(policy: PolicyId, data_dir: DataDir = DATA) -> None:
 @policy_app.command("rollback")
 def roll_back(merchant: Merchant = None, data_dir: DataDir = DATA) -> None:
     """Put the previous version in force again."""
-    version = in_transaction(data_dir, Role.LEDGER, lambda db: store.roll_back(db, _owner(merchant)))
+
+    async def back(db: Connection) -> Version:
+        return await store.roll_back(db, await _owner(db, merchant))
+
+    version = in_transaction(data_dir, Role.LEDGER, back)
     print(f"in force: {_told(version)}")
 
 

@@ -1,4 +1,4 @@
-"""`citadel recovery show`: one recovery's whole timeline, with the reason of every decision."""
+"""`citadel recovery`: one recovery's whole timeline, with the reason of every decision; and its stop."""
 
 import re
 from datetime import datetime
@@ -11,12 +11,13 @@ from rich.markup import escape
 
 from console.database import DATA, DataDir, in_transaction, merchant_id_of
 from console.terminal import print_json, refuse, terminal
-from services.ledger.api.select import fetch
-from services.ledger.recoveries.schemas import RecoveryStory
+from services.ledger.api.select import Row, fetch
+from services.ledger.recoveries.schemas import Recovery, RecoveryStory
 from services.ledger.recoveries.store import select_recoveries, whole_story
+from shared import interventions
 from shared.database import Connection, Role
 from shared.money import Money, readable
-from shared.recovery_model import EntryKind
+from shared.recovery_model import EntryKind, OperatorReason, RecoveryState
 
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?\+00:00")
 
@@ -46,11 +47,43 @@ def show(
         console.print(line)
 
 
+@recovery_app.command("stop")
+def stop(
+    invoice: Annotated[str, typer.Argument(help="Stripe's id of the invoice: in_…")],
+    merchant: Annotated[str | None, typer.Option(help="acct_… or our id, where two have this invoice.")] = None,
+    reason: Annotated[OperatorReason, typer.Option(help="Why; kept in the timeline.")] = OperatorReason.OTHER,
+    data_dir: DataDir = DATA,
+) -> None:
+    """Stop a recovery: no attempt, no message and no end action any more."""
+
+    async def work(db: Connection) -> tuple[bool, Recovery]:
+        found = await _rows(db, invoice, merchant)
+        if not found:
+            raise LookupError(f"there is no recovery of {invoice}")
+        if len(found) > 1:
+            raise LookupError(f"several merchants have an invoice {invoice}: name one with --merchant")
+        stopped = await interventions.stop(db, found[0]["id"], reason)
+        (row,) = await fetch(db, select_recoveries(1, None, {"id": found[0]["id"]}))
+        return stopped, Recovery.model_validate(dict(row))
+
+    stopped, recovery = in_transaction(data_dir, Role.LEDGER, work, status=1)
+    if recovery.state in {RecoveryState.RECOVERED, RecoveryState.EXHAUSTED}:
+        refuse(f"{invoice} has ended: {recovery.state} ({recovery.end_reason})", 1)
+    if recovery.stop_requested is not None and not recovery.state.ended:
+        print(f"{invoice}: the stop is noted; how the attempt in flight ends decides")
+    else:
+        print(f"{invoice} is stopped" if stopped else f"it was so already: {invoice} is stopped")
+
+
+async def _rows(db: Connection, invoice: str, merchant: str | None) -> list[Row]:
+    """The recoveries of an invoice: two at most, of different merchants."""
+    merchant_id = None if merchant is None else await merchant_id_of(db, merchant)
+    return await fetch(db, select_recoveries(2, None, {"merchant_id": merchant_id, "invoice_id": invoice}))
+
+
 def _stories(data_dir: Path, invoice: str, merchant: str | None) -> list[RecoveryStory]:
     async def read(db: Connection) -> list[RecoveryStory]:
-        merchant_id = None if merchant is None else await merchant_id_of(db, merchant)
-        given = {"merchant_id": merchant_id, "invoice_id": invoice}
-        rows = await fetch(db, select_recoveries(2, None, given))
+        rows = await _rows(db, invoice, merchant)
         return [RecoveryStory.model_validate(await whole_story(db, row)) for row in rows]
 
     return in_transaction(data_dir, Role.LEDGER, read, status=1)

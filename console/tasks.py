@@ -1,16 +1,15 @@
 """`citadel tasks`: an operator's commands for the queue, under the ledger's role and in short transactions."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated
-from uuid import UUID
 
 import typer
 from rich.table import Table
 
-from console.database import DATA, DataDir, with_database
+from console.database import DATA, DataDir, in_transaction, merchant_id_of, with_database
 from console.terminal import refuse, terminal
 from shared.database import Connection, Database, Role
-from shared.ids import MerchantId
 from shared.queue import control
 from shared.queue.control import BATCH, Which
 
@@ -18,14 +17,18 @@ tasks_app = typer.Typer(
     help="The queue by hand: pause, resume, cancel, retry from the dead letters.", no_args_is_help=True
 )
 
-Merchant = Annotated[UUID | None, typer.Option(help="Of this merchant only.")]
+Merchant = Annotated[str | None, typer.Option(help="Of this merchant only: acct_… or our id.")]
 TaskType = Annotated[str | None, typer.Option("--type", help="Of this task type only.")]
 
 
-def _named(merchant: UUID | None, task_type: str | None) -> Which:
+def _named(data_dir: Path, merchant: str | None, task_type: str | None) -> Which:
+    """The tasks that a command is about. Ends the command when there is no such merchant."""
     if merchant is None and task_type is None:
         raise typer.BadParameter("name a merchant (--merchant), a task type (--type), or both")
-    return Which(MerchantId(str(merchant)) if merchant else None, task_type)
+    if merchant is None:
+        return Which(None, task_type)
+    merchant_id = in_transaction(data_dir, Role.LEDGER, lambda db: merchant_id_of(db, merchant), status=1)
+    return Which(merchant_id, task_type)
 
 
 async def in_batches(database: Database, step: Callable[[Connection], Awaitable[int]]) -> int:
@@ -47,7 +50,7 @@ def pause(
     data_dir: DataDir = DATA,
 ) -> None:
     """Hand out no tasks of a merchant, of a type, or of both; running tasks go on."""
-    which = _named(merchant, task_type)
+    which = _named(data_dir, merchant, task_type)
 
     async def work(database: Database) -> bool:
         async with database.transaction() as db:
@@ -59,7 +62,7 @@ def pause(
 @tasks_app.command("resume")
 def resume(merchant: Merchant = None, task_type: TaskType = None, data_dir: DataDir = DATA) -> None:
     """End a pause, by the same merchant and type."""
-    which = _named(merchant, task_type)
+    which = _named(data_dir, merchant, task_type)
 
     async def work(database: Database) -> tuple[bool, int]:
         async with database.transaction() as db:
@@ -96,7 +99,7 @@ def retry(
     data_dir: DataDir = DATA,
 ) -> None:
     """Run dead tasks again, now and with all their attempts."""
-    which = Which() if everything else _named(merchant, task_type)
+    which = Which() if everything else _named(data_dir, merchant, task_type)
     count = with_database(data_dir, Role.LEDGER, lambda db: in_batches(db, lambda each: control.revive(each, which)))
     print(f"{count} dead tasks are pending again")
 
@@ -108,8 +111,8 @@ def cancel(
     reason: Annotated[str, typer.Option(help="Kept with each task.")] = "canceled by `citadel tasks`",
     data_dir: DataDir = DATA,
 ) -> None:
-    """Cancel pending tasks; running ones go on."""
-    which = _named(merchant, task_type)
+    """Cancel pending tasks, and what they were for: who cancels a `dunning_retry` stops its recovery."""
+    which = _named(data_dir, merchant, task_type)
     count = with_database(
         data_dir, Role.LEDGER, lambda db: in_batches(db, lambda each: control.cancel(each, which, reason))
     )

@@ -29,6 +29,7 @@ class Scope(StrEnum):
 
     STATS_READ = "stats:read"
     RECOVERIES_READ = "recoveries:read"
+    RECOVERIES_WRITE = "recoveries:write"
     TASKS_READ = "tasks:read"
     TASKS_WRITE = "tasks:write"
     MERCHANTS_READ = "merchants:read"

@@ -15,6 +15,25 @@ STRIPE_NEXT = "stripe_next_attempt_at"
 INVOICE_CHANGED = "invoice_changed"
 """The rule of an entry that notes an event about a change in how the invoice will be collected."""
 
+ADDRESS_CHANGED = "address_changed"
+"""The rule of an entry that notes that the customer has an email address, or another one."""
+
+COLLECTION_OFF = "collection_turned_off"
+COLLECTION_ON = "collection_turned_on"
+"""The rules of entries that note that the merchant turned automatic collection of the invoice off, and on again; the
+last one holds."""
+
+SUBSCRIPTION_CHANGED = "subscription_changed"
+"""The rule of an entry that notes an event about a subscription that is paused, ends, or is collected otherwise."""
+
+CANCELED_BY_OPERATOR = "canceled_by_operator"
+WANTED_AGAIN = "wanted_again"
+"""The rules of entries that note that an operator took a task of the recovery away, and wants it after all."""
+
+LEFT_ALONE = "left_alone"
+LIFTED = "left_alone_lifted"
+"""The rules of entries that note that the customer or the subscription is left alone, and that it is not any more."""
+
 PAYMENT_NEWS = "payment_news"
 """The rule of an entry that notes an event about a payment of the invoice that takes days: begun, or ended."""
 
@@ -87,6 +106,20 @@ class EndReason(StrEnum):
     MERCHANT_GONE = "merchant_gone"
     WINDOW_OVER = "window_over"
     ATTEMPTS_USED_UP = "attempts_used_up"
+    STOPPED_BY_OPERATOR = "stopped_by_operator"
+    SUBSCRIPTION_ENDING = "subscription_ending"
+
+
+class OperatorReason(StrEnum):
+    """Why a person stops a recovery, or has a customer or a subscription left alone. Codes, never a free text, which
+    could hold personal data."""
+
+    CUSTOMER_REQUEST = "customer_request"
+    ARRANGED_OTHERWISE = "arranged_otherwise"
+    HARDSHIP = "hardship"
+    BILLING_MISTAKE = "billing_mistake"
+    SUSPECTED_FRAUD = "suspected_fraud"
+    OTHER = "other"
 
 
 class EntryKind(StrEnum):
@@ -107,6 +140,8 @@ class EntryKind(StrEnum):
     REOPENED = "reopened"
     THANKED = "thanked"
     END_ACTION = "end_action"
+    END_TOLD = "end_told"
+    MERCHANT_TOLD = "merchant_told"
     REFUNDED = "refunded"
     REFUND_FAILED = "refund_failed"
     DISPUTED = "disputed"

@@ -5,6 +5,8 @@ first evaluation: `recoveries` queues that with the recovery, for many at once.
     notify_action_required   sends its customer a message
     thank_customer           after an end: thanks a customer who had got a message
     end_dunning              after an end: carries out the policy's end action at Stripe
+    tell_ended               after an end action: tells the customer
+    tell_merchant_ended      after end actions: tells the merchant, once a day
 
 Each has a unique key, so that at most one task of a type is queued for a recovery. All functions run in the caller's
 transaction, which has locked the recovery.
@@ -21,6 +23,8 @@ EVALUATE = "dunning_retry"
 MESSAGE = "notify_action_required"
 THANK = "thank_customer"
 END = "end_dunning"
+TELL_ENDED = "tell_ended"
+TELL_MERCHANT_ENDED = "tell_merchant_ended"
 
 CANCEL_MESSAGES = """
 UPDATE scheduled_tasks
@@ -94,6 +98,12 @@ async def message_at(
     await tasks.enqueue(db, task)
 
 
+async def message_now(db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId) -> None:
+    """Have it decided at once which message is due, and send it; also where one is queued for later."""
+    if not await tasks.bring_forward(db, key_of(MESSAGE, recovery_id)):
+        await tasks.enqueue(db, _task(MESSAGE, merchant_id, recovery_id, invoice_id))
+
+
 async def cancel_messages(db: Connection, recovery_id: RecoveryId, why: str) -> int:
     """Cancel the recovery's pending messages; how many."""
     return len(await db.fetch(CANCEL_MESSAGES, recovery_id, why))
@@ -124,3 +134,16 @@ async def carry_out_end(
     """
     payload = {"invoice_id": invoice_id, "action": action}
     await tasks.enqueue(db, NewTask(merchant_id, END, payload, at, recovery_id, key_of(END, recovery_id)))
+
+
+async def tell_ended(
+    db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId, at: datetime | None = None
+) -> None:
+    """Queue the email to the customer about the end, for a time or for now."""
+    await tasks.enqueue(db, _task(TELL_ENDED, merchant_id, recovery_id, invoice_id, at))
+
+
+async def tell_merchant_ended(db: Connection, merchant_id: MerchantId, at: datetime | None = None) -> None:
+    """Queue the email to the merchant about what has ended, unless one is queued, which then tells of this, too."""
+    key = f"{TELL_MERCHANT_ENDED}:{merchant_id}"
+    await tasks.enqueue(db, NewTask(merchant_id, TELL_MERCHANT_ENDED, {}, at, unique_key=key))

@@ -40,14 +40,16 @@ RENEWED_CAUSES: dict[str, bool] = {"expired_card": False, "lost_card": True, "st
 @dataclass(frozen=True, slots=True)
 class Back:
     """Shares of an account's charges that are refunded and disputed, and how long `after` the charge; the shares of
-    these that are refunded in part, and won; how long a dispute takes. Times are from and to so many seconds."""
+    refunds in part, of refunds that fail, and of disputes that are won; how long a dispute, and a refund that fails,
+    takes. Times are from and to so many seconds."""
 
     refunds: float
     disputes: float
     after: tuple[int, int]
     in_part: float = 0.4
+    fail: float = 0.1
     won: float = 0.4
-    dispute_takes: tuple[int, int] = (2 * DAY, 9 * DAY)
+    takes: tuple[int, int] = (2 * DAY, 9 * DAY)
 
 
 def debit_payers(subscriptions: int, troubled: set[int], share: float, rng: random.Random) -> set[int]:
@@ -94,19 +96,21 @@ class Mishaps:
         back = self.back.get(account.id)
         if back is None:
             return
-        rng = self._world.rng(f"money back:{invoice['id']}")
+        rng = self._world.rng(f"money that goes back:{invoice['id']}")
         drawn, days = rng.random(), rng.randint(*back.after)
         if drawn < back.refunds:
             part = round(charge["amount"] * rng.uniform(0.2, 0.8)) if rng.random() < back.in_part else None
-            self._world.clock.after(days, lambda: self._refund(account, charge, part))
+            fails_in = rng.randint(*back.takes) if rng.random() < back.fail else None
+            self._world.clock.after(days, lambda: self._refund(account, charge, part, fails_in))
         elif drawn < back.refunds + back.disputes:
             ends = "won" if rng.random() < back.won else "lost"
-            takes = rng.randint(*back.dispute_takes)
+            takes = rng.randint(*back.takes)
             self._world.clock.after(days, lambda: self._dispute(account, charge, ends, takes))
 
-    def _refund(self, account: Account, charge: Json, amount: int | None) -> None:
+    def _refund(self, account: Account, charge: Json, amount: int | None, fails_in: int | None) -> None:
         if _untouched(charge):
-            self._money_back.refund(account, charge, amount)
+            why = None if fails_in is None else "expired_or_canceled_card"
+            self._money_back.refund(account, charge, amount, fails=why, takes=fails_in)
 
     def _dispute(self, account: Account, charge: Json, ends: str, takes: int) -> None:
         if _untouched(charge):

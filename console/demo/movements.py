@@ -44,10 +44,12 @@ class RenewedCards:
 
 @dataclass(frozen=True, slots=True)
 class WentBack:
-    """Refunds and disputes of what was recovered; `of_others`: of charges that are not ours."""
+    """Refunds and disputes of what was recovered; a refund that `failed` came back. `of_others`: of charges that are
+    not ours."""
 
     refunds: int = 0
     in_part: int = 0
+    failed: int = 0
     disputes: int = 0
     won: int = 0
     lost: int = 0
@@ -108,6 +110,7 @@ def went_back(movements: Sequence[Row], disputes: Mapping[str, str], ours: Set[s
     return WentBack(
         refunds=len(refunds),
         in_part=sum(-each["amount"] < charged[each["charge"]] for each in refunds),
+        failed=sum(each["kind"] == "refund_failed" and each["charge"] in ours for each in movements),
         disputes=len(of_ours),
         won=ends["won"],
         lost=ends["lost"],

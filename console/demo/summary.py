@@ -186,7 +186,11 @@ def _beside(figures: Figures) -> Iterable[tuple[str, str]]:
             ),
         )
     if back.refunds or back.disputes or back.of_others:
-        refunds = f"{_counted(back.refunds, 'refund')} ({back.in_part:,} in part)" if back.refunds else "no refund"
+        refunds = (
+            f"{_counted(back.refunds, 'refund')} ({back.in_part:,} in part, {back.failed:,} failed)"
+            if back.refunds
+            else "no refund"
+        )
         ends = f"{back.won:,} won, {back.lost:,} lost, {back.undecided:,} open"
         disputes = f"{_counted(back.disputes, 'dispute')} ({ends})" if back.disputes else "no dispute"
         yield (

@@ -3,6 +3,7 @@
 from typing import Any
 
 from services.ledger.api.endpoint import Endpoint
+from services.ledger.left_alone import endpoints as left_alone
 from services.ledger.merchants import endpoints as merchants
 from services.ledger.policies import endpoints as policies
 from services.ledger.recoveries import endpoints as recoveries
@@ -17,6 +18,7 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
     *recoveries.ENDPOINTS,
     *reports.ENDPOINTS,
     *silences.ENDPOINTS,
+    *left_alone.ENDPOINTS,
     *tasks.ENDPOINTS,
     *merchants.ENDPOINTS,
     *usage.ENDPOINTS,

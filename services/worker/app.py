@@ -19,7 +19,9 @@ from services.worker.handler import Handlers
 from services.worker.handlers import discover
 from services.worker.outside.call_rates import CallRates
 from services.worker.outside.circuits import Circuits
+from services.worker.outside.email import REMOTE as RESEND
 from services.worker.outside.email import EmailSender, PrintingSender, ResendSender
+from services.worker.outside.mail_quota import MailQuota
 from services.worker.outside.remote import Outside
 from services.worker.outside.stripe_gate import REMOTE, StripeGate, calls_per_second
 from services.worker.settings import WorkerSettings
@@ -52,18 +54,18 @@ def pace_of(settings: WorkerSettings) -> Pace:
 
 @asynccontextmanager
 async def going_outside(
-    settings: WorkerSettings, database: Database, rates: CallRates | None = None
+    settings: WorkerSettings, database: Database, rates: CallRates | None = None, mail_rates: CallRates | None = None
 ) -> AsyncIterator[Outside]:
-    """The remote services, for the life of the block. `rates` spaces the calls to Stripe; None does not.
+    """The remote services, for the life of the block. `rates` spaces the calls to Stripe, `mail_rates` those to Resend;
+    None does not.
 
     `database` is where a handler asks, right before a call, whether the call is still wanted.
     """
     circuits = Circuits()
     gate = StripeGate(circuits, rates)
     async with StripeClientFactory.open(settings, gate) as stripe, aiohttp.ClientSession() as session:
-        yield Outside(
-            stripe, make_email_sender(settings, session, circuits), PermissionFromDatabase(database), circuits
-        )
+        sender = make_email_sender(settings, session, circuits, mail_rates, MailQuota(database))
+        yield Outside(stripe, sender, PermissionFromDatabase(database), circuits)
 
 
 def rates_of(settings: WorkerSettings, database: Database) -> CallRates:
@@ -74,7 +76,18 @@ def rates_of(settings: WorkerSettings, database: Database) -> CallRates:
     )
 
 
-def make_email_sender(settings: WorkerSettings, session: aiohttp.ClientSession, circuits: Circuits) -> EmailSender:
+def mail_rates_of(settings: WorkerSettings, database: Database) -> CallRates:
+    """How many calls a second go to Resend, from all workers together."""
+    return CallRates(database, RESEND, settings.resend_calls_per_second)
+
+
+def make_email_sender(
+    settings: WorkerSettings,
+    session: aiohttp.ClientSession,
+    circuits: Circuits,
+    rates: CallRates | None = None,
+    quota: MailQuota | None = None,
+) -> EmailSender:
     """Resend where there is a key for it; otherwise emails are printed, and the log says so once."""
     if settings.resend_api_key is None:
         log.warning("emails_are_printed", why="CITADEL_RESEND_API_KEY is not set: no email is sent")
@@ -92,6 +105,8 @@ def make_email_sender(settings: WorkerSettings, session: aiohttp.ClientSession, 
         settings.email_from,
         settings.resend_timeout_seconds,
         pages,
+        rates,
+        quota,
     )
 
 
@@ -115,8 +130,8 @@ def make_worker_app(database: Database, engine: Engine, stuck_seconds: float) ->
 async def run(settings: WorkerSettings, database: Database, stop: asyncio.Event) -> None:
     """Run the engine, its upkeep and the port until `stop` is set; running tasks are finished or given back."""
     handlers: Handlers = discover()
-    rates = rates_of(settings, database)
-    async with going_outside(settings, database, rates) as outside:
+    rates, mail_rates = rates_of(settings, database), mail_rates_of(settings, database)
+    async with going_outside(settings, database, rates, mail_rates) as outside:
         engine = Engine(worker_name(), database, handlers, outside, pace_of(settings))
         rescuer = Rescuer(database, handlers, rescue_every(settings.worker_lease_seconds))
         periodic = PeriodicRunner(database, (*UPKEEP, *catching_up(settings.catch_up_every)))
@@ -129,6 +144,7 @@ async def run(settings: WorkerSettings, database: Database, stop: asyncio.Event)
                 group.create_task(rescuer.run(), name="rescuer"),
                 group.create_task(periodic.run(), name="periodic"),
                 group.create_task(rates.run(), name="rates"),
+                group.create_task(mail_rates.run(), name="mail_rates"),
             ]
             await engine.run(stop)
             for task in upkeep:

@@ -4,8 +4,9 @@
     perform  the call to the remote service, without a database connection
     commit   the effects, in the transaction that has just completed the task under its fence
 
-Before `load` and `commit` the engine locks the recovery that the task names (so a stop comes either before or after)
-and checks that the task is still this worker's.
+Before `load` and `commit` the engine locks the recovery that the task names (so a stop comes either before or after),
+where the handler asks for it also the customer's other open recoveries, and checks that the task is still this
+worker's.
 
 A new task type is one new file in `handlers/`: a class with `@handles("its_name")`.
 """
@@ -86,6 +87,8 @@ class Handler(ABC, Generic[P, Plan, Outcome]):
     retry: ClassVar[RetryPolicy] = RetryPolicy()
     calls: ClassVar[tuple[str, ...]] = ()
     """The remote services that a run needs: while the circuit of one is open, tasks wait and are not loaded."""
+    locks_customer: ClassVar[bool] = False
+    """Whether the customer's other open recoveries are locked together with the task's own."""
 
     __slots__ = ()
 

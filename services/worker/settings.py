@@ -42,6 +42,9 @@ class WorkerSettings(Settings, StripeSettings, UnsubscribeSettings):
     )
     resend_base: BaseUrl = Field("https://api.resend.com", description="Resend's API, or the simulator")
     resend_timeout_seconds: float = Field(10.0, gt=0, le=60, description="longest wait for one call to Resend")
+    resend_calls_per_second: float = Field(
+        4.0, gt=0, description="most calls to Resend, from all workers; it takes 5 of a team by default"
+    )
     email_from: str = Field(
         "Billing <billing@example.com>", min_length=3, description="sender of all emails: Name <address>"
     )

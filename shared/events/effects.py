@@ -29,6 +29,7 @@ from shared.events.intents import (
     StopCustomer,
     StopInvoice,
     StopSubscription,
+    SubscriptionChanged,
 )
 from shared.events.routing import NEXT_ATTEMPT
 from shared.events.store import Concerned
@@ -36,10 +37,14 @@ from shared.ids import MerchantId, RecoveryId
 from shared.money_back import Fact
 from shared.queue import tasks
 from shared.recovery_model import (
+    ADDRESS_CHANGED,
     CARD_CHANGED,
+    COLLECTION_OFF,
+    COLLECTION_ON,
     INVOICE_CHANGED,
     PAYMENT_NEWS,
     STRIPE_NEXT,
+    SUBSCRIPTION_CHANGED,
     BillingReason,
     EndReason,
     Entry,
@@ -90,10 +95,10 @@ async def apply(db: Connection, merchant_id: MerchantId, event: Incoming, intent
             await _take_back(db, merchant_id, event, intent)
         case CardChanged():
             await _try_card(db, merchant_id, event, intent)
-        case InvoiceChanged():
-            await _note_change(db, merchant_id, event, intent)
-        case AddressChanged(customer_id):
-            await silences.end(db, merchant_id, customer_id, SilenceReason.BOUNCED)
+        case InvoiceChanged() | SubscriptionChanged():
+            await _note_collection(db, merchant_id, event, intent)
+        case AddressChanged():
+            await _write_to_address(db, merchant_id, event, intent)
         case RenewalAhead():
             await _look_at_card(db, merchant_id, intent)
         case MerchantGone():
@@ -108,13 +113,24 @@ def _origin(event: Incoming) -> dict[str, str | None]:
     return {"event_id": event.event_id, "event_type": event.event_type, "object_id": event.routed.object_id}
 
 
+def _collected_by_stripe(auto_advance: bool | None, attempt_count: int | None) -> dict[str, object]:
+    """Whether Stripe collects the invoice by itself, as far as that is known: see `Story.collected_by_stripe`."""
+    said = {"auto_advance": auto_advance, "attempt_count": attempt_count}
+    return {name: value for name, value in said.items() if value is not None}
+
+
 def opening(merchant_id: MerchantId, event: Incoming, failed: OpenRecovery) -> tuple[FailedInvoice, Entry]:
     rule, text = _OPENED_BY[failed.billing_reason]
     entry = Entry(
         EntryKind.OPENED,
         rule,
         text,
-        {**_origin(event), "amount": failed.amount.amount, "currency": failed.amount.currency},
+        {
+            **_origin(event),
+            "amount": failed.amount.amount,
+            "currency": failed.amount.currency,
+            **_collected_by_stripe(failed.auto_advance, failed.attempt_count),
+        },
         next_step=_FIRST_STEP,
     )
     return _invoice(merchant_id, failed), entry
@@ -260,9 +276,41 @@ async def _try_card(db: Connection, merchant_id: MerchantId, event: Incoming, ca
             await recoveries.record(db, recovery.id, entry)
 
 
+async def _write_to_address(db: Connection, merchant_id: MerchantId, event: Incoming, changed: AddressChanged) -> None:
+    """Lift a bounce, and have a message sent at once to each recovery's customer if one is due.
+
+    Which one is due is decided when it is sent; however many were missed, it is one. A recovery that was not evaluated
+    yet queues its first message by itself.
+    """
+    concerned = await store.lock_of_customer(db, merchant_id, changed.customer_id)
+    await silences.end(db, merchant_id, changed.customer_id, SilenceReason.BOUNCED)
+    for recovery in concerned:
+        if recovery.state not in _WAITS:
+            continue
+        # A message that is being sent may have read the old address: when it ends, it sees the entry.
+        await recovery_tasks.message_now(db, merchant_id, recovery.id, recovery.invoice_id)
+        text = "The customer has an email address, or another one."
+        step = "send the message that is due, if there is one"
+        entry = Entry(EntryKind.CHANGED, ADDRESS_CHANGED, text, _origin(event), step)
+        await recoveries.record(db, recovery.id, entry)
+    if changed.card is not None:
+        await _try_card(db, merchant_id, event, changed.card)
+
+
+async def _note_collection(
+    db: Connection, merchant_id: MerchantId, event: Incoming, changed: InvoiceChanged | SubscriptionChanged
+) -> None:
+    if isinstance(changed, InvoiceChanged):
+        await _note_change(db, merchant_id, event, changed)
+    else:
+        await _note_subscription(db, merchant_id, event, changed)
+
+
 async def _note_change(db: Connection, merchant_id: MerchantId, event: Incoming, changed: InvoiceChanged) -> None:
     """Have the recovery evaluated again, unless the event says nothing new."""
     for recovery in await store.lock_of_invoice(db, merchant_id, changed.invoice_id):
+        if await _turned(db, merchant_id, event, changed, recovery):
+            continue
         going = recovery.state in _WAITS or recovery.state.may_have_charged
         known = await store.known_of_stripe(db, recovery.id)
         if not going or (known is not None and not _is_news(event, changed, *known)):
@@ -275,6 +323,47 @@ async def _note_change(db: Connection, merchant_id: MerchantId, event: Incoming,
             if changed.next_attempt_at is not None:
                 detail[STRIPE_NEXT] = changed.next_attempt_at.isoformat()
             entry = Entry(EntryKind.CHANGED, INVOICE_CHANGED, _told(changed), detail, next_step="decide anew at once")
+            await recoveries.record(db, recovery.id, entry)
+
+
+async def _turned(
+    db: Connection, merchant_id: MerchantId, event: Incoming, changed: InvoiceChanged, recovery: Concerned
+) -> bool:
+    """Note that the merchant turned automatic collection off, or on again, and have that followed. False: neither.
+
+    However late the event comes: a reading of the invoice that says otherwise has the last word.
+    """
+    is_off = await store.turned_off(db, recovery.id)
+    if changed.collects is None or (changed.collects and not is_off):
+        return False
+    if not changed.collects and is_off:
+        return True  # it is known, and while it is so nothing else of the invoice matters
+    rule, text = COLLECTION_ON, "The merchant has turned automatic collection of the invoice on again."
+    if not changed.collects:
+        rule, text = COLLECTION_OFF, "The merchant has turned automatic collection of the invoice off."
+        await recovery_tasks.cancel_messages(db, recovery.id, "the merchant turned automatic collection off")
+    detail = {**_origin(event), **_collected_by_stripe(changed.collects, changed.attempt_count)}
+    await recoveries.record(
+        db, recovery.id, Entry(EntryKind.CHANGED, rule, text, detail, next_step="decide anew at once")
+    )
+    await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id)
+    return True
+
+
+async def _note_subscription(
+    db: Connection, merchant_id: MerchantId, event: Incoming, changed: SubscriptionChanged
+) -> None:
+    """Have the subscription's recoveries evaluated: it may be paused, or go on, or end."""
+    for recovery in await store.lock_of_subscription(db, merchant_id, changed.subscription_id):
+        going = recovery.state in _WAITS or recovery.state.may_have_charged
+        # As for an invoice: a run may have read the subscription earlier; the entry makes it read again.
+        if going and (
+            await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id)
+            or await recovery_tasks.is_being_evaluated(db, recovery.id)
+        ):
+            text = f"The subscription has changed: {', '.join(changed.changed)}."
+            detail = {**_origin(event), "changed": list(changed.changed)}
+            entry = Entry(EntryKind.CHANGED, SUBSCRIPTION_CHANGED, text, detail, next_step="decide anew at once")
             await recoveries.record(db, recovery.id, entry)
 
 

@@ -1,6 +1,6 @@
 """What an event asks for, as typed intents without the event's payload."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
@@ -13,7 +13,9 @@ from shared.recovery_model import BillingReason, EndReason
 class OpenRecovery:
     """An invoice that Stripe made by itself was not paid: open its recovery, if the policy in force collects its kind.
 
-    `amount` is what was left to pay, more than zero; `paid_before` what had been paid by then.
+    `amount` is what was left to pay, more than zero; `paid_before` what had been paid by then. `auto_advance` and
+    `attempt_count` say whether Stripe collects it by itself and how often it has, as of the event; None where Stripe
+    has announced no attempt.
     """
 
     invoice_id: InvoiceId
@@ -22,6 +24,8 @@ class OpenRecovery:
     amount: Money
     billing_reason: BillingReason = BillingReason.CYCLE
     paid_before: int = 0
+    auto_advance: bool | None = field(default=None, compare=False)
+    attempt_count: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +122,13 @@ class CardChanged:
 
 @dataclass(frozen=True, slots=True)
 class AddressChanged:
-    """A customer has another email address: a bounce of the old one says nothing about it."""
+    """A customer has an email address, or another one: a bounce of the old one says nothing about it.
+
+    `card` is what the same event says of the customer's card to charge.
+    """
 
     customer_id: CustomerId
+    card: CardChanged | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +136,25 @@ class InvoiceChanged:
     """An open invoice will be collected in another way: at another time, with another amount or payment method.
 
     `changed` names the changed fields, in alphabetical order. `next_attempt_at` is when Stripe will make its next
-    attempt, None when it will make none.
+    attempt, None when it will make none. `collects` is false when the merchant turned automatic collection off, true
+    when it was turned on, None when that has not changed; `attempt_count` is how often Stripe had tried.
     """
 
     invoice_id: InvoiceId
     next_attempt_at: datetime | None
+    changed: tuple[str, ...]
+    collects: bool | None = None
+    attempt_count: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionChanged:
+    """A subscription is paused or goes on, ends or does not, or is collected in another way.
+
+    `changed` names the changed fields, in alphabetical order.
+    """
+
+    subscription_id: SubscriptionId
     changed: tuple[str, ...]
 
 
@@ -168,6 +190,7 @@ Intent = (
     | CardChanged
     | AddressChanged
     | InvoiceChanged
+    | SubscriptionChanged
     | RenewalAhead
     | MerchantGone
     | Ignored

@@ -32,6 +32,7 @@ from shared.events.intents import (
     StopCustomer,
     StopInvoice,
     StopSubscription,
+    SubscriptionChanged,
 )
 from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
 from shared.money import Money
@@ -126,6 +127,10 @@ def _amount(value: object) -> int | None:
     return value if type(value) is int and 0 <= value <= _MAX_AMOUNT else None
 
 
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
 def _time(value: object) -> datetime | None:
     if type(value) is not int or not 0 <= value <= _MAX_TIME:
         return None
@@ -167,6 +172,7 @@ def _payment_failed(invoice: Json, _previous: Json) -> OpenRecovery | Ignored:
         return Ignored("unreadable")
     if due.amount == 0:
         return Ignored("nothing_due")
+    told = invoice.get(NEXT_ATTEMPT) is not None
     return OpenRecovery(
         invoice_id,
         _subscription_of(invoice),
@@ -174,6 +180,8 @@ def _payment_failed(invoice: Json, _previous: Json) -> OpenRecovery | Ignored:
         due,
         BillingReason(reason),
         _amount(invoice.get("amount_paid")) or 0,
+        _flag(invoice.get("auto_advance")) if told else None,
+        _amount(invoice.get("attempt_count")) if told else None,
     )
 
 
@@ -233,13 +241,31 @@ def _invoice_updated(invoice: Json, previous: Json) -> Intent:
     # Invoices had no status until 2018; a null is not "open".
     if invoice.get("status", "open") != "open" or invoice.get("paid") is True:
         return Ignored("told_by_its_own_event")
-    changed = tuple(sorted(_COLLECTED_BY & previous.keys()))
+    collects = _turned(invoice, previous)
+    changed = tuple(sorted((_COLLECTED_BY | ({"auto_advance"} if collects is not None else set())) & previous.keys()))
     if not changed:
+        customer_id = _id(invoice.get("customer"), CustomerId)
+        if customer_id and "customer_email" in previous and invoice.get("customer_email"):
+            return AddressChanged(customer_id)
         return Ignored("collected_as_before")
     invoice_id = _id(invoice.get("id"), InvoiceId)
-    return (
-        InvoiceChanged(invoice_id, _time(invoice.get(NEXT_ATTEMPT)), changed) if invoice_id else Ignored("unreadable")
-    )
+    if invoice_id is None:
+        return Ignored("unreadable")
+    count = _amount(invoice.get("attempt_count"))
+    return InvoiceChanged(invoice_id, _time(invoice.get(NEXT_ATTEMPT)), changed, collects, count)
+
+
+def _turned(invoice: Json, previous: Json) -> bool | None:
+    """Whether somebody turned automatic collection on (true) or off (false); None: neither.
+
+    Stripe turns it off by itself when it has tried for the last time. That update tells of the attempt, too
+    (`attempt_count`, `attempted`). Without one it was the merchant, who is obeyed
+    (https://docs.stripe.com/invoicing/integration/automatic-advancement-collection, read November 2026).
+    """
+    was, now = _flag(previous.get("auto_advance")), _flag(invoice.get("auto_advance"))
+    if was is None or now is None or was == now or not previous.keys().isdisjoint({"attempt_count", "attempted"}):
+        return None
+    return now
 
 
 def _stop_invoice(reason: EndReason) -> "Rule":
@@ -409,16 +435,19 @@ def _customer_updated(customer: Json, previous: Json) -> Intent:
     settings = _mapping(previous.get("invoice_settings"))
     # `default_card` until 2015-02-18.
     customer_id = _id(customer.get("id"), CustomerId)
+    card: CardChanged | None = None
     if "default_payment_method" in settings:
         default = _mapping(customer.get("invoice_settings")).get("default_payment_method")
+        card = CardChanged(customer_id, None, made_default=_id(default, PaymentMethodId))
     elif previous.keys() & {"default_source", "default_card"}:
         default = customer.get("default_source", customer.get("default_card"))
-    elif "email" in previous:
-        return AddressChanged(customer_id) if customer_id else Ignored("unreadable")
-    else:
+        card = CardChanged(customer_id, None, made_default=_id(default, PaymentMethodId))
+    address = "email" in previous and bool(customer.get("email", True))
+    if card is None and not address:
         return Ignored("no_card_changed")
-    made_default = _id(default, PaymentMethodId)
-    return CardChanged(customer_id, None, made_default=made_default) if customer_id else Ignored("unreadable")
+    if customer_id is None:
+        return Ignored("unreadable")
+    return AddressChanged(customer_id, card) if address or card is None else card
 
 
 def _renewal_ahead(invoice: Json, _previous: Json) -> Intent:
@@ -432,12 +461,20 @@ def _renewal_ahead(invoice: Json, _previous: Json) -> Intent:
     return RenewalAhead(customer_id, subscription_id)
 
 
+# What of a subscription says whether and until when its invoices are collected.
+_SUBSCRIBED_BY = frozenset({"billing", "cancel_at", "cancel_at_period_end", "collection_method", "pause_collection"})
+
+
 def _subscription_updated(subscription: Json, previous: Json) -> Intent:
-    if previous.keys().isdisjoint({"default_payment_method", "default_source"}):
+    card = not previous.keys().isdisjoint({"default_payment_method", "default_source"})
+    changed = tuple(sorted(_SUBSCRIBED_BY & previous.keys()))
+    if not card and not changed:
         return Ignored("no_card_changed")
     subscription_id = _id(subscription.get("id"), SubscriptionId)
     if subscription_id is None:
         return Ignored("unreadable")
+    if not card:
+        return SubscriptionChanged(subscription_id, changed)
     return CardChanged(_id(subscription.get("customer"), CustomerId), subscription_id)
 
 

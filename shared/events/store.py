@@ -261,6 +261,15 @@ ORDER BY id DESC
 LIMIT 1
 """
 
+# The last word on whether the merchant wants the invoice collected.
+TURNED = """
+SELECT rule = 'collection_turned_off'
+FROM recovery_timeline
+WHERE recovery_id = $1 AND rule IN ('collection_turned_off', 'collection_turned_on')
+ORDER BY id DESC
+LIMIT 1
+"""
+
 # The tokens are wiped without being read: this role cannot read them. A merchant that disconnected through us stays
 # `disconnected` when Stripe's event about it arrives.
 DEAUTHORIZE = """
@@ -392,6 +401,11 @@ async def known_of_stripe(db: Connection, recovery_id: RecoveryId) -> tuple[date
     """When the timeline last recorded the invoice, and Stripe's next attempt as of then; None before any decision."""
     row = await db.fetchrow(KNOWN_OF_STRIPE, recovery_id)
     return None if row is None else (row["at"], row["next_attempt_at"])
+
+
+async def turned_off(db: Connection, recovery_id: RecoveryId) -> bool:
+    """Whether the timeline says that the merchant turned automatic collection of the invoice off."""
+    return bool(await db.fetchval(TURNED, recovery_id))
 
 
 async def deauthorize(db: Connection, merchant_id: MerchantId) -> None:

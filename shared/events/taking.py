@@ -37,6 +37,7 @@ from shared.events.intents import (
     StopCustomer,
     StopInvoice,
     StopSubscription,
+    SubscriptionChanged,
 )
 from shared.events.store import Concern, EventRow, MerchantLock, MerchantOfEvent
 from shared.ids import AccountId, ChargeId, MerchantId, PaymentIntentId
@@ -144,7 +145,13 @@ async def _changing(
             case StopCharge() | MoneyBack() | PaymentNews() | MerchantGone() | AddressChanged() | RenewalAhead():
                 changing.add(number)
             case (
-                InvoicePaid() | StopInvoice() | InvoiceChanged() | StopSubscription() | StopCustomer() | CardChanged()
+                InvoicePaid()
+                | StopInvoice()
+                | InvoiceChanged()
+                | StopSubscription()
+                | SubscriptionChanged()
+                | StopCustomer()
+                | CardChanged()
             ) as intent:
                 looked_up.append((number, _concern(merchant_id, intent)))
             case _:
@@ -157,16 +164,23 @@ async def _changing(
 
 def _concern(
     merchant_id: MerchantId,
-    intent: InvoicePaid | StopInvoice | InvoiceChanged | StopSubscription | StopCustomer | CardChanged,
+    intent: InvoicePaid
+    | StopInvoice
+    | InvoiceChanged
+    | StopSubscription
+    | SubscriptionChanged
+    | StopCustomer
+    | CardChanged
+    | AddressChanged,
 ) -> Concern:
     match intent:
         case InvoicePaid(invoice_id=invoice_id):
             return Concern(merchant_id, invoice_id=invoice_id, ended=True)
         case StopInvoice(invoice_id) | InvoiceChanged(invoice_id=invoice_id):
             return Concern(merchant_id, invoice_id=invoice_id)
-        case StopSubscription(subscription_id):
+        case StopSubscription(subscription_id) | SubscriptionChanged(subscription_id):
             return Concern(merchant_id, subscription_id=subscription_id)
-        case StopCustomer(customer_id):
+        case StopCustomer(customer_id) | AddressChanged(customer_id):
             return Concern(merchant_id, customer_id=customer_id)
         case CardChanged(customer_id, subscription_id):
             return Concern(merchant_id, None, subscription_id, customer_id if subscription_id is None else None)
@@ -229,7 +243,14 @@ async def _apply_all(db: Connection, merchant_id: MerchantId, events: Sequence[I
                 failures.append(opening(merchant_id, event, failed))
                 continue
             case (
-                InvoicePaid() | StopInvoice() | InvoiceChanged() | StopSubscription() | StopCustomer() | CardChanged()
+                InvoicePaid()
+                | StopInvoice()
+                | InvoiceChanged()
+                | StopSubscription()
+                | SubscriptionChanged()
+                | StopCustomer()
+                | CardChanged()
+                | AddressChanged()
             ) as intent:
                 concerns.append(_concern(merchant_id, intent))
             case StopCharge() as stop:

@@ -15,7 +15,7 @@ from shared.policy.causes import DeclineCause
 from shared.policy.contradictions import Contradiction, rising_within
 from shared.recovery_model import BillingReason
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def _known_zone(name: str) -> str:
@@ -203,16 +203,20 @@ class PolicyFields(_Document):
     billing_reasons: which of the invoices that Stripe makes and charges by itself are collected: renewals
     (`subscription_cycle`), usage that reached a threshold (`subscription_threshold`), pending items that are billed at
     an interval of their own (`automatic_pending_invoice_item_invoice`).
+    collect_ending: whether an invoice is still collected after its subscription was canceled to the end of the period
+    that runs. On: the service was used, or will be until then.
     minimum_amounts: below this many minor units of a currency nothing is done about an invoice.
     backup_methods: whether another payment method that the customer has on file is tried when the default one is
     declined for good. Off: whether a customer agreed to that, only the merchant knows.
     end_action: what happens when nothing has helped. `leave` changes nothing, `cancel` and `pause` the subscription,
     `mark_uncollectible` the invoice.
+    tell_end_customer, tell_end_merchant: whether the customer and the merchant are told when the end action was carried
+    out.
     holdout_share: this share of invoices is watched and left alone, so that what the rest gains can be measured.
     timing: `rules`, as the schedules say; `learned`, the best hours by the merchant's own attempts, within the rules.
     """
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     driver: Literal["auto", "citadel", "stripe"] = "auto"
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 8
     window_days: Annotated[int, Field(ge=1, le=60)] = 21
@@ -227,9 +231,12 @@ class PolicyFields(_Document):
     card_expiring_days: Annotated[int, Field(ge=0, le=60)] = 14
     thank_you: bool = True
     billing_reasons: Annotated[tuple[BillingReason, ...], Field(min_length=1, max_length=3)] = tuple(BillingReason)
+    collect_ending: bool = True
     minimum_amounts: Mapping[Currency, MinorUnits] = Field(default_factory=dict)
     backup_methods: bool = False
     end_action: EndAction = "leave"
+    tell_end_customer: bool = True
+    tell_end_merchant: bool = True
     holdout_share: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     segments: Annotated[tuple[Segment, ...], Field(max_length=50)] = ()
 
@@ -240,9 +247,11 @@ class PolicyFields(_Document):
             return document
         match document.get("schema_version"):
             case 1:
-                before: Mapping[str, Any] = {**_BEFORE_3, **_BEFORE_2}
+                before: Mapping[str, Any] = {**_BEFORE_4, **_BEFORE_3, **_BEFORE_2}
             case 2:
-                before = _BEFORE_3
+                before = {**_BEFORE_4, **_BEFORE_3}
+            case 3:
+                before = _BEFORE_4
             case _:
                 return document
         return {**before, **document, "schema_version": SCHEMA_VERSION}
@@ -286,7 +295,12 @@ class Policy(PolicyFields):
         return self if found is None else _overridden(self, found)
 
 
-# The values that a document of version 2 (then of version 1) did not have, as they were in effect then.
+# The values that a document of version 3 (then of 2, then of 1) did not have, as they were in effect then.
+_BEFORE_4: Mapping[str, Any] = {
+    "tell_end_customer": False,
+    "tell_end_merchant": False,
+    "collect_ending": True,
+}
 _BEFORE_3: Mapping[str, Any] = {
     "billing_reasons": (BillingReason.CYCLE,),
 }

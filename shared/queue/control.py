@@ -4,13 +4,17 @@ A pause is one row, however many tasks are queued. From its commit on, none of t
 claim that finds one parks it instead (`parked`, still pending), so that claims do not walk over a paused merchant's
 million tasks again and again. Resuming deletes the row and unparks the tasks that no other pause covers; the janitor
 unparks any that were missed.
+
+Who cancels the evaluation of a recovery stops the recovery (`shared.interventions`): nothing brings the task back.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared import interventions
 from shared.database import Connection
 from shared.ids import MerchantId
+from shared.interventions import CanceledTask
 
 BATCH = 1_000
 """The most rows that one of these statements changes."""
@@ -75,20 +79,46 @@ WHERE id = ANY (ARRAY(
 RETURNING id
 """
 
+# Without a lock: the recoveries are locked before their tasks, as everywhere. An evaluation that only finds out how an
+# attempt ended, after a stop, stays.
+TO_CANCEL = """
+SELECT t.id, t.recovery_id
+FROM scheduled_tasks AS t
+WHERE t.status = 'pending'
+    AND ($1::text IS NULL OR t.merchant_id = $1)
+    AND ($2::text IS NULL OR t.task_type = $2)
+    AND NOT (
+        t.task_type = 'dunning_retry' AND EXISTS (
+            SELECT FROM recoveries AS r
+            WHERE r.id = t.recovery_id AND r.closed_at IS NULL AND r.stop_requested IS NOT NULL
+        )
+    )
+ORDER BY t.merchant_id, t.run_at, t.id
+LIMIT $3
+"""
+
 CANCEL = """
 UPDATE scheduled_tasks
-SET status = 'canceled', finished_at = citadel_now(), last_error = $3
+SET status = 'canceled', finished_at = citadel_now(), last_error = $2
 WHERE id = ANY (ARRAY(
     SELECT id
     FROM scheduled_tasks
-    WHERE status = 'pending'
-        AND ($1::text IS NULL OR merchant_id = $1)
-        AND ($2::text IS NULL OR task_type = $2)
-    ORDER BY merchant_id, run_at, id
-    LIMIT $4
+    WHERE id = ANY ($1::bigint[]) AND status = 'pending'
+    ORDER BY id
     FOR UPDATE SKIP LOCKED
 ))
-RETURNING id
+RETURNING public_id, task_type, recovery_id, payload, run_at
+"""
+
+# Evaluations that a worker has in its hands: they cannot be canceled, but their recoveries can be stopped.
+EVALUATED_NOW = """
+SELECT t.recovery_id
+FROM scheduled_tasks AS t
+JOIN recoveries AS r ON r.id = t.recovery_id
+WHERE t.status = 'running' AND t.task_type = 'dunning_retry'
+    AND ($1::text IS NULL OR t.merchant_id = $1)
+    AND ($2::text IS NULL OR t.task_type = $2)
+    AND r.closed_at IS NULL AND r.stop_requested IS NULL
 """
 
 # A dead task whose unique key is queued again stays dead; of two with the same key the newer one is revived. Tasks of
@@ -146,8 +176,23 @@ async def unpark(db: Connection, limit: int = BATCH) -> int:
 
 
 async def cancel(db: Connection, which: Which, why: str, limit: int = BATCH) -> int:
-    """Cancel at most `limit` pending tasks; how many."""
-    return len(await db.fetch(CANCEL, which.merchant_id, which.task_type, why, limit))
+    """Cancel at most `limit` pending tasks, and what they were for; how many.
+
+    A recovery whose evaluation is canceled is stopped, and so is one whose evaluation runs: its run goes on to the end,
+    but makes no call from the commit on.
+    """
+    count = 0
+    while count < limit:
+        found = await db.fetch(TO_CANCEL, which.merchant_id, which.task_type, limit - count)
+        running = [row[0] for row in await db.fetch(EVALUATED_NOW, which.merchant_id, which.task_type)]
+        await interventions.lock(db, [*(row["recovery_id"] for row in found if row["recovery_id"]), *running])
+        rows = await db.fetch(CANCEL, [row["id"] for row in found], why)
+        canceled = [CanceledTask(*row) for row in rows if row["recovery_id"] is not None]
+        await interventions.follow_cancel(db, canceled, running)
+        count += len(rows)
+        if not rows:
+            break
+    return count
 
 
 async def revive(db: Connection, which: Which, limit: int = BATCH) -> int:

@@ -287,14 +287,17 @@ def messages(evidence: Evidence) -> list[str]:
         sent[each["idempotency_key"]].append(each["at"])
     again = {key: min(b - a for a, b in pairwise(sorted(times))) for key, times in sent.items() if len(times) > 1}
     found = [f"email {key}: sent again after {gap:.0f} s" for key, gap in again.items() if gap < EMAIL_KEYS_ARE_KEPT_S]
-    told = [
-        (row["recovery_id"], row["detail"].get("email_id")) for row in evidence.timeline if row["kind"] == "messaged"
-    ]
+    told = {row["detail"].get("email_id") for row in evidence.timeline if row["kind"] == "messaged"}
     ids = {each["id"] for each in evidence.outbox}
-    named = {ident for _, ident in told if ident is not None}
+    named = told - {None}
     found += [f"email {ident}: told in a timeline and never sent" for ident in sorted(named - ids)]
-    # If an earlier try's answer was lost, the service says that it has the email and does not name it.
-    unnamed = Counter(recovery for recovery, ident in told if ident is None)
+    # If an earlier try's answer was lost, the service says that it has the email and does not name it. An email about
+    # several recoveries is known by the task of the first one only.
+    unnamed = Counter(
+        row["recovery_id"]
+        for row in evidence.timeline
+        if row["kind"] == "messaged" and row["detail"].get("email_id") is None and "invoices" not in row["detail"]
+    )
     about = {
         f"email:{row['public_id']}": row["recovery_id"]
         for row in evidence.task_changes

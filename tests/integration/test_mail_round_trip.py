@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from services.worker.handler import AnyHandler
 from services.worker.handlers import discover
 from services.worker.handlers.notify_action_required import Write
-from services.worker.messages.delivery import NotSent
+from services.worker.messages.delivery import NotSent, Told
 from services.worker.outside.lease import Lease
 from shared import recoveries
 from shared.database import Database, Role
@@ -144,7 +144,7 @@ async def test_a_recovery_that_is_stopped_while_its_message_is_being_written_sen
             db, failed.recovery_id, EndReason.VOIDED, Entry(EntryKind.CLOSED, "voided", "Voided.")
         )
     outcome = await handler.perform(world.outside.remote(Lease(timedelta(seconds=30))), plan)
-    assert outcome == NotSent("stopped")
+    assert outcome.told == Told(left_out={failed.recovery_id: NotSent("stopped")})
     assert len(await street.emails()) == 1
 
 

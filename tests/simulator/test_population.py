@@ -54,7 +54,7 @@ async def test_the_shares_are_taken_by_the_control_api(control: SimulatorClient)
     await control.populate(accounts=3, subscriptions=40, failing=0.4, renewed_after=[DAY, 2 * DAY], **BESIDE)
     await control.advance(25 * DAY)
     kinds = {movement["kind"] for movement in await control.book()}
-    assert kinds == {"charge", "fee", "refund", "dispute_withdrawn", "dispute_reinstated"}
+    assert {"charge", "fee", "refund", "dispute_withdrawn", "dispute_reinstated"} <= kinds
     assert await control.events(type=AUTOMATIC) != []
 
 
@@ -129,8 +129,8 @@ def test_this_share_of_charges_is_refunded_or_disputed_days_later_and_once() -> 
     assert all(DAY <= each.at - charged[each.charge].at <= 9 * DAY for each in back)
     in_part = [each for each in back if each.kind == "refund" and -each.amount < charged[each.charge].amount]
     assert 0 < len(in_part) < kinds["refund"]
-    ends = Counter(found["status"] for _, found in sim.world.everywhere("dispute"))
-    assert set(ends) == {"won", "lost"}
+    assert {found["status"] for _, found in sim.world.everywhere("dispute")} == {"won", "lost"}
+    assert 0 < sum(each.kind == "refund_failed" for each in sim.book.movements) < kinds["refund"] / 2
 
 
 def test_whose_money_goes_back_is_the_same_whoever_collects() -> None:

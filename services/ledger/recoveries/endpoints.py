@@ -1,10 +1,10 @@
-"""Recoveries: the list, and one with its attempts and timeline."""
+"""Recoveries: the list, one with its attempts and timeline, and stops."""
 
 from typing import Any
 
-from services.ledger.api.endpoint import Call, Endpoint
+from services.ledger.api.endpoint import Call, Endpoint, KeyUse
 from services.ledger.api.pagination import ByTime, cut, read_by_time, write_by_time
-from services.ledger.api.schemas import NoBody, Page, Paged
+from services.ledger.api.schemas import Changed, NoBody, NoParameters, Page, Paged
 from services.ledger.api.select import Row, fetch
 from services.ledger.api.tenancy import NO_MERCHANT, visible_merchant
 from services.ledger.recoveries import store
@@ -14,8 +14,11 @@ from services.ledger.recoveries.schemas import (
     OneRecovery,
     Recovery,
     RecoveryFilter,
+    RecoverySelection,
     RecoveryStory,
+    Stop,
 )
+from services.ledger.recoveries.stops import stop_many, stop_recovery
 from shared.api_keys import Scope
 from shared.http import Problem
 
@@ -82,6 +85,39 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
         body=NoBody,
         answer=RecoveryStory,
         refusals={404: "There is no such recovery, or it is another tenant's."},
+    ),
+    Endpoint(
+        name="stopRecovery",
+        method="POST",
+        path="/v1/recoveries/{recovery_id}/stop",
+        scope=Scope.RECOVERIES_WRITE,
+        summary="Stop a recovery: no attempt, no message and no end action any more",
+        description="Takes effect with the answer: its end reason is `stopped_by_operator`. While an attempt is in "
+        "flight the stop is noted (`stop_requested`), and how the attempt ends decides. One that is stopped is not "
+        "changed.",
+        handler=stop_recovery,
+        parameters=OneRecovery,
+        body=Stop,
+        answer=Recovery,
+        key_use=KeyUse.OPTIONAL,
+        refusals={
+            404: "There is no such recovery, or it is another tenant's.",
+            409: "The recovery has ended as recovered or exhausted.",
+        },
+    ),
+    Endpoint(
+        name="stopRecoveries",
+        method="POST",
+        path="/v1/recovery-stops",
+        scope=Scope.RECOVERIES_WRITE,
+        summary="Stop the open recoveries of a customer, of a subscription, or of a merchant",
+        description="Of a merchant's at most 100 at a call; `more` says that there may be others.",
+        handler=stop_many,
+        parameters=NoParameters,
+        body=RecoverySelection,
+        answer=Changed,
+        key_use=KeyUse.OPTIONAL,
+        refusals={409: "The merchant is not connected any more."},
     ),
     Endpoint(
         name="listActivity",

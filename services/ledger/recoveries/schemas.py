@@ -12,11 +12,12 @@ from services.ledger.api.fields import (
     Instant,
     InvoiceId,
     RecoveryId,
+    RowId,
     SubscriptionId,
 )
-from services.ledger.api.schemas import Incoming, OfMerchant, Outgoing, Paged
+from services.ledger.api.schemas import Body, Incoming, OfMerchant, Outgoing, Paged
 from shared import ids
-from shared.recovery_model import RecoveryState
+from shared.recovery_model import OperatorReason, RecoveryState
 
 
 class RecoveryMatch(OfMerchant):
@@ -41,6 +42,20 @@ class OneRecovery(Incoming):
     """Which recovery."""
 
     recovery_id: RecoveryId
+
+
+class Stop(Body):
+    """Why a person stops a recovery: a code, because a free text could hold personal data."""
+
+    reason: OperatorReason = Field(OperatorReason.OTHER, strict=False)
+
+
+class RecoverySelection(Stop):
+    """The open recoveries of a customer, of a subscription or, without either, of a merchant."""
+
+    merchant_id: RowId | None = Field(None, description="required with a key of the platform")
+    customer_id: CustomerId | None = None
+    subscription_id: SubscriptionId | None = None
 
 
 class Recovery(Outgoing):

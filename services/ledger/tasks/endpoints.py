@@ -5,6 +5,9 @@
 
 Nothing is erased: the row stays until the janitor prunes it, and a canceled task may be retried. A task that is
 running or has succeeded is not changed (409). With If-Match a call changes the named version or nothing (409).
+
+Who cancels the evaluation of a recovery (`dunning_retry`, pending or dead) stops the recovery; a message or an end
+action that is canceled is not made (`shared.interventions`).
 """
 
 from typing import Any
@@ -27,10 +30,13 @@ from services.ledger.tasks.schemas import (
     TaskFilter,
     TaskSelection,
 )
+from shared import interventions
 from shared.api_keys import Scope
 from shared.http import Problem
 from shared.ids import MerchantId
+from shared.interventions import CanceledTask
 from shared.queue.tasks import TaskStatus
+from shared.recovery_tasks import EVALUATE, MESSAGE
 
 LIST = "tasks"
 RETRYABLE = frozenset({TaskStatus.DEAD, TaskStatus.CANCELED})
@@ -105,10 +111,15 @@ async def create_task(call: Call[NoParameters, TaskCreate]) -> Task:
 async def retry_task(call: Call[OneTask, NoBody]) -> Task:
     """Make a dead or canceled task pending, due now. Raises Problem 404, 409."""
     row = await _locked(call, RETRYABLE, "retried")
+    recovery_id = row["recovery_id"]
+    if row["task_type"] in {EVALUATE, MESSAGE} and await interventions.was_stopped(call.db, recovery_id):
+        raise Problem(409, "wrong-status", "An operator has stopped the task's recovery: nothing is left for it to do.")
     require_active(await merchant_status(call.db, UUID(row["merchant_id"])))
     revived = await store.revive_task(call.db, row["row_id"], row["merchant_id"])
     if revived is None:
         raise _taken()
+    if recovery_id is not None and row["status"] == TaskStatus.CANCELED:
+        await interventions.follow_revival(call.db, recovery_id, row["id"], row["task_type"])
     return task_of(revived)
 
 
@@ -117,10 +128,22 @@ async def delete_task(call: Call[OneTask, NoBody]) -> Task:
     row = await _locked(call, CANCELABLE | {TaskStatus.CANCELED}, "taken away")
     if row["status"] == TaskStatus.CANCELED:
         return task_of(row)
-    return task_of(await store.cancel_task(call.db, row["row_id"], row["merchant_id"]))
+    recovery_id = row["recovery_id"]
+    if row["task_type"] == EVALUATE and await interventions.stop_is_noted(call.db, recovery_id):
+        detail = "The recovery's stop is noted, and this task only finds out how the attempt in flight has ended."
+        raise Problem(409, "wrong-status", detail)
+    canceled = await store.cancel_task(call.db, row["row_id"], row["merchant_id"])
+    if recovery_id is not None:
+        task = CanceledTask(row["id"], row["task_type"], recovery_id, row["payload"], row["run_at"])
+        await interventions.follow_cancel(call.db, [task])
+    return task_of(canceled)
 
 
 async def _locked(call: Call[OneTask, NoBody], allowed: frozenset[TaskStatus], verb: str) -> Row:
+    """The task, locked, and its recovery before it. Raises Problem 404, 409."""
+    recovery_id = await store.recovery_of_task(call.db, call.parameters.task_id, call.key.merchant_id)
+    if recovery_id is not None:
+        await interventions.lock(call.db, [recovery_id])
     row = await store.lock_task(call.db, call.parameters.task_id, call.key.merchant_id)
     if row is None:
         raise Problem(404, "not-found", "There is no such task.")
@@ -131,7 +154,10 @@ async def _locked(call: Call[OneTask, NoBody], allowed: frozenset[TaskStatus], v
         raise Problem(409, "version-conflict", detail)
     if row["status"] not in allowed:
         names = ", ".join(sorted(allowed))
-        raise Problem(409, "wrong-status", f"The task is {row['status']}; only {names} can be {verb}.")
+        how = ""
+        if row["status"] == TaskStatus.RUNNING and recovery_id is not None:
+            how = f" Its recovery can be stopped: POST /v1/recoveries/{recovery_id}/stop."
+        raise Problem(409, "wrong-status", f"The task is {row['status']}; only {names} can be {verb}.{how}")
     return row
 
 
@@ -186,7 +212,9 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
         path="/v1/tasks/{task_id}",
         scope=Scope.TASKS_WRITE,
         summary="Take a task away, so that it does not run",
-        description="A pending or dead task becomes canceled; a canceled one stays as it is. Nothing is erased.",
+        description="A pending or dead task becomes canceled; a canceled one stays as it is. Nothing is erased. Who "
+        "cancels the `dunning_retry` of a recovery stops the recovery. A message, a thank-you or an end action that is "
+        "canceled is not made; the timeline says so.",
         handler=delete_task,
         parameters=OneTask,
         body=NoBody,
@@ -195,7 +223,8 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
         versioned=True,
         refusals={
             404: "There is no such task, or it is another tenant's.",
-            409: "The task is running or has succeeded, or it has changed since If-Match.",
+            409: "The task is running or has succeeded, has changed since If-Match, or finds out how an attempt ended "
+            "after a stop.",
         },
     ),
     Endpoint(
@@ -215,7 +244,7 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
         refusals={
             404: "There is no such task, or it is another tenant's.",
             409: "The task is neither dead nor canceled, has changed since If-Match, its unique_key is queued again, "
-            "or its merchant is not connected any more.",
+            "an operator has stopped its recovery, or its merchant is not connected any more.",
             422: "The Idempotency-Key was used with another request.",
         },
     ),
@@ -240,7 +269,8 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
         path="/v1/queue/cancel-pending",
         scope=Scope.TASKS_WRITE,
         summary="Cancel pending tasks: a merchant's, a type's, or both",
-        description="At most 1,000 at a call; `more` says that there may be others.",
+        description="At most 1,000 at a call; `more` says that there may be others. What the tasks were for does not "
+        "happen: a recovery whose `dunning_retry` is canceled, or runs, is stopped.",
         handler=cancel_pending,
         parameters=NoParameters,
         body=TaskSelection,

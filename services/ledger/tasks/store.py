@@ -9,7 +9,7 @@ import asyncpg
 
 from services.ledger.api.select import Row, Select, narrowed
 from shared.database import Connection
-from shared.ids import MerchantId
+from shared.ids import MerchantId, RecoveryId
 from shared.queue.tasks import TaskStatus
 from shared.queue.tries import tries_of
 
@@ -109,7 +109,15 @@ LIMIT $1
 FOR UPDATE
 """.replace("<task>", _TASK)
 
-# No recovery_id: this role may not connect a task with a recovery. A time in the past does not put the task first.
+# A task's recovery is locked before the task, as everywhere.
+RECOVERY_OF_TASK = """
+SELECT recovery_id
+FROM scheduled_tasks
+WHERE {conditions}
+LIMIT $1
+"""
+
+# No recovery_id: the API connects no task with a recovery. A time in the past does not put the task first.
 INSERT_TASK = """
 INSERT INTO scheduled_tasks (merchant_id, task_type, payload, run_at, unique_key, max_attempts)
 VALUES ($1, $2, $3, greatest($4, citadel_now()), $5, $6)
@@ -168,6 +176,14 @@ async def lock_task(db: Connection, public_id: UUID, merchant_id: MerchantId | N
     given = {"id": (public_id, public_id), "merchant_id": merchant_id}
     select = narrowed(LOCK_TASK, [1], TASK_CONDITIONS, given)
     return await db.fetchrow(select.sql, *select.arguments)
+
+
+async def recovery_of_task(db: Connection, public_id: UUID, merchant_id: MerchantId | None) -> RecoveryId | None:
+    """The recovery that a task is about, if any."""
+    given = {"id": (public_id, public_id), "merchant_id": merchant_id}
+    select = narrowed(RECOVERY_OF_TASK, [1], TASK_CONDITIONS, given)
+    found: RecoveryId | None = await db.fetchval(select.sql, *select.arguments)
+    return found
 
 
 async def insert_task(

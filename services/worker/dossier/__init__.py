@@ -4,6 +4,7 @@
     store         reads a dossier, and writes attempts
     permission    whether a call is still wanted, asked right before it
     next_message  when the next message to the customer is queued
+    foresight     how it ends if nobody pays
     window        makes a recovery's window longer when nobody could act in it
     ending        the policy's end actions in words
 

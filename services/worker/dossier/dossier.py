@@ -1,6 +1,6 @@
 """Everything that is known about one recovery at one moment, and what follows from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -8,11 +8,13 @@ from uuid import UUID
 from services.worker.outside.invoices import Reading, SeenCharge
 from services.worker.recovery import (
     BY_THE_RULES,
+    HOLDS,
     AttemptResult,
     Card,
     Decision,
     Decline,
     FirstDefault,
+    InvoiceTruth,
     MessageKind,
     Origin,
     PastAttempt,
@@ -39,10 +41,15 @@ from shared.ids import (
 )
 from shared.money import Money
 from shared.recovery_model import (
+    CANCELED_BY_OPERATOR,
     CARD_CHANGED,
+    COLLECTION_OFF,
+    COLLECTION_ON,
     INVOICE_CHANGED,
     PAYMENT_NEWS,
     STRIPE_NEXT,
+    SUBSCRIPTION_CHANGED,
+    WANTED_AGAIN,
     EndReason,
     EntryKind,
     RecoveredBy,
@@ -53,11 +60,15 @@ from shared.recovery_model import (
 KEYS_ARE_KEPT = timedelta(hours=23)
 # Ends by which the invoice's money is accounted for.
 _SETTLED = frozenset({EndReason.PAID_ELSEWHERE, EndReason.CREDITED, EndReason.REFUNDED, EndReason.DISPUTED})
-_NEWS = frozenset({CARD_CHANGED, INVOICE_CHANGED, PAYMENT_NEWS})
+_NEWS = frozenset({CARD_CHANGED, INVOICE_CHANGED, PAYMENT_NEWS, SUBSCRIPTION_CHANGED})
+_TURNED = frozenset({COLLECTION_OFF, COLLECTION_ON})
 
 # Stripe makes its own attempt soon after the time that it announced.
 STRIPE_IS_LATE = timedelta(hours=2)
 STRIPE_IS_EARLY = timedelta(minutes=5)
+NO_TIME = timedelta(0)
+# How our end action `pause` pauses: `stripe_calls.pause_subscription`.
+OUR_PAUSE = "keep_as_draft"
 
 
 UNDER_WAY = "payment_under_way"
@@ -107,6 +118,46 @@ class Story:
         )
 
     @property
+    def canceled_messages(self) -> tuple[SentMessage, ...]:
+        """The messages that an operator took away, at the times for which they were queued at the earliest."""
+        wanted = {row.detail.get("task_id") for row in self.rows if row.rule == WANTED_AGAIN}
+        return tuple(
+            SentMessage(MessageKind(row.detail["kind"]), max(row.at, datetime.fromisoformat(row.detail["due"])))
+            for row in self.rows
+            if (row.kind, row.rule) == (EntryKind.NOT_MESSAGED, CANCELED_BY_OPERATOR)
+            and row.detail.get("kind") in set(MessageKind)
+            and row.detail.get("task_id") not in wanted
+        )
+
+    @property
+    def turned(self) -> Told | None:
+        """The last row that says that the merchant turned automatic collection off, or on again."""
+        return next((row for row in reversed(self.rows) if row.rule in _TURNED), None)
+
+    @property
+    def collected_by_stripe(self) -> tuple[bool, int] | None:
+        """Whether Stripe collected the invoice by itself when that was last recorded, and after how many attempts."""
+        for row in reversed(self.rows):
+            on, count = row.detail.get("auto_advance"), row.detail.get("attempt_count")
+            if on is not None and count is not None:
+                return on, count
+        return None
+
+    def held(self, now: datetime, since: datetime | None = None) -> timedelta:
+        """How long the recovery was held by what people said, since a moment or in all."""
+        total, began = NO_TIME, None
+        for row in (*self.rows, None):
+            if row is not None and row.kind != EntryKind.DECIDED:
+                continue
+            if row is not None and row.rule in HOLDS:
+                began = began or row.at
+            elif began is not None:
+                from_then = began if since is None else max(began, since)
+                total += max(NO_TIME, (now if row is None else row.at) - from_then)
+                began = None
+        return total
+
+    @property
     def messages_sent(self) -> int:
         """How many messages reached the email service."""
         return sum(row.kind == EntryKind.MESSAGED for row in self.rows)
@@ -126,9 +177,7 @@ class Story:
     def told_anew_since(self, moment: datetime) -> bool:
         """Whether an event since `moment` says that the invoice will be collected in another way or from another
         card, or tells of a payment or a stop."""
-        return any(
-            row.at >= moment and (row.rule in _NEWS or row.kind == EntryKind.STOP_REQUESTED) for row in self.rows
-        )
+        return any(row.at >= moment and _is_news(row) for row in self.rows)
 
     @property
     def under_way_since(self) -> datetime | None:
@@ -148,6 +197,13 @@ class Story:
         return tuple(datetime.fromisoformat(each) for each in told if each)
 
 
+def _is_news(row: Told) -> bool:
+    """Whether the row tells of an event that a reading made before may not have seen."""
+    if row.rule in _TURNED:
+        return "event_id" in row.detail  # else a reading itself has told
+    return row.rule in _NEWS or row.kind == EntryKind.STOP_REQUESTED
+
+
 @dataclass(frozen=True, slots=True)
 class Dossier:
     """One recovery. `now` is the business time of the transaction that read it.
@@ -158,6 +214,8 @@ class Dossier:
     `first_default` are those of `RecoveryFacts`. `window_until` is the window's end where it is later than the policy's
     days say. `paid_before` is what of the invoice had been paid when it opened; `stripe_attempts` is how often Stripe
     had tried by itself when the invoice was last read.
+    `left_alone` has until when the customer or the subscription is left alone, None for good. `paused_by_us`: an end
+    action of ours paused the subscription's collection while this recovery was open.
     """
 
     recovery_id: RecoveryId
@@ -188,6 +246,23 @@ class Dossier:
     recovered_by: RecoveredBy | None = None
     paid_before: int = 0
     stripe_attempts: int | None = None
+    left_alone: tuple[datetime | None, ...] = ()
+    paused_by_us: bool = False
+
+    @property
+    def counted_from(self) -> datetime:
+        """The opening, moved by the time in which the recovery was held: the window and its days count from here."""
+        return self.opened_at + self.story.held(self.now)
+
+    @property
+    def sent(self) -> tuple[SentMessage, ...]:
+        """The messages that were sent, on the days that count: each moved by the time of holds after it."""
+        return tuple(replace(each, at=each.at + self.story.held(self.now, each.at)) for each in self.story.sent)
+
+    @property
+    def held_until(self) -> datetime | None:
+        """Until when the customer or the subscription is left alone; None when neither is, or for good."""
+        return max((until for until in self.left_alone if until is not None), default=None)
 
     @property
     def policy(self) -> Policy:
@@ -197,14 +272,16 @@ class Dossier:
     @property
     def window_ends(self) -> datetime:
         """The end of the window: from here on nothing is tried, and nobody is written to."""
-        return window_end(self.opened_at + timedelta(days=self.policy.window_days), self.window_until)
+        return window_end(self.counted_from + timedelta(days=self.policy.window_days), self.window_until)
 
     def message_due(
         self, kind: MessageKind, *, besides: tuple[SentMessage, ...] = (), policy: Policy | None = None
     ) -> datetime | None:
-        """When the next message of this kind is due, after those that were sent and `besides`; None: none follows."""
-        sent = (*self.story.sent, *besides)
-        return next_message(policy or self.policy, self.opened_at, sent, kind, self.now, self.window_until)
+        """When the next message of this kind is due, after those that were sent or canceled, and `besides`; None: none
+        follows."""
+        sent, canceled = (*self.sent, *besides), self.story.canceled_messages
+        rules = policy or self.policy
+        return next_message(rules, self.counted_from, sent, kind, self.now, self.window_until, canceled)
 
     @property
     def in_holdout(self) -> bool:
@@ -281,9 +358,15 @@ class Dossier:
         return self.decide_at(self.now, reading, seen, without=without)
 
     def decide_at(
-        self, now: datetime, reading: Reading, seen: tuple[SeenCharge, ...] = (), *, without: UUID | None = None
+        self,
+        now: datetime,
+        reading: Reading,
+        seen: tuple[SeenCharge, ...] = (),
+        *,
+        without: UUID | None = None,
+        supposed: tuple[PastAttempt, ...] = (),
     ) -> Decision:
-        """The decision if it were `now`."""
+        """The decision if it were `now`, and if the `supposed` attempts had been made."""
         attempts = [each.past for each in self.attempts if each.id != without]
         attempts += [
             _as_past(each, self.counted_at(each), self.answered_at(each))
@@ -292,9 +375,9 @@ class Dossier:
         ]
         return decide(
             self.pinned,
-            self._facts(reading),
-            reading.truth,
-            attempts,
+            self._facts(reading, now),
+            self.truth_of(reading),
+            (*attempts, *supposed),
             now,
             same_card_elsewhere=self.elsewhere,
             timing=self.timing,
@@ -312,7 +395,29 @@ class Dossier:
             return seen.at
         return self.now if any(each.past.origin is Origin.STRIPE for each in self.attempts) else self.opened_at
 
-    def _facts(self, reading: Reading) -> RecoveryFacts:
+    def turned_off_unheard(self, reading: Reading) -> bool:
+        """Whether the reading shows that the merchant turned automatic collection off, and no event told.
+
+        Stripe turns it off, too, when it has tried for the last time; but then it has tried since the last reading.
+        """
+        truth, known = reading.truth, self.story.collected_by_stripe
+        return truth.auto_advance is False and known is not None and known == (True, truth.attempt_count)
+
+    def collection_off(self, reading: Reading) -> bool:
+        """Whether the merchant has turned automatic collection of the invoice off."""
+        if self.turned_off_unheard(reading):
+            return True
+        turned = self.story.turned
+        return turned is not None and turned.rule == COLLECTION_OFF and reading.truth.auto_advance is not True
+
+    def truth_of(self, reading: Reading) -> InvoiceTruth:
+        """The invoice's truth, with a pause of its subscription's collection told as ours if an end action made it."""
+        paused = reading.truth.paused
+        if not self.paused_by_us or paused is None or (paused.behavior, paused.resumes_at) != (OUR_PAUSE, None):
+            return reading.truth
+        return replace(reading.truth, paused=replace(paused, ours=True))
+
+    def _facts(self, reading: Reading, now: datetime) -> RecoveryFacts:
         # The stop was noted while an attempt was in flight, so it does not say who paid; the reading does.
         paid = self.stop_requested is EndReason.PAID_ELSEWHERE and reading.truth.paid
         return RecoveryFacts(
@@ -327,6 +432,9 @@ class Dossier:
             under_way_since=self.story.under_way_since,
             brought=self.brought,
             first_default=self.first_default,
+            left_alone=self.left_alone,
+            collection_off=self.collection_off(reading),
+            held=self.story.held(now),
         )
 
     def stripe_collected(self, reading: Reading, charge: SeenCharge, failures: int) -> bool:

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from services.worker.dossier import store
 from services.worker.errors import RetryLater
-from shared import silences
+from shared import left_alone, silences
 from shared.database import Connection, Database, DatabaseAway
-from shared.ids import RecoveryId
+from shared.ids import CustomerId, MerchantId, RecoveryId, SubscriptionId
 from shared.silences import SilenceReason
 from shared.unsubscribe import Recipient
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class PermissionFromDatabase:
-    """Reads the stops and silences that are committed by now."""
+    """Reads what is committed by now: stops, silences, who is left alone."""
 
     __slots__ = ("_database",)
 
@@ -27,8 +27,19 @@ class PermissionFromDatabase:
         self._database = database
 
     async def refusal(self, recovery_id: RecoveryId) -> str | None:
-        """Why the recovery was stopped, has ended, or lost its merchant; None if none of these. Raises RetryLater."""
+        """Why nothing may be sent for the recovery: a stop, its end, its merchant, what people said; None when it may.
+
+        Raises RetryLater.
+        """
         return await self._ask(lambda db: store.refusal(db, recovery_id))
+
+    async def left_alone(self, recovery_id: RecoveryId) -> bool:
+        """Whether the recovery's customer or subscription is left alone, its end notwithstanding. Raises RetryLater."""
+        return await self._ask(lambda db: left_alone.of_recovery(db, recovery_id))
+
+    async def spared(self, merchant_id: MerchantId, customer_id: CustomerId, subscription_id: SubscriptionId) -> bool:
+        """Whether this customer or this subscription is left alone. Raises RetryLater."""
+        return bool(await self._ask(lambda db: left_alone.ends(db, merchant_id, customer_id, subscription_id)))
 
     async def silence(self, recipient: Recipient) -> SilenceReason | None:
         """Why the customer gets no messages; None for one who does. Raises RetryLater."""

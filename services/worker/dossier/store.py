@@ -86,7 +86,25 @@ SELECT r.invoice_id, r.state, r.stop_requested, r.amount_due, r.currency, r.open
             ))
             AND a.recovery_id <> r.id
             AND a.started_at > citadel_now() - interval '40 days'
-    ) AS elsewhere
+    ) AS elsewhere,
+    ARRAY(
+        SELECT l.until FROM left_alone AS l
+        WHERE l.merchant_id = r.merchant_id AND l.customer_id = r.customer_id
+            AND (l.until IS NULL OR l.until > citadel_now())
+        UNION ALL
+        SELECT l.until FROM left_alone AS l
+        WHERE l.merchant_id = r.merchant_id AND l.subscription_id = r.subscription_id
+            AND (l.until IS NULL OR l.until > citadel_now())
+    ) AS left_alone,
+    -- While a subscription is paused no new invoice of it fails: a pause that is older than the recovery was lifted.
+    EXISTS (
+        SELECT
+        FROM recoveries AS o
+        JOIN recovery_timeline AS e ON e.recovery_id = o.id
+        WHERE o.merchant_id = r.merchant_id AND o.subscription_id = r.subscription_id AND o.id <> r.id
+            AND e.kind = 'end_action' AND e.rule = 'end_action_done' AND e.detail ->> 'action' = 'pause'
+            AND e.at >= r.opened_at
+    ) AS paused_by_us
 FROM recoveries AS r
 JOIN policies AS p ON p.id = r.policy_id
 LEFT JOIN merchants AS m ON m.id = $3
@@ -129,7 +147,26 @@ CROSS JOIN LATERAL (
 
 # Asked before every payment and message: by the key of `merchants`, whose ids a task holds as any text.
 REFUSAL = """
-SELECT COALESCE(r.stop_requested, r.end_reason, CASE WHEN m.status IS DISTINCT FROM 'active' THEN 'merchant_gone' END)
+SELECT COALESCE(
+    r.stop_requested,
+    r.end_reason,
+    CASE WHEN m.status IS DISTINCT FROM 'active' THEN 'merchant_gone' END,
+    CASE WHEN EXISTS (
+        SELECT FROM left_alone AS l
+        WHERE l.merchant_id = r.merchant_id AND l.customer_id = r.customer_id
+            AND (l.until IS NULL OR l.until > citadel_now())
+    ) OR EXISTS (
+        SELECT FROM left_alone AS l
+        WHERE l.merchant_id = r.merchant_id AND l.subscription_id = r.subscription_id
+            AND (l.until IS NULL OR l.until > citadel_now())
+    ) THEN 'left_alone' END,
+    CASE WHEN (
+        SELECT t.rule FROM recovery_timeline AS t
+        WHERE t.recovery_id = r.id AND t.rule IN ('collection_turned_off', 'collection_turned_on')
+        ORDER BY t.id DESC
+        LIMIT 1
+    ) = 'collection_turned_off' THEN 'collection_turned_off' END
+)
 FROM recoveries AS r
 LEFT JOIN merchants AS m
     ON m.id = CASE WHEN r.merchant_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN r.merchant_id::uuid END
@@ -246,6 +283,8 @@ async def open_dossier(
         recovered_by=RecoveredBy(row["recovered_by"]) if row["recovered_by"] else None,
         paid_before=row["paid_before"],
         stripe_attempts=row["stripe_attempts"],
+        left_alone=tuple(row["left_alone"]),
+        paused_by_us=row["paused_by_us"],
     )
 
 

@@ -72,4 +72,4 @@ def message_is_missing(dossier: Dossier, at: datetime) -> bool:
     last = max((each.at for each in sent), default=dossier.opened_at)
     if any(row.kind in _SILENT and row.at >= last for row in dossier.story.rows):
         return False  # it could not be sent
-    return missed_message(dossier.policy, dossier.opened_at, sent, kind, at, dossier.window_until)
+    return missed_message(dossier.policy, dossier.counted_from, dossier.sent, kind, at, dossier.window_until)

@@ -12,6 +12,7 @@ from services.worker.dunning_retry.collect import Collected, Outcome, Settled, U
 from services.worker.handler import Job
 from services.worker.outside.invoices import Reading, SeenCharge
 from services.worker.recovery import (
+    HOLDS,
     AskNewMethod,
     AttemptNow,
     AttemptResult,
@@ -31,7 +32,17 @@ from shared import recoveries, recovery_tasks
 from shared.database import Connection
 from shared.logging import get_logger
 from shared.money import Money
-from shared.recovery_model import STRIPE_NEXT, EndReason, Entry, EntryKind, MovedMoney, RecoveredBy, RecoveryState
+from shared.recovery_model import (
+    COLLECTION_OFF,
+    COLLECTION_ON,
+    STRIPE_NEXT,
+    EndReason,
+    Entry,
+    EntryKind,
+    MovedMoney,
+    RecoveredBy,
+    RecoveryState,
+)
 
 log = get_logger(__name__)
 
@@ -52,6 +63,7 @@ async def conclude(db: Connection, job: Job[Any], outcome: Outcome) -> None:
         news = await _record_attempt(db, dossier, outcome.attempt, outcome.settled, outcome)
     news = await _end_debits(db, dossier, outcome.reading, outcome.seen) or news
     news = await _record_seen(db, dossier, outcome.reading, outcome.seen) or news
+    news = await _note_collection(db, dossier, outcome.reading, job.now) or news
     if news:
         dossier = await store.open_dossier(db, job.merchant_id, job.recovery_id, cards) or dossier
     if dossier.state.ended:
@@ -218,6 +230,31 @@ async def _record_seen(db: Connection, dossier: Dossier, reading: Reading, seen:
     return news
 
 
+async def _note_collection(db: Connection, dossier: Dossier, reading: Reading, claimed_at: datetime) -> bool:
+    """Record that the merchant turned automatic collection off or on, where no event told; whether it did.
+
+    An event that came after the claim may know more than the reading.
+    """
+    if dossier.state.ended:
+        return False
+    turned = dossier.story.turned
+    if dossier.turned_off_unheard(reading) and (turned is None or turned.at < claimed_at):
+        rule, text = COLLECTION_OFF, "The merchant has turned automatic collection of the invoice off."
+    elif turned is not None and turned.rule == COLLECTION_OFF and turned.at < claimed_at and reading.truth.auto_advance:
+        rule, text = COLLECTION_ON, "The merchant has turned automatic collection of the invoice on again."
+    else:
+        return False
+    entry = Entry(EntryKind.CHANGED, rule, text, {"source": "reading", **_collected_by_stripe(reading)})
+    await recoveries.record(db, dossier.recovery_id, entry)
+    return True
+
+
+def _collected_by_stripe(reading: Reading) -> dict[str, Any]:
+    """Whether Stripe collects the invoice by itself, for the timeline; empty where Stripe does not say."""
+    said = {"auto_advance": reading.truth.auto_advance, "attempt_count": reading.truth.attempt_count}
+    return {name: value for name, value in said.items() if value is not None}
+
+
 async def _attempts(db: Connection, dossier: Dossier) -> tuple[KnownAttempt, ...]:
     """The attempts' rows as this transaction has left them."""
     now = await store.open_dossier(db, dossier.merchant_id, dossier.recovery_id)
@@ -248,6 +285,9 @@ async def _step(
             await _go_on(db, dossier, RecoveryState.WAITING, entry, next_attempt_at=now)
             await _evaluate_at(db, dossier, now)
         case Wait(until, reason):
+            if reason.rule in HOLDS:
+                await _hold(db, dossier, reading, decision)
+                return
             then = dossier.decide_at(until, reading)
             planned = isinstance(then, AttemptNow)
             await _remember(db, dossier, reading, then)
@@ -271,6 +311,16 @@ async def _step(
             assert_never(decision)
 
 
+async def _hold(db: Connection, dossier: Dossier, reading: Reading, decision: Wait) -> None:
+    """Wait because people say so: nothing is planned before that is over, and no message is queued."""
+    until, reason = decision.until, decision.reason
+    await recovery_tasks.cancel_messages(db, dossier.recovery_id, f"held: {reason.rule}")
+    known = until if "until" in reason.inputs else None
+    entry = _decided(reading, reason, "decide anew when it is over", known)
+    await _go_on(db, dossier, RecoveryState.WAITING, entry)
+    await _evaluate_at(db, dossier, until)
+
+
 async def _remember(db: Connection, dossier: Dossier, reading: Reading, planned: Decision) -> None:
     """Save which payment method is charged next, for the run that makes the attempt."""
     method = planned.payment_method_id if isinstance(planned, AttemptNow) else None
@@ -278,7 +328,7 @@ async def _remember(db: Connection, dossier: Dossier, reading: Reading, planned:
 
 
 def _decided(reading: Reading, reason: Reason, next_step: str, next_at: datetime | None) -> Entry:
-    detail: dict[str, Any] = {"reason": reason.as_json()}
+    detail: dict[str, Any] = {"reason": reason.as_json(), **_collected_by_stripe(reading)}
     announced = reading.truth.stripe_next_attempt_at
     if announced is not None:
         detail[STRIPE_NEXT] = announced.isoformat()
@@ -306,7 +356,7 @@ def _gist(rule: str, next_at: datetime | None, detail: Mapping[str, Any]) -> tup
     return (
         rule,
         next_at,
-        detail.get(STRIPE_NEXT),
+        *(detail.get(each) for each in (STRIPE_NEXT, "auto_advance", "attempt_count")),
         *(inputs.get(each) for each in ("segment", "backup", "brought", "default")),
     )
 

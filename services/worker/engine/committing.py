@@ -174,7 +174,11 @@ class Committer:
     async def _write(self, db: Connection, group: Sequence[Effects]) -> set[int]:
         """Complete the runs, and write the effects of those whose lease was still held."""
         # Everybody locks a recovery before its tasks, so that there is no deadlock.
-        await store.lock_recoveries(db, [each.job.recovery_id for each in group if each.job.recovery_id])
+        await store.lock_recoveries(
+            db,
+            [each.job.recovery_id for each in group if each.job.recovery_id],
+            [each.job.recovery_id for each in group if each.job.recovery_id and each.handler.locks_customer],
+        )
         kept = await tasks.complete_many(db, [each.run.task for each in group])
         for each in group:
             if each.run.task.id in kept:

@@ -35,6 +35,7 @@ RETENTION = {
     "money_back": timedelta(days=90),
     "oauth_states": timedelta(hours=1),
     "idempotency_keys": timedelta(days=7),
+    "left_alone": timedelta(days=30),
 }
 WEEK = timedelta(days=7)
 A_DAY_AFTER_DEATH = timedelta(days=1)

@@ -78,7 +78,11 @@ class Loader:
 
 async def _lock(db: Connection, loads: Sequence[_Load]) -> list[_Load]:
     """Lock the recoveries; returns the loads whose task is still held after that. The others fail."""
-    await store.lock_recoveries(db, [load.job.recovery_id for load in loads if load.job.recovery_id])
+    await store.lock_recoveries(
+        db,
+        [load.job.recovery_id for load in loads if load.job.recovery_id],
+        [load.job.recovery_id for load in loads if load.job.recovery_id and load.handler.locks_customer],
+    )
     kept = await tasks.held(db, [load.job.claimed for load in loads])
     for load in loads:
         if load.job.claimed.id not in kept:

@@ -9,6 +9,23 @@ from shared.ids import InvoiceId, MerchantId, RecoveryId
 
 LOCK_RECOVERIES = "SELECT FROM recoveries WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
 
+# With all open recoveries of the same customers, in one order: $2 are those whose customers are meant.
+LOCK_WITH_CUSTOMERS = """
+SELECT
+FROM recoveries
+WHERE id IN (
+    SELECT unnest($1::uuid[])
+    UNION
+    SELECT other.id
+    FROM recoveries AS named
+    JOIN recoveries AS other
+        ON other.merchant_id = named.merchant_id AND other.customer_id = named.customer_id AND other.closed_at IS NULL
+    WHERE named.id = ANY ($2::uuid[])
+)
+ORDER BY id
+FOR UPDATE
+"""
+
 # --- Workers that wait ------------------------------------------------------------------------------------------------
 
 # Not the empty statement: asyncpg cannot read its answer.
@@ -101,6 +118,15 @@ WHERE (api_key_id, key) IN (
 )
 RETURNING 1
 """,
+    "left_alone": """
+DELETE FROM left_alone
+WHERE id IN (
+    SELECT id FROM left_alone
+    WHERE until < citadel_now() - $1::interval
+    LIMIT $2
+)
+RETURNING 1
+""",
 }
 
 # --- The sweep: recoveries and digests without a task -----------------------------------------------------------------
@@ -159,9 +185,13 @@ class LostRecovery:
     dead: bool
 
 
-async def lock_recoveries(db: Connection, recovery_ids: Sequence[RecoveryId]) -> None:
-    """Lock recoveries, by id, until the end of the transaction."""
-    if recovery_ids:
+async def lock_recoveries(
+    db: Connection, recovery_ids: Sequence[RecoveryId], with_customers_of: Sequence[RecoveryId] = ()
+) -> None:
+    """Lock recoveries, by id, until the end of the transaction; of some also their customers' other open ones."""
+    if with_customers_of:
+        await db.execute(LOCK_WITH_CUSTOMERS, recovery_ids, with_customers_of)
+    elif recovery_ids:
         await db.execute(LOCK_RECOVERIES, recovery_ids)
 
 

@@ -41,7 +41,8 @@ class DunningRetry(Handler[DunningRetryPayload, Plan, Outcome]):
         dossier = await window.lengthen(db, dossier, task)
         if dossier.in_flight is not None:
             return Evaluation(dossier, dossier.in_flight)
-        if dossier.stop_requested is not None or not dossier.merchant_active or not dossier.attempt_is_due:
+        stays = dossier.merchant_active and not dossier.left_alone
+        if dossier.stop_requested is not None or not stays or not dossier.attempt_is_due:
             return Evaluation(dossier)
         await store.lock_card(db, dossier)
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id) or dossier

@@ -2,20 +2,21 @@
 
 It takes something away from a customer, so it must be sure. It is left out if the customer pays the subscription again,
 if what the policy promises before it was not done, or if the payment failed for something that the customer can do
-nothing about. It waits while a payment is under way, and while a newer invoice of the subscription is still being
-collected: whether the customer pays is decided by the latest one.
+nothing about. It waits while a payment is under way, while a newer invoice of the subscription is still being collected
+(whether the customer pays is decided by the latest one), and while people say that nothing is to be done: the customer
+is left alone, or the merchant pauses the collection.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import stripe
 
 from services.worker.backoff import RetryPolicy
 from services.worker.dossier import store, window
-from services.worker.dossier.dossier import Dossier
+from services.worker.dossier.dossier import OUR_PAUSE, Dossier
 from services.worker.dossier.ending import STEPS
 from services.worker.errors import BadPayload, InvoiceMissing, Refused
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
@@ -26,8 +27,8 @@ from services.worker.recovery import InvoiceStatus, InvoiceTruth
 from services.worker.recovery.decide import SUBSCRIPTION_OVER
 from shared import recoveries, recovery_tasks
 from shared.database import Connection
-from shared.ids import AccountId, InvoiceId, SubscriptionId
-from shared.recovery_model import Entry, EntryKind, RecoveryState
+from shared.ids import AccountId, InvoiceId, RecoveryId, SubscriptionId
+from shared.recovery_model import CANCELED_BY_OPERATOR, Entry, EntryKind, RecoveryState
 
 Action = Literal["cancel", "pause", "mark_uncollectible"]
 
@@ -56,6 +57,8 @@ class End:
     key: str
     now: datetime
     patience: datetime
+    recovery_id: RecoveryId
+    pause_is_ours: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class Done:
         "payment_under_way",
         "not_all_was_done",
         "not_the_customers_fault",
+        "left_alone",
     ]
 
 
@@ -82,11 +86,11 @@ class Later:
     """Not yet: look again at `at`."""
 
     action: Action
-    why: Literal["payment_under_way", "newer_invoice_open"]
+    why: Literal["payment_under_way", "newer_invoice_open", "left_alone", "collection_paused"]
     at: datetime
 
 
-Plan = Nothing | Done | End
+Plan = Nothing | Done | Later | End
 Outcome = Nothing | Done | Later
 
 _BY_HAND = "To do it all the same, do it in Stripe's dashboard."
@@ -101,6 +105,8 @@ TOLD = {
     + _BY_HAND,
     "payment_under_way": "The policy's end action ({step}) was left out: a payment of the invoice is still under way. "
     + _BY_HAND,
+    "left_alone": "The policy's end action ({step}) was left out: the customer or the subscription is left alone for "
+    "good.",
     "not_all_was_done": "The policy's end action ({step}) was left out: not all attempts and messages that come before "
     "it were made. " + _BY_HAND,
     "not_the_customers_fault": "The policy's end action ({step}) was left out: the last attempt failed for something "
@@ -109,6 +115,8 @@ TOLD = {
 WAITED = {
     "payment_under_way": "The policy's end action ({step}) waits: a payment of the invoice is under way.",
     "newer_invoice_open": "The policy's end action ({step}) waits: a newer invoice of the subscription is still open.",
+    "left_alone": "The policy's end action ({step}) waits: the customer or the subscription is left alone.",
+    "collection_paused": "The policy's end action ({step}) waits: the merchant pauses the subscription's collection.",
 }
 
 
@@ -127,7 +135,8 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
         if dossier is None:
             raise BadPayload("the recovery does not exist")
-        done = any(row.kind == EntryKind.END_ACTION for row in dossier.story.rows)
+        # One that was canceled is here again only if somebody wants it after all.
+        done = any(row.kind == EntryKind.END_ACTION and row.rule != CANCELED_BY_OPERATOR for row in dossier.story.rows)
         if dossier.state is not RecoveryState.EXHAUSTED or done:
             return Nothing("it was done before, or the recovery is not exhausted (any more)")
         return _plan(dossier, task.payload.action)
@@ -142,16 +151,16 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
             return Done(plan.action, "not_found")
 
     async def commit(self, db: Connection, task: Job[EndDunningPayload], outcome: Outcome) -> None:
-        """Say in the timeline what was done, or why it was not; or queue it for later."""
+        """Say in the timeline what was done, and have it told; or why it was not; or queue it for later."""
         if task.recovery_id is None or isinstance(outcome, Nothing):
             return
         step = STEPS[outcome.action]
+        dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
         if isinstance(outcome, Done):
-            text = TOLD[outcome.rule].format(step=step)
-            entry = Entry(EntryKind.END_ACTION, outcome.rule, text, {"action": outcome.action})
+            detail = {"action": outcome.action, **await _have_told(db, task, dossier, outcome)}
+            entry = Entry(EntryKind.END_ACTION, outcome.rule, TOLD[outcome.rule].format(step=step), detail)
             await recoveries.record(db, task.recovery_id, entry)
             return
-        dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id)
         said = dossier is not None and any(
             (row.rule, row.detail.get("why")) == (WAITS, outcome.why) for row in dossier.story.rows
         )
@@ -166,9 +175,34 @@ class EndDunning(Handler[EndDunningPayload, Plan, Outcome]):
         )
 
 
-def _plan(dossier: Dossier, action: Action) -> Done | End:
+async def _have_told(
+    db: Connection, task: Job[EndDunningPayload], dossier: Dossier | None, done: Done
+) -> dict[str, Any]:
+    """Queue the emails about an end action that was carried out, as the policy says; what its entry says of that.
+
+    If it was so already, an earlier try did it and could not say so; in the first try it was somebody else.
+    """
+    carried_out = done.rule == "end_action_done" or (done.rule == "already_so" and task.claimed.tries > 1)
+    if dossier is None or not carried_out:
+        return {}
+    if dossier.policy.tell_end_customer and done.action != "mark_uncollectible":
+        await recovery_tasks.tell_ended(db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id)
+    if not dossier.policy.tell_end_merchant:
+        return {}
+    await recovery_tasks.tell_merchant_ended(db, dossier.merchant_id)
+    return {"tell_merchant": True}
+
+
+def _plan(dossier: Dossier, action: Action) -> Done | Later | End:
     if dossier.account is None or not dossier.merchant_active:
         return Done(action, "merchant_gone")
+    if dossier.left_alone:
+        until = dossier.held_until
+        return (
+            Done(action, "left_alone")
+            if None in dossier.left_alone or until is None
+            else Later(action, "left_alone", until)
+        )
     if dossier.in_flight is not None:
         return Done(action, "payment_under_way")  # an attempt of ours whose outcome could not be read
     if dossier.merchants_matter:
@@ -178,8 +212,9 @@ def _plan(dossier: Dossier, action: Action) -> Done | End:
         return Done(action, "not_all_was_done")
     patience = closed + max(timedelta(days=dossier.policy.window_days), LONGEST_WAIT)
     key = f"{dossier.recovery_id}:end:{action}"
-    subscription_id = dossier.subscription_id
-    return End(dossier.account, dossier.invoice_id, subscription_id, action, key, dossier.now, patience)
+    invoice_id, subscription_id = dossier.invoice_id, dossier.subscription_id
+    recovery_id, ours = dossier.recovery_id, dossier.paused_by_us
+    return End(dossier.account, invoice_id, subscription_id, action, key, dossier.now, patience, recovery_id, ours)
 
 
 async def _end(client: stripe.StripeClient, remote: Remote, plan: End) -> Done | Later:
@@ -187,7 +222,10 @@ async def _end(client: stripe.StripeClient, remote: Remote, plan: End) -> Done |
     newer: list[InvoiceStatus] = []
     if plan.subscription_id is not None and reading.latest not in (None, plan.invoice_id):
         newer = await stripe_calls.newer_invoices(client, plan.subscription_id, plan.invoice_id)
-    return _against(plan, reading, newer) or await _act(client, remote, plan)
+    against = _against(plan, reading, newer)
+    if against is None and await remote.permission.left_alone(plan.recovery_id):
+        against = Later(plan.action, "left_alone", plan.now + LOOK_AGAIN)
+    return against or await _act(client, remote, plan)
 
 
 def _against(plan: End, reading: Reading, newer: Sequence[InvoiceStatus]) -> Done | Later | None:
@@ -205,6 +243,8 @@ def _against(plan: End, reading: Reading, newer: Sequence[InvoiceStatus]) -> Don
         against = Later(plan.action, "payment_under_way", again) if patient else Done(plan.action, "payment_under_way")
     elif InvoiceStatus.OPEN in newer and patient:
         against = Later(plan.action, "newer_invoice_open", again)
+    elif truth.paused is not None and not plan.pause_is_ours and plan.action != "pause":
+        against = Later(plan.action, "collection_paused", max(again, truth.paused.resumes_at or again))
     return against
 
 
@@ -229,4 +269,7 @@ def _already_so(action: Action, truth: InvoiceTruth) -> bool:
     """Whether the action has been carried out already, as a repeat after a crash finds it."""
     if action == "mark_uncollectible":
         return truth.status is InvoiceStatus.UNCOLLECTIBLE
+    paused = truth.paused
+    if action == "pause" and paused is not None and (paused.behavior, paused.resumes_at) != (OUR_PAUSE, None):
+        return True  # the merchant's own pause stays as it is
     return truth.subscription_status in SUBSCRIPTION_OVER

@@ -13,7 +13,8 @@ from services.worker.merchants import WeekInCurrency, find_merchant, week_of
 from services.worker.messages.brand import brand_of
 from services.worker.messages.language import Language, choose
 from services.worker.messages.letters import DIGEST, Week, write_digest
-from services.worker.outside.email import Email
+from services.worker.outside.email import Email, is_address
+from services.worker.outside.mail_quota import check_quota
 from services.worker.outside.remote import Remote
 from services.worker.outside.stripe_calls import own_account
 from shared.clock import business_now
@@ -68,6 +69,7 @@ class SendWeeklyDigest(Handler[DigestPayload, Plan, Outcome]):
 
     async def load(self, db: Connection, task: Job[DigestPayload]) -> Plan:
         """The week's sums, by currency."""
+        await check_quota(db)
         merchant = await find_merchant(db, task.merchant_id)
         if merchant is None or not merchant.active:
             return MerchantGone()
@@ -81,17 +83,16 @@ class SendWeeklyDigest(Handler[DigestPayload, Plan, Outcome]):
         if not plan.sums:
             return Done(written=False)
         account = await own_account(remote.stripe.for_merchant(plan.account))
-        if not account.get("email"):
+        if not is_address(account.get("email") or ""):
             return Done(written=False)
         brand = brand_of(account)
         language = choose((), brand.country)
         first, last = (language.whole_day(day) for day in (plan.first, plan.end - DAY))
         letter = write_digest(language, brand, first, last, [_week(language, week) for week in plan.sums])
-        remote.lease.check()
         key = f"email:{plan.task_id}"
-        await remote.email.send(
-            Email(DIGEST, account["email"], letter.subject, letter.text, letter.html, key, entity_ref=plan.task_id)
-        )
+        email = Email(DIGEST, account["email"], letter.subject, letter.text, letter.html, key, entity_ref=plan.task_id)
+        with remote.lease.guarding():
+            await remote.email.send(email)
         return Done(written=True)
 
     async def commit(self, db: Connection, task: Job[DigestPayload], outcome: Outcome) -> None:

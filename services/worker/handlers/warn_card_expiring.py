@@ -15,7 +15,7 @@ from services.worker.backoff import RetryPolicy
 from services.worker.errors import Refused
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.merchants import find_merchant
-from services.worker.messages import store
+from services.worker.messages import store, turns
 from services.worker.messages.brand import brand_of
 from services.worker.messages.campaign import Message
 from services.worker.messages.cards import card_page
@@ -25,9 +25,10 @@ from services.worker.messages.language import choose
 from services.worker.messages.letters import Facts, write
 from services.worker.messages.sending import envelope
 from services.worker.outside.email import Email
+from services.worker.outside.mail_quota import check_quota
 from services.worker.outside.remote import Remote
 from services.worker.outside.stripe_calls import stripe_errors
-from shared import silences
+from shared import left_alone, silences
 from shared.database import Connection
 from shared.ids import AccountId, CustomerId, SubscriptionId
 from shared.logging import get_logger
@@ -77,7 +78,7 @@ class Warned:
     card: CardDate
 
 
-Plan = Nothing | SilenceReason | Look
+Plan = Nothing | SilenceReason | Early | Look
 Outcome = Nothing | SilenceReason | Early | Warned
 
 
@@ -91,6 +92,7 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
 
     async def load(self, db: Connection, task: Job[WarnPayload]) -> Plan:
         """Read whether the customer gets messages, and which cards they were warned of."""
+        await check_quota(db)
         merchant = await find_merchant(db, task.merchant_id)
         if merchant is None or not merchant.active:
             return Nothing("the merchant is gone")
@@ -98,11 +100,17 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
         silence = await silences.find(db, task.merchant_id, customer_id)
         if silence is not None:
             return silence
+        if await left_alone.ends(db, task.merchant_id, customer_id, task.payload.subscription_id):
+            return Nothing("the customer or the subscription is left alone")
         ahead = timedelta(days=await store.warning_days(db, task.merchant_id))
         if not ahead:
             return Nothing("the policy has nobody told of a card")
-        told = frozenset(CardDate(*row) for row in await store.cards_told_of(db, task.merchant_id, customer_id))
         recipient = Recipient(task.merchant_id, customer_id)
+        earliest = (await turns.ask(db, recipient, task.claimed)).free_from(task.now)
+        if earliest > task.now:
+            return Early(earliest)  # one email a day
+        await turns.take(db, recipient, task.claimed)
+        told = frozenset(CardDate(*row) for row in await store.cards_told_of(db, task.merchant_id, customer_id))
         subscription_id, task_id = task.payload.subscription_id, str(task.public_id)
         return Look(merchant.account, recipient, subscription_id, told, task_id, task.now, ahead)
 
@@ -114,6 +122,8 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
 
     async def commit(self, db: Connection, task: Job[WarnPayload], outcome: Outcome) -> None:
         """Save which card the customer was warned of."""
+        recipient = Recipient(task.merchant_id, task.payload.customer_id)
+        await turns.give_back(db, recipient, task.claimed, written=isinstance(outcome, Warned))
         match outcome:
             case Early(on):
                 payload = task.payload.model_dump()
@@ -155,6 +165,8 @@ async def _write(client: stripe.StripeClient, remote: Remote, plan: Look, seen: 
         return Nothing("the merchant's portal has no page for cards")
     account = await account_for_brand(client)
     email = _email(plan, seen, seen.address, account, page, remote.email.unsubscribe_page(plan.recipient))
+    if await remote.permission.spared(plan.recipient.merchant_id, plan.recipient.customer_id, plan.subscription_id):
+        return Nothing("the customer or the subscription is left alone")
     handed = await hand_over(remote, Message.CARD_EXPIRING, plan.recipient, email)
     match handed:
         case Delivered():

@@ -10,6 +10,8 @@ _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 _INK, _PAPER = "#1c2330", "#ffffff"
 # WCAG 2.2, success criterion 1.4.3: a contrast of at least 4.5:1 between text and background.
 _READABLE = 4.5
+# A name is part of subjects and sentences; a longer one is cut.
+_LONGEST_NAME = 80
 
 
 class _Part(BaseModel):
@@ -62,12 +64,19 @@ def brand_of(account: dict[str, Any], fallback_name: str | None = None) -> Brand
     chosen = settings.branding.primary_color if settings.branding else None
     color = chosen.lower() if chosen and _HEX.fullmatch(chosen) else _INK
     return Brand(
-        name=profile.name or shown or fallback_name,
+        name=next((name for each in (profile.name, shown, fallback_name) if (name := _readable(each))), None),
         color=color,
         on_color=_PAPER if _contrast(color, _PAPER) >= min(_READABLE, _contrast(color, _INK)) else _INK,
         reply_to=profile.support_email,
         country=read.country,
     )
+
+
+def _readable(name: str | None) -> str | None:
+    """A name on one line, without characters that cannot be seen; None when nothing is left."""
+    words = "".join(each if each.isprintable() else " " for each in name or "").split()
+    shown = " ".join(words)
+    return (shown if len(shown) <= _LONGEST_NAME else f"{shown[: _LONGEST_NAME - 1].rstrip()}…") or None
 
 
 def _contrast(one: str, other: str) -> float:

@@ -2,13 +2,12 @@
 
 The brain decides what a message is for (`MessageKind`) and when it is sent; this module chooses one of the messages
 that have texts. A new kind of the brain needs one line of `_FIRST`, and one of `_AGAIN` and `_LAST` where those differ.
-A new message needs one member of `Message`, one line of `STEPS`, its texts in every language (a test checks all of
+A new message needs one member of `Message`, one line of `LINKS`, its texts in every language (a test checks all of
 them), and, if a recovery sends it, one line of `_MESSAGED` in `handlers/notify_action_required.py`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
 from services.worker.recovery import MessageKind, SentMessage
@@ -24,6 +23,8 @@ class Message(StrEnum):
     LAST_NOTICE = "last_notice"
     ACTION_REQUIRED = "action_required"
     NEW_METHOD_NEEDED = "new_method_needed"
+    SEVERAL = "several"
+    ENDED = "ended"
     CARD_EXPIRING = "card_expiring"
     RECOVERED = "recovered"
 
@@ -35,22 +36,16 @@ class Link(StrEnum):
     CARD = "card"
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The rules of a message. `may_hurry`: it may follow another within a day, because the customer has to act."""
-
-    link: Link
-    may_hurry: bool = False
-
-
-STEPS: Mapping[Message, Step] = {
-    Message.PAYMENT_FAILED: Step(Link.INVOICE),
-    Message.REMINDER: Step(Link.INVOICE),
-    Message.LAST_NOTICE: Step(Link.INVOICE),
-    Message.ACTION_REQUIRED: Step(Link.INVOICE, may_hurry=True),
-    Message.NEW_METHOD_NEEDED: Step(Link.CARD),
-    Message.CARD_EXPIRING: Step(Link.CARD),
-    Message.RECOVERED: Step(Link.INVOICE),
+LINKS: Mapping[Message, Link] = {
+    Message.PAYMENT_FAILED: Link.INVOICE,
+    Message.REMINDER: Link.INVOICE,
+    Message.LAST_NOTICE: Link.INVOICE,
+    Message.ACTION_REQUIRED: Link.INVOICE,
+    Message.NEW_METHOD_NEEDED: Link.CARD,
+    Message.SEVERAL: Link.CARD,
+    Message.ENDED: Link.INVOICE,
+    Message.CARD_EXPIRING: Link.CARD,
+    Message.RECOVERED: Link.INVOICE,
 }
 
 _FIRST: Mapping[MessageKind, Message] = {
@@ -71,12 +66,5 @@ def message_for(kind: MessageKind, sent: Sequence[SentMessage], *, last: bool) -
     return (_LAST if last else _AGAIN)[kind]
 
 
-def free_from(message: Message, sent: Sequence[SentMessage]) -> datetime | None:
-    """The earliest time for another message of the same recovery; None: any time.
-
-    A day after the last one, except for a message that may hurry and was not sent before.
-    """
-    if not sent:
-        return None
-    hurries = STEPS[message].may_hurry and all(_FIRST[each.kind] is not message for each in sent)
-    return None if hurries else max(each.at for each in sent) + ONE_DAY
+URGENCY = (MessageKind.ACTION_REQUIRED, MessageKind.NEW_METHOD_NEEDED, MessageKind.PAYMENT_FAILED)
+"""What is asked for, the most urgent first: a bank waits for the customer, nothing can be charged, we try again."""

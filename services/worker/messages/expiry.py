@@ -48,16 +48,27 @@ class _Items(_Part):
     data: tuple[_Item, ...] = ()
 
 
+class _Pause(_Part):
+    resumes_at: int | None = None
+
+
 class _Subscription(_Part):
     id: SubscriptionId
     status: str | None = None
     collection_method: str | None = "charge_automatically"
     cancel_at_period_end: bool = False
     cancel_at: int | None = None
-    pause_collection: dict[str, Any] | None = None
+    pause_collection: _Pause | None = None
     default_payment_method: _Method | PaymentMethodId | None = None
     items: _Items = _Items()
     customer: _Customer | CustomerId
+
+    def renews(self, at: int) -> bool:
+        """Whether it is charged at its renewal, `at` (unix seconds): it has not ended by then, and is not paused."""
+        pause = self.pause_collection
+        paused = pause is not None and (pause.resumes_at is None or pause.resumes_at > at)
+        ended = self.cancel_at_period_end or (self.cancel_at is not None and self.cancel_at <= at)
+        return self.status in RENEWS and not paused and not ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +102,17 @@ def expiring(subscription: dict[str, Any]) -> Expiring | str:
     customer = read.customer
     if isinstance(customer, str) or customer.deleted:
         return "the customer is deleted"
-    if read.status not in RENEWS or read.cancel_at_period_end or read.cancel_at or read.pause_collection:
-        return "the subscription does not renew"
     if read.collection_method != "charge_automatically" or not read.items.data:
         return "the renewal is not charged by itself"
+    renewal = min(item.current_period_end for item in read.items.data)
+    if not read.renews(renewal):
+        return "the subscription does not renew"
     # Stripe charges the subscription's own payment method before the customer's.
     method = read.default_payment_method or customer.invoice_settings.default_payment_method
     if not isinstance(method, _Method) or method.card is None:
         return "it is not a card that is charged"
     card = CardDate(method.id, method.card.exp_year, method.card.exp_month)
-    renews_at = datetime.fromtimestamp(min(item.current_period_end for item in read.items.data), UTC)
+    renews_at = datetime.fromtimestamp(renewal, UTC)
     if card.ends > renews_at:
         return "the card is good for the renewal"
     return Expiring(card, _name(subscription), customer.email, customer.preferred_locales or (), renews_at)

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_skeleton
+from babel.lists import format_list
 
 from shared.money import Money, readable
 
@@ -42,6 +43,10 @@ class Language:
     def amount(self, money: Money) -> str:
         """An amount with its currency."""
         return readable(money, self.region)
+
+    def together(self, parts: Sequence[str]) -> str:
+        """Several amounts or names as one phrase: `a`, `a and b`, `a, b, and c`."""
+        return str(format_list(list(parts), locale=self.region))
 
     def day(self, day: date) -> str:
         """A day near the present: day and month, without a year."""

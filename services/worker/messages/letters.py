@@ -20,10 +20,14 @@ from markupsafe import Markup
 from services.worker.messages.brand import Brand
 from services.worker.messages.campaign import Message
 from services.worker.messages.language import Language
+from services.worker.recovery import MessageKind
 
 DIGEST = "weekly_digest"
+ENDED_NOTICE = "ended_notice"
 # The facts that texts check for before they use them. A text that uses any other missing fact fails.
-_MAY_BE_MISSING = frozenset(("retry_on", "end_action", "card", "paid_on"))
+_MAY_BE_MISSING = frozenset(
+    ("retry_on", "deadline", "ends_on", "card", "paid_on", "ended_on", "runs_until", "number", "link")
+)
 _SPACES = re.compile(r"[ \t\r\n]+")
 
 
@@ -31,22 +35,39 @@ _SPACES = re.compile(r"[ \t\r\n]+")
 class Facts:
     """What a message to a customer may say, already in the recipient's language; None for what is unknown.
 
-    `because` is a name of the texts' `because`. `retry_on`, `deadline` and `paid_on` are days; `expires` is a month
-    (`expired`: one that is over); `end_action` is the policy's. `link` is where the button leads, `invoice_link` the
-    second way to pay.
+    `because` is a name of the texts' `because`, `then` of their `then`: what follows if nobody pays. `retry_on`,
+    `deadline`, `ends_on`, `paid_on` and `ended_on` are days; `expires` is a month (`expired`: one that is over).
+    `count` is how many invoices it is about; `number` is what the customer knows one by. `goes_on`, `paused`: the
+    subscription; `runs_until`: its last day, if it ends. `link` is where the button leads, `invoice_link` the second
+    way to pay.
     """
 
     amount: str | None = None
+    count: int = 1
+    number: str | None = None
     because: str | None = None
+    then: str | None = None
     retry_on: str | None = None
     deadline: str | None = None
-    end_action: str | None = None
+    ends_on: str | None = None
     card: str | None = None
     expires: str | None = None
     expired: bool = False
     paid_on: str | None = None
+    ended_on: str | None = None
+    runs_until: str | None = None
+    goes_on: bool = False
+    paused: bool = False
     link: str | None = None
     invoice_link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One invoice of an email about several: what is asked for, and its facts. Their `link` is the invoice's own."""
+
+    kind: MessageKind
+    facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,33 +140,87 @@ class _Voice:
         return do_mark_safe(said) if self._html else said
 
 
-def write(message: Message, language: Language, brand: Brand, facts: Facts, unsubscribe: str | None = None) -> Letter:
-    """A message to a customer; `unsubscribe` is the page on which the customer ends all messages."""
+def _known(facts: Facts, language: Language, brand: Brand) -> dict[str, Any]:
     known = {field.name: getattr(facts, field.name) for field in fields(facts)}
     said = {name: value for name, value in known.items() if value is not None or name in _MAY_BE_MISSING}
-    said["business"] = brand.name or texts(language.texts)["someone"]
+    return {**said, "business": brand.name or texts(language.texts)["someone"]}
+
+
+def _phrases(voice: _Voice, facts: Facts) -> dict[str, str]:
+    """The sentences that several texts contain: why it failed, and what follows."""
+    return {
+        name: voice.say(voice.texts[name][chosen]) if chosen else ""
+        for name, chosen in (("because", facts.because), ("then", facts.then))
+    }
+
+
+def write(message: Message, language: Language, brand: Brand, facts: Facts, unsubscribe: str | None = None) -> Letter:
+    """A message to a customer; `unsubscribe` is the page on which the customer ends all messages."""
+    said = _known(facts, language, brand)
+    # After an end nobody is told that they have a subscription, unless it goes on.
+    over = message in {Message.RECOVERED, Message.ENDED} and not facts.goes_on
+    footer = "footer_after" if over else "footer"
 
     def parts(*, html: bool) -> dict[str, Any]:
         voice = _Voice(language, said, html=html)
         own = voice.texts[message]
-        reason = voice.say(voice.texts["because"][facts.because]) if facts.because else ""
+        phrases = _phrases(voice, facts)
         return {
-            "subject": voice.say(own["subject"]),
-            "preview": voice.say(own["preview"]),
-            "heading": voice.say(own["heading"]),
-            "lines": [voice.say(line, because=reason) for line in own["lines"]],
+            **_frame(voice, own, unsubscribe, footer),
+            "lines": [voice.say(line, **phrases) for line in own["lines"]],
             "button": voice.say(own["button"]) if facts.link else None,
-            "other": voice.say(own["other"]) if facts.invoice_link and "other" in own else None,
-            "note": voice.say(own["note"]) if "note" in own else None,
-            "footer": voice.say(voice.texts["footer"]),
-            "unsubscribe": voice.say(voice.texts["unsubscribe"]) if unsubscribe else None,
             "link": facts.link,
+            "other": voice.say(own["other"]) if facts.invoice_link and "other" in own else None,
             "other_link": facts.invoice_link,
-            "unsubscribe_link": unsubscribe,
-            "weeks": (),
+            "items": (),
         }
 
     return _letter(language, brand, parts(html=False), parts(html=True))
+
+
+def write_several(
+    language: Language, brand: Brand, facts: Facts, items: Sequence[Item], unsubscribe: str | None = None
+) -> Letter:
+    """A message about several invoices; `facts` are of all together, their `link` is the form for another card."""
+    said = _known(facts, language, brand)
+
+    def parts(*, html: bool) -> dict[str, Any]:
+        voice = _Voice(language, said, html=html)
+        own = voice.texts[Message.SEVERAL]
+
+        def item(each: Item) -> dict[str, str | None]:
+            alone = _Voice(language, _known(each.facts, language, brand), html=html)
+            return {
+                "text": alone.say(own["items"][each.kind], **_phrases(alone, each.facts)),
+                "label": alone.say(own["links"][each.kind]) if each.facts.link else None,
+                "link": each.facts.link,
+            }
+
+        return {
+            **_frame(voice, own, unsubscribe, "footer"),
+            "lines": [voice.say(line) for line in own["lines"]],
+            "button": voice.say(own["button"]) if facts.link else None,
+            "link": facts.link,
+            "other": None,
+            "other_link": None,
+            "items": [item(each) for each in items],
+        }
+
+    return _letter(language, brand, parts(html=False), parts(html=True))
+
+
+def _frame(voice: _Voice, own: Mapping[str, Any], unsubscribe: str | None, footer: str) -> dict[str, Any]:
+    """What is around the lines of every message to a customer."""
+    return {
+        "subject": voice.say(own["subject"]),
+        "preview": voice.say(own["preview"]),
+        "heading": voice.say(own["heading"]),
+        "note": voice.say(own["note"]) if "note" in own else None,
+        "footer": voice.say(voice.texts[footer]),
+        "unsubscribe": voice.say(voice.texts["unsubscribe"]) if unsubscribe else None,
+        "unsubscribe_link": unsubscribe,
+        "groups": (),
+    }
 
 
 def again(letter: Letter, language: Language) -> Letter:
@@ -169,7 +244,7 @@ def write_digest(language: Language, brand: Brand, first: str, last: str, weeks:
 
         told = [
             {
-                "currency": week.currency,
+                "title": week.currency,
                 "lines": [
                     count("recovered", week.recovered_count, week.recovered),
                     *(
@@ -187,8 +262,29 @@ def write_digest(language: Language, brand: Brand, first: str, last: str, weeks:
         return {
             **{name: voice.say(own[name]) for name in ("subject", "preview", "heading", "note", "footer")},
             **dict.fromkeys(("button", "other", "unsubscribe", "link", "other_link", "unsubscribe_link")),
+            "items": (),
             "lines": [voice.say(line) for line in own["lines"]],
-            "weeks": told,
+            "groups": told,
+        }
+
+    return _letter(language, brand, parts(html=False), parts(html=True))
+
+
+def write_ended_notice(
+    language: Language, brand: Brand, groups: Sequence[tuple[str, Sequence[str]]], count: int
+) -> Letter:
+    """The notice to a merchant of what was ended for lack of payment: lines by end action."""
+    business = brand.name or texts(language.texts)["someone"]
+
+    def parts(*, html: bool) -> dict[str, Any]:
+        voice = _Voice(language, {"business": business, "count": count}, html=html)
+        own = voice.texts[ENDED_NOTICE]
+        return {
+            **{name: voice.say(own[name]) for name in ("subject", "preview", "heading", "note", "footer")},
+            **dict.fromkeys(("button", "other", "unsubscribe", "link", "other_link", "unsubscribe_link")),
+            "items": (),
+            "lines": [voice.say(line) for line in own["lines"]],
+            "groups": [{"title": voice.say(own["groups"][action]), "lines": lines} for action, lines in groups],
         }
 
     return _letter(language, brand, parts(html=False), parts(html=True))

@@ -7,15 +7,28 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from html import escape
 from pathlib import Path
 
 from services.worker.messages.brand import Brand, brand_of
-from services.worker.messages.campaign import STEPS, Link, Message
+from services.worker.messages.campaign import LINKS, Link, Message
 from services.worker.messages.language import LANGUAGES, Language, choose
-from services.worker.messages.letters import DIGEST, Facts, Letter, Week, texts, write, write_digest
+from services.worker.messages.letters import (
+    DIGEST,
+    ENDED_NOTICE,
+    Facts,
+    Item,
+    Letter,
+    Week,
+    texts,
+    write,
+    write_digest,
+    write_ended_notice,
+    write_several,
+)
+from services.worker.recovery import MessageKind
 from shared.money import Money
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -55,35 +68,78 @@ class Sample:
 
 
 def samples(languages: Sequence[str] = LANGUAGES) -> Iterator[Sample]:
-    """All messages and the digest in these languages, with made-up facts."""
+    """All messages to customers and merchants in these languages, with made-up facts."""
     for tag, currency, name, color in _PLACES:
         language = choose([tag])
         if language.texts not in languages:
             continue
         account = {"business_profile": {"name": name}, "settings": {"branding": {"primary_color": color}}}
         brand = brand_of(account)
+        page = "https://citadel.example/unsubscribe/sample"
         for message in Message:
-            page = "https://citadel.example/unsubscribe/sample"
-            yield Sample(
-                message, language.texts, write(message, language, brand, _facts(message, language, currency), page)
-            )
+            if message is not Message.SEVERAL:
+                facts = _facts(message, language, currency)
+                yield Sample(message, language.texts, write(message, language, brand, facts, page))
+        # The last message of each kind says what follows.
+        for message, then in _LAST:
+            facts = replace(_facts(message, language, currency), then=then)
+            yield Sample(f"{message}_{then}", language.texts, write(message, language, brand, facts, page))
+        yield Sample(Message.SEVERAL, language.texts, _several(language, brand, currency, page))
         yield Sample(DIGEST, language.texts, _digest(language, brand, currency))
+        yield Sample(ENDED_NOTICE, language.texts, _ended(language, brand, currency))
+
+
+_LAST = (
+    (Message.ACTION_REQUIRED, "cancel"),
+    (Message.NEW_METHOD_NEEDED, "pause"),
+    (Message.LAST_NOTICE, "stop"),
+    (Message.LAST_NOTICE, "quiet"),
+)
 
 
 def _facts(message: Message, language: Language, currency: str) -> Facts:
-    asks_for_a_card = STEPS[message].link is Link.CARD
+    asks_for_a_card = LINKS[message] is Link.CARD
     return Facts(
         amount=language.amount(Money(2_900, currency)),
         because="expired_card" if asks_for_a_card else "insufficient_funds",
-        retry_on=language.day(date(2026, 9, 15)),
+        then="cancel" if message is Message.LAST_NOTICE else None,
+        retry_on=None if message is Message.LAST_NOTICE else language.day(date(2026, 9, 15)),
         deadline=language.day(date(2026, 9, 28)),
-        end_action="cancel",
+        ends_on=language.day(date(2026, 9, 29)),
         card="Visa •••• 4242",
         expires=language.month(2026, 10),
         paid_on=language.day(date(2026, 9, 12)),
+        ended_on=language.day(date(2026, 9, 29)),
+        goes_on=True,
         link="https://invoice.stripe.com/i/sample",
         invoice_link="https://invoice.stripe.com/i/sample" if asks_for_a_card else None,
     )
+
+
+def _several(language: Language, brand: Brand, currency: str, page: str) -> Letter:
+    kinds = {
+        MessageKind.ACTION_REQUIRED: Message.ACTION_REQUIRED,
+        MessageKind.NEW_METHOD_NEEDED: Message.NEW_METHOD_NEEDED,
+        MessageKind.PAYMENT_FAILED: Message.REMINDER,
+    }
+    items = [
+        Item(kind, replace(_facts(message, language, currency), number=f"A1B2C3D4-000{place}"))
+        for place, (kind, message) in enumerate(kinds.items(), start=1)
+    ]
+    items[1] = replace(items[1], facts=replace(items[1].facts, then="cancel"))
+    items[2] = replace(items[2], facts=replace(items[2].facts, amount=language.amount(Money(2_900, "gbp"))))
+    amount = language.together(
+        [language.amount(Money(minor, money)) for minor, money in ((5_800, currency), (2_900, "gbp"))]
+    )
+    return write_several(
+        language, brand, Facts(amount=amount, count=3, link="https://billing.stripe.com/p/sample"), items, page
+    )
+
+
+def _ended(language: Language, brand: Brand, currency: str) -> Letter:
+    due = language.amount(Money(2_900, currency))
+    lines = [f"sub_1Sample{place} · in_1Sample{place} · {due}" for place in range(1, 4)]
+    return write_ended_notice(language, brand, [("cancel", lines[:2]), ("mark_uncollectible", lines[2:])], 3)
 
 
 def _digest(language: Language, brand: Brand, currency: str) -> Letter:

@@ -1,9 +1,9 @@
-"""Makes one email about an invoice from our rows and Stripe's answers; or says why none is sent.
+"""Makes one email from drafts and Stripe's answers; or says why none is sent.
 
 Personal data (the address, the card's name) comes from Stripe's answers, is in the `Email` only, and dropped with it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -11,17 +11,20 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from services.worker.messages.brand import Brand, brand_of
-from services.worker.messages.campaign import ONE_DAY, STEPS, Link, Message
+from services.worker.messages.campaign import LINKS, ONE_DAY, URGENCY, Link, Message
+from services.worker.messages.drafting import Draft
 from services.worker.messages.language import Language, choose
-from services.worker.messages.letters import Facts, Letter, again, write
+from services.worker.messages.letters import Facts, Item, Letter, again, write, write_several
 from services.worker.outside.email import Email
-from services.worker.outside.invoices import Invoice, Reading, read
-from services.worker.recovery import InvoiceStatus
+from services.worker.outside.invoices import Invoice, read
+from services.worker.recovery import InvoiceTruth
+from services.worker.recovery.decide import SUBSCRIPTION_OVER
 from services.worker.recovery.timezones import zone_of
 from shared.ids import PaymentMethodId, RecoveryId
+from shared.money import Money
 from shared.unsubscribe import Recipient
 
-Unsent = Literal["not_open", "under_way", "not_paid", "no_address", "no_page"]
+Unsent = Literal["no_address", "no_page"]
 
 # As the networks write their own names; a card of another network is named by its digits only.
 _NETWORKS = {
@@ -63,67 +66,138 @@ class _Addressee(_Part):
         return (self.customer.preferred_locales or ()) if isinstance(self.customer, _Customer) else ()
 
 
+class _Numbered(_Part):
+    """What its customer knows an invoice by."""
+
+    number: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """A due message, from our own rows.
+class Sheet:
+    """The draft of a message, and Stripe's own JSON of the invoice that it is about."""
 
-    `because` is a name of the texts' reasons. `again`: the same request was made before. `retry_at` is our next
-    attempt, `until` the end of the recovery, `failed_method` the payment method that was charged last.
-    """
-
-    message: Message
-    recipient: Recipient
-    task_id: str
-    recovery_id: RecoveryId
-    because: str | None = None
-    again: bool = False
-    retry_at: datetime | None = None
-    until: datetime | None = None
-    end_action: str | None = None
-    failed_method: PaymentMethodId | None = None
+    draft: Draft
+    invoice: dict[str, Any]
 
 
-def readiness(draft: Draft, invoice: dict[str, Any]) -> Unsent | None:
-    """Why a message about the invoice as it is now is not sent; None when it is sent."""
-    reading = read(Invoice.model_validate(invoice))
-    open_ = reading.truth.status is InvoiceStatus.OPEN and not reading.truth.paid
-    if draft.message is Message.RECOVERED and reading.truth.status is not InvoiceStatus.PAID:
-        return "not_paid"
-    if draft.message is not Message.RECOVERED and not open_:
-        return "not_open"
-    if draft.message is not Message.RECOVERED and reading.truth.payment_under_way:
-        return "under_way"
-    return "no_address" if _Addressee.model_validate(invoice).address is None else None
+def address_of(invoice: dict[str, Any]) -> str | None:
+    """The address that an email about the invoice goes to."""
+    return _Addressee.model_validate(invoice).address
 
 
 def compose(
-    draft: Draft, invoice: dict[str, Any], account: dict[str, Any], card_page: str | None, unsubscribe: str | None
+    sheets: Sequence[Sheet],
+    recipient: Recipient,
+    task_id: str,
+    account: dict[str, Any],
+    card_page: str | None,
+    unsubscribe: str | None,
 ) -> Email | Unsent:
-    """The email, from Stripe's own JSON of invoice and account. `card_page` is for a message whose button leads there.
+    """The email about one invoice or several, from Stripe's own JSON of invoices and account.
 
-    Without a page to pay on, no message asks for a payment; a thank-you needs none.
+    `card_page` is the form for another card. Without a page to pay on, no message asks for a payment.
     """
-    reading, addressee = read(Invoice.model_validate(invoice)), _Addressee.model_validate(invoice)
+    first = sheets[0]
+    addressee = _Addressee.model_validate(first.invoice)
     if addressee.address is None:
         return "no_address"
     brand = brand_of(account, addressee.account_name)
     language = choose(addressee.locales, brand.country)
-    page = reading.hosted_invoice_url
-    link = (card_page or page) if STEPS[draft.message].link is Link.CARD else page
-    if link is None and draft.message is not Message.RECOVERED:
+    if card_page is None and not any(_page_of(each.invoice) for each in sheets):
         return "no_page"
-    facts = _facts(draft, reading, invoice, language, link, page if link == card_page else None)
-    letter = write(draft.message, language, brand, facts, unsubscribe)
-    return envelope(
-        draft.message,
-        draft.recipient,
-        draft.task_id,
-        addressee.address,
-        brand,
-        again(letter, language) if draft.again else letter,
-        unsubscribe,
-        draft.recovery_id,
+    if len(sheets) == 1:
+        message, letter = first.draft.message, _letter_about_one(first, language, brand, card_page, unsubscribe)
+    else:
+        message, letter = Message.SEVERAL, _letter_about_several(sheets, language, brand, card_page, unsubscribe)
+    if all(each.draft.again for each in sheets):
+        letter = again(letter, language)
+    lead = first.draft.recovery_id
+    return envelope(message, recipient, task_id, addressee.address, brand, letter, unsubscribe, lead)
+
+
+def compose_after(
+    message: Message,
+    invoices: Sequence[dict[str, Any]],
+    recipient: Recipient,
+    task_id: str,
+    recovery_id: RecoveryId,
+    account: dict[str, Any],
+    unsubscribe: str | None,
+    ended_at: datetime | None = None,
+) -> Email | Unsent:
+    """The email after the end: thanks for what was paid, or that the subscription has ended for lack of payment."""
+    addressee, reading = _Addressee.model_validate(invoices[0]), read(Invoice.model_validate(invoices[0]))
+    if addressee.address is None:
+        return "no_address"
+    brand = brand_of(account, addressee.account_name)
+    language = choose(addressee.locales, brand.country)
+    readings = [read(Invoice.model_validate(each)) for each in invoices]
+    zone = zone_of(reading.truth.card.country if reading.truth.card else None)
+    paid = message is Message.RECOVERED
+    paid_at = reading.paid_at if len(invoices) == 1 else None
+    until = _runs_until(reading.truth) if len(invoices) == 1 else None
+    amounts = [each.amount_paid if paid else each.truth.amount_remaining for each in readings]
+    facts = Facts(
+        amount=language.together([language.amount(each) for each in amounts]),
+        count=len(invoices),
+        paid_on=language.day(paid_at.astimezone(zone).date()) if paid_at else None,
+        ended_on=language.day(ended_at.astimezone(zone).date()) if ended_at else None,
+        runs_until=language.day(until.astimezone(zone).date()) if until else None,
+        goes_on=all(goes_on(each) for each in invoices),
+        paused=is_paused(invoices[0]),
+        link=reading.hosted_invoice_url if len(invoices) == 1 else None,  # to look at it, or to pay it still
     )
+    letter = write(message, language, brand, facts, unsubscribe)
+    return envelope(message, recipient, task_id, addressee.address, brand, letter, unsubscribe, recovery_id)
+
+
+def goes_on(invoice: Mapping[str, Any]) -> bool:
+    """Whether the invoice's subscription goes on without an end, by the reading."""
+    going = _subscription(invoice).get("status") in {"active", "trialing"} and not is_paused(invoice)
+    return going and _runs_until(read(Invoice.model_validate(invoice)).truth) is None
+
+
+def _runs_until(truth: InvoiceTruth) -> datetime | None:
+    """When the subscription will end, if it has been canceled to a later day."""
+    return None if truth.subscription_status in SUBSCRIPTION_OVER else truth.ends_at
+
+
+def is_paused(invoice: Mapping[str, Any]) -> bool:
+    """Whether the collection of the invoice's subscription is paused."""
+    return bool(_subscription(invoice).get("pause_collection"))
+
+
+def _subscription(invoice: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _at(invoice, "parent", "subscription_details", "subscription")
+
+
+def _page_of(invoice: Mapping[str, Any]) -> str | None:
+    page = invoice.get("hosted_invoice_url")
+    return page if isinstance(page, str) else None
+
+
+def _letter_about_one(
+    sheet: Sheet, language: Language, brand: Brand, card_page: str | None, unsubscribe: str | None
+) -> Letter:
+    page = _page_of(sheet.invoice)
+    link = (card_page or page) if LINKS[sheet.draft.message] is Link.CARD else (page or card_page)
+    facts = _facts(sheet, language, link, page if link == card_page else None)
+    return write(sheet.draft.message, language, brand, facts, unsubscribe)
+
+
+def _letter_about_several(
+    sheets: Sequence[Sheet], language: Language, brand: Brand, card_page: str | None, unsubscribe: str | None
+) -> Letter:
+    """The most urgent first, and each with its own link."""
+    ordered = sorted(sheets, key=lambda each: URGENCY.index(each.draft.kind))
+    items = [Item(each.draft.kind, _facts(each, language, _page_of(each.invoice), None)) for each in ordered]
+    totals: dict[str, Money] = {}
+    for each in ordered:
+        left = read(Invoice.model_validate(each.invoice)).truth.amount_remaining
+        totals[left.currency] = totals[left.currency] + left if left.currency in totals else left
+    total = language.together([language.amount(totals[currency]) for currency in sorted(totals)])
+    facts = Facts(amount=total, count=len(items), link=card_page)
+    return write_several(language, brand, facts, items, unsubscribe)
 
 
 def envelope(
@@ -153,27 +227,24 @@ def envelope(
     )
 
 
-def _facts(
-    draft: Draft,
-    reading: Reading,
-    invoice: Mapping[str, Any],
-    language: Language,
-    link: str | None,
-    invoice_link: str | None,
-) -> Facts:
-    truth = reading.truth
+def _facts(sheet: Sheet, language: Language, link: str | None, invoice_link: str | None) -> Facts:
+    draft, invoice = sheet.draft, sheet.invoice
+    truth = read(Invoice.model_validate(invoice)).truth
     zone = zone_of(truth.card.country if truth.card else None)
-    retry_at = draft.retry_at or truth.stripe_next_attempt_at
+    retry_at = draft.retry_at
+    ends_at = draft.ends.at if draft.ends else None
     # The last day that ends before the recovery does: a payment at any hour of it is in time.
-    until = (draft.until - ONE_DAY).astimezone(zone).date() if draft.until else None
+    deadline = (ends_at - ONE_DAY).astimezone(zone).date() if ends_at else None
+    past = deadline is not None and deadline < draft.now.astimezone(zone).date()
     return Facts(
-        amount=language.amount(reading.amount_paid if draft.message is Message.RECOVERED else truth.amount_remaining),
+        amount=language.amount(truth.amount_remaining),
         because=draft.because,
+        then=draft.ends.then if draft.ends else None,
         retry_on=language.day(retry_at.astimezone(zone).date()) if retry_at else None,
-        deadline=language.day(until) if until else None,
-        end_action=draft.end_action,
+        deadline=language.day(deadline) if deadline and not past else None,
+        ends_on=language.day(ends_at.astimezone(zone).date()) if ends_at else None,
         card=_card(invoice, draft.failed_method),
-        paid_on=language.day(reading.paid_at.astimezone(zone).date()) if reading.paid_at else None,
+        number=_Numbered.model_validate(invoice).number,
         link=link,
         invoice_link=invoice_link,
     )

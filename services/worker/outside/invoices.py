@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.worker.recovery import AttemptResult, Card, Decline, InvoiceStatus, InvoiceTruth, OnFile
+from services.worker.recovery import AttemptResult, Card, Decline, InvoiceStatus, InvoiceTruth, OnFile, Pause
 from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
 from shared.money import Money
 from shared.recovery_model import MovedMoney
@@ -89,6 +89,25 @@ class Customer(_Part):
     default_source: Method = None
 
 
+class PauseCollection(_Part):
+    """A pause of a subscription's collection; unix seconds."""
+
+    behavior: str | None = None
+    resumes_at: int | None = None
+
+
+class Item(_Part):
+    """What a subscription consists of, and the end of its period; unix seconds."""
+
+    current_period_end: int | None = None
+
+
+class Items(_Part):
+    """The subscription's items; Stripe shows the first ten with the subscription."""
+
+    data: tuple[Item, ...] = ()
+
+
 class Subscription(_Part):
     """A subscription's state, and the payment methods that it charges."""
 
@@ -98,6 +117,26 @@ class Subscription(_Part):
     default_payment_method: Method = None
     default_source: Method = None
     latest_invoice: InvoiceId | None = None
+    pause_collection: PauseCollection | None = None
+    cancel_at: int | None = None
+    cancel_at_period_end: bool = False
+    items: Items = Items()
+
+    @property
+    def period_end(self) -> int | None:
+        """When the first of its periods ends (unix seconds)."""
+        return min((item.current_period_end for item in self.items.data if item.current_period_end), default=None)
+
+    @property
+    def ends_at(self) -> int | None:
+        """When it ends if nobody changes that. With flexible billing `cancel_at` is set for a period's end, too."""
+        return self.cancel_at or (self.period_end if self.cancel_at_period_end else None)
+
+    @property
+    def ending(self) -> bool:
+        """Whether it ends with the period that runs, at the latest."""
+        by_then = self.cancel_at is not None and self.cancel_at <= (self.period_end or self.cancel_at)
+        return self.cancel_at_period_end or by_then
 
 
 class SubscriptionDetails(_Part):
@@ -201,6 +240,7 @@ class Invoice(_Part):
     amount_paid_off_stripe: int | None = None
     amount_remaining: int
     attempt_count: int | None = None
+    auto_advance: bool | None = None
     collection_method: str = "charge_automatically"
     next_payment_attempt: int | None = None
     default_payment_method: Method = None
@@ -307,6 +347,11 @@ def read(invoice: Invoice) -> Reading:
         products=frozenset(each.product for each in prices if each.product),
         prices=frozenset(each.price for each in prices if each.price),
         subscribed_at=_time(subscription.start_date) if subscription else None,
+        auto_advance=invoice.auto_advance,
+        attempt_count=invoice.attempt_count,
+        paused=_paused(subscription),
+        ends_at=_time(subscription.ends_at) if subscription else None,
+        ending=subscription is not None and subscription.ending,
         payment_under_way=bool(begun),
         amount_paid=Money(invoice.amount_paid, invoice.currency),
         charged=_charged(invoice) is not None,
@@ -357,6 +402,11 @@ def _subscription(invoice: Invoice) -> Subscription | None:
     details = invoice.parent.subscription_details if invoice.parent else None
     found = details.subscription if details else None
     return found if isinstance(found, Subscription) else None
+
+
+def _paused(subscription: Subscription | None) -> Pause | None:
+    pause = subscription.pause_collection if subscription else None
+    return None if pause is None else Pause(_time(pause.resumes_at), pause.behavior)
 
 
 def _next_method(invoice: Invoice) -> OnFile | None:

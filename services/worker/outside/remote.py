@@ -9,17 +9,23 @@ from typing import Protocol
 from services.worker.outside.circuits import Circuits
 from services.worker.outside.email import EmailSender
 from services.worker.outside.lease import Lease
-from shared.ids import RecoveryId
+from shared.ids import CustomerId, MerchantId, RecoveryId, SubscriptionId
 from shared.silences import SilenceReason
 from shared.stripe_clients import StripeClientFactory
 from shared.unsubscribe import Recipient
 
 
 class Permission(Protocol):
-    """Says right before a call whether the recovery was stopped, or the customer silenced, since the claim."""
+    """Says right before a call whether the recovery was stopped, or the customer silenced or left alone, since then."""
 
     async def refusal(self, recovery_id: RecoveryId) -> str | None:
         """Why nothing may be sent for the recovery any more; None when it may. Raises RetryLater."""
+
+    async def left_alone(self, recovery_id: RecoveryId) -> bool:
+        """Whether the recovery's customer or subscription is left alone. Raises RetryLater."""
+
+    async def spared(self, merchant_id: MerchantId, customer_id: CustomerId, subscription_id: SubscriptionId) -> bool:
+        """Whether this customer or this subscription is left alone. Raises RetryLater."""
 
     async def silence(self, recipient: Recipient) -> SilenceReason | None:
         """Why this customer gets no messages; None for one who does. Raises RetryLater."""

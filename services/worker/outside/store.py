@@ -1,6 +1,7 @@
-"""The SQL that spaces calls."""
+"""The SQL that spaces calls, and holds emails while the quota of the email service is used up."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from shared.database import Connection
 
@@ -24,6 +25,27 @@ ON CONFLICT (remote, account) DO UPDATE
 SET next_call_at = greatest(r.next_call_at, excluded.next_call_at)
 """
 
+# In business time, unlike the slots above: a day's quota is there again on another day.
+HOLD_EMAILS = """
+WITH held AS (
+    SELECT least(
+        citadel_now() + $1::interval,
+        date_trunc('day', citadel_now(), 'UTC') + interval '1 day 1 minute'
+    ) AS until
+)
+INSERT INTO call_rates AS r (remote, account, next_call_at)
+SELECT 'resend', 'quota', until
+FROM held
+ON CONFLICT (remote, account) DO UPDATE SET next_call_at = excluded.next_call_at
+RETURNING next_call_at - citadel_now()
+"""
+
+EMAILS_HELD_FOR = """
+SELECT next_call_at - citadel_now()
+FROM call_rates
+WHERE remote = 'resend' AND account = 'quota' AND next_call_at > citadel_now()
+"""
+
 
 async def take_calls(
     db: Connection, remote: str, accounts: Sequence[str], calls: Sequence[int], gaps: Sequence[float], horizon: float
@@ -40,3 +62,15 @@ async def take_calls(
 async def hold_calls(db: Connection, remote: str, account: str, seconds: float) -> None:
     """Leave the account without a free slot for so long."""
     await db.execute(HOLD_CALLS, remote, account, seconds)
+
+
+async def hold_emails(db: Connection, longest: timedelta) -> timedelta:
+    """Let no email go out for so long, but no longer than until midnight UTC; for how long."""
+    held: timedelta = await db.fetchval(HOLD_EMAILS, longest)
+    return held
+
+
+async def emails_held_for(db: Connection) -> timedelta | None:
+    """How long no email goes out, because the quota is used up; None when they do."""
+    left: timedelta | None = await db.fetchval(EMAILS_HELD_FOR)
+    return left

@@ -4,7 +4,7 @@ No I/O, no clock, no randomness. `decide` is the rulebook; the other modules are
 """
 
 from services.worker.recovery.attribution import attribute_payment
-from services.worker.recovery.decide import decide
+from services.worker.recovery.decide import HOLDS, decide
 from services.worker.recovery.declines import Classified, Hardness, classify
 from services.worker.recovery.messages import MessageKind, SentMessage, missed_message, next_message
 from services.worker.recovery.model import (
@@ -23,6 +23,7 @@ from services.worker.recovery.model import (
     OnFile,
     Origin,
     PastAttempt,
+    Pause,
     Reason,
     RecoveryFacts,
     RequireAction,
@@ -38,6 +39,7 @@ from shared.policy import DeclineCause, Delays, Paydays, Policy, Schedule, Sched
 __all__ = [
     "BY_THE_RULES",
     "CURRENT_RULES",
+    "HOLDS",
     "Allowed",
     "AskNewMethod",
     "AttemptNow",
@@ -61,6 +63,7 @@ __all__ = [
     "OnFile",
     "Origin",
     "PastAttempt",
+    "Pause",
     "Paydays",
     "Policy",
     "Reason",

@@ -69,7 +69,7 @@ class Case:
 
     def __post_init__(self) -> None:
         used = sum(attempt.counts and attempt.origin is Origin.CITADEL for attempt in self.attempts)
-        object.__setattr__(self, "budget", budget_of(self.policy, self.recovery.opened_at, used))
+        object.__setattr__(self, "budget", budget_of(self.policy, self.recovery.counted_from, used))
         object.__setattr__(self, "brought", brought(self.recovery, self.invoice))
         on_method = [a for a in self.attempts if a.counts and _same_method(a, self.invoice)]
         hard = [verdict for attempt in on_method if (verdict := _understood(attempt)) and verdict.hard]

@@ -30,18 +30,24 @@ from services.worker.recovery.model import (
     as_utc,
 )
 from services.worker.recovery.networks import CURRENT_RULES, NetworkRules
-from services.worker.recovery.reasons import collected, exhaust, iso, reason, stop, wait
+from services.worker.recovery.reasons import collected, exhaust, held, iso, reason, stop, wait
 from services.worker.recovery.refusals import Remedy, remedy
 from services.worker.recovery.segments import in_holdout, segment_facts
 from services.worker.recovery.timing import BY_THE_RULES, Timing
 from shared.policy import Policy
 from shared.policy.segments import segment_of
-from shared.recovery_model import CREDITED, EndReason, RecoveredBy
+from shared.recovery_model import CREDITED, LEFT_ALONE, EndReason, RecoveredBy
 
 # When to look again for an outcome or a finalization: long enough for a call to time out and its result to be readable.
 LOOK_AGAIN = timedelta(minutes=30)
 # A bank debit takes days, and Stripe tells of its end. Should it not, it is looked for: soon at first, then once a day.
 LOOK_FOR_PAYMENT = (timedelta(hours=1), timedelta(days=1))
+# While nobody has said until when: an event may be missed.
+LOOK_AGAIN_HELD = timedelta(days=1)
+# A card is not charged for an invoice that nobody has wanted collected for so long.
+HELD_AT_MOST = timedelta(days=365)
+HOLDS = frozenset({LEFT_ALONE, "collection_off", "collection_paused"})
+"""The rules by which people hold a recovery: no attempt, no message, no end action while one of them speaks."""
 SUBSCRIPTION_OVER = frozenset({"canceled", "incomplete_expired"})
 
 
@@ -152,6 +158,14 @@ def _no_longer_ours_to_collect(case: Case) -> Close | None:
     return None
 
 
+def _ending(case: Case) -> Close | None:
+    """Not while an attempt may have charged: its outcome comes first."""
+    if case.policy.collect_ending or not case.invoice.ending or _may_have_charged(case):
+        return None
+    text = "The subscription ends with its period, and the policy collects no such invoices."
+    return stop(case, EndReason.SUBSCRIPTION_ENDING, text)
+
+
 def _below_minimum(case: Case) -> Close | None:
     left = case.invoice.amount_remaining
     least = case.policy.minimum_amounts.get(left.currency)
@@ -159,6 +173,44 @@ def _below_minimum(case: Case) -> Close | None:
         return None
     text = f"The policy leaves invoices below {least} {left.currency} (minor units) alone."
     return stop(case, EndReason.BELOW_MINIMUM, text)
+
+
+# --- What people said: nothing is done, and the time does not count --------------------------------------------------
+
+
+def _may_have_charged(case: Case) -> bool:
+    return any(attempt.unresolved or attempt.result is AttemptResult.SUCCEEDED for attempt in case.attempts)
+
+
+def _left_alone(case: Case) -> Close | Wait | None:
+    holding = [until for until in case.recovery.left_alone if until is None or until > case.now]
+    if not holding or _may_have_charged(case):
+        return None
+    ends = [until for until in holding if until is not None]
+    if len(ends) < len(holding):
+        text = "The customer or the subscription is left alone for good."
+        return Close("stopped", EndReason.STOPPED_BY_OPERATOR, held(case, LEFT_ALONE, text))
+    text = "The customer or the subscription is left alone."
+    return _hold(case, LEFT_ALONE, text, max(ends))
+
+
+def _collection_off(case: Case) -> Close | Wait | None:
+    """The merchant turned automatic collection of the invoice off, or pauses the subscription's collection."""
+    if _may_have_charged(case):
+        return None
+    if case.recovery.collection_off:
+        return _hold(case, "collection_off", "The merchant has turned automatic collection of the invoice off.")
+    paused = case.invoice.paused
+    if paused is None or paused.ours or (paused.resumes_at is not None and paused.resumes_at <= case.now):
+        return None
+    return _hold(case, "collection_paused", "The merchant pauses the subscription's collection.", paused.resumes_at)
+
+
+def _hold(case: Case, rule: str, text: str, until: datetime | None = None) -> Close | Wait:
+    if case.recovery.held >= HELD_AT_MOST:
+        return stop(case, EndReason.COLLECTED_BY_HAND, f"{text} It has been so for a year.")
+    ends = {} if until is None else {"until": iso(until)}
+    return Wait(until or case.now + LOOK_AGAIN_HELD, held(case, rule, text, **ends))
 
 
 def _below_stripes_minimum(case: Case) -> Close | None:
@@ -215,8 +267,11 @@ RULEBOOK: tuple[Callable[[Case], Decision | None], ...] = (
     _invoice_written_off,
     _paid,
     _no_longer_ours_to_collect,
+    _ending,
     _below_minimum,
     _below_stripes_minimum,
+    _left_alone,
+    _collection_off,
     _window_over,
     _outcome_unknown,
     _not_final,

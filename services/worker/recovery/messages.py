@@ -40,6 +40,7 @@ def next_message(
     kind: MessageKind,
     now: datetime,
     window_until: datetime | None = None,
+    canceled: Sequence[SentMessage] = (),
 ) -> datetime | None:
     """When the next message of `kind` is due (at or before `now`: due now); None when none follows.
 
@@ -47,6 +48,9 @@ def next_message(
     before does not wait for its day. Missed days become one message. Two messages are never within 24 hours, except
     for the first request to authenticate, which the bank waits for. None is due after the window: the message for the
     window's last day is due at the beginning of that day. `window_until` is the window's end if it is later.
+
+    `canceled` are messages that an operator took away, at the times when they were due: each uses up the days of its
+    kind until then, and no other.
     """
     opened_at, now = as_utc("opened_at", opened_at), as_utc("now", now)
     end = window_end(opened_at + timedelta(days=policy.window_days), window_until)
@@ -55,11 +59,13 @@ def next_message(
         return None
     last = max((message.at for message in sent), default=None)
     days = [min(opened_at + day * ONE_DAY, end - ONE_DAY) for day in message_days]
-    first_of_its_kind = all(m.kind is not kind for m in sent)
+    passed = max((message.at for message in canceled if message.kind is kind), default=None)
+    first_of_its_kind = passed is None and all(m.kind is not kind for m in sent)
     if kind is not MessageKind.PAYMENT_FAILED and first_of_its_kind:
         due = opened_at
     else:
-        ahead = [day for day in days if last is None or day > last]
+        done = max((at for at in (last, passed) if at is not None), default=None)
+        ahead = [day for day in days if done is None or day > done]
         if not ahead:
             return None
         overdue = [day for day in ahead if day <= now]

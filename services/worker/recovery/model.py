@@ -158,6 +158,22 @@ class OnFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """A subscription's `pause_collection`: until when, None for until somebody lifts it.
+
+    `ours`: an end action of ours set it, for another invoice of the subscription.
+    """
+
+    resumes_at: datetime | None = None
+    behavior: str | None = None
+    ours: bool = False
+
+    def __post_init__(self) -> None:
+        if self.resumes_at is not None:
+            object.__setattr__(self, "resumes_at", as_utc("Pause.resumes_at", self.resumes_at))
+
+
+@dataclass(frozen=True, slots=True)
 class InvoiceTruth:
     """The invoice as it was just read from Stripe, never a webhook's copy.
 
@@ -167,6 +183,9 @@ class InvoiceTruth:
     own; `backups` are the customer's others, in the order in which they are tried.
     `stripe_next_attempt_at` is `next_payment_attempt`: when Stripe itself will try, None when it will not.
     `products`, `prices` and `subscribed_at` (the subscription's start) are for segments.
+    `auto_advance` is whether Stripe collects by itself, `attempt_count` how often it has; None: Stripe does not say.
+    `paused` is the subscription's pause of collection. `ends_at` is when the subscription ends if nobody changes that,
+    None when it goes on; `ending`: that is with the period that runs.
     `payment_under_way`: a payment of whomever has begun and has no end yet, as a bank debit for days. `amount_paid` is
     all that was ever paid, None where that is not known. `charged`: of a paid invoice, that it was paid by a charge in
     the way in which customers and attempts pay; False if only the merchant paid, in parts of its own.
@@ -184,6 +203,11 @@ class InvoiceTruth:
     products: frozenset[str] = frozenset()
     prices: frozenset[str] = frozenset()
     subscribed_at: datetime | None = None
+    auto_advance: bool | None = None
+    attempt_count: int | None = None
+    paused: Pause | None = None
+    ends_at: datetime | None = None
+    ending: bool = False
     payment_under_way: bool = False
     amount_paid: Money | None = None
     charged: bool = True
@@ -191,7 +215,7 @@ class InvoiceTruth:
     method_created_at: datetime | None = None
 
     def __post_init__(self) -> None:
-        for name in ("stripe_next_attempt_at", "subscribed_at", "method_created_at"):
+        for name in ("stripe_next_attempt_at", "subscribed_at", "method_created_at", "ends_at"):
             at = getattr(self, name)
             if at is not None:
                 object.__setattr__(self, name, as_utc(f"InvoiceTruth.{name}", at))
@@ -213,6 +237,10 @@ class FirstDefault:
 class RecoveryFacts:
     """What our own rows say about the recovery.
 
+    `left_alone` has until when its customer or subscription is left alone, None for good; empty when neither is.
+    `collection_off`: the merchant has turned automatic collection of the invoice off. `held` is how long the recovery
+    waited for such a reason: that time is not counted.
+
     `stop_requested` is the end reason of a stop from outside. `jitter_key` (the recovery's id) spreads the attempts of
     many recoveries over a morning; the same key gives the same times. `invoice_id` decides whether the invoice is in
     the holdout; without one it is not. `window_until` is the window's end where it is later than the policy's days say.
@@ -228,6 +256,9 @@ class RecoveryFacts:
     messages_sent: int = 0
     jitter_key: str = ""
     invoice_id: InvoiceId | None = None
+    left_alone: tuple[datetime | None, ...] = ()
+    collection_off: bool = False
+    held: timedelta = timedelta(0)
     window_until: datetime | None = None
     paid_before: int = 0
     under_way_since: datetime | None = None
@@ -236,6 +267,11 @@ class RecoveryFacts:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "opened_at", as_utc("RecoveryFacts.opened_at", self.opened_at))
+
+    @property
+    def counted_from(self) -> datetime:
+        """The opening, moved by the time in which the recovery was held: the window and its days count from here."""
+        return self.opened_at + self.held
 
 
 @dataclass(frozen=True, slots=True)

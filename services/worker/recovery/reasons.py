@@ -27,6 +27,12 @@ def not_attempted(case: Case, rule: str, text: str, **inputs: JsonScalar) -> Rea
     return reason(case, rule, text, Considered("attempt_now", text), **inputs)
 
 
+def held(case: Case, rule: str, text: str, **inputs: JsonScalar) -> Reason:
+    """The reason for doing nothing at all, because people say so."""
+    refused = (Considered(action, text) for action in ("attempt_now", "message", "end_action"))
+    return reason(case, rule, text, *refused, **inputs)
+
+
 def collected(case: Case, rule: str, text: str, *considered: Considered, **inputs: JsonScalar) -> Reason:
     """The reason for an end because the invoice is paid."""
     return reason(case, rule, text, Considered("attempt_now", "nothing is left to collect"), *considered, **inputs)

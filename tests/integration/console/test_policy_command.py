@@ -45,16 +45,16 @@ def test_a_policy_goes_from_a_file_into_force_and_back(citadel: Citadel, tmp_pat
     made = citadel("policy", "create", _document(tmp_path, window_days=10, message_days=[0]), "--note", "short")
     policy_id = made.stdout.strip().splitlines()[-1]
     assert str(UUID(policy_id)) == policy_id
-    assert "in force: version 4" in citadel("policy", "activate", policy_id).stdout
+    assert "in force: version 5" in citadel("policy", "activate", policy_id).stdout
     listed = citadel("policy", "list").stdout
     (line,) = [each for each in listed.splitlines() if policy_id in each]
     assert "in force" in line
     assert "short" in line
-    before = next(each.split()[0] for each in listed.splitlines() if each.split()[1:2] == ["3"])
+    before = next(each.split()[0] for each in listed.splitlines() if each.split()[1:2] == ["4"])
     diff = citadel("policy", "diff", before, policy_id).stdout
     assert diff.splitlines() == ["window_days: 21 -> 10", "message_days: [0,3,7,14,21] -> [0]"]
     assert json.loads(citadel("policy", "show", policy_id).stdout)["window_days"] == 10
-    assert "in force: version 3" in citadel("policy", "rollback").stdout
+    assert "in force: version 4" in citadel("policy", "rollback").stdout
 
 
 def test_every_problem_is_listed_with_its_place(citadel: Citadel, tmp_path: Path) -> None:
@@ -156,6 +156,27 @@ def test_a_recovery_is_found_by_either_id_of_its_merchant(database_url: str, cit
     assert "2 merchants have an invoice in_9" in citadel("recovery", "show", "in_9").stderr
     unknown = citadel("recovery", "show", "in_9", "--merchant", "acct_nobody")
     assert (unknown.exit_code, unknown.stderr.strip()) == (1, "citadel: there is no merchant acct_nobody")
+
+
+def test_policies_and_keys_are_made_for_a_merchant_by_either_id(
+    database_url: str, citadel: Citadel, tmp_path: Path
+) -> None:
+    async def connect(db: Connection) -> MerchantId:
+        merchant_id: MerchantId = await db.fetchval(CONNECT, "acct_shown", None, None)
+        return merchant_id
+
+    merchant_id = _in_database(database_url, Role.AUTH, connect)
+    for named in ("acct_shown", merchant_id):
+        made = citadel("policy", "create", _document(tmp_path), "--merchant", named)
+        assert made.exit_code == 0
+        policy_id = made.stdout.strip().splitlines()[-1]
+        assert merchant_id in citadel("policy", "activate", policy_id).stdout
+        assert policy_id in citadel("policy", "list", "--merchant", named).stdout
+        assert citadel("keys", "create", "shop", "--merchant", named).exit_code == 0
+    assert citadel("policy", "rollback", "--merchant", "acct_shown").exit_code == 0
+    assert citadel("keys", "list").stdout.count(merchant_id) == 2
+    for command in (("policy", "list"), ("keys", "create", "x")):
+        assert citadel(*command, "--merchant", "acct_nobody").exit_code == 2
 
 
 def test_every_command_has_a_line_of_help(citadel: Citadel) -> None:

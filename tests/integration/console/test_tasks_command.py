@@ -44,3 +44,15 @@ def test_pause_resume_cancel_and_retry(database_url: str, monkeypatch: pytest.Mo
     _value(database_url, "UPDATE scheduled_tasks SET status = 'dead'")
     assert _tell("retry", "--all") == (0, "1 dead tasks are pending again\n")
     assert _value(database_url, "SELECT status FROM scheduled_tasks") == "pending"
+
+
+def test_a_merchant_is_named_by_either_id(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CITADEL_DATABASE_URL", database_url)
+    merchant = _value(database_url, "INSERT INTO merchants (stripe_connect_id) VALUES ('acct_1') RETURNING id::text")
+    for named in ("acct_1", merchant):
+        queue = "INSERT INTO scheduled_tasks (merchant_id, task_type, payload) VALUES ($1, 'job', '{}')"
+        _value(database_url, queue, merchant)
+        assert _tell("pause", "--merchant", named) == (0, "paused\n")
+        assert _tell("resume", "--merchant", named)[0] == 0
+        assert _tell("cancel", "--merchant", named) == (0, "1 pending tasks are canceled\n")
+    assert _tell("cancel", "--merchant", "acct_nobody")[0] == 1

@@ -32,6 +32,7 @@ from tests.integration.ledger.service import running_ledger
 MERCHANT = "11111111-1111-4111-8111-111111111111"
 RECOVERY = "22222222-2222-4222-8222-222222222222"
 TASK = "33333333-3333-4333-8333-333333333333"
+LEFT_ALONE = "44444444-4444-4444-8444-444444444444"
 
 SEED = f"""
 INSERT INTO merchants (id, stripe_connect_id) VALUES ('{MERCHANT}', 'acct_1');
@@ -45,6 +46,8 @@ INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key,
 INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id)
     VALUES ('{MERCHANT}', 'recovery_opened', 100, 'usd', '{RECOVERY}');
 INSERT INTO silenced_customers (merchant_id, customer_id, reason) VALUES ('{MERCHANT}', 'cus_1', 'bounced');
+INSERT INTO left_alone (id, merchant_id, customer_id, reason)
+    VALUES ('{LEFT_ALONE}', '{MERCHANT}', 'cus_1', 'hardship');
 INSERT INTO card_warnings (merchant_id, customer_id, payment_method_id, exp_year, exp_month)
     VALUES ('{MERCHANT}', 'cus_1', 'pm_1', 2026, 9);
 INSERT INTO scheduled_tasks (public_id, merchant_id, task_type, payload, status)
@@ -53,11 +56,12 @@ INSERT INTO scheduled_tasks (merchant_id, task_type, payload) SELECT '{MERCHANT}
     FROM generate_series(1, 300);
 """  # noqa: S608 -- constants of this file
 
-REAL_IDS = {"merchant_id": MERCHANT, "recovery_id": RECOVERY, "task_id": TASK}
+REAL_IDS = {"merchant_id": MERCHANT, "recovery_id": RECOVERY, "task_id": TASK, "left_alone_id": LEFT_ALONE}
 UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 CURSORS = {
     "/v1/recoveries": write_by_time("recoveries", ByTime(datetime(2200, 1, 1, tzinfo=UTC), UUID(RECOVERY))),
     "/v1/merchants": write_by_time("merchants", ByTime(datetime(2200, 1, 1, tzinfo=UTC), UUID(MERCHANT))),
+    "/v1/left-alone": write_by_time("left-alone", ByTime(datetime(2200, 1, 1, tzinfo=UTC), UUID(LEFT_ALONE))),
     "/v1/tasks": write_by_id("tasks", ById(200)),
     "/v1/silences": write_by_id("silences", ById(200)),
     "/v1/card-warnings": write_by_id("card-warnings", ById(200)),

@@ -8,6 +8,7 @@ import pytest
 
 from services.ledger.api.pagination import ById, ByTime
 from services.ledger.api.select import Select
+from services.ledger.left_alone.store import select_left_alone
 from services.ledger.merchants.store import select_merchants
 from services.ledger.recoveries.store import (
     ATTEMPTS_OF_RECOVERY,
@@ -22,6 +23,8 @@ from services.ledger.stats.store import MERCHANT_TOTALS, PLATFORM_TOTALS, select
 from services.ledger.tasks import store as task_store
 from shared.database import Database
 from shared.ids import MerchantId
+from shared.interventions import OPEN_OF_MERCHANT
+from shared.left_alone import ENDS, OF_RECOVERY
 from shared.queue.tasks import TaskStatus
 from shared.recovery_model import RecoveryState
 
@@ -75,6 +78,12 @@ INSERT INTO silenced_customers (merchant_id, customer_id, reason)
     SELECT pg_temp.merchant(n), 'cus_' || n, 'bounced' FROM generate_series(1, 10000) AS n;
 INSERT INTO card_warnings (merchant_id, customer_id, payment_method_id, exp_year, exp_month)
     SELECT pg_temp.merchant(n), 'cus_' || n, 'pm_' || n, 2026, 1 FROM generate_series(1, 10000) AS n;
+INSERT INTO left_alone (merchant_id, customer_id, until, reason, created_at)
+    SELECT pg_temp.merchant(n), 'cus_' || n, CASE WHEN n % 2 = 0 THEN now() + n * interval '1 h' END, 'other',
+        '2026-01-01'::timestamptz + n * interval '1 s'
+    FROM generate_series(1, 10000) AS n;
+INSERT INTO left_alone (merchant_id, subscription_id, reason)
+    SELECT pg_temp.merchant(n), 'sub_' || n, 'other' FROM generate_series(1, 10000) AS n;
 INSERT INTO merchant_totals (merchant_id, currency)
     SELECT '00000000-0000-4000-8000-' || lpad(m::text, 12, '0'), 'usd' FROM generate_series(1, 2000) AS m;
 INSERT INTO catch_ups (merchant_id, events_until) SELECT id::text, now() FROM merchants;
@@ -100,6 +109,12 @@ LISTS: dict[str, Select] = {
     "silences": select_silences(51, {"before": ById(9_000)}),
     "silences of a merchant": select_silences(51, {"merchant_id": MERCHANT, "before": ById(9_000)}),
     "silences of a customer": select_silences(51, {"merchant_id": MERCHANT, "customer_id": "cus_9"}),
+    "left alone": select_left_alone(51, {"before": SOON}),
+    "left alone of a merchant": select_left_alone(51, {"merchant_id": MERCHANT, "before": SOON}),
+    "one left alone": select_left_alone(51, {"merchant_id": MERCHANT, "customer_id": "cus_9"}),
+    "who is left alone, for a dossier": Select(ENDS, [MERCHANT, "cus_9", "sub_9"]),
+    "whether a recovery is left alone": Select(OF_RECOVERY, [SOME_ID]),
+    "open recoveries to stop": Select(OPEN_OF_MERCHANT, [MERCHANT, 100]),
     "card warnings": select_card_warnings(51, {"before": ById(9_000)}),
     "card warnings of a merchant": select_card_warnings(51, {"merchant_id": MERCHANT, "before": ById(9_000)}),
     "report of a day": select_report(DAY, DAY + timedelta(days=1), MERCHANT, "cause"),

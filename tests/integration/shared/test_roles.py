@@ -33,8 +33,10 @@ REFUSED = [
     (Role.LEDGER, "UPDATE scheduled_tasks SET payload = '{}'"),
     (Role.LEDGER, "UPDATE scheduled_tasks SET fence = 0"),
     (Role.LEDGER, "UPDATE scheduled_tasks SET merchant_id = 'other'"),
-    (Role.LEDGER, "UPDATE recoveries SET state = 'stopped'"),
-    (Role.LEDGER, "INSERT INTO usage_logs (merchant_id, metric_type, recovery_id) VALUES ('m', 'attempt', NULL)"),
+    (Role.LEDGER, "UPDATE recoveries SET amount_due = 1"),
+    (Role.LEDGER, "UPDATE recoveries SET policy_id = gen_random_uuid()"),
+    (Role.LEDGER, "UPDATE recovery_timeline SET rule = ''"),
+    (Role.LEDGER, "INSERT INTO usage_logs (merchant_id, metric_type, created_at) VALUES ('m', 'attempt', now())"),
     (Role.LEDGER, "UPDATE daily_metrics SET recovered_cents = 1"),
     (Role.LEDGER, "UPDATE api_keys SET scopes = '{}'"),
 ]

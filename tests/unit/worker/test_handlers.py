@@ -26,6 +26,8 @@ TYPES = {
     "notify_action_required",
     "report_usage",
     "send_weekly_digest",
+    "tell_ended",
+    "tell_merchant_ended",
     "thank_customer",
     "warn_card_expiring",
 }
@@ -33,6 +35,7 @@ TYPES = {
 PERFORMERS = (
     "dunning_retry/collect.py",
     "dossier/dossier.py",
+    "dossier/foresight.py",
     "outside/stripe_calls.py",
     "outside/invoices.py",
     "catch_up/listing.py",
@@ -42,6 +45,7 @@ PERFORMERS = (
     "messages/campaign.py",
     "messages/cards.py",
     "messages/delivery.py",
+    "messages/drafting.py",
     "messages/expiry.py",
     "messages/language.py",
     "messages/letters.py",

@@ -7,7 +7,7 @@ import pytest
 from shared.ids import CustomerId, PaymentMethodId, SubscriptionId
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
-from tests.integration.worker.world import World
+from tests.integration.worker.world import START, World
 
 DAY = 86_400
 # START is in September 2026: the card is good until the month is over, and the renewal is after that.
@@ -140,11 +140,29 @@ async def test_a_card_that_was_replaced_meanwhile_is_not_told_of(world: World) -
 @pytest.mark.parametrize(
     "change",
     [
+        {"cancel_at": START + 300 * DAY},
+        {"pause_collection": {"behavior": "void", "resumes_at": START + 20 * DAY}},
+    ],
+    ids=str,
+)
+async def test_one_that_ends_or_rests_at_another_time_is_charged_and_told_of(
+    world: World, change: dict[str, Any]
+) -> None:
+    subscriber = await Subscriber.make(world)
+    subscriber.resource.update(change)
+    await subscriber.warn()
+    assert len(await _texts(world)) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
         {"status": "canceled"},
         {"status": "paused"},
         {"status": "past_due"},
         {"cancel_at_period_end": True},
-        {"cancel_at": 1_800_000_000},
+        {"cancel_at": START + 20 * DAY},
+        {"pause_collection": {"behavior": "void", "resumes_at": START + 60 * DAY}},
         {"pause_collection": {"behavior": "void", "resumes_at": None}},
         {"collection_method": "send_invoice"},
     ],

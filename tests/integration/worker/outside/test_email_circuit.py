@@ -138,7 +138,15 @@ SUCCEEDED = "SELECT task_type FROM scheduled_tasks WHERE status = 'succeeded'"
 
 
 @pytest.mark.parametrize(
-    "task_type", ["notify_action_required", "send_weekly_digest", "thank_customer", "warn_card_expiring"]
+    "task_type",
+    [
+        "notify_action_required",
+        "send_weekly_digest",
+        "tell_ended",
+        "tell_merchant_ended",
+        "thank_customer",
+        "warn_card_expiring",
+    ],
 )
 def test_every_task_that_writes_emails_names_the_email_service(task_type: str) -> None:
     assert discover()[task_type].calls == ("stripe", "resend")

@@ -65,6 +65,7 @@ def test_what_went_back_of_ours_is_told_apart_from_what_is_none_of_ours() -> Non
         *(movement(charge, "charge", 900) for charge in ("ch_1", "ch_2", "ch_3", "ch_4", "ch_5", "ch_renewal")),
         movement("ch_1", "refund", -900),
         movement("ch_2", "refund", -400),
+        movement("ch_2", "refund_failed", 400),
         movement("ch_3", "dispute_withdrawn", -900, "du_3"),
         movement("ch_3", "fee", -1500, "du_3"),
         movement("ch_3", "dispute_reinstated", 900, "du_3"),
@@ -74,5 +75,5 @@ def test_what_went_back_of_ours_is_told_apart_from_what_is_none_of_ours() -> Non
     ]
     ends = {"du_3": "won", "du_4": "lost", "du_5": "needs_response"}
     counted = went_back(book, ends, {"ch_1", "ch_2", "ch_3", "ch_4", "ch_5"})
-    assert counted == WentBack(refunds=2, in_part=1, disputes=3, won=1, lost=1, of_others=1)
+    assert counted == WentBack(refunds=2, in_part=1, failed=1, disputes=3, won=1, lost=1, of_others=1)
     assert counted.undecided == 1

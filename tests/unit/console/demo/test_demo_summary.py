@@ -111,14 +111,14 @@ def test_debits_renewed_cards_and_money_that_went_back_are_told_in_a_line_each()
         _figures([], []),
         debits=Debits(renewals=9, recovered=4, begun=12, paid=5, failed=6),
         renewed=RenewedCards(renewed=3, charged=2),
-        went_back=WentBack(refunds=4, in_part=1, disputes=3, won=1, lost=1, of_others=7),
+        went_back=WentBack(refunds=4, in_part=1, failed=2, disputes=3, won=1, lost=1, of_others=7),
     )
     assert dict(_beside(figures)) == {
         "debits": "9 renewals by bank debit failed days later, 4 recovered; begun since: 12, of which 5 paid, "
         "6 failed, 1 under way",
         "cards": "3 failing cards renewed in place by the networks, 2 of them charged at once by us",
-        "went back": "4 refunds (1 in part) and 3 disputes (1 won, 1 lost, 1 open) of what was recovered; 7 of charges "
-        "that are not ours",
+        "went back": "4 refunds (1 in part, 2 failed) and 3 disputes (1 won, 1 lost, 1 open) of what was recovered; 7 "
+        "of charges that are not ours",
     }
     only_others = replace(_figures([], []), went_back=WentBack(of_others=7))
     assert dict(_beside(only_others)) == {

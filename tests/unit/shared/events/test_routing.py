@@ -25,6 +25,7 @@ from shared.events.intents import (
     StopCustomer,
     StopInvoice,
     StopSubscription,
+    SubscriptionChanged,
 )
 from shared.events.routing import LEFT_ALONE, ROUTES, route, route_open_invoice
 from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
@@ -58,7 +59,9 @@ EXPECTED: Mapping[str, Intent] = {
         SUBSCRIPTION, EndReason.SUBSCRIPTION_CANCELED
     ),
     "customer.subscription.deleted.payment_failed": StopSubscription(SUBSCRIPTION, EndReason.SUBSCRIPTION_CANCELED),
-    "customer.subscription.updated.cancel_at_period_end": Ignored("no_card_changed"),
+    "customer.subscription.updated.cancel_at_period_end": SubscriptionChanged(
+        SUBSCRIPTION, ("cancel_at", "cancel_at_period_end")
+    ),
     "customer.subscription.updated.past_due": Ignored("no_card_changed"),
     "customer.subscription.updated.recovered": Ignored("no_card_changed"),
     "customer.subscription.updated.unpaid": Ignored("no_card_changed"),
@@ -483,13 +486,14 @@ def test_a_refund_or_dispute_without_a_readable_amount_still_stops(amount: objec
         ("customer.updated", {"id": "cus_1"}, {"default_card": "card_0"}, CardChanged(CUS_1, None)),
         ("customer.updated", {"id": "cus_1"}, {"invoice_settings": {"footer": None}}, Ignored("no_card_changed")),
         ("customer.updated", {"id": "cus_1"}, {"email": "old@example.com"}, AddressChanged(CUS_1)),
-        ("customer.updated", {"id": "cus_1"}, {"email": None}, AddressChanged(CUS_1)),
+        ("customer.updated", {"id": "cus_1", "email": "a@b.example"}, {"email": None}, AddressChanged(CUS_1)),
+        ("customer.updated", {"id": "cus_1", "email": None}, {"email": "a@b.example"}, Ignored("no_card_changed")),
         ("customer.updated", {"id": None}, {"email": None}, Ignored("unreadable")),
         (
             "customer.updated",
             {"id": "cus_1"},
             {"email": "old@example.com", "default_source": "card_0"},
-            CardChanged(CUS_1, None),
+            AddressChanged(CUS_1, CardChanged(CUS_1, None)),
         ),
         ("customer.updated", {"id": "cus_1"}, None, Ignored("no_card_changed")),
         (
@@ -673,3 +677,44 @@ def test_the_failure_of_a_debit_is_news_and_that_of_a_card_is_told_by_its_invoic
     )
     assert intent("charge.failed", {**charge, "payment_method_details": {"type": "card"}}) == TOLD_BY_INVOICE
     assert intent("charge.failed", charge) == TOLD_BY_INVOICE
+
+
+@pytest.mark.parametrize(
+    ("now", "previous", "collects"),
+    [
+        (False, {"auto_advance": True, "next_payment_attempt": 1}, False),
+        (False, {"auto_advance": True}, False),
+        (True, {"auto_advance": False}, True),
+        (False, {"auto_advance": True, "attempt_count": 3, "next_payment_attempt": 1}, None),
+        (False, {"auto_advance": True, "attempted": False, "next_payment_attempt": 1}, None),
+        (False, {"next_payment_attempt": 1}, None),
+        (None, {"auto_advance": True, "next_payment_attempt": 1}, None),
+    ],
+)
+def test_who_turns_collection_off_without_an_attempt_is_the_merchant(
+    now: bool | None, previous: dict[str, Any], collects: bool | None
+) -> None:
+    updated = invoice(id="in_1", status="open", auto_advance=now, attempt_count=3, next_payment_attempt=None)
+    intent = route(event_of("invoice.updated", updated, previous)).intent
+    assert isinstance(intent, InvoiceChanged)
+    assert intent.collects is collects
+    assert ("auto_advance" in intent.changed) == (collects is not None)
+
+
+def test_stripes_last_retry_alone_changes_nothing_about_who_collects() -> None:
+    updated = invoice(id="in_1", status="open", auto_advance=False)
+    intent = route(event_of("invoice.updated", updated, {"auto_advance": True, "attempt_count": 3})).intent
+    assert intent == Ignored("collected_as_before")
+
+
+@pytest.mark.parametrize(
+    "name", ["pause_collection", "cancel_at", "cancel_at_period_end", "collection_method", "billing"]
+)
+def test_what_says_whether_a_subscription_is_collected_has_its_recoveries_decided_anew(name: str) -> None:
+    subscription = {"id": "sub_1", "customer": "cus_1"}
+    changed = route(event_of("customer.subscription.updated", subscription, {name: None})).intent
+    assert changed == SubscriptionChanged(SUB_1, (name,))
+    card = route(event_of("customer.subscription.updated", subscription, {name: None, "default_source": None})).intent
+    assert card == CardChanged(CUS_1, SUB_1)
+    other = route(event_of("customer.subscription.updated", subscription, {"metadata": {}})).intent
+    assert other == Ignored("no_card_changed")

@@ -8,16 +8,30 @@ from typing import Any
 
 import pytest
 
-from services.worker.handlers.notify_action_required import BECAUSE, DECLINED, because
 from services.worker.messages.brand import Brand, brand_of
-from services.worker.messages.campaign import STEPS, Link, Message
+from services.worker.messages.campaign import LINKS, Link, Message
+from services.worker.messages.drafting import BECAUSE, DECLINED, because
 from services.worker.messages.language import LANGUAGE_OF_COUNTRY, LANGUAGES, Language, choose
-from services.worker.messages.letters import DIGEST, Facts, Week, again, texts, write, write_digest
-from services.worker.recovery import Decline
+from services.worker.messages.letters import (
+    DIGEST,
+    Facts,
+    Item,
+    Week,
+    again,
+    texts,
+    write,
+    write_digest,
+    write_ended_notice,
+    write_several,
+)
+from services.worker.recovery import Decline, MessageKind
 from shared.money import Money
 
 PAGE, INVOICE, UNSUBSCRIBE = "https://x/?a=1&b=2", "https://invoice/?c=3", "https://us/unsubscribe/abc.def"
 BRAND = Brand("<script> & Söhne", "#0b6e4f")
+
+
+DEADLINE, ENDS_ON = date(2026, 9, 30), date(2026, 10, 1)
 
 
 def facts(language: Language, **changes: Any) -> Facts:
@@ -25,7 +39,8 @@ def facts(language: Language, **changes: Any) -> Facts:
         "amount": language.amount(Money(123_456, "eur")),
         "because": "declined",
         "retry_on": language.day(date(2026, 9, 12)),
-        "deadline": language.day(date(2026, 9, 30)),
+        "deadline": language.day(DEADLINE),
+        "ends_on": language.day(ENDS_ON),
         "card": "Visa •••• 4242",
         "expires": language.month(2026, 10),
         "paid_on": language.day(date(2026, 9, 8)),
@@ -130,22 +145,87 @@ def _blanks(part: Any, *, plural: bool, path: str = "") -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("message", list(Message))
 def test_every_message_has_its_texts_and_its_step(message: Message) -> None:
-    assert message in STEPS
-    assert (STEPS[message].link is Link.CARD) == (message in {Message.NEW_METHOD_NEEDED, Message.CARD_EXPIRING})
+    assert message in LINKS
+    asks = {Message.NEW_METHOD_NEEDED, Message.CARD_EXPIRING, Message.SEVERAL}
+    assert (LINKS[message] is Link.CARD) == (message in asks)
     assert all(message in texts(tag) for tag in LANGUAGES)
 
 
+DUNNING = (
+    Message.PAYMENT_FAILED,
+    Message.REMINDER,
+    Message.LAST_NOTICE,
+    Message.ACTION_REQUIRED,
+    Message.NEW_METHOD_NEEDED,
+)
+
+
 @pytest.mark.parametrize("tag", LANGUAGES)
-@pytest.mark.parametrize("end_action", ["cancel", "pause", "leave", "mark_uncollectible"])
-def test_the_last_notice_says_what_follows(tag: str, end_action: str) -> None:
+@pytest.mark.parametrize("message", DUNNING)
+def test_a_last_message_of_any_kind_says_what_follows_and_when(tag: str, message: Message) -> None:
     language = choose([tag])
-    said = write(Message.LAST_NOTICE, language, BRAND, facts(language, end_action=end_action)).text
-    others = {
-        write(Message.LAST_NOTICE, language, BRAND, facts(language, end_action=each)).text
-        for each in ("cancel", "pause", "leave")
-    }
-    assert said in others
-    assert len(others) == 3
+    said = {then: write(message, language, BRAND, facts(language, then=then)) for then in texts(tag)["then"]}
+    assert len({letter.text for letter in said.values()}) == len(said) == 4
+    for then in ("cancel", "pause", "stop"):
+        assert language.day(ENDS_ON) in said[then].text
+        assert language.day(ENDS_ON) in said[then].html
+    assert "None" not in said["quiet"].text
+
+
+@pytest.mark.parametrize("tag", LANGUAGES)
+@pytest.mark.parametrize("message", DUNNING)
+@pytest.mark.parametrize("then", ["cancel", "pause", "stop", "quiet"])
+def test_where_no_day_is_sure_none_is_named(tag: str, message: Message, then: str) -> None:
+    language = choose([tag])
+    unsure = facts(language, then=then, deadline=None, ends_on=None, retry_on=None)
+    letter = write(message, language, BRAND, unsure)
+    assert "None" not in letter.text + letter.html
+    assert language.day(DEADLINE) not in letter.text + letter.subject
+
+
+@pytest.mark.parametrize("tag", LANGUAGES)
+def test_an_email_about_several_invoices_names_each_with_its_own_link(tag: str) -> None:
+    language = choose([tag])
+    kinds = (MessageKind.ACTION_REQUIRED, MessageKind.NEW_METHOD_NEEDED, MessageKind.PAYMENT_FAILED)
+    items = [
+        Item(kind, facts(language, amount=f"{place}00 €", number=f"F-{place}", link=f"https://invoice/{place}"))
+        for place, kind in enumerate(kinds, start=1)
+    ]
+    together = Facts(amount=language.together(["600 €", "9 $"]), count=3, link=PAGE)
+    letter = write_several(language, BRAND, together, items, UNSUBSCRIBE)
+    page = _Html(letter.html)
+    assert page.balanced
+    assert [link for link in page.links if link.startswith("https://invoice/")] == [
+        f"https://invoice/{n}" for n in (1, 2, 3)
+    ]
+    assert PAGE in page.links
+    assert "600 €" in letter.text
+    assert "9 $" in letter.text
+    assert "3" in letter.subject
+    for place in (1, 2, 3):
+        assert f"{place}00 €" in letter.text
+        assert f"F-{place}" in letter.text
+        assert f"https://invoice/{place}" in letter.text
+
+
+@pytest.mark.parametrize("tag", LANGUAGES)
+def test_a_thank_you_says_that_it_goes_on_only_if_it_does(tag: str) -> None:
+    language = choose([tag])
+    goes, ends = (write(Message.RECOVERED, language, BRAND, facts(language, goes_on=on)).text for on in (True, False))
+    assert goes != ends
+    assert len(ends) < len(goes)
+    assert write(Message.RECOVERED, language, BRAND, facts(language, count=2)).subject
+
+
+@pytest.mark.parametrize("tag", LANGUAGES)
+def test_a_merchant_is_told_what_has_ended_and_how(tag: str) -> None:
+    groups = [("cancel", ["sub_1 · in_1 · $9.00"]), ("mark_uncollectible", ["in_2 · $1.00"])]
+    letter = write_ended_notice(choose([tag]), BRAND, groups, 2)
+    assert _Html(letter.html).balanced
+    assert "2" in letter.subject
+    for action, (line,) in groups:
+        assert texts(tag)["ended_notice"]["groups"][action] in letter.text
+        assert line in letter.text
 
 
 def test_a_repeated_request_is_marked_as_one() -> None:
@@ -298,3 +378,18 @@ def test_a_known_harmless_reason_is_told() -> None:
 @pytest.mark.parametrize("tag", LANGUAGES)
 def test_every_reason_has_its_sentence(tag: str) -> None:
     assert set(texts(tag)["because"]) == {*BECAUSE.values(), DECLINED}
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=str)
+def test_thanks_claim_of_the_subscription_only_what_is_so(language: str) -> None:
+    spoken = choose((language,), None)
+    last_day = spoken.day(date(2026, 10, 4))
+    changes: dict[str, dict[str, Any]] = {
+        "goes on": {},
+        "ends": {"ends_on": last_day},
+        "unknown": {"goes_on": False},
+    }
+    said = {name: write(Message.RECOVERED, spoken, BRAND, facts(spoken, **each)).text for name, each in changes.items()}
+    assert len(set(said.values())) == 3
+    assert [name for name, text in said.items() if last_day in text] == ["ends"]
+    assert len(said["unknown"]) < min(len(said["goes on"]), len(said["ends"]))

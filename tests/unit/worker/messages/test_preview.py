@@ -9,9 +9,10 @@ from console.emails import emails_app
 from services.worker.messages import preview
 from services.worker.messages.campaign import Message
 from services.worker.messages.language import LANGUAGES
-from services.worker.messages.letters import DIGEST
+from services.worker.messages.letters import DIGEST, ENDED_NOTICE
 
-NAMES = {*Message, DIGEST}
+LAST = {"action_required_cancel", "new_method_needed_pause", "last_notice_stop", "last_notice_quiet"}
+NAMES = {*Message, *LAST, DIGEST, ENDED_NOTICE}
 
 
 def test_every_message_is_there_in_every_language(tmp_path: Path) -> None:

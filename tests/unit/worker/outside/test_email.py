@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from services.worker.outside.email import Email, message_of
+from services.worker.outside.email import Email, is_address, message_of
 from services.worker.settings import WorkerSettings
 from shared.crypto import BadSignature
 from shared.ids import CustomerId, MerchantId
 from shared.unsubscribe import Recipient, UnsubscribePages
+from simulator.resend_limits import check_address
 
 PLATFORM = "Billing <billing@platform.example>"
 
@@ -60,6 +61,10 @@ def test_one_click_has_both_of_its_headers() -> None:
         ("a\r\nBcc: all@world.example", '"a  Bcc: all@world.example" <billing@platform.example>'),
         ("\\", PLATFORM),
         (" \n", PLATFORM),
+        ("=?utf-8?q?x?=", '"= ?utf-8?q?x?=" <billing@platform.example>'),
+        ("مرحبا", '"مرحبا" <billing@platform.example>'),
+        ("株式会社", '"株式会社" <billing@platform.example>'),
+        ("a\ud800b\u202ec", '"a b c" <billing@platform.example>'),
         (None, PLATFORM),
     ],
 )
@@ -74,6 +79,24 @@ def test_no_name_is_ever_part_of_the_address(name: str) -> None:
     message["From"] = sender
     addresses: tuple[Address, ...] = message["From"].addresses
     assert [each.addr_spec for each in addresses] == ["billing@platform.example"]
+
+
+@given(st.text(max_size=2_000))
+def test_no_sender_is_longer_than_resend_takes_or_of_another_form(name: str) -> None:
+    sender = message_of(email(sender_name=name), PLATFORM)["from"]
+    check_address("from", sender)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nobody", "a b@c.example", "a@b@c.example", "Ann <a@b.example>", "a@b.example\r\nBcc: x@y"]
+)
+def test_what_is_no_address_is_not_one_to_answer_to(text: str) -> None:
+    assert not is_address(text)
+    assert "reply_to" not in message_of(email(reply_to=text), PLATFORM)
+
+
+def test_an_address_of_another_alphabet_is_one() -> None:
+    assert is_address("пример@пример.рф")
 
 
 def test_an_email_s_own_words_are_not_shown() -> None:

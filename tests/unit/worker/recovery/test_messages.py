@@ -105,3 +105,27 @@ def test_a_naive_time_is_refused(naive: str) -> None:
             FAILED,
             bad if naive == "now" else OPENED,
         )
+
+
+@pytest.mark.parametrize(
+    ("messages", "canceled", "now", "day"),
+    [
+        ([], [0], 0, 3),  # the first one is left out
+        (sent(0), [3], 1, 7),  # the next one is, before its day
+        (sent(0), [3], 5, 7),
+        (sent(0), [3, 7], 5, 14),
+        (sent(0, 3, 7, 14), [20], 14.5, None),
+    ],
+)
+def test_a_canceled_message_uses_up_its_day_and_no_other(
+    messages: list[SentMessage], canceled: list[float], now: float, day: float | None
+) -> None:
+    at = next_message(DEFAULT, OPENED, messages, FAILED, OPENED + now * DAY, canceled=sent(*canceled))
+    assert (None if at is None else (at - OPENED) / DAY) == day
+
+
+def test_a_canceled_reminder_does_not_hold_up_a_request_to_act() -> None:
+    asked = next_message(DEFAULT, OPENED, sent(0), METHOD, OPENED + 4 * DAY, canceled=sent(7))
+    assert asked == OPENED + DAY
+    once = next_message(DEFAULT, OPENED, sent(0), METHOD, OPENED + 4 * DAY, canceled=sent(4, kind=METHOD))
+    assert once == OPENED + 7 * DAY

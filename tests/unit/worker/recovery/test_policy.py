@@ -22,7 +22,7 @@ def test_a_policy_survives_the_database() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        {"schema_version": 4},
+        {"schema_version": 5},
         {"driver": "nobody"},
         {"end_action": "delete"},
         {"max_attempts": 0},

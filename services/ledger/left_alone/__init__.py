@@ -1,0 +1,1 @@
+"""Customers and subscriptions that are left alone."""
