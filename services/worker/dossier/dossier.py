@@ -368,7 +368,11 @@ class Dossier:
     ) -> Decision:
         """The decision if it were `now`, and if the `supposed` attempts had been made."""
         attempts = [each.past for each in self.attempts if each.id != without]
-        attempts += [_as_past(each, self.counted_at(each)) for each in seen if each.charge_id not in self.known_charges]
+        attempts += [
+            _as_past(each, self.counted_at(each), self.answered_at(each))
+            for each in seen
+            if each.charge_id not in self.known_charges
+        ]
         return decide(
             self.pinned,
             self._facts(reading, now),
@@ -378,6 +382,10 @@ class Dossier:
             same_card_elsewhere=self.elsewhere,
             timing=self.timing,
         )
+
+    def answered_at(self, seen: SeenCharge) -> datetime:
+        """When the answer to an attempt of others was known: a debit's at the latest now, as it is seen first."""
+        return max(self.now, self.counted_at(seen)) if seen.took_time else self.counted_at(seen)
 
     def counted_at(self, seen: SeenCharge) -> datetime:
         """When an attempt of others counts as made: now, if Stripe dates it ahead, as for a customer on a test clock
@@ -471,7 +479,7 @@ def _methods(reading: Reading) -> list[tuple[PaymentMethodId | None, Card | None
     ]
 
 
-def _as_past(seen: SeenCharge, at: datetime) -> PastAttempt:
+def _as_past(seen: SeenCharge, at: datetime, answered_at: datetime) -> PastAttempt:
     return PastAttempt(
         number=1,
         origin=Origin.STRIPE,
@@ -483,4 +491,5 @@ def _as_past(seen: SeenCharge, at: datetime) -> PastAttempt:
         decline=seen.decline if seen.result is AttemptResult.DECLINED else None,
         exp_month=seen.card.exp_month if seen.card else None,
         exp_year=seen.card.exp_year if seen.card else None,
+        answered_at=answered_at,
     )

@@ -297,7 +297,8 @@ class SeenCharge:
     """An attempt on the invoice, whoever made it. `charge_id=None`: it waits for 3-D Secure, or was declined before there
     was a charge.
 
-    PROCESSING: a debit that has begun.
+    PROCESSING: a debit that has begun. `took_time`: it is of no card, so its answer may have come days after it began,
+    and Stripe does not say when.
     """
 
     charge_id: ChargeId | None
@@ -308,6 +309,7 @@ class SeenCharge:
     payment_method_id: PaymentMethodId | None
     card: Card | None
     decline: Decline | None
+    took_time: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -550,6 +552,8 @@ def seen(charge: Charge) -> SeenCharge | None:
         payment_method_id=charge.payment_method,
         card=_card(charge.payment_method_details) if charge.payment_method_details else None,
         decline=decline if failed else None,
+        took_time=charge.payment_method_details is not None
+        and charge.payment_method_details.type not in {None, "card"},
     )
 
 
