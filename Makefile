@@ -40,6 +40,10 @@ test-compose: .venv/dev ## the tests of the containers; skipped where no Docker 
 chaos: .venv/dev ## crash tests: kills, stops and cuts (CHAOS_SECONDS=180, SEED=n; QUICK=1; MUTANTS=1: broken builds)
 	@$(BIN)/python -m tests.chaos $(if $(QUICK),--seconds 20 --merchants 3) $(if $(MUTANTS),--mutants) $(CHAOS)
 
+.PHONY: explore
+explore: .venv/dev ## random worlds of months, held against the bank's book (SECONDS=180, WORLDS=n, SEED=n; MUTANTS=1)
+	@$(BIN)/python -m tests.explorer $(if $(MUTANTS),--mutants) $(EXPLORE)
+
 .PHONY: check
 check: .venv/dev ## format, lint, types, architecture, migrations
 	$(BIN)/ruff format --check .

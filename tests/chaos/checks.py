@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 
-from tests.chaos.evidence import Evidence, Row
+from tests.chaos.evidence import Evidence, Row, Rows
 from tests.chaos.store import SUMS
 
 Check = Callable[[Evidence], list[str]]
@@ -197,29 +197,39 @@ def leases(evidence: Evidence) -> list[str]:
 # -- money and states ----------------------------------------------------------------------------
 
 
-def ledger(evidence: Evidence) -> list[str]:
-    """Book = days = totals = the bank."""
+def sums_of_the_book(book: Rows, daily: Rows, totals: Rows) -> list[str]:
+    """Book = days = totals."""
     found = []
     booked: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for row in evidence.book:
+    for row in book:
         sums = booked[row["merchant_id"], row["currency"]]
         match row["metric_type"].removeprefix("recovery_"):
             case "opened":
                 sums.update(failed_cents=row["amount"], failed_count=row["times"])
             case "recovered" | "exhausted" | "stopped" as end:
                 sums.update({f"{end}_cents": row["amount"], f"{end}_count": row["times"]})
+            case "won_back":
+                sums.update(recovered_cents=row["amount"])
+            case "refunded" | "disputed":
+                sums.update(recovered_cents=-row["amount"])
             case "attempt" | "message" as kind:
                 sums.update({f"{kind}_count": row["amount"]})
-    for name, rows in (("daily_metrics", evidence.daily), ("merchant_totals", evidence.totals)):
+    for name, rows in (("daily_metrics", daily), ("merchant_totals", totals)):
         kept = {(row["merchant_id"], row["currency"]): {sum_: row[sum_] for sum_ in SUMS} for row in rows}
         for where in sorted(booked.keys() | kept.keys()):
             expected = {sum_: booked[where][sum_] for sum_ in SUMS}
             if kept.get(where) != expected:
                 found.append(f"{name} of {where}: {kept.get(where)}, the book says {expected}")
+    return found
+
+
+def ledger(evidence: Evidence) -> list[str]:
+    """Book = days = totals = the bank."""
+    found = sums_of_the_book(evidence.book, evidence.daily, evidence.totals)
     ends: Counter[str] = Counter()
     for row in evidence.book:
         if row["metric_type"].removeprefix("recovery_") in ENDS:
-            ends[row["recovery_id"]] += -1 if row["amount"] < 0 else 1  # a negative row takes an end back
+            ends[row["recovery_id"]] += row["times"]  # an end that is taken back does not count
     found += [f"recovery {ident}: {times} ends in the book" for ident, times in ends.items() if times > 1]
     return found + _recovered(evidence)
 

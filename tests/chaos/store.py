@@ -80,7 +80,7 @@ TIMELINE = "SELECT id, recovery_id::text AS recovery_id, kind, from_state, to_st
 
 BOOK = """
 SELECT recovery_id::text AS recovery_id, merchant_id, metric_type, currency, sum(amount)::bigint AS amount,
-    count(*) AS times
+    sum(CASE WHEN amount < 0 THEN -1 ELSE 1 END)::bigint AS times
 FROM usage_logs
 WHERE recovery_id IS NOT NULL
 GROUP BY recovery_id, merchant_id, metric_type, currency

@@ -7,7 +7,7 @@ client's, found by stepping through the run and not by a list.
 """
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 from services.worker.engine.loop import Engine
@@ -104,8 +104,13 @@ class _Steps:
 
 async def run_until_death(world: World, doomed: Database, at: int) -> Process:
     """Run what is due in a process that dies at its `at`th await, unless it is done before."""
-    process = Process(at)
     engine = Engine(f"{DOOMED}-{at}", doomed, discover(), world.outside, PACE)
+    return await die_at(at, engine, world.execute)
+
+
+async def die_at(at: int, engine: Engine, execute: Callable[[str, str], Awaitable[None]]) -> Process:
+    """The same with this engine, whose database was opened as DOOMED; `execute` has the owner's rights."""
+    process = Process(at)
     loop = asyncio.get_running_loop()
     main, death = process.start(engine.run_due()), loop.create_task(process.dead.wait())
     loop.set_task_factory(process.make_task)
@@ -115,7 +120,7 @@ async def run_until_death(world: World, doomed: Database, at: int) -> Process:
     finally:
         loop.set_task_factory(None)
         death.cancel()
-    await world.execute(
+    await execute(
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
         "WHERE application_name = $1 AND datname = current_database()",
         DOOMED,

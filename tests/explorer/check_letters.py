@@ -1,0 +1,207 @@
+"""The check of messages: what a customer reads is compared with the truth of the moment in which it was sent."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import combinations
+
+from simulator.currencies import decimals
+from tests.explorer.evidence import Evidence, Row, left_alone, was_refused
+from tests.explorer.finding import Finding
+from tests.explorer.story import DAY
+from tests.explorer.truth import Truth
+from tests.explorer.world import Written
+
+ASKING = frozenset({"payment_failed", "reminder", "last_notice", "action_required", "new_method_needed"})
+THANKS, SEVERAL, ENDED = "recovered", "several", "ended"
+# A debit that the account did not cover may be tried again; so often after the first.
+MAY_BE_TRIED_AGAIN, RETRIES_OF_A_DEBIT = "insufficient_funds", 2
+TOGETHER_S = 600
+_NUMBER = re.compile(r"\d[\d,\u00a0\u202f]*(?:\.\d+)?")
+_RETRY = re.compile(r"We will try again on (\w+ \d+)")
+_CONSEQUENCE = re.compile(r"your subscription will be (canceled|paused)")
+_COUNT = re.compile(r"(\d+) payments? to ")
+_ACTION = {"canceled": "cancel", "paused": "pause"}
+
+
+def told(evidence: Evidence) -> Iterator[Finding]:
+    """Every email to a customer about an invoice."""
+    last: dict[str, Written] = {}
+    for letter in evidence.seen.written:
+        row = evidence.recovery(letter.recovery)
+        for problem in _wrong(evidence, letter, row):
+            day = (letter.at - evidence.story.start) // DAY
+            yield Finding("told", problem, f"{letter.kind} on day {day}: {letter.subject!r}")
+        if letter.kind in {*ASKING, SEVERAL}:
+            before = last.get(letter.to)
+            if before is not None and letter.at - before.at < TOGETHER_S and before.id != letter.id:
+                yield Finding("told", "two requests in a few minutes", f"{before.kind} and {letter.kind}")
+            last[letter.to] = letter
+
+
+def _wrong(evidence: Evidence, letter: Written, row: Row | None) -> Iterator[str]:
+    said = evidence.seen.words[: letter.words]
+    silences = [each for each in said if each.customer == letter.customer and each.kind in {"silence", "lifted"}]
+    if silences and silences[-1].kind == "silence":
+        yield "to a customer who is silenced"
+    if letter.kind in {*ASKING, SEVERAL} and left_alone(said, letter.customer, letter.at):
+        yield "to a customer who is left alone"
+    truth = None if row is None else letter.truths.get(row["invoice_id"])
+    if letter.kind == SEVERAL:
+        yield from _asks_for_several(letter)
+    if row is None or truth is None:
+        return
+    if letter.kind == ENDED:
+        yield from _ended(letter, truth)
+    if letter.kind in ASKING:
+        stopped = any(each.kind == "stop" and each.invoice == truth.invoice and each.at < letter.at for each in said)
+        if stopped:
+            yield "about a recovery that an operator had stopped"
+        yield from _asks(evidence, letter, truth, row)
+    elif letter.kind == THANKS:
+        yield from _thanks(letter, truth, row, evidence)
+
+
+def amounts_in(text: str) -> set[Decimal]:
+    """Every number of a text, as English writes it."""
+    return {Decimal(re.sub(r"[,\u00a0\u202f]", "", found)) for found in _NUMBER.findall(text)}
+
+
+def as_people_count(amount: int, currency: str) -> Decimal:
+    """Minor units as people write the amount, by the simulation's own table."""
+    return Decimal(amount).scaleb(-decimals(currency))
+
+
+def _asks(evidence: Evidence, letter: Written, truth: Truth, row: Row) -> Iterator[str]:
+    if truth.status == "paid":
+        yield "asks for what is paid"
+    elif truth.processing:
+        yield "asks for what is being paid"
+    elif truth.status != "open" or truth.remaining <= 0:
+        yield f"asks for what is {truth.status}"
+    elif as_people_count(truth.remaining, truth.currency) not in amounts_in(letter.text):
+        yield "names another amount than is due"
+    if truth.deleted:
+        yield "to a customer who is deleted"
+    if truth.collection == "send_invoice":
+        yield "about an invoice that is collected by hand"
+    late = any(act.what.startswith("webhooks_") for act in evidence.story.acts)
+    if truth.subscription_status == "canceled" and not late:
+        yield "about a subscription that is canceled"
+    retry = _RETRY.search(letter.text)
+    if retry is not None and not _planned(letter, truth, retry.group(1)):
+        yield "promises an attempt that nobody has planned"
+    yield from _threatens(letter, truth, row)
+    if letter.kind == "action_required" and not _waits_for_3ds(evidence, letter, truth):
+        yield "asks to confirm what needs no confirmation"
+    if letter.kind == "new_method_needed":
+        yield from _another_card(evidence, letter, truth)
+
+
+def _asks_for_several(letter: Written) -> Iterator[str]:
+    """So many invoices are open, and nobody is paying them, whose sum is the one in the message."""
+    open_now = [each for each in letter.truths.values() if each.open and not each.processing]
+    count = _COUNT.match(letter.subject.removeprefix("Reminder: "))
+    sums = {
+        as_people_count(sum(each.remaining for each in some), some[0].currency)
+        for some in combinations(open_now, int(count.group(1)) if count else 0)
+        if some
+    }
+    if not sums & amounts_in(letter.text):
+        yield "asks for several invoices that are not open so"
+
+
+def _ended(letter: Written, truth: Truth) -> Iterator[str]:
+    if "canceled" in letter.subject and truth.subscription_status not in {"canceled", None}:
+        yield "says that a subscription was canceled that was not"
+    if "paused" in letter.subject and not truth.paused:
+        yield "says that a subscription is paused that is not"
+    if truth.status == "paid":
+        yield "says that what is paid could not be collected"
+
+
+def _planned(letter: Written, truth: Truth, day: str) -> bool:
+    """Whether an attempt of ours or Stripe's is planned for this day, give or take the time zone."""
+    times = [plan["next_attempt_at"] for plan in letter.plans if plan["invoice_id"] == truth.invoice]
+    times.append(truth.next_attempt)
+    around = {
+        f"{moment:%B} {moment.day}"
+        for at in times
+        if at is not None
+        for moment in (datetime.fromtimestamp(at, UTC) + timedelta(days=shift) for shift in (-1, 0, 1))
+    }
+    return day in around
+
+
+def _threatens(letter: Written, truth: Truth, row: Row) -> Iterator[str]:
+    found = _CONSEQUENCE.search(letter.text)
+    if found is None:
+        return
+    if row["policy"].get("end_action") != _ACTION[found.group(1)]:
+        yield "names a consequence that no policy asks for"
+    elif truth.subscription is None:
+        yield "names a consequence for a subscription that is not there"
+
+
+def _waits_for_3ds(evidence: Evidence, letter: Written, truth: Truth) -> bool:
+    tried = [each for each in evidence.bank if each.invoice == truth.invoice and each.at <= letter.at]
+    wants = tried and (tried[-1].outcome == "requires_action" or tried[-1].decline_code == "authentication_required")
+    return truth.asks_3ds or bool(wants) or (truth.method is not None and truth.method.needs_3ds)
+
+
+def _another_card(evidence: Evidence, letter: Written, truth: Truth) -> Iterator[str]:
+    method = truth.method
+    if method is None or (method.kind == "card" and (method.expired or not method.good)):
+        return
+    tried = [
+        each
+        for each in evidence.bank
+        if each.invoice == truth.invoice
+        and each.payment_method == method.id
+        and each.fingerprint == method.fingerprint
+        and each.at <= letter.at
+        and each.concludes is None
+    ]
+    refused = was_refused(evidence, truth.invoice, method.id, letter.at)
+    if not tried and not refused and not method.expired:
+        yield "asks for another card, though one is there that was never tried"
+    ends = [
+        each
+        for each in evidence.bank
+        if each.invoice == truth.invoice
+        and each.payment_method == method.id
+        and each.concludes
+        and each.at <= letter.at
+    ]
+    soft = ends and ends[-1].decline_code == MAY_BE_TRIED_AGAIN
+    if method.kind != "card" and soft and len(ends) <= RETRIES_OF_A_DEBIT:
+        yield "asks for another card after a debit that may be tried again"
+
+
+def _of_several(letter: Written) -> set[Decimal]:
+    """What was paid for each group of invoices of the customer that are paid."""
+    paid_now = [each for each in letter.truths.values() if each.status == "paid"][:6]
+    return {
+        as_people_count(sum(sum(each.charges.values()) for each in some), some[0].currency)
+        for size in range(2, len(paid_now) + 1)
+        for some in combinations(paid_now, size)
+    }
+
+
+def _thanks(letter: Written, truth: Truth, row: Row, evidence: Evidence) -> Iterator[str]:
+    if truth.status != "paid":
+        yield "thanks for what is not paid"
+        return
+    moved = list(truth.charges.values())
+    booked = sum(
+        each["amount"]
+        for each in evidence.book
+        if each["recovery_id"] == row["id"] and each["metric_type"] == "recovery_recovered"
+    )
+    true = {as_people_count(amount, truth.currency) for amount in (*moved, sum(moved), truth.paid, booked)}
+    true |= _of_several(letter)
+    if not true & amounts_in(letter.text):
+        yield "thanks for another amount than was paid"
+    if "goes on" in letter.text and not truth.goes_on:
+        yield "says that a subscription goes on that does not"
