@@ -294,8 +294,8 @@ class Charge(_Part):
 
 @dataclass(frozen=True, slots=True)
 class SeenCharge:
-    """An attempt on the invoice, whoever made it. `charge_id=None`: it waits for 3-D Secure, or was declined before there
-    was a charge.
+    """An attempt on the invoice, whoever made it. `charge_id=None`: it waits for 3-D Secure, or was declined before
+    there was a charge.
 
     PROCESSING: a debit that has begun. `took_time`: it is of no card, so its answer may have come days after it began,
     and Stripe does not say when.
