@@ -15,9 +15,6 @@ STRIPE_NEXT = "stripe_next_attempt_at"
 INVOICE_CHANGED = "invoice_changed"
 """The rule of an entry that notes an event about a change in how the invoice will be collected."""
 
-ADDRESS_CHANGED = "address_changed"
-"""The rule of an entry that notes that the customer has an email address, or another one."""
-
 COLLECTION_OFF = "collection_turned_off"
 COLLECTION_ON = "collection_turned_on"
 """The rules of entries that note that the merchant turned automatic collection of the invoice off, and on again; the
@@ -34,6 +31,8 @@ LEFT_ALONE = "left_alone"
 LIFTED = "left_alone_lifted"
 """The rules of entries that note that the customer or the subscription is left alone, and that it is not any more."""
 
+ADDRESS_CHANGED = "address_changed"
+"""The rule of an entry that notes that the customer has an email address, or another one."""
 PAYMENT_NEWS = "payment_news"
 """The rule of an entry that notes an event about a payment of the invoice that takes days: begun, or ended."""
 

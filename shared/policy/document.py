@@ -297,9 +297,9 @@ class Policy(PolicyFields):
 
 # The values that a document of version 3 (then of 2, then of 1) did not have, as they were in effect then.
 _BEFORE_4: Mapping[str, Any] = {
+    "collect_ending": True,
     "tell_end_customer": False,
     "tell_end_merchant": False,
-    "collect_ending": True,
 }
 _BEFORE_3: Mapping[str, Any] = {
     "billing_reasons": (BillingReason.CYCLE,),

@@ -368,16 +368,24 @@ class Dossier:
     ) -> Decision:
         """The decision if it were `now`, and if the `supposed` attempts had been made."""
         attempts = [each.past for each in self.attempts if each.id != without]
-        attempts += [_as_past(each, self.counted_at(each)) for each in seen if each.charge_id not in self.known_charges]
+        attempts += [
+            _as_past(each, self.counted_at(each), self.answered_at(each))
+            for each in seen
+            if each.charge_id not in self.known_charges
+        ]
         return decide(
             self.pinned,
             self._facts(reading, now),
-            self.truth_of(reading),
+            self._truth(reading),
             (*attempts, *supposed),
             now,
             same_card_elsewhere=self.elsewhere,
             timing=self.timing,
         )
+
+    def answered_at(self, seen: SeenCharge) -> datetime:
+        """When the answer to an attempt of others was known: a debit's at the latest now, as it is seen first."""
+        return max(self.now, self.counted_at(seen)) if seen.took_time else self.counted_at(seen)
 
     def counted_at(self, seen: SeenCharge) -> datetime:
         """When an attempt of others counts as made: now, if Stripe dates it ahead, as for a customer on a test clock
@@ -402,8 +410,7 @@ class Dossier:
         turned = self.story.turned
         return turned is not None and turned.rule == COLLECTION_OFF and reading.truth.auto_advance is not True
 
-    def truth_of(self, reading: Reading) -> InvoiceTruth:
-        """The invoice's truth, with a pause of its subscription's collection told as ours if an end action made it."""
+    def _truth(self, reading: Reading) -> InvoiceTruth:
         paused = reading.truth.paused
         if not self.paused_by_us or paused is None or (paused.behavior, paused.resumes_at) != (OUR_PAUSE, None):
             return reading.truth
@@ -472,7 +479,7 @@ def _methods(reading: Reading) -> list[tuple[PaymentMethodId | None, Card | None
     ]
 
 
-def _as_past(seen: SeenCharge, at: datetime) -> PastAttempt:
+def _as_past(seen: SeenCharge, at: datetime, answered_at: datetime) -> PastAttempt:
     return PastAttempt(
         number=1,
         origin=Origin.STRIPE,
@@ -484,4 +491,5 @@ def _as_past(seen: SeenCharge, at: datetime) -> PastAttempt:
         decline=seen.decline if seen.result is AttemptResult.DECLINED else None,
         exp_month=seen.card.exp_month if seen.card else None,
         exp_year=seen.card.exp_year if seen.card else None,
+        answered_at=answered_at,
     )

@@ -233,7 +233,7 @@ INSERT INTO attempts (
     card_network, card_country, payment_intent_id, charge_id, error_code, decline_code, advice_code,
     network_decline_code, network_advice_code, started_at, finished_at, card_exp_month, card_exp_year)
 SELECT $1, $2, 'stripe', COALESCE(max(number), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-    $17, $17, $18, $19
+    $17, $18, $19, $20
 FROM attempts
 WHERE recovery_id = $1 AND origin = 'stripe'
 ON CONFLICT (recovery_id, charge_id) WHERE charge_id IS NOT NULL DO NOTHING
@@ -460,6 +460,7 @@ async def note_attempt(db: Connection, dossier: Dossier, seen: SeenCharge) -> bo
             said.network_decline_code,
             said.network_advice_code,
             dossier.counted_at(seen),
+            dossier.answered_at(seen),
             card.exp_month,
             card.exp_year,
         )

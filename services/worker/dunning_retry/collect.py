@@ -202,6 +202,23 @@ async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Re
             found.append(
                 SeenCharge(None, payment_intent, dossier.now, amount, AttemptResult.REQUIRES_ACTION, method, None, None)
             )
+    declined = reading.without_charge
+    if declined is not None and not found and not dossier.attempts:
+        # Nothing but this tells why the payment failed that opened the recovery.
+        amount = reading.truth.amount_remaining
+        method, card = declined.payment_method_id, declined.card
+        found.append(
+            SeenCharge(
+                None,
+                declined.payment_intent_id,
+                dossier.opened_at,
+                amount,
+                AttemptResult.DECLINED,
+                method,
+                card,
+                declined.decline,
+            )
+        )
     return tuple(found)
 
 

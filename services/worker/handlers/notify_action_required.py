@@ -139,8 +139,7 @@ async def _plan(
     lead = _part(dossier)
     due = _due(dossier)
     if lead is None or due is None or due > dossier.now:
-        soon = dossier.now + EVALUATED_WITHIN if dossier.state is RecoveryState.ATTEMPTING else None
-        return Nothing("no message is due", again=soon if lead is None else due)
+        return Nothing("no message is due", again=None if lead is None else due)
     hurries = lead.kind is MessageKind.ACTION_REQUIRED and all(m.kind is not lead.kind for m in dossier.story.sent)
     earliest = turn.free_from(dossier.now, dossier.story.sent, hurries=hurries)
     if earliest > dossier.now:
@@ -168,19 +167,19 @@ async def _plan(
 def _part(dossier: Dossier) -> Part | None:
     """What the recovery's customer is told for; None if there is nothing to tell."""
     kind = messages.kind_now(dossier.state)
-    if dossier.state not in TELLING or dossier.stop_requested is not None or dossier.in_holdout:
+    nothing = dossier.stop_requested is not None or dossier.in_holdout or bool(dossier.left_alone)
+    if nothing or messages.withheld(dossier, kind):
         return None
-    if dossier.left_alone:
-        return None
-    return None if messages.withheld(dossier, kind) else Part(dossier, kind, due=False)
+    return Part(dossier, kind, due=False)
 
 
 async def _other(db: Connection, recipient: Recipient, recovery_id: RecoveryId) -> Part | None:
     """Another recovery that the email names: one whose messages have begun, or begin within a day, and are not over."""
     dossier = await store.open_dossier(db, recipient.merchant_id, recovery_id)
-    part = _part(dossier) if dossier is not None else None
-    due = _due(dossier) if dossier is not None else None
-    if dossier is None or part is None or due is None:
+    if dossier is None or dossier.state not in TELLING:
+        return None
+    part, due = _part(dossier), _due(dossier)
+    if part is None or due is None:
         return None
     if not dossier.story.sent and due > dossier.now + ONE_DAY:
         return None

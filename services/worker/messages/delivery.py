@@ -69,14 +69,7 @@ class NotSent:
         Unready
         | Unsent
         | Literal[
-            "not_paid",
-            "not_so",
-            "account_restricted",
-            "invoice_missing",
-            "address_refused",
-            "stopped",
-            "not_due",
-            "left_alone",
+            "not_paid", "not_so", "account_restricted", "invoice_missing", "address_refused", "stopped", "not_due"
         ]
     )
     look: bool = False
@@ -94,9 +87,8 @@ NOT_SENT = {
     "account_restricted": "No message: the merchant's account may not charge now, whatever the customer does.",
     "invoice_missing": "No message: Stripe does not know the invoice.",
     "stopped": "No message: the recovery was stopped while it was written.",
+    "held": "No message: people say that nothing is to be done about it now.",
     "not_due": "No message: the other invoices are paid, and none about this one is due.",
-    "left_alone": "No message: the customer or the subscription is left alone.",
-    "collection_off": "No message: the merchant collects the invoice no more, or not now.",
     "address_refused": "No message: the email service does not take the address.",
 }
 
@@ -131,9 +123,10 @@ async def deliver(remote: Remote, due: Due) -> Told | SilenceReason:
         until = max(part.dossier.window_ends for part in due.parts)
         page = await card_page(client, due.recipient.customer_id, f"card_page:{due.task_id}", until, remote.lease)
     for recovery_id in tuple(sheets):
-        against = await _against(remote, recovery_id)
-        if against is not None:
-            left_out[recovery_id] = against
+        refusal = await remote.permission.refusal(recovery_id)
+        if refusal is not None:
+            held = refusal in {recovery_model.LEFT_ALONE, recovery_model.COLLECTION_OFF}
+            left_out[recovery_id] = NotSent("held" if held else "stopped")
             del sheets[recovery_id]
     if not _wanted(due, sheets):
         return _none(sheets, left_out, NotSent("not_due"))
@@ -145,19 +138,6 @@ async def deliver(remote: Remote, due: Due) -> Told | SilenceReason:
     if isinstance(handed, Delivered):
         return Told(replace(handed, about=tuple(sheets)), left_out)
     return _none(sheets, left_out, handed) if isinstance(handed, NotSent) else handed
-
-
-async def _against(remote: Remote, recovery_id: RecoveryId) -> NotSent | None:
-    """Why the customer is not told of the recovery, by what is committed now."""
-    match await remote.permission.refusal(recovery_id):
-        case None:
-            return None
-        case recovery_model.LEFT_ALONE:
-            return NotSent("left_alone")
-        case recovery_model.COLLECTION_OFF:
-            return NotSent("collection_off")
-        case _:
-            return NotSent("stopped")
 
 
 async def _sheets(
@@ -191,7 +171,7 @@ async def _sheet(client: stripe.StripeClient, part: Part) -> Sheet | NotSent:
         return invoice
     draft = drafted(part, invoice)
     if isinstance(draft, str):
-        return NotSent(draft, look=draft in {"not_open", "over", "collection_off"})
+        return NotSent(draft, look=draft in {"not_open", "over", "held"})
     return NotSent("no_address") if address_of(invoice) is None else Sheet(draft, invoice)
 
 
@@ -212,15 +192,17 @@ async def deliver_after(remote: Remote, after: After) -> Delivered | NotSent | S
         if isinstance(invoice, NotSent):
             why = why or invoice
             continue
-        against = _untrue(after.message, invoice)
-        if against is None and await remote.permission.left_alone(recovery_id):
-            against = NotSent("left_alone")
-        if against is None:
+        untrue = _untrue(after.message, invoice)
+        if untrue is None:
             true[recovery_id] = invoice
-        why = why or against
+        why = why or untrue
+    account = await account_for_brand(client) if true else {}
+    for recovery_id in tuple(true):
+        if await remote.permission.left_alone(recovery_id):
+            why = why or NotSent("held")
+            del true[recovery_id]
     if not true:
         return why or NotSent("invoice_missing")
-    account = await account_for_brand(client)
     email = compose_after(
         after.message,
         tuple(true.values()),

@@ -12,6 +12,7 @@ from services.worker.dossier.foresight import Ending, ending
 from services.worker.messages.campaign import Message, message_for
 from services.worker.outside.invoices import Invoice, Reading, read
 from services.worker.recovery import (
+    HOLDS,
     Close,
     Decline,
     DeclineCause,
@@ -23,7 +24,7 @@ from services.worker.recovery import (
 from shared.ids import PaymentMethodId, RecoveryId
 from shared.recovery_model import RecoveryState
 
-Unready = Literal["not_open", "over", "not_final", "under_way", "collection_off"]
+Unready = Literal["not_open", "over", "not_final", "under_way", "held"]
 
 # The reason that a customer may be told, as it is named in the texts. A thief must learn nothing.
 BECAUSE = {
@@ -77,16 +78,16 @@ class Draft:
 def drafted(part: Part, invoice: dict[str, Any]) -> Draft | Unready:
     """The message about the invoice as it is now; or why none is sent about it."""
     reading, dossier, kind = read(Invoice.model_validate(invoice)), part.dossier, part.kind
-    if isinstance(dossier.decide(reading), Close):
+    decision = dossier.decide(reading)
+    if decision.reason.rule in HOLDS:
+        return "held"
+    if isinstance(decision, Close):
         return "over" if reading.truth.status is InvoiceStatus.OPEN and not reading.truth.paid else "not_open"
     if reading.truth.status is not InvoiceStatus.OPEN:
         return "not_final"
     # A bank debit is processed for days: the invoice is open, and not unpaid.
     if reading.truth.payment_under_way or dossier.in_flight is not None:
         return "under_way"
-    paused = dossier.truth_of(reading).paused
-    if dossier.collection_off(reading) or (paused is not None and not paused.ours):
-        return "collection_off"
     end = ending(dossier, reading)
     sent = dossier.story.sent
     following = dossier.message_due(kind, besides=(SentMessage(kind, dossier.now),))

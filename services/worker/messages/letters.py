@@ -25,9 +25,7 @@ from services.worker.recovery import MessageKind
 DIGEST = "weekly_digest"
 ENDED_NOTICE = "ended_notice"
 # The facts that texts check for before they use them. A text that uses any other missing fact fails.
-_MAY_BE_MISSING = frozenset(
-    ("retry_on", "deadline", "ends_on", "card", "paid_on", "ended_on", "runs_until", "number", "link")
-)
+_MAY_BE_MISSING = frozenset(("retry_on", "deadline", "ends_on", "card", "paid_on", "ended_on", "number", "link"))
 _SPACES = re.compile(r"[ \t\r\n]+")
 
 
@@ -38,8 +36,7 @@ class Facts:
     `because` is a name of the texts' `because`, `then` of their `then`: what follows if nobody pays. `retry_on`,
     `deadline`, `ends_on`, `paid_on` and `ended_on` are days; `expires` is a month (`expired`: one that is over).
     `count` is how many invoices it is about; `number` is what the customer knows one by. `goes_on`, `paused`: the
-    subscription; `runs_until`: its last day, if it ends. `link` is where the button leads, `invoice_link` the second
-    way to pay.
+    subscription. `link` is where the button leads, `invoice_link` the second way to pay.
     """
 
     amount: str | None = None
@@ -55,7 +52,6 @@ class Facts:
     expired: bool = False
     paid_on: str | None = None
     ended_on: str | None = None
-    runs_until: str | None = None
     goes_on: bool = False
     paused: bool = False
     link: str | None = None

@@ -17,8 +17,6 @@ from services.worker.messages.language import Language, choose
 from services.worker.messages.letters import Facts, Item, Letter, again, write, write_several
 from services.worker.outside.email import Email
 from services.worker.outside.invoices import Invoice, read
-from services.worker.recovery import InvoiceTruth
-from services.worker.recovery.decide import SUBSCRIPTION_OVER
 from services.worker.recovery.timezones import zone_of
 from shared.ids import PaymentMethodId, RecoveryId
 from shared.money import Money
@@ -135,14 +133,16 @@ def compose_after(
     zone = zone_of(reading.truth.card.country if reading.truth.card else None)
     paid = message is Message.RECOVERED
     paid_at = reading.paid_at if len(invoices) == 1 else None
-    until = _runs_until(reading.truth) if len(invoices) == 1 else None
+    # Several may end on several days: then nothing is said of that.
+    ends = {_end_of(each) for each in invoices}
+    ends_at = ends.pop() if paid and len(ends) == 1 and all(_runs(each) for each in invoices) else None
     amounts = [each.amount_paid if paid else each.truth.amount_remaining for each in readings]
     facts = Facts(
         amount=language.together([language.amount(each) for each in amounts]),
         count=len(invoices),
         paid_on=language.day(paid_at.astimezone(zone).date()) if paid_at else None,
         ended_on=language.day(ended_at.astimezone(zone).date()) if ended_at else None,
-        runs_until=language.day(until.astimezone(zone).date()) if until else None,
+        ends_on=language.day(ends_at.astimezone(zone).date()) if ends_at else None,
         goes_on=all(goes_on(each) for each in invoices),
         paused=is_paused(invoices[0]),
         link=reading.hosted_invoice_url if len(invoices) == 1 else None,  # to look at it, or to pay it still
@@ -153,13 +153,16 @@ def compose_after(
 
 def goes_on(invoice: Mapping[str, Any]) -> bool:
     """Whether the invoice's subscription goes on without an end, by the reading."""
-    going = _subscription(invoice).get("status") in {"active", "trialing"} and not is_paused(invoice)
-    return going and _runs_until(read(Invoice.model_validate(invoice)).truth) is None
+    return _runs(invoice) and _end_of(invoice) is None
 
 
-def _runs_until(truth: InvoiceTruth) -> datetime | None:
-    """When the subscription will end, if it has been canceled to a later day."""
-    return None if truth.subscription_status in SUBSCRIPTION_OVER else truth.ends_at
+def _runs(invoice: Mapping[str, Any]) -> bool:
+    return _subscription(invoice).get("status") in {"active", "trialing"} and not is_paused(invoice)
+
+
+def _end_of(invoice: Mapping[str, Any]) -> datetime | None:
+    """When the invoice's subscription ends, if it was canceled for then."""
+    return read(Invoice.model_validate(invoice)).truth.ends_at
 
 
 def is_paused(invoice: Mapping[str, Any]) -> bool:

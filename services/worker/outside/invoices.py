@@ -82,9 +82,10 @@ class InvoiceSettings(_Part):
 
 
 class Customer(_Part):
-    """The parts of a customer that say what is charged."""
+    """The parts of a customer that say what is charged. Of a deleted one Stripe tells that it is, and nothing else."""
 
     id: CustomerId
+    deleted: bool = False
     invoice_settings: InvoiceSettings = InvoiceSettings()
     default_source: Method = None
 
@@ -151,6 +152,18 @@ class Parent(_Part):
     subscription_details: SubscriptionDetails | None = None
 
 
+class PaymentError(_Part):
+    """Why a PaymentIntent's last payment failed. Without `charge` it was declined before there was one."""
+
+    code: str | None = None
+    decline_code: str | None = None
+    advice_code: str | None = None
+    network_decline_code: str | None = None
+    network_advice_code: str | None = None
+    charge: ChargeId | None = None
+    payment_method: PaymentMethod | None = None
+
+
 class PaymentIntent(_Part):
     """One way to pay the invoice, and its latest charge."""
 
@@ -159,6 +172,7 @@ class PaymentIntent(_Part):
     latest_charge: ChargeId | None = None
     payment_method: PaymentMethodId | None = None
     amount_received: int = 0
+    last_payment_error: PaymentError | None = None
 
 
 class PaymentOfInvoice(_Part):
@@ -280,9 +294,11 @@ class Charge(_Part):
 
 @dataclass(frozen=True, slots=True)
 class SeenCharge:
-    """An attempt on the invoice, whoever made it. `charge_id=None`: it waits for 3-D Secure and has no charge yet.
+    """An attempt on the invoice, whoever made it. `charge_id=None`: it waits for 3-D Secure, or was declined before
+    there was a charge.
 
-    PROCESSING: a debit that has begun.
+    PROCESSING: a debit that has begun. `took_time`: it is of no card, so its answer may have come days after it began,
+    and Stripe does not say when.
     """
 
     charge_id: ChargeId | None
@@ -293,6 +309,17 @@ class SeenCharge:
     payment_method_id: PaymentMethodId | None
     card: Card | None
     decline: Decline | None
+    took_time: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutCharge:
+    """A payment that was declined before there was a charge, as by Radar. Stripe does not say when."""
+
+    payment_intent_id: PaymentIntentId
+    payment_method_id: PaymentMethodId | None
+    card: Card | None
+    decline: Decline
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +331,8 @@ class Reading:
     payment has begun and has no end yet, with its charge. `paid_by` is the charge that paid what remained, as the
     payment itself says. `stripe_attempts` is how often Stripe has tried by itself: only its automatic retries raise
     `attempt_count` (https://docs.stripe.com/api/invoices/object, read November 2026). `hosted_invoice_url` is the page
-    on which the customer can pay. `latest` is the newest invoice of its subscription.
+    on which the customer can pay. `latest` is the newest invoice of its subscription. `without_charge` is the last
+    payment, if it was declined before there was a charge.
     """
 
     truth: InvoiceTruth
@@ -317,6 +345,7 @@ class Reading:
     paid_by: MovedMoney | None = None
     stripe_attempts: int | None = None
     latest: InvoiceId | None = None
+    without_charge: WithoutCharge | None = None
 
 
 # Begun, and without an end: https://docs.stripe.com/payments/paymentintents/lifecycle, read November 2026.
@@ -350,6 +379,7 @@ def read(invoice: Invoice) -> Reading:
         paused=_paused(subscription),
         ends_at=_time(subscription.ends_at) if subscription else None,
         ending=subscription is not None and subscription.ending,
+        customer_deleted=isinstance(invoice.customer, Customer) and invoice.customer.deleted,
         payment_under_way=bool(begun),
         amount_paid=Money(invoice.amount_paid, invoice.currency),
         charged=_charged(invoice) is not None,
@@ -367,7 +397,25 @@ def read(invoice: Invoice) -> Reading:
         paid_by=_paid_by(invoice),
         stripe_attempts=invoice.attempt_count,
         latest=subscription.latest_invoice if subscription else None,
+        without_charge=_without_charge(intents),
     )
+
+
+def _without_charge(intents: list[PaymentIntent]) -> WithoutCharge | None:
+    for each in reversed(intents):
+        said = each.last_payment_error
+        if each.status == "requires_payment_method" and said is not None and said.charge is None:
+            decline = Decline(
+                said.code,
+                said.decline_code,
+                said.advice_code,
+                said.network_decline_code,
+                said.network_advice_code,
+            )
+            method = said.payment_method
+            method_id = method.id if method is not None and method.id is not None else each.payment_method
+            return WithoutCharge(each.id, method_id, _card(method) if method is not None else None, decline)
+    return None
 
 
 def _charged(invoice: Invoice) -> InvoicePayment | None:
@@ -504,6 +552,8 @@ def seen(charge: Charge) -> SeenCharge | None:
         payment_method_id=charge.payment_method,
         card=_card(charge.payment_method_details) if charge.payment_method_details else None,
         decline=decline if failed else None,
+        took_time=charge.payment_method_details is not None
+        and charge.payment_method_details.type not in {None, "card"},
     )
 
 

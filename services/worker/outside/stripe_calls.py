@@ -58,6 +58,8 @@ INVOICE_PARTS = [
 ]
 """Everything that the rules need of an invoice, in one read; Stripe expands at most four levels."""
 
+_WITHOUT_CUSTOMER = ["customer", *(each for each in INVOICE_PARTS if not each.startswith("customer."))]
+
 _jitter = random.Random()  # noqa: S311 - spreads repeats, is no secret
 
 
@@ -191,14 +193,21 @@ async def retrieve_invoice(client: stripe.StripeClient, invoice_id: InvoiceId) -
     Raises InvoiceMissing when it is this invoice that Stripe does not know. A 404 for anything else says nothing of it.
     """
     try:
-        with stripe_errors():
-            return await ask(client, "get", f"/v1/invoices/{part(invoice_id)}", expand=INVOICE_PARTS)
+        return await _retrieve_expanded(client, invoice_id, INVOICE_PARTS)
     except Refused as refused:
+        if refused.status == 400:
+            # A deleted customer has no parts that could be expanded.
+            return await _retrieve_expanded(client, invoice_id, _WITHOUT_CUSTOMER)
         cause = refused.__cause__
         # Only Stripe's words name the object that is missing.
         if refused.status == 404 and isinstance(cause, stripe.StripeError) and invoice_id in (cause.user_message or ""):
             raise InvoiceMissing(refused.reason, status=404, code=refused.code) from cause
         raise
+
+
+async def _retrieve_expanded(client: stripe.StripeClient, invoice_id: InvoiceId, parts: list[str]) -> dict[str, Any]:
+    with stripe_errors():
+        return await ask(client, "get", f"/v1/invoices/{part(invoice_id)}", expand=parts)
 
 
 async def read_invoice(client: stripe.StripeClient, invoice_id: InvoiceId) -> Reading:

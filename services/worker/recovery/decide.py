@@ -151,6 +151,8 @@ def _paid(case: Case) -> Close | None:
 
 
 def _no_longer_ours_to_collect(case: Case) -> Close | None:
+    if case.invoice.customer_deleted:
+        return stop(case, EndReason.CUSTOMER_DELETED, "The customer was deleted, and cannot be charged any more.")
     if case.invoice.subscription_status in SUBSCRIPTION_OVER:
         return stop(case, EndReason.SUBSCRIPTION_CANCELED, "The subscription is canceled.")
     if case.invoice.collection_method != "charge_automatically":

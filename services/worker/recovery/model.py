@@ -208,6 +208,7 @@ class InvoiceTruth:
     paused: Pause | None = None
     ends_at: datetime | None = None
     ending: bool = False
+    customer_deleted: bool = False
     payment_under_way: bool = False
     amount_paid: Money | None = None
     charged: bool = True

@@ -1,4 +1,4 @@
-"""Customers and subscriptions that are left alone, stops by an operator, and the default of schema 4."""
+"""Customers and subscriptions that are left alone, and what an operator's stop writes."""
 
 from shared.migrations.sql_files import from_sql
 

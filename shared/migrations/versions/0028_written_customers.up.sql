@@ -31,8 +31,8 @@ SELECT
     (SELECT max(version) + 1 FROM policies WHERE merchant_id IS NULL),
     false,
     'The default, as a document of schema 4',
-    before.document || '{"schema_version": 4, "collect_ending": true}'
-        || '{"tell_end_customer": true, "tell_end_merchant": true}'
+    before.document
+    || '{"schema_version": 4, "collect_ending": true, "tell_end_customer": true, "tell_end_merchant": true}'
 FROM before
 WHERE NOT EXISTS (SELECT FROM policies WHERE merchant_id IS NULL AND document ->> 'schema_version' = '4');
 

@@ -160,7 +160,7 @@ async def test_a_message_that_is_due_is_not_sent_while_collection_is_off(town: T
     await town.world.pass_time(days=2)
     await town.world.work()
     assert len(await town.subjects()) == 1
-    assert "collection_off" in await rules(failed, "not_messaged")
+    assert "held" in await rules(failed, "not_messaged")
 
 
 async def test_the_days_of_the_policy_do_not_run_while_it_is_held(town: Town) -> None:

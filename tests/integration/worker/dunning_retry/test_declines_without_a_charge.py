@@ -53,3 +53,31 @@ async def test_a_charge_that_has_a_row_is_never_given_to_another_attempt(
     await world.work()
     (ours,) = await failed.ours()
     assert (ours["result"], ours["charge_id"]) == ("declined", None)
+
+
+@pytest.mark.parametrize("decline", ["lost_card", "fraudulent"])
+async def test_a_renewal_that_was_declined_before_any_charge_is_known_by_its_payment_intent(
+    world: World, decline: str
+) -> None:
+    failed = await world.fail(decline=decline, without_charge=True)
+    await world.work()
+    (theirs,) = await failed.theirs()
+    assert (theirs["result"], theirs["charge_id"], theirs["decline_code"]) == ("declined", None, decline)
+    assert theirs["payment_method_id"] == failed.payment_method
+    for _ in range(5):
+        await world.pass_time(days=1)
+        await world.work()
+    assert await failed.ours() == [], "a card that was declined for good is not charged again"
+    assert len(await failed.theirs()) == 1, "each reading tells of the same one"
+
+
+async def test_what_a_deleted_customer_left_ends_although_no_event_said_so(world: World) -> None:
+    failed = await world.fail(decline="do_not_honor")
+    await world.work()
+    await world.control.delete_customer(failed.customer)
+    await failed.until_due()
+    await world.work()
+    row = await failed.recovery()
+    assert (row["state"], row["end_reason"]) == ("stopped", "customer_deleted")
+    assert await failed.tasks("dead") == []
+    assert await failed.charges() == []

@@ -385,9 +385,9 @@ def test_thanks_claim_of_the_subscription_only_what_is_so(language: str) -> None
     spoken = choose((language,), None)
     last_day = spoken.day(date(2026, 10, 4))
     changes: dict[str, dict[str, Any]] = {
-        "goes on": {},
+        "goes on": {"goes_on": True, "ends_on": None},
         "ends": {"ends_on": last_day},
-        "unknown": {"goes_on": False},
+        "unknown": {"ends_on": None},
     }
     said = {name: write(Message.RECOVERED, spoken, BRAND, facts(spoken, **each)).text for name, each in changes.items()}
     assert len(set(said.values())) == 3
