@@ -90,7 +90,7 @@ class Plot:
         self._seed = seed
         self._acts: list[Act] = []
         self._labels: list[str] = []
-        self.currency = self._of(CURRENCIES if self._mood.debits < 0.5 else dict.fromkeys(DEBITS, 1))
+        self.currency = self._of(self._mood.currencies)
 
     def draw(self) -> Story:
         """The story."""
@@ -172,7 +172,7 @@ class Plot:
                 "delay": rng.choice((600, 7_200, 2 * DAY)),
                 "on_email": rng.choice((1, 1, 2, 3)),
             }
-        if rng.random() < 0.08:
+        if rng.random() < self._mood.addressless:
             how["person"] = {"email": None}
             if rng.random() < 0.6:
                 self._add(
@@ -463,12 +463,15 @@ class Mood:
     troubles: tuple[str, ...] = ()
     policy: How = field(default_factory=dict)
     debits: float = 0.22
+    currencies: dict[str, int] = field(default_factory=lambda: CURRENCIES)
     trouble: float = 0.35
+    addressless: float = 0.08
 
 
 MOODS: dict[str, Mood] = {
     "everything": Mood(),
-    "debits": Mood(("debit_ends", "new_debit", "pays"), debits=0.95),
+    "debits": Mood(("debit_ends", "new_debit", "pays"), debits=0.95, currencies=dict.fromkeys(DEBITS, 1)),
+    "currencies": Mood(("pays", "credit_note"), currencies=dict.fromkeys(("jpy", "kwd", "isk", "huf", "ugx"), 1)),
     "methods": Mood(("new_card", "new_card_by_form", "card_renewed", "new_debit", "pins"), ("meanwhile",)),
     "amounts": Mood(("credit_note", "part_payment", "balance", "pays")),
     "money_back": Mood(("refunds", "disputes", "debit_returned")),
@@ -486,7 +489,7 @@ MOODS: dict[str, Mood] = {
         )
     ),
     "errors": Mood(("refuses_pay", "barrier", "restricted"), ("fault",), trouble=0.6),
-    "letters": Mood(("address", "mailbox", "unsubscribes"), (), {"end_action": "cancel"}),
+    "letters": Mood(("address", "mailbox", "unsubscribes"), (), {"end_action": "cancel"}, addressless=0.4),
 }
 
 
