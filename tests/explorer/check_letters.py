@@ -19,7 +19,18 @@ THANKS, SEVERAL, ENDED = "recovered", "several", "ended"
 MAY_BE_TRIED_AGAIN, RETRIES_OF_A_DEBIT = "insufficient_funds", 2
 # What may keep every message back.
 QUIET = frozenset(
-    {"mailbox", "barrier", "fault", "operator_pauses", "worker_away", "collection", "pauses", "deauthorize", "deleted"}
+    {
+        "mailbox",
+        "barrier",
+        "fault",
+        "operator_pauses",
+        "worker_away",
+        "collection",
+        "pauses",
+        "deauthorize",
+        "deleted",
+        "as_account",
+    }
 )
 TOGETHER_S = 600
 _NUMBER = re.compile(r"\d[\d,\u00a0\u202f]*(?:\.\d+)?")
