@@ -111,7 +111,10 @@ async def card_renewed(world: World, act: Act) -> None:
     await world.control.renew_card(
         method, number=how.get("number", False), events=how.get("events"), **how.get("card", {})
     )
-    world.seen.cards[world.person(act).customer] = world.now
+    tried = [each for each in world.simulation.world.attempts if each.payment_method == method]
+    # A later date cures a card that has expired, and nothing else.
+    if how.get("number", False) or (tried and tried[-1].decline_code == "expired_card"):
+        world.seen.cards[world.person(act).customer] = world.now
 
 
 @doing("bank_decides")

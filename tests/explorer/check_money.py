@@ -258,7 +258,7 @@ def charged(evidence: Evidence) -> Iterator[Finding]:
 def _too_often(evidence: Evidence) -> Iterator[Finding]:
     tried: Counter[tuple[str, str]] = Counter()
     for each in evidence.bank:
-        if each.concludes is None and each.source != CUSTOMER and evidence.kinds.get(each.payment_method) == ACH:
+        if each.outcome == "processing" and each.source != CUSTOMER and evidence.kinds.get(each.payment_method) == ACH:
             tried[each.invoice, each.fingerprint] += 1
             if tried[each.invoice, each.fingerprint] == ACH_TRIES + 1 and each.source == OURS:
                 yield Finding("charged", "more retries of a debit than its network allows", each.invoice)
