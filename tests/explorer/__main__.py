@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=int(os.environ.get("JOBS") or os.cpu_count() or 2))
     parser.add_argument("--story", default=os.environ.get("STORY") or None, help="play this one, as it was printed")
     parser.add_argument("--no-shrink", action="store_true", help="do not look for the shortest stories")
-    parser.add_argument("--until", action="append", default=[], metavar="CHECK", help="stop when it found something")
+    parser.add_argument("--until", action="append", default=[], metavar="FINDING", help="stop when it is there")
     parser.add_argument("--report", type=Path, help="a file for what was found, as JSON")
     parser.add_argument("--mutants", nargs="*", metavar="NAME", help="run broken builds: these, or all of them")
     parser.add_argument("--shrink", action="store_true", help="with --story: shorten it")

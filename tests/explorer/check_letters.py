@@ -129,7 +129,8 @@ def _asks(evidence: Evidence, letter: Written, truth: Truth, row: Row) -> Iterat
     if truth.subscription_status == "canceled" and not late:
         yield "about a subscription that is canceled"
     retry = _RETRY.search(letter.text)
-    if retry is not None and not _planned(letter, truth, retry.group(1)):
+    on_a_clock = evidence.done("test_clock")  # whose times are the customer's own
+    if retry is not None and not on_a_clock and not _planned(letter, truth, retry.group(1)):
         yield "promises an attempt that nobody has planned"
     yield from _threatens(letter, truth, row)
     if letter.kind == "action_required" and not _waits_for_3ds(evidence, letter, truth):
@@ -185,7 +186,12 @@ def _threatens(letter: Written, truth: Truth, row: Row) -> Iterator[str]:
 
 def _waits_for_3ds(evidence: Evidence, letter: Written, truth: Truth) -> bool:
     tried = [each for each in evidence.bank if each.invoice == truth.invoice and each.at <= letter.at]
-    wants = tried and (tried[-1].outcome == "requires_action" or tried[-1].decline_code == "authentication_required")
+    # One that failed the authentication itself is declined without a code and before there is a charge.
+    wants = tried and (
+        tried[-1].outcome == "requires_action"
+        or tried[-1].decline_code == "authentication_required"
+        or (tried[-1].decline_code is None and tried[-1].charge is None)
+    )
     return truth.asks_3ds or bool(wants) or (truth.method is not None and truth.method.needs_3ds)
 
 

@@ -23,13 +23,13 @@ _PATIENCE_S = SECONDS + 400.0
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A missing rule. `kind`: of the list of faults in docs/reliability.md; `checks`: those that may catch it."""
+    """A missing rule. `kind`: of the list of faults in docs/reliability.md; `findings`: by which it is caught."""
 
     name: str
     kind: int
     missing: str
     mood: str
-    checks: tuple[str, ...]
+    findings: tuple[str, ...]
     edits: tuple[Edit, ...]
     seed: int = 1
 
@@ -40,7 +40,12 @@ MUTANTS: tuple[Mutant, ...] = (
         1,
         "a payment under way holds nothing up",
         "debits",
-        ("told", "ends", "attempts"),
+        (
+            "told: asks for what is being paid",
+            "ends: ended while money is on its way",
+            "ends: an end action while money is on its way",
+            "attempts: our row says otherwise than the bank",
+        ),
         (
             Edit(
                 "services/worker/recovery/decide.py",
@@ -54,7 +59,7 @@ MUTANTS: tuple[Mutant, ...] = (
         2,
         "a new default of the customer is not seen where the subscription pins another",
         "methods",
-        ("cards", "told"),
+        ("cards: the customer's default is good and was never tried",),
         (
             Edit(
                 "services/worker/outside/invoices.py",
@@ -68,7 +73,11 @@ MUTANTS: tuple[Mutant, ...] = (
         3,
         "a recovery books what was due at its opening, not what its charges moved",
         "amounts",
-        ("booked",),
+        (
+            "booked: more is booked than came in",
+            "booked: what is booked did not move",
+            "booked: money of ours is not booked",
+        ),
         (
             Edit(
                 "services/worker/dunning_retry/conclude.py",
@@ -87,7 +96,10 @@ MUTANTS: tuple[Mutant, ...] = (
         3,
         "refunds and disputes have no effect",
         "money_back",
-        ("returned",),
+        (
+            "returned: refunded is not booked as it moved",
+            "returned: disputed is not booked as it moved",
+        ),
         (
             Edit(
                 "shared/events/effects.py",
@@ -101,7 +113,7 @@ MUTANTS: tuple[Mutant, ...] = (
         4,
         "why a payment failed is read from its charge only",
         "errors",
-        ("charged", "told"),
+        ("charged: the card was declined for good",),
         (
             Edit(
                 "services/worker/dunning_retry/collect.py",
@@ -115,7 +127,7 @@ MUTANTS: tuple[Mutant, ...] = (
         5,
         "an end action does not ask whether a newer invoice of the subscription is paid",
         "ends",
-        ("ends",),
+        ("ends: an end action though a later invoice is paid",),
         (
             Edit(
                 "services/worker/handlers/end_dunning.py",
@@ -129,7 +141,11 @@ MUTANTS: tuple[Mutant, ...] = (
         6,
         "an operator who cancels a retry stops the task and not the recovery",
         "people",
-        ("charged", "told", "alive"),
+        (
+            "charged: an operator had stopped it",
+            "told: about a recovery that an operator had stopped",
+            "alive: a recovery goes on and an operator had stopped it",
+        ),
         (
             Edit(
                 "services/ledger/tasks/endpoints.py",
@@ -143,7 +159,10 @@ MUTANTS: tuple[Mutant, ...] = (
         6,
         "a merchant who turns the collection off, or pauses it, is not obeyed",
         "people",
-        ("charged", "told"),
+        (
+            "charged: the merchant has turned its collection off",
+            "charged: its subscription's collection is paused",
+        ),
         (
             Edit(
                 "services/worker/recovery/decide.py",
@@ -157,7 +176,7 @@ MUTANTS: tuple[Mutant, ...] = (
         7,
         "an amount that Stripe finds too small is tried again and again",
         "errors",
-        ("charged",),
+        ("charged: too small an amount is tried again",),
         (
             Edit(
                 "services/worker/recovery/decide.py",
@@ -171,7 +190,7 @@ MUTANTS: tuple[Mutant, ...] = (
         8,
         "no message says what follows when nothing is paid",
         "letters",
-        ("ends",),
+        ("ends: an end action that was not announced",),
         (
             Edit(
                 "services/worker/messages/sending.py",
@@ -185,7 +204,7 @@ MUTANTS: tuple[Mutant, ...] = (
         8,
         "an address that appears does not wake what waits for it",
         "letters",
-        ("told",),
+        ("told: nobody was written to though an address has come",),
         (
             Edit(
                 "shared/events/effects.py",
@@ -199,7 +218,7 @@ MUTANTS: tuple[Mutant, ...] = (
         9,
         "ACH debits are tried as often as the schedule says",
         "debits",
-        ("charged",),
+        ("charged: more retries of a debit than its network allows",),
         (
             Edit(
                 "services/worker/recovery/networks.py",
@@ -213,7 +232,10 @@ MUTANTS: tuple[Mutant, ...] = (
         10,
         "amounts of every currency are written with two digits",
         "currencies",
-        ("told",),
+        (
+            "told: names another amount than is due",
+            "told: thanks for another amount than was paid",
+        ),
         (
             Edit(
                 "shared/money.py",
@@ -227,7 +249,7 @@ MUTANTS: tuple[Mutant, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of a mutant. `caught`: the findings of its checks; empty: it was not caught."""
+    """The result of a mutant. `caught`: those of its findings that there were; empty: it was not caught."""
 
     mutant: Mutant
     caught: tuple[str, ...]
@@ -236,14 +258,14 @@ class Verdict:
 
 
 def try_out(mutant: Mutant) -> Verdict:
-    """Play worlds of its mood until one of its checks finds something that the unbroken build has not."""
+    """Play worlds of its mood until there is one of its findings, or the time is used up."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="citadel-mutant-") as folder:
         tree, report = Path(folder) / "tree", Path(folder) / "report.json"
         tree.mkdir()
         copy_with(mutant.edits, tree)
         arguments = ["--seed", str(mutant.seed), "--mood", mutant.mood, "--seconds", str(SECONDS), "--no-shrink"]
-        stops = [part for check in mutant.checks for part in ("--until", check)]
+        stops = [part for finding in mutant.findings for part in ("--until", finding)]
         ended = subprocess.run(
             [sys.executable, "-m", "tests.explorer", *arguments, *stops, "--report", str(report)],
             cwd=tree,
@@ -256,7 +278,7 @@ def try_out(mutant: Mutant) -> Verdict:
         if not report.exists():
             raise RuntimeError(f"{mutant.name}: the run did not come to its end:\n{ended.stdout}\n{ended.stderr}")
         told = orjson.loads(report.read_bytes())
-    caught = tuple(name for name in told["kinds"] if name.split(":", 1)[0] in mutant.checks)
+    caught = tuple(name for name in told["kinds"] if name in mutant.findings)
     return Verdict(mutant, caught, told["worlds"], time.monotonic() - began)
 
 

@@ -189,15 +189,15 @@ async def explore(
     shrinking: bool = True,
     until: Sequence[str] = (),
 ) -> Tally:
-    """Play the worlds of these seeds until there were so many, so much time has passed, or one of the checks `until`
-    has found something."""
+    """Play the worlds of these seeds until there were so many, so much time has passed, or there was one of the
+    findings `until`."""
     tally, began = Tally(mood), time.monotonic()
     stories = (draw(seed, mood) for seed in seeds)
     async with a_server() as url:
         players = await _start(url, processes)
         try:
             await asyncio.to_thread(
-                _lead, players, stories, say, tally, worlds, began + seconds, shrinking, tuple(until)
+                _lead, players, stories, say, tally, worlds, began + seconds, shrinking, frozenset(until)
             )
         finally:
             await asyncio.to_thread(players.end)
@@ -224,7 +224,7 @@ def _lead(
     worlds: int,
     until: float,
     shrinking: bool,
-    checks: tuple[str, ...],
+    stops: frozenset[str],
 ) -> None:
     told = began = time.monotonic()
     given = 0
@@ -239,7 +239,7 @@ def _lead(
         if not players.under_way:
             return
         _note(players, players.take(), say, tally, shrinking and time.monotonic() < until + 60)
-        if any(name.split(":", 1)[0] in checks for name in tally.kinds):
+        if stops & tally.kinds.keys():
             worlds = given  # enough; those under way are waited for
         if time.monotonic() - told > 30:
             told = time.monotonic()

@@ -108,6 +108,8 @@ FAILED_DEBIT = (
     ),
 )
 
+ON_ACCOUNT = {"payment_method": "pm_bank", "fingerprint": "bank", "outcome": "processing"}
+
 DOCTORED: dict[str, Evidence] = {
     "booked: money of ours is not booked": evidence(book=book("recovery_recovered"), charges=[]),
     "booked: more is booked than came in": evidence(book=book(recovery_recovered=9_900), charges=[]),
@@ -160,8 +162,8 @@ DOCTORED: dict[str, Evidence] = {
     "charged: the card was declined for good": evidence(bank=(first_failure(decline_code="lost_card"), attempt())),
     "charged: more retries of a debit than its network allows": evidence(
         bank=(
-            *(first_failure(seq=n, payment_method="pm_bank", fingerprint="bank") for n in range(1, 4)),
-            attempt(seq=9, payment_method="pm_bank", fingerprint="bank"),
+            *(first_failure(**ON_ACCOUNT, seq=n) for n in range(1, 4)),
+            attempt(**ON_ACCOUNT, seq=9),
         )
     ),
     "charged: too small an amount is tried again": evidence(
