@@ -129,7 +129,11 @@ async def bank_decides(world: World, act: Act) -> None:
 @doing("address")
 async def address(world: World, act: Act) -> None:
     """The merchant adds, corrects or removes the customer's email address."""
-    await world.control.change_person(world.person(act).customer, email=act.how["email"])
+    customer = world.person(act).customer
+    before = world.thing(customer).get("email")
+    await world.control.change_person(customer, email=act.how["email"])
+    if before is None:
+        world.seen.addresses[customer] = world.now
 
 
 @doing("mailbox")

@@ -159,6 +159,7 @@ def row_of_attempt(**changes: Any) -> dict[str, Any]:
         "currency": "usd",
         "idempotency_key": KEY,
         "charge_id": CHARGE,
+        "error_code": None,
         "payment_method_id": CARD,
         "card_fingerprint": "finger",
         "at": float(PAID_ON),
@@ -219,6 +220,7 @@ def evidence(**changes: Any) -> Evidence:
         "bank": (first_failure(), attempt()),
         "truths": {INVOICE: paid()},
         "told_failed": frozenset({INVOICE}),
+        "kinds": {CARD: "card", "pm_bank": "us_bank_account"},
         "recoveries": [recovery()],
         "attempts": [row_of_attempt()],
         "timeline": [

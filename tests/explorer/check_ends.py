@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from tests.explorer.evidence import Evidence, Row, counted, left_alone, was_refused
+from tests.explorer.evidence import Evidence, Row, counted, left_alone, paused_by_us, was_refused
 from tests.explorer.finding import Finding
 from tests.explorer.story import DAY, HOUR
 from tests.explorer.truth import Truth
@@ -14,6 +14,9 @@ ENDS = frozenset({"recovered", "exhausted", "stopped"})
 LATEST = 11
 """Days after its window within which a recovery has ended, whatever was on its way."""
 _ON = re.compile(r"your subscription will be (?:canceled|paused) on (\w+ \d+)")
+HOLDS = frozenset(
+    {"collection", "pauses", "operator_leaves_alone", "operator_pauses", "worker_away", "barrier", "restricted"}
+)
 SAID = {"cancel": "canceled", "pause": "paused"}
 
 
@@ -59,7 +62,7 @@ def alive(evidence: Evidence) -> Iterator[Finding]:
         if row["id"] not in looked_after:
             why = "an operator had stopped it" if row["invoice_id"] in stopped else "no task looks after it"
             yield Finding("alive", f"a recovery goes on and {why}", f"{row['invoice_id']} {row['state']}")
-        elif evidence.now > row["opened_at"] + (window + LATEST) * DAY and not _may_wait(evidence, row):
+        elif evidence.now > row["opened_at"] + (window + _slack(evidence)) * DAY and not _may_wait(evidence, row):
             yield Finding("alive", "a recovery does not end", f"{row['invoice_id']} {row['state']}")
 
 
@@ -67,9 +70,17 @@ def _kind(error: str) -> str:
     return re.split(r"[(:]", error, maxsplit=1)[0].strip()[:60] or "without a reason"
 
 
+def _slack(evidence: Evidence) -> int:
+    """Days: the time in which people or an outage hold a recovery is added to its window."""
+    return LATEST if not HOLDS & set(evidence.seen.done) else LATEST + 40
+
+
 def _may_wait(evidence: Evidence, row: Row) -> bool:
-    """A payment under way is waited for; a paused queue and a worker that is away do nothing."""
+    """A payment under way is waited for, and people who hold it; a paused queue and an absent worker do nothing."""
     truth = evidence.truths[row["invoice_id"]]
+    people = truth.paused or not truth.automatic or left_alone(evidence.seen.words, row["customer_id"], evidence.now)
+    if people:
+        return True
     away = any(until > evidence.now - 2 * DAY for _, until in evidence.seen.away)
     held = any(
         act.what in {"barrier", "restricted"} and evidence.story.start + act.at + 20 * DAY > evidence.now
@@ -145,13 +156,11 @@ def _untrue(evidence: Evidence, end: Closed, truth: Truth, row: Row) -> str | No
 
 
 def _wrong_action(evidence: Evidence, done: Ended) -> Iterator[Finding]:
+    given_up = {end.recovery for end in evidence.seen.closed if end.state == "exhausted" and end.at <= done.at}
     rows = [
         row
         for row in evidence.recoveries
-        if done.target in {row["subscription_id"], row["invoice_id"]}
-        and row["closed_at"] is not None
-        and row["closed_at"] <= done.at + HOUR
-        and any(end.recovery == row["id"] and end.state == "exhausted" for end in evidence.seen.closed)
+        if row["id"] in given_up and done.target in {row["subscription_id"], row["invoice_id"]}
     ]
     day = (done.at - evidence.story.start) // DAY
     told = f"{done.action} {done.target} on day {day}"
@@ -168,6 +177,9 @@ def _wrong_action(evidence: Evidence, done: Ended) -> Iterator[Finding]:
         yield Finding("ends", "an end action for an invoice that is not open", told)
     if done.action != "mark_uncollectible" and about and all(truth.later_paid for truth in about):
         yield Finding("ends", "an end action though a later invoice is paid", told)
+    off = evidence.done("collection") and about and all(not truth.automatic for truth in about)
+    if off or (about and all(truth.paused for truth in about) and not paused_by_us(evidence, about[0].subscription)):
+        yield Finding("ends", "an end action though the merchant has stopped the collection", told)
     for row in rows:
         if left_alone(evidence.seen.words, row["customer_id"], done.at):
             yield Finding("ends", "an end action for a customer who is left alone", told)

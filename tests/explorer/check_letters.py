@@ -7,7 +7,7 @@ from decimal import Decimal
 from itertools import combinations
 
 from simulator.currencies import decimals
-from tests.explorer.evidence import Evidence, Row, left_alone, was_refused
+from tests.explorer.evidence import Evidence, Row, left_alone, paused_by_us, was_refused
 from tests.explorer.finding import Finding
 from tests.explorer.story import DAY
 from tests.explorer.truth import Truth
@@ -17,6 +17,21 @@ ASKING = frozenset({"payment_failed", "reminder", "last_notice", "action_require
 THANKS, SEVERAL, ENDED = "recovered", "several", "ended"
 # A debit that the account did not cover may be tried again; so often after the first.
 MAY_BE_TRIED_AGAIN, RETRIES_OF_A_DEBIT = "insufficient_funds", 2
+# What may keep every message back.
+QUIET = frozenset(
+    {
+        "mailbox",
+        "barrier",
+        "fault",
+        "operator_pauses",
+        "worker_away",
+        "collection",
+        "pauses",
+        "deauthorize",
+        "deleted",
+        "as_account",
+    }
+)
 TOGETHER_S = 600
 _NUMBER = re.compile(r"\d[\d,\u00a0\u202f]*(?:\.\d+)?")
 _RETRY = re.compile(r"We will try again on (\w+ \d+)")
@@ -26,7 +41,8 @@ _ACTION = {"canceled": "cancel", "paused": "pause"}
 
 
 def told(evidence: Evidence) -> Iterator[Finding]:
-    """Every email to a customer about an invoice."""
+    """Every email to a customer about an invoice, and those that should have been written."""
+    yield from _unwritten(evidence)
     last: dict[str, Written] = {}
     for letter in evidence.seen.written:
         row = evidence.recovery(letter.recovery)
@@ -38,6 +54,25 @@ def told(evidence: Evidence) -> Iterator[Finding]:
             if before is not None and letter.at - before.at < TOGETHER_S and before.id != letter.id:
                 yield Finding("told", "two requests in a few minutes", f"{before.kind} and {letter.kind}")
             last[letter.to] = letter
+
+
+def _unwritten(evidence: Evidence) -> Iterator[Finding]:
+    """An address that appears wakes what waits for it."""
+    for row in evidence.recoveries:
+        since = evidence.seen.addresses.get(row["customer_id"] or "")
+        if since is None or since >= evidence.quiet_since or not row["policy"].get("message_days", True):
+            continue
+        refused = [
+            each["at"]
+            for each in evidence.timeline
+            if each["recovery_id"] == row["id"] and each["kind"] == "not_messaged" and each["rule"] == "no_address"
+        ]
+        over = row["closed_at"] is not None and row["closed_at"] < since + 2 * DAY
+        said = [each for each in evidence.seen.words if each.customer == row["customer_id"]]
+        if not refused or min(refused) > since or over or said or QUIET & set(evidence.seen.done):
+            continue
+        if not any(each.customer == row["customer_id"] and each.at >= since for each in evidence.seen.written):
+            yield Finding("told", "nobody was written to though an address has come", f"{row['invoice_id']}")
 
 
 def _wrong(evidence: Evidence, letter: Written, row: Row | None) -> Iterator[str]:
@@ -84,6 +119,10 @@ def _asks(evidence: Evidence, letter: Written, truth: Truth, row: Row) -> Iterat
         yield "names another amount than is due"
     if truth.deleted:
         yield "to a customer who is deleted"
+    if truth.paused and not paused_by_us(evidence, truth.subscription):
+        yield "about a subscription whose collection is paused"
+    if not truth.automatic and evidence.done("collection"):
+        yield "about an invoice whose collection the merchant has turned off"
     if truth.collection == "send_invoice":
         yield "about an invoice that is collected by hand"
     late = any(act.what.startswith("webhooks_") for act in evidence.story.acts)

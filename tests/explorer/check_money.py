@@ -7,7 +7,7 @@ from itertools import combinations
 from simulator.book import Movement
 from simulator.world import Attempt
 from tests.chaos.checks import sums_of_the_book
-from tests.explorer.evidence import Evidence, Row, counted, left_alone
+from tests.explorer.evidence import Evidence, Row, counted, left_alone, paused_by_us
 from tests.explorer.finding import Finding
 from tests.explorer.story import HOUR
 from tests.explorer.world import Charging
@@ -26,8 +26,18 @@ FOR_GOOD = frozenset(
         "revocation_of_authorization",
         "revocation_of_all_authorizations",
         "do_not_try_again",
+        # of bank accounts
+        "account_closed",
+        "bank_account_closed",
+        "no_account",
+        "account_frozen",
+        "bank_account_frozen",
+        "bank_account_unusable",
+        "debit_not_authorized",
     }
 )
+# ACH: two retries of one debit (docs/recovery.md). By whom does not matter; a customer on a page is another debit.
+ACH, ACH_TRIES = "us_bank_account", 3
 
 
 # -- what was recovered --------------------------------------------------------------------------
@@ -233,6 +243,7 @@ def charged(evidence: Evidence) -> Iterator[Finding]:
             yield Finding("charged", problem, text)
         if each.attempt.amount > each.truth.remaining:
             yield Finding("charged", "more than is left", f"{each.attempt.invoice}: {each.attempt.amount}")
+    yield from _too_often(evidence)
     moved: Counter[str] = Counter()
     for movement in evidence.movements:
         if movement.kind == "charge" and movement.invoice is not None:
@@ -244,6 +255,23 @@ def charged(evidence: Evidence) -> Iterator[Finding]:
             yield Finding("charged", "more was charged than was due", f"{invoice}: {amount} of {truth.due}")
 
 
+def _too_often(evidence: Evidence) -> Iterator[Finding]:
+    tried: Counter[tuple[str, str]] = Counter()
+    for each in evidence.bank:
+        if each.concludes is None and each.source != CUSTOMER and evidence.kinds.get(each.payment_method) == ACH:
+            tried[each.invoice, each.fingerprint] += 1
+            if tried[each.invoice, each.fingerprint] == ACH_TRIES + 1 and each.source == OURS:
+                yield Finding("charged", "more retries of a debit than its network allows", each.invoice)
+    refused = Counter(
+        (row["invoice_id"], row["amount"])
+        for row in evidence.attempts
+        if row["error_code"] == "amount_too_small" and row["result"] == "failed"
+    )
+    for (invoice, amount), times in refused.items():
+        if times > 1:
+            yield Finding("charged", "too small an amount is tried again", f"{invoice}: {amount}, {times} times")
+
+
 def _forbidden(evidence: Evidence, each: Charging) -> str | None:
     read, said = each.read, evidence.seen.words[: each.words]
     about = [word for word in said if word.invoice == each.attempt.invoice and word.at < each.attempt.at]
@@ -252,7 +280,7 @@ def _forbidden(evidence: Evidence, each: Charging) -> str | None:
     pauses = [word for word in said if word.kind in {"pause", "resume"}]
     reasons = {
         "its subscription is canceled": read.subscription_status == "canceled",
-        "its subscription's collection is paused": read.paused,
+        "its subscription's collection is paused": read.paused and not paused_by_us(evidence, read.subscription),
         "the merchant has turned its collection off": not read.automatic and evidence.done("collection"),
         "it is collected by hand": read.collection == "send_invoice",
         "an operator had stopped it": any(word.kind == "stop" for word in about),

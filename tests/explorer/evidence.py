@@ -27,7 +27,7 @@ ORDER BY r.opened_at
 """
 ATTEMPTS = """
 SELECT a.id::text AS id, a.recovery_id::text AS recovery_id, r.invoice_id, a.origin, a.number, a.result, a.amount,
-    a.currency, a.idempotency_key, a.charge_id, a.payment_method_id, a.card_fingerprint,
+    a.currency, a.idempotency_key, a.charge_id, a.error_code, a.payment_method_id, a.card_fingerprint,
     extract(epoch FROM a.started_at)::float8 AS at
 FROM attempts AS a JOIN recoveries AS r ON r.id = a.recovery_id
 ORDER BY a.started_at
@@ -54,7 +54,8 @@ PAUSED = "SELECT task_type FROM queue_pauses"
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`told_failed`: invoices of which an event said that their payment failed, and that was handed over."""
+    """`told_failed`: invoices of which an event said that their payment failed, and that was handed over; `kinds`: what
+    each payment method is."""
 
     story: Story
     now: int
@@ -64,6 +65,7 @@ class Evidence:
     bank: tuple[Attempt, ...]
     truths: dict[str, Truth]
     told_failed: frozenset[str]
+    kinds: dict[str, str]
     recoveries: Rows
     attempts: Rows
     timeline: Rows
@@ -126,6 +128,7 @@ async def collect(world: World) -> Evidence:
         bank=tuple(each for each in simulation.world.attempts if each.account == account.id),
         truths={ident: truth for ident in invoices if (truth := world.truth(ident)) is not None},
         told_failed=frozenset(world.told_failed),
+        kinds={ident: method["type"] for ident, method in account.objects["payment_method"].items()},
         paused=paused,
         **rows,
     )
@@ -139,6 +142,11 @@ def left_alone(words: Sequence[Word], customer: str | None, at: int) -> bool:
     """Whether an operator had said that the customer is to be left alone, and it still held."""
     about = [word for word in words if word.customer == customer and word.kind in {"left_alone", "taken_back"}]
     return bool(about) and about[-1].kind == "left_alone" and (about[-1].until is None or at < about[-1].until)
+
+
+def paused_by_us(evidence: Evidence, subscription: str | None) -> bool:
+    """Whether an end action of ours has paused the subscription, which is no word of the merchant's."""
+    return any(each.action == "pause" and each.target == subscription for each in evidence.seen.ended)
 
 
 def was_refused(evidence: Evidence, invoice: str, method: str, at: float) -> bool:

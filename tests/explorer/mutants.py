@@ -34,7 +34,195 @@ class Mutant:
     seed: int = 1
 
 
-MUTANTS: tuple[Mutant, ...] = ()
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "debits_are_not_waited_for",
+        1,
+        "a payment under way holds nothing up",
+        "debits",
+        ("told", "ends", "attempts"),
+        (
+            Edit(
+                "services/worker/recovery/decide.py",
+                "    _payment_under_way,\n    _stopped_from_outside,\n",
+                "    _stopped_from_outside,\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "only_the_pinned_method",
+        2,
+        "a new default of the customer is not seen where the subscription pins another",
+        "methods",
+        ("cards", "told"),
+        (
+            Edit(
+                "services/worker/outside/invoices.py",
+                "        customers_default=customers_default,\n",
+                "        customers_default=None,\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "what_was_due_is_booked",
+        3,
+        "a recovery books what was due at its opening, not what its charges moved",
+        "amounts",
+        ("booked",),
+        (
+            Edit(
+                "services/worker/dunning_retry/conclude.py",
+                "        recovered, charges = moved.total, moved.charges\n",
+                "        recovered, charges = dossier.due, ()\n",
+            ),
+            Edit(
+                "services/worker/dunning_retry/money.py",
+                "        await _correct(db, dossier, reading, seen)\n",
+                "        return\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "money_that_goes_back_is_not_booked",
+        3,
+        "refunds and disputes have no effect",
+        "money_back",
+        ("returned",),
+        (
+            Edit(
+                "shared/events/effects.py",
+                "            await _take_back(db, merchant_id, event, intent)\n",
+                "            pass\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "declines_without_a_charge_are_unread",
+        4,
+        "why a payment failed is read from its charge only",
+        "errors",
+        ("charged", "told"),
+        (
+            Edit(
+                "services/worker/dunning_retry/collect.py",
+                "    if declined is not None and not found and not dossier.attempts:\n",
+                "    if declined is not None and found and not dossier.attempts:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "newer_invoices_do_not_count",
+        5,
+        "an end action does not ask whether a newer invoice of the subscription is paid",
+        "ends",
+        ("ends",),
+        (
+            Edit(
+                "services/worker/handlers/end_dunning.py",
+                "    elif InvoiceStatus.PAID in newer:\n",
+                "    elif InvoiceStatus.PAID in newer and plan.account is None:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "canceled_work_comes_back",
+        6,
+        "an operator who cancels a retry stops the task and not the recovery",
+        "people",
+        ("charged", "told", "alive"),
+        (
+            Edit(
+                "services/ledger/tasks/endpoints.py",
+                "        await interventions.follow_cancel(call.db, [task])\n",
+                "        pass\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "collection_off_is_overruled",
+        6,
+        "a merchant who turns the collection off, or pauses it, is not obeyed",
+        "people",
+        ("charged", "told"),
+        (
+            Edit(
+                "services/worker/recovery/decide.py",
+                "    _left_alone,\n    _collection_off,\n    _window_over,\n",
+                "    _left_alone,\n    _window_over,\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "refusals_are_tried_again",
+        7,
+        "an amount that Stripe finds too small is tried again and again",
+        "errors",
+        ("charged",),
+        (
+            Edit(
+                "services/worker/recovery/decide.py",
+                "    _below_stripes_minimum,\n    _left_alone,\n",
+                "    _left_alone,\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "no_last_word",
+        8,
+        "no message says what follows when nothing is paid",
+        "letters",
+        ("ends",),
+        (
+            Edit(
+                "services/worker/messages/sending.py",
+                "        then=draft.ends.then if draft.ends else None,\n",
+                "        then=None,\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "addresses_wake_nobody",
+        8,
+        "an address that appears does not wake what waits for it",
+        "letters",
+        ("told",),
+        (
+            Edit(
+                "shared/events/effects.py",
+                "            await _write_to_address(db, merchant_id, event, intent)\n",
+                "            pass\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "debits_without_limits",
+        9,
+        "ACH debits are tried as often as the schedule says",
+        "debits",
+        ("charged",),
+        (
+            Edit(
+                "services/worker/recovery/networks.py",
+                'Limit("ach_2_retries_in_180_days", 2, timedelta(days=180)',
+                'Limit("ach_2_retries_in_180_days", 20, timedelta(days=180)',
+            ),
+        ),
+    ),
+    Mutant(
+        "two_digits_for_all",
+        10,
+        "amounts of every currency are written with two digits",
+        "currencies",
+        ("told",),
+        (
+            Edit(
+                "shared/money.py",
+                "        return 0\n    return 3 if currency in THREE_DECIMAL else 2\n",
+                "        return 2\n    return 2\n",
+            ),
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)

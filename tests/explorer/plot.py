@@ -17,7 +17,8 @@ How = dict[str, Any]
 
 FIRST_DAY = int(datetime(2026, 9, 1, tzinfo=UTC).timestamp())
 DEBITS = {"usd": "us_bank_account", "eur": "sepa_debit", "gbp": "bacs_debit"}
-COUNTRIES = {"usd": "US", "eur": "DE", "gbp": "GB", "jpy": "JP", "kwd": "AE", "isk": "GB", "huf": "HU", "ugx": "US"}
+# Where English is written to whoever has not said another language: the checks read English.
+COUNTRIES = {"usd": "US", "eur": "IE", "gbp": "GB", "jpy": "US", "kwd": "AE", "isk": "GB", "huf": "GB", "ugx": "US"}
 Happening = tuple[int, Callable[["Plot"], None]]
 """How often it is drawn beside the others, and what draws it."""
 LABELS = "abcdefgh"
@@ -89,7 +90,7 @@ class Plot:
         self._seed = seed
         self._acts: list[Act] = []
         self._labels: list[str] = []
-        self.currency = self._of(CURRENCIES if self._mood.debits < 0.5 else dict.fromkeys(DEBITS, 1))
+        self.currency = self._of(self._mood.currencies)
 
     def draw(self) -> Story:
         """The story."""
@@ -171,8 +172,12 @@ class Plot:
                 "delay": rng.choice((600, 7_200, 2 * DAY)),
                 "on_email": rng.choice((1, 1, 2, 3)),
             }
-        if rng.random() < 0.08:
+        if rng.random() < self._mood.addressless:
             how["person"] = {"email": None}
+            if rng.random() < 0.6:
+                self._add(
+                    at + rng.choice((1, 2, 5)) * DAY, "address", LABELS[len(self._labels)], email="one@example.com"
+                )
         self._add(at, "renewal", self._label(), **how)
 
     def _someone_more(self) -> None:
@@ -458,12 +463,15 @@ class Mood:
     troubles: tuple[str, ...] = ()
     policy: How = field(default_factory=dict)
     debits: float = 0.22
+    currencies: dict[str, int] = field(default_factory=lambda: CURRENCIES)
     trouble: float = 0.35
+    addressless: float = 0.08
 
 
 MOODS: dict[str, Mood] = {
     "everything": Mood(),
-    "debits": Mood(("debit_ends", "new_debit", "pays"), debits=0.95),
+    "debits": Mood(("debit_ends", "new_debit", "pays"), debits=0.95, currencies=dict.fromkeys(DEBITS, 1)),
+    "currencies": Mood(("pays", "credit_note"), currencies=dict.fromkeys(("jpy", "kwd", "isk", "huf", "ugx"), 1)),
     "methods": Mood(("new_card", "new_card_by_form", "card_renewed", "new_debit", "pins"), ("meanwhile",)),
     "amounts": Mood(("credit_note", "part_payment", "balance", "pays")),
     "money_back": Mood(("refunds", "disputes", "debit_returned")),
@@ -481,7 +489,7 @@ MOODS: dict[str, Mood] = {
         )
     ),
     "errors": Mood(("refuses_pay", "barrier", "restricted"), ("fault",), trouble=0.6),
-    "letters": Mood(("address", "mailbox", "unsubscribes"), (), {"end_action": "cancel"}),
+    "letters": Mood(("address", "mailbox", "unsubscribes"), (), {"end_action": "cancel"}, addressless=0.4),
 }
 
 

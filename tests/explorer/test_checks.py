@@ -158,6 +158,18 @@ DOCTORED: dict[str, Evidence] = {
     "charged: its customer is left alone": said(Word("left_alone", START + 60, customer=CUSTOMER)),
     "charged: the merchant's tasks are paused": said(Word("pause", START + 60)),
     "charged: the card was declined for good": evidence(bank=(first_failure(decline_code="lost_card"), attempt())),
+    "charged: more retries of a debit than its network allows": evidence(
+        bank=(
+            *(first_failure(seq=n, payment_method="pm_bank", fingerprint="bank") for n in range(1, 4)),
+            attempt(seq=9, payment_method="pm_bank", fingerprint="bank"),
+        )
+    ),
+    "charged: too small an amount is tried again": evidence(
+        attempts=[
+            row_of_attempt(number=n, result="failed", error_code="amount_too_small", idempotency_key=f"{n}")
+            for n in (1, 2)
+        ]
+    ),
     "ends: ended while money is on its way": closed("window_over", "exhausted", processing=True),
     "ends: merchant_gone, and the merchant is there": closed("merchant_gone", "stopped"),
     "ends: invoice_missing, and it is there": closed("invoice_missing", "stopped"),
@@ -176,6 +188,9 @@ DOCTORED: dict[str, Evidence] = {
     "ends: an end action though a later invoice is paid": acted(later_paid=True),
     "ends: an end action that was not announced": acted(text="Please pay."),
     "ends: an end action by a worker that wakes up": acted(more={"away": [(START + DAY, LATER)]}),
+    "ends: an end action though the merchant has stopped the collection": acted(
+        more={"done": ["collection"]}, automatic=False
+    ),
     "ends: an end action for a customer who is left alone": acted(
         more={"words": [Word("left_alone", START, customer=CUSTOMER)]}
     ),
@@ -217,6 +232,10 @@ DOCTORED: dict[str, Evidence] = {
     "told: asks for what is void": written({"status": "void"}),
     "told: names another amount than is due": written({"remaining": 1_200}),
     "told: to a customer who is deleted": written({"deleted": True}),
+    "told: about a subscription whose collection is paused": written({"paused": True}),
+    "told: about an invoice whose collection the merchant has turned off": evidence(
+        seen=seen(written=[letter(truths={INVOICE: truth(automatic=False)})], done=["collection"])
+    ),
     "told: about an invoice that is collected by hand": written({"collection": "send_invoice"}),
     "told: about a subscription that is canceled": written({"subscription_status": "canceled"}),
     "told: promises an attempt that nobody has planned": written({}, **words("We will try again on March 3.")),
@@ -245,6 +264,11 @@ DOCTORED: dict[str, Evidence] = {
         {"status": "paid"}, kind="ended", subject="Your subscription with Shop was canceled"
     ),
     "told: two requests in a few minutes": evidence(seen=seen(written=[letter(), letter(id="email_2", at=START + 90)])),
+    "told: nobody was written to though an address has come": evidence(
+        timeline=[{**evidence().timeline[0], "kind": "not_messaged", "rule": "no_address"}],
+        recoveries=[recovery(state="waiting", closed_at=None)],
+        seen=seen(written=[], addresses={CUSTOMER: START + DAY}),
+    ),
     "told: thanks for what is not paid": written({}, kind="recovered"),
     "told: thanks for another amount than was paid": evidence(
         seen=seen(written=[letter(kind="recovered", truths={INVOICE: paid()}, text="Your payment of $1.00")])

@@ -167,6 +167,8 @@ class Seen:
     away: list[tuple[int, int]] = field(default_factory=list)
     cards: dict[str, int] = field(default_factory=dict)
     """When a customer last brought another way to pay."""
+    addresses: dict[str, int] = field(default_factory=dict)
+    """When a customer without an address got one."""
     unfinished: list[str] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     """The acts that took place."""
