@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from simulator.shapes import Json
 
 _INTEGER = re.compile(r"-?\d{1,18}")
+_INDEX = re.compile(r"[0-9]{1,9}")  # `isdigit` would take "²", too
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -46,7 +47,7 @@ def _typed(value: Any, schema: Any) -> Any:
         return _typed(value, _alternative(value, alternatives))
     if isinstance(value, str):
         return _scalar(value, schema.get("type"))
-    if schema.get("type") == "array" and all(key.isdigit() for key in value):
+    if schema.get("type") == "array" and all(_INDEX.fullmatch(key) for key in value):
         ordered = sorted(value.items(), key=lambda item: int(item[0]))
         return [_typed(item, schema.get("items", {})) for _, item in ordered]
     known = schema.get("properties", {})

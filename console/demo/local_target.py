@@ -89,9 +89,10 @@ async def local_target(
             "CITADEL_STATE_SECRET": secrets.token_urlsafe(48),
             "CITADEL_WORKER_LEASE_SECONDS": str(LEASE_SECONDS),
             "CITADEL_WORKER_POLL_MAX_SECONDS": "0.05",
-            # A month passes in a minute, so a merchant's calls of a day come within a second. Catch-ups run as often
-            # per simulated month as they would in real time.
+            # A month passes in a minute, so a merchant's calls of a day, and the emails of all, come within a second.
+            # Catch-ups run as often per simulated month as they would in real time.
             "CITADEL_STRIPE_CALLS_PER_SECOND": "1000",
+            "CITADEL_RESEND_CALLS_PER_SECOND": "1000",
             "CITADEL_CATCH_UP_MINUTES": "720",
         },
         grace_s=10.0,

@@ -14,6 +14,7 @@ from services.worker.recovery import (
     Decision,
     Decline,
     FirstDefault,
+    InvoiceStatus,
     InvoiceTruth,
     MessageKind,
     Origin,
@@ -398,10 +399,12 @@ class Dossier:
     def turned_off_unheard(self, reading: Reading) -> bool:
         """Whether the reading shows that the merchant turned automatic collection off, and no event told.
 
-        Stripe turns it off, too, when it has tried for the last time; but then it has tried since the last reading.
+        Stripe turns it off, too, with an invoice that is no longer open, and when it has tried for the last time; but
+        then it has tried since the last reading.
         """
         truth, known = reading.truth, self.story.collected_by_stripe
-        return truth.auto_advance is False and known is not None and known == (True, truth.attempt_count)
+        off = truth.status is InvoiceStatus.OPEN and truth.auto_advance is False
+        return off and known is not None and known == (True, truth.attempt_count)
 
     def collection_off(self, reading: Reading) -> bool:
         """Whether the merchant has turned automatic collection of the invoice off."""

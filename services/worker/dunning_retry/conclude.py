@@ -6,7 +6,7 @@ from typing import Any, assert_never
 
 from services.worker import metrics
 from services.worker.dossier import ending, next_message, store
-from services.worker.dossier.dossier import Dossier, KnownAttempt, cards_of
+from services.worker.dossier.dossier import UNDER_WAY, Dossier, KnownAttempt, cards_of
 from services.worker.dunning_retry import money
 from services.worker.dunning_retry.collect import Collected, Outcome, Settled, Unreachable, from_charge
 from services.worker.handler import Job
@@ -351,11 +351,11 @@ async def _go_on(
 
 
 def _gist(rule: str, next_at: datetime | None, detail: Mapping[str, Any]) -> tuple[object, ...]:
-    """The parts by which a decision differs from the last one."""
+    """The parts by which a decision differs from the last one; not when a payment under way is looked at next."""
     inputs = detail.get("reason", {}).get("inputs", {})
     return (
         rule,
-        next_at,
+        None if rule == UNDER_WAY else next_at,
         *(detail.get(each) for each in (STRIPE_NEXT, "auto_advance", "attempt_count")),
         *(inputs.get(each) for each in ("segment", "backup", "brought", "default")),
     )

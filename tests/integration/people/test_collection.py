@@ -81,6 +81,16 @@ async def test_an_event_that_comes_late_has_the_reading_against_it(town: Town) -
     assert (await failed.recovery())["state"] == "recovered"
 
 
+async def test_that_stripe_turns_it_off_with_the_payment_is_not_the_merchants_doing(town: Town) -> None:
+    failed = await town.renewal(decline="do_not_honor", clears_after=1)
+    await failed.attempt_due()
+    await town.world.work()
+    await town.heard()
+    await town.world.work()
+    assert (await failed.recovery())["state"] == "recovered"
+    assert "collection_turned_off" not in await rules(failed, "changed")
+
+
 async def test_stripes_own_last_retry_is_not_the_merchants_doing(town: Town) -> None:
     await town.world.policy(driver="citadel", message_days=[])
     failed = await town.renewal(decline="do_not_honor", clears_after=1)
