@@ -28,7 +28,9 @@ def opened(evidence: Evidence) -> Iterator[Finding]:
     known = {row["invoice_id"] for row in evidence.recoveries}
     for invoice in sorted(evidence.told_failed - known):
         truth = evidence.truths.get(invoice)
-        if truth is not None and truth.open and truth.automatic_reason and not evidence.gone:
+        if truth is None or truth.collection == "send_invoice" or evidence.gone:
+            continue
+        if truth.open and truth.automatic_reason:
             yield Finding("opened", "a failed renewal has no recovery", f"{invoice}: {truth.remaining} are open")
     times = counted([row for row in evidence.book if row["metric_type"] == "recovery_opened"], "recovery_id")
     for row in evidence.recoveries:
