@@ -2,6 +2,7 @@
 
 from simulator.endpoints.registry import Call, changed, endpoint, merged_metadata
 from simulator.errors import not_imitated
+from simulator.invoicing import parent_of
 from simulator.pagination import equals, page, within
 from simulator.shapes import Json
 
@@ -16,7 +17,7 @@ def search(call: Call) -> Json:
     filters = equals(call.params, "status", "customer", "collection_method")
     if "subscription" in call.params:
         wanted = call.params["subscription"]
-        filters.append(lambda item: item["parent"]["subscription_details"]["subscription"] == wanted)
+        filters.append(lambda item: parent_of(item) == wanted)
     found = call.account.objects["invoice"].values()
     return page(found, call.params, "/v1/invoices", *filters, *within(call.params))
 

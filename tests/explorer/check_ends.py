@@ -44,6 +44,8 @@ def alive(evidence: Evidence) -> Iterator[Finding]:
     """What goes on has a next step, and nothing died on the way."""
     for text in evidence.seen.unfinished:
         yield Finding("alive", "the world does not come to rest", text)
+    for text in evidence.seen.broken:
+        yield Finding("alive", "the simulation itself breaks", text)
     for task in evidence.tasks:
         if task["status"] == "dead":
             error = (task["last_error"] or "")[:90]

@@ -67,6 +67,8 @@ def _unwritten(evidence: Evidence) -> Iterator[Finding]:
             for each in evidence.timeline
             if each["recovery_id"] == row["id"] and each["kind"] == "not_messaged" and each["rule"] == "no_address"
         ]
+        if any(each["rule"] == "payment_under_way" and each["recovery_id"] == row["id"] for each in evidence.timeline):
+            continue
         over = row["closed_at"] is not None and row["closed_at"] < since + 2 * DAY
         said = [each for each in evidence.seen.words if each.customer == row["customer_id"]]
         if not refused or min(refused) > since or over or said or QUIET & set(evidence.seen.done):

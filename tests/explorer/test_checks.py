@@ -203,6 +203,7 @@ DOCTORED: dict[str, Evidence] = {
         charging(ends_at=LATER), recoveries=[recovery(policy={"collect_ending": False})]
     ),
     "alive: the world does not come to rest": evidence(seen=seen(unfinished=["on day 1"])),
+    "alive: the simulation itself breaks": evidence(seen=seen(broken=["GET /v1/invoices: KeyError()"])),
     "alive: a dunning_retry is dead: stripe": evidence(tasks=[task(status="dead", last_error="stripe: 403")]),
     "alive: a dunning_retry is left running": evidence(tasks=[task(status="running")]),
     "alive: a recovery goes on and no task looks after it": evidence(

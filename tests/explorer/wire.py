@@ -85,6 +85,7 @@ class Line:
         self._simulation = simulation
         self._api = None if simulation is None else StripeApi(simulation)
         self._before, self._after = before, after
+        self.broken: list[str] = []
         return self
 
     async def request(
@@ -109,7 +110,12 @@ class Line:
             key=known.get("Idempotency-Key"),
             version=known.get("Stripe-Version"),
         )
-        answer = await self._api.answer(asked)
+        try:
+            answer = await self._api.answer(asked)
+        except Exception as problem:
+            # To the product this would be a broken line; it is a mistake of the simulation's.
+            self.broken.append(f"{method} {parts.path}: {problem!r}")
+            raise
         await self._after(method, parts.path)
         await asyncio.sleep(0)
         return _on_its_way(url, answer.status, answer.body, answer.headers, answer.fault)

@@ -170,6 +170,8 @@ class Seen:
     addresses: dict[str, int] = field(default_factory=dict)
     """When a customer without an address got one."""
     unfinished: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    """Requests that the simulation itself failed to answer."""
     done: list[str] = field(default_factory=list)
     """The acts that took place."""
 
@@ -334,6 +336,7 @@ class World:
 
     async def _end(self) -> None:
         await self._note_ends()
+        self.seen.broken += self.stage.line.broken
         self.stage.line.connect(None)
 
     # -- acts ------------------------------------------------------------------------------------

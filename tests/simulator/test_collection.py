@@ -20,6 +20,15 @@ async def last_event(control: SimulatorClient, kind: str) -> Json:
     return data
 
 
+async def test_the_invoices_of_a_subscription_are_listed_beside_one_without_a_subscription(
+    control: SimulatorClient, client: stripe.StripeClient, account: str
+) -> None:
+    made = await control.add_renewal(account)
+    await control.add_invoice(made["subscription"]["id"], "manual", 900)
+    found = (await client.v1.invoices.list_async({"subscription": made["subscription"]["id"]})).data
+    assert [each.id for each in found] == [made["invoice"]["id"]]
+
+
 @pytest.mark.parametrize("by", ["control", "api"])
 async def test_collection_that_is_turned_off_stops_stripes_retries_and_forgets_the_next(
     by: str, control: SimulatorClient, client: stripe.StripeClient, account: str
