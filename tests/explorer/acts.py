@@ -269,7 +269,10 @@ async def pauses(world: World, act: Act) -> None:
 
 @doing("status")
 async def status(world: World, act: Act) -> None:
-    await world.control.set_status(world.person(act).subscription, act.how["status"])
+    one = world.person(act)
+    if world.thing(one.subscription)["status"] == "canceled":
+        raise NotNow("a canceled subscription stays canceled")
+    await world.control.set_status(one.subscription, act.how["status"])
 
 
 @doing("refunds")
