@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import asyncpg
 import orjson
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -28,7 +29,7 @@ from services.worker.dossier.permission import PermissionFromDatabase
 from services.worker.engine import committing
 from services.worker.engine.janitor import sweep_recoveries, unpark
 from services.worker.engine.loop import Engine, Pace
-from services.worker.engine.periodic import Periodic, PeriodicRunner
+from services.worker.engine.periodic import PeriodicRunner
 from services.worker.handlers import discover
 from services.worker.outside import stripe_calls
 from services.worker.outside.circuits import Circuits
@@ -139,14 +140,20 @@ class Stage:
         stripe_calls._jitter.seed(seed)
         return made
 
-    def upkeep(self, catch_up: timedelta) -> PeriodicRunner:
-        """The periodic work that a recovery's life depends on."""
-        works = (
-            Periodic("unpark", timedelta(hours=1), unpark),
-            Periodic("sweep_recoveries", timedelta(hours=6), sweep_recoveries),
-            *catching_up(catch_up),
-        )
-        return PeriodicRunner(self.worker, works)
+    async def keep_up(self) -> None:
+        """The upkeep that a recovery's life depends on."""
+        async with self.worker.transaction() as db:
+            await unpark(db)
+            await sweep_recoveries(db)
+
+    def catching_up(self, every: timedelta) -> PeriodicRunner:
+        """The periodic work that finds what Stripe could not deliver."""
+        return PeriodicRunner(self.worker, catching_up(every))
+
+    async def look(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Everything that one statement gives, in one round trip."""
+        async with self.owner.statement() as db:
+            return list(await db.fetch(statement, *arguments))
 
     async def cut(self, name: str) -> None:
         """The connections of that name break."""

@@ -44,7 +44,7 @@ MOST_RUNS = 150
 MOST_MOMENTS = 500
 TOLD_OF = frozenset(ROUTES)
 
-NEXT_DUE = "SELECT min(run_at) FROM scheduled_tasks WHERE status = 'pending' AND NOT parked"
+NEXT_DUE = "SELECT min(run_at) AS due FROM scheduled_tasks WHERE status = 'pending' AND NOT parked"
 ENDS_SINCE = """
 SELECT t.id, t.recovery_id::text AS recovery_id, r.invoice_id, t.to_state AS state, t.rule
 FROM recovery_timeline AS t JOIN recoveries AS r ON r.id = t.recovery_id
@@ -281,8 +281,7 @@ class World:
         self.merchant_id = await self.rows.connect(self.account_id, tokens=False)
         if self.story.policy:
             await self.set_policy(self.story.policy)
-        every = timedelta(hours=20 if self._catches_up else 24 * 20)
-        self._upkeep = self.stage.upkeep(every)
+        self._catching_up = self.stage.catching_up(timedelta(hours=20)) if self._catches_up else None
         self._next_upkeep = self.now
         self._upkeep_every = 11 * HOUR if self._catches_up else 2 * DAY
         self.circuits = Circuits(clock=lambda: float(self.now))
@@ -295,7 +294,7 @@ class World:
 
     async def _next_moment(self, acts: deque[Act]) -> int | None:
         last = self.story.start + self.story.days * DAY
-        due = await self.rows.value(NEXT_DUE)
+        due = (await self.stage.look(NEXT_DUE))[0]["due"]
         moments = [max(self._next_upkeep, self.away_until)]
         if acts:
             moments.append(self.story.start + acts[0].at)
@@ -310,7 +309,7 @@ class World:
 
     async def _to(self, moment: int) -> None:
         await self.simulation.advance(moment)
-        async with self.stage.owner.transaction() as db:
+        async with self.stage.owner.statement() as db:
             await travel_to(db, datetime.fromtimestamp(self.now, UTC))
 
     async def _settle(self) -> None:
@@ -478,11 +477,12 @@ class World:
 
     async def _keep_up(self) -> None:
         self._next_upkeep = self.now + self._upkeep_every
-        while await self._upkeep.run_one():
+        await self.stage.keep_up()
+        while self._catching_up is not None and await self._catching_up.run_one():
             pass
 
     async def _note_ends(self) -> None:
-        for row in await self.rows.rows(ENDS_SINCE, self._last_end):
+        for row in await self.stage.look(ENDS_SINCE, self._last_end):
             self._last_end = row["id"]
             truth = truth_of(self.simulation, row["invoice_id"])
             self.seen.closed.append(
@@ -550,7 +550,7 @@ class World:
         invoices = [
             invoice for invoice, each in self.account.objects["invoice"].items() if each["customer"] == customer
         ]
-        plans = await self.rows.rows(PLANS, customer)
+        plans = await self.stage.look(PLANS, customer)
         self.seen.written.append(
             Written(
                 ident,
