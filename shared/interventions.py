@@ -81,7 +81,7 @@ async def stop(db: Connection, recovery_id: RecoveryId, reason: OperatorReason) 
     While an attempt is in flight the stop is noted, and the attempt's outcome decides how the recovery ends.
     """
     rows = await db.fetch(LOCK, [recovery_id])
-    if not rows or rows[0]["stop_requested"] is not None:
+    if not rows or rows[0]["stop_requested"] not in (None, EndReason.MERCHANT_GONE):
         return False
     text = f"An operator stopped it: {reason.replace('_', ' ')}."
     return await _stop(db, recovery_id, EndReason.STOPPED_BY_OPERATOR, text, code=reason)

@@ -189,11 +189,14 @@ ORDER BY r.id
 FOR UPDATE OF r
 """
 
+# The first stop keeps its reason; but that the merchant left is taken back when it returns, and any other stop holds.
 REQUEST_STOP = """
 UPDATE recoveries
-SET stop_requested = COALESCE(stop_requested, $2), updated_at = citadel_now()
+SET stop_requested = COALESCE(NULLIF(stop_requested, 'merchant_gone'), $2), updated_at = citadel_now()
 WHERE id = $1
 """
+
+STOPPED_ANYHOW = "UPDATE recoveries SET end_reason = $2, updated_at = citadel_now() WHERE id = $1"
 
 TAKE_STOP_BACK = "UPDATE recoveries SET stop_requested = NULL, updated_at = citadel_now() WHERE id = $1"
 
@@ -462,10 +465,15 @@ async def correct(
 async def request_stop(db: Connection, recovery_id: RecoveryId, end_reason: EndReason, entry: Entry) -> bool:
     """Stop a recovery for a reason from outside; no attempt and no message follows. False: it had ended before.
 
+    One that was stopped because its merchant had left takes the new reason: it is not opened again when that returns.
     It ends at once, unless a payment is on its way: then the stop is noted, pending tasks are canceled, and the
     payment's outcome decides. The run that holds an attempt sees to that; if none does, a task is queued for it.
     """
     locked = await _lock(db, recovery_id)
+    if locked.state is RecoveryState.STOPPED and EndReason.MERCHANT_GONE == locked.end_reason != end_reason:
+        await db.execute(STOPPED_ANYHOW, recovery_id, end_reason)
+        await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, _with_reason(entry, "nothing"))
+        return True
     if locked.state.ended:
         return False
     if locked.state.may_have_charged:

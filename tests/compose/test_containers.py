@@ -151,7 +151,8 @@ MAY_NOT: dict[str, list[str]] = {
     "auth": ["SELECT * FROM attempts", "INSERT INTO attempts DEFAULT VALUES", "DELETE FROM usage_logs"],
     "ledger": [
         "SELECT access_token FROM merchants",
-        "UPDATE recoveries SET state = 'recovered'",
+        "UPDATE recoveries SET amount_due = 0",
+        "UPDATE attempts SET result = 'succeeded'",
         "DELETE FROM attempts",
     ],
 }

@@ -25,7 +25,7 @@ from services.worker.dossier.dossier import KEYS_ARE_KEPT, Dossier, KnownAttempt
 from services.worker.errors import InvoiceMissing, MerchantUnreachable, Refused, RetryLater
 from services.worker.handler import Nothing
 from services.worker.outside import stripe_calls
-from services.worker.outside.invoices import Reading, SeenCharge, with_backups
+from services.worker.outside.invoices import Reading, SeenCharge, WithoutCharge, with_backups
 from services.worker.outside.remote import Remote
 from services.worker.outside.stripe_calls import (
     Declined,
@@ -203,23 +203,27 @@ async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Re
                 SeenCharge(None, payment_intent, dossier.now, amount, AttemptResult.REQUIRES_ACTION, method, None, None)
             )
     declined = reading.without_charge
-    if declined is not None and not found and not dossier.attempts:
-        # Nothing but this tells why the payment failed that opened the recovery.
-        amount = reading.truth.amount_remaining
-        method, card = declined.payment_method_id, declined.card
+    if declined is not None and not found and _is_news(dossier, declined):
         found.append(
             SeenCharge(
                 None,
                 declined.payment_intent_id,
-                dossier.opened_at,
-                amount,
+                dossier.now if dossier.attempts else dossier.opened_at,
+                reading.truth.amount_remaining,
                 AttemptResult.DECLINED,
-                method,
-                card,
+                declined.payment_method_id,
+                declined.card,
                 declined.decline,
             )
         )
     return tuple(found)
+
+
+def _is_news(dossier: Dossier, declined: WithoutCharge) -> bool:
+    """Whether nothing but the reading tells of this decline: the failure that opened the recovery, or a payment method
+    that was never tried before, as a customer's other card on the hosted page."""
+    tried = {each.past.payment_method_id for each in dossier.attempts}
+    return not tried or (declined.payment_method_id is not None and declined.payment_method_id not in tried)
 
 
 async def _read_again(client: stripe.StripeClient, dossier: Dossier) -> tuple[Reading, tuple[SeenCharge, ...]]:

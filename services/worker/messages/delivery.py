@@ -87,6 +87,7 @@ NOT_SENT = {
     "account_restricted": "No message: the merchant's account may not charge now, whatever the customer does.",
     "invoice_missing": "No message: Stripe does not know the invoice.",
     "stopped": "No message: the recovery was stopped while it was written.",
+    "method_is_there": "No message: there is a payment method by now that is tried first.",
     "held": "No message: people say that nothing is to be done about it now.",
     "not_due": "No message: the other invoices are paid, and none about this one is due.",
     "address_refused": "No message: the email service does not take the address.",
@@ -171,7 +172,7 @@ async def _sheet(client: stripe.StripeClient, part: Part) -> Sheet | NotSent:
         return invoice
     draft = drafted(part, invoice)
     if isinstance(draft, str):
-        return NotSent(draft, look=draft in {"not_open", "over", "held"})
+        return NotSent(draft, look=draft in {"not_open", "over", "held", "method_is_there"})
     return NotSent("no_address") if address_of(invoice) is None else Sheet(draft, invoice)
 
 

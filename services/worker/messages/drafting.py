@@ -13,6 +13,7 @@ from services.worker.messages.campaign import Message, message_for
 from services.worker.outside.invoices import Invoice, Reading, read
 from services.worker.recovery import (
     HOLDS,
+    AttemptNow,
     Close,
     Decline,
     DeclineCause,
@@ -24,7 +25,7 @@ from services.worker.recovery import (
 from shared.ids import PaymentMethodId, RecoveryId
 from shared.recovery_model import RecoveryState
 
-Unready = Literal["not_open", "over", "not_final", "under_way", "held"]
+Unready = Literal["not_open", "over", "not_final", "under_way", "held", "method_is_there"]
 
 # The reason that a customer may be told, as it is named in the texts. A thief must learn nothing.
 BECAUSE = {
@@ -88,6 +89,8 @@ def drafted(part: Part, invoice: dict[str, Any]) -> Draft | Unready:
     # A bank debit is processed for days: the invoice is open, and not unpaid.
     if reading.truth.payment_under_way or dossier.in_flight is not None:
         return "under_way"
+    if isinstance(decision, AttemptNow) and kind is not MessageKind.PAYMENT_FAILED:
+        return "method_is_there"  # the customer has brought another by now, and its event is late
     end = ending(dossier, reading)
     sent = dossier.story.sent
     following = dossier.message_due(kind, besides=(SentMessage(kind, dossier.now),))

@@ -8,10 +8,12 @@ import pytest
 from services.auth import merchants, store
 from services.auth.oauth import GrantAnswer
 from services.worker.catch_up.schedule import next_task
+from shared import interventions
 from shared.clock import business_now
 from shared.crypto import KeyRing
 from shared.database import Role
 from shared.queue import tasks
+from shared.recovery_model import OperatorReason
 from tests.conftest import OpenDatabase
 from tests.integration.worker.world import Failed, World
 
@@ -140,3 +142,23 @@ async def test_the_catch_up_finds_it_too(world: World, open_database: OpenDataba
 
 async def _finished(failed: Failed) -> Any:
     return await failed.finish()
+
+
+async def test_what_an_operator_stops_while_the_merchant_is_away_stays_stopped(
+    world: World, open_database: OpenDatabase
+) -> None:
+    failed = await world.fail(decline="do_not_honor", clears_after=1)
+    await world.work()
+    await _leave(world, open_database)
+    async with open_database(Role.LEDGER) as ledger, ledger.transaction() as db:
+        await interventions.stop(db, failed.recovery_id, OperatorReason.CUSTOMER_REQUEST)
+    before = await _totals(world)
+    await world.pass_time(days=3)
+    await _come_back(world, open_database)
+    for _ in range(4):
+        await world.work()
+        await world.pass_time(days=2)
+    row = await failed.recovery()
+    assert (row["state"], row["end_reason"]) == ("stopped", "stopped_by_operator")
+    assert await failed.charges() == []
+    assert await _totals(world) == before, "one end is in the book, and it is not taken back"

@@ -81,3 +81,15 @@ async def test_what_a_deleted_customer_left_ends_although_no_event_said_so(world
     assert (row["state"], row["end_reason"]) == ("stopped", "customer_deleted")
     assert await failed.tasks("dead") == []
     assert await failed.charges() == []
+
+
+async def test_a_card_that_a_customer_tried_in_vain_before_any_charge_is_not_tried_again(world: World) -> None:
+    failed = await world.fail(decline="lost_card")
+    await world.work()
+    await world.control.pay_hosted(failed.invoice, decline="stolen_card", without_charge=True)
+    for _ in range(3):
+        await world.pass_time(days=1)
+        await world.execute("UPDATE scheduled_tasks SET run_at = citadel_now() WHERE status = 'pending'")
+        await world.work()
+    assert await failed.ours() == []
+    assert "stolen_card" in [each["decline_code"] for each in await failed.theirs()]
