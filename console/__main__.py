@@ -160,8 +160,18 @@ def _become(module: str, *arguments: str) -> NoReturn:
 def _add_service(role: Role) -> None:
     """`citadel <service>`: one service, in this process."""
     package = f"services.{role.service}"
+    told = f"Run a service. {import_module(package).__doc__}"
+    if role is Role.LEDGER:  # the name of a group, too
+        told = f"{told} With a command: that."
 
-    @app.command(role.service, help=f"Run a service. {import_module(package).__doc__}")
+        @ledger_app.callback(invoke_without_command=True, help=told)
+        def _(context: typer.Context) -> None:
+            if context.invoked_subcommand is None:
+                _become(package)
+
+        return
+
+    @app.command(role.service, help=told)
     def _() -> None:
         _become(package)
 

@@ -1,4 +1,7 @@
-"""`citadel ledger`: the kept totals, held against the book and corrected from it."""
+"""`citadel ledger rebuild`: the kept totals, held against the book and corrected from it.
+
+`citadel ledger` alone runs the service (`console/__main__.py`).
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated
@@ -9,12 +12,7 @@ from console.database import DATA, DataDir, in_transaction, merchant_id_of
 from services.ledger.totals.store import Difference, differences, rebuild
 from shared.database import Connection, Role
 
-ledger_app = typer.Typer(help="The ledger's totals and its book.", no_args_is_help=True)
-
-
-@ledger_app.callback()
-def _ledger() -> None:
-    """The ledger."""
+ledger_app = typer.Typer()
 
 
 @ledger_app.command("rebuild")

@@ -117,8 +117,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "services/worker/dunning_retry/collect.py",
-                "    if declined is not None and not found and not dossier.attempts:\n",
-                "    if declined is not None and found and not dossier.attempts:\n",
+                "    if declined is not None and not found and _is_news(dossier, declined):\n",
+                "    if declined is not None and found and _is_news(dossier, declined):\n",
             ),
         ),
     ),
