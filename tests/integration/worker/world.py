@@ -104,7 +104,9 @@ class World(world.World):
                 ),
                 Entry(EntryKind.OPENED, "renewal_failed", "The renewal failed."),
             )
-        assert recovery_id is not None
+        if recovery_id is None:  # where there is an ingress, the webhook may come first
+            (row,) = await self.rows("SELECT id FROM recoveries WHERE invoice_id = $1", invoice["id"])
+            recovery_id = row["id"]
         ids = (made["customer"]["id"], made["subscription"]["id"], made["payment_method"]["id"])
         return Failed(self, recovery_id, invoice["id"], *ids)
 
