@@ -34,6 +34,7 @@ from shared.money_back import Fact, Kind, Sums
 from shared.queue import tasks
 from shared.queue.tries import tries_of
 from shared.recovery_model import (
+    COLLECTION_OFF,
     CREDITED,
     BillingReason,
     EndReason,
@@ -111,6 +112,14 @@ told AS (
         (recovery_id, merchant_id, kind, to_state, rule, explanation, detail, next_step, next_at)
     SELECT id, merchant_id, kind, 'open', rule, explanation, detail::jsonb, next_step, next_at
     FROM opened
+    RETURNING recovery_id
+),
+turned_off AS (
+    INSERT INTO recovery_timeline (recovery_id, merchant_id, kind, rule, explanation, detail)
+    SELECT o.id, o.merchant_id, $15, $16, $17, jsonb_build_object('event_id', t.event_id)
+    FROM told
+    JOIN opened AS o ON o.id = told.recovery_id
+    JOIN collection_turned_off AS t USING (merchant_id, invoice_id)
 ),
 queued AS (
     INSERT INTO scheduled_tasks (merchant_id, task_type, payload, recovery_id, unique_key, max_attempts)
@@ -334,6 +343,9 @@ async def _begin(db: Connection, opened: Sequence[tuple[RecoveryId, FailedInvoic
         [recovery_tasks.key_of(EVALUATE, recovery_id) for recovery_id, _, _ in opened],
         EVALUATE,
         tries_of(EVALUATE),
+        EntryKind.CHANGED,
+        COLLECTION_OFF,
+        "The merchant had turned automatic collection of the invoice off before.",
     )
 
 

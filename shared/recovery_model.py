@@ -33,6 +33,8 @@ LIFTED = "left_alone_lifted"
 
 ADDRESS_CHANGED = "address_changed"
 """The rule of an entry that notes that the customer has an email address, or another one."""
+PAID_SOMEHOW = "paid_somehow"
+"""The rule of an entry that notes that the invoice was paid, at Stripe or elsewhere, by whomever."""
 PAYMENT_NEWS = "payment_news"
 """The rule of an entry that notes an event about a payment of the invoice that takes days: begun, or ended."""
 

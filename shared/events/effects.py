@@ -42,6 +42,7 @@ from shared.recovery_model import (
     COLLECTION_OFF,
     COLLECTION_ON,
     INVOICE_CHANGED,
+    PAID_SOMEHOW,
     PAYMENT_NEWS,
     STRIPE_NEXT,
     SUBSCRIPTION_CHANGED,
@@ -190,12 +191,13 @@ async def _settle(db: Connection, merchant_id: MerchantId, event: Incoming, inte
             continue
         # Only a reading of the invoice tells whose payment it is. Until then no message is sent; and no attempt is
         # made, because each begins with a reading.
-        silenced = await recovery_tasks.cancel_messages(db, recovery.id, "the invoice was paid")
-        if await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id) or silenced:
+        await recovery_tasks.cancel_messages(db, recovery.id, "the invoice was paid")
+        await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id)
+        # Two or three events tell of one payment. What is running now, an evaluation or a message, may have read the
+        # invoice before: the entry tells it.
+        if not await store.is_noted(db, recovery.id, PAID_SOMEHOW):
             text = "The invoice was paid; whether at Stripe or elsewhere is to be read."
-            entry = Entry(
-                EntryKind.CHANGED, "paid_somehow", text, _origin(event), next_step="read the invoice at Stripe"
-            )
+            entry = Entry(EntryKind.CHANGED, PAID_SOMEHOW, text, _origin(event), next_step="read the invoice at Stripe")
             await recoveries.record(db, recovery.id, entry)
 
 
@@ -308,6 +310,9 @@ async def _note_collection(
 
 async def _note_change(db: Connection, merchant_id: MerchantId, event: Incoming, changed: InvoiceChanged) -> None:
     """Have the recovery evaluated again, unless the event says nothing new."""
+    if changed.collects is not None:
+        # Before there is a recovery, too: its opening reads it.
+        await store.note_collection(db, merchant_id, changed.invoice_id, event.event_id, on=changed.collects)
     for recovery in await store.lock_of_invoice(db, merchant_id, changed.invoice_id):
         if await _turned(db, merchant_id, event, changed, recovery):
             continue

@@ -238,11 +238,14 @@ def _invoice_updated(invoice: Json, previous: Json) -> Intent:
     Every attempt, also ours, updates its invoice (`attempt_count`, `attempted`), and so does every change of its
     metadata or footer: these need no new decision. Events that close an invoice have types of their own.
     """
+    collects, status = _turned(invoice, previous), invoice.get("status", "open")
+    # What is turned off while it is a draft stays off when it is finalized; nothing else of a draft matters yet.
+    draft = status == "draft" and collects is not None
     # Invoices had no status until 2018; a null is not "open".
-    if invoice.get("status", "open") != "open" or invoice.get("paid") is True:
+    if (status != "open" and not draft) or invoice.get("paid") is True:
         return Ignored("told_by_its_own_event")
-    collects = _turned(invoice, previous)
-    changed = tuple(sorted((_COLLECTED_BY | ({"auto_advance"} if collects is not None else set())) & previous.keys()))
+    heeded = frozenset[str]() if draft else _COLLECTED_BY
+    changed = tuple(sorted((heeded | ({"auto_advance"} if collects is not None else set())) & previous.keys()))
     if not changed:
         customer_id = _id(invoice.get("customer"), CustomerId)
         if customer_id and "customer_email" in previous and invoice.get("customer_email"):

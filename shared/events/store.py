@@ -66,7 +66,7 @@ class MerchantLock(StrEnum):
 
     NONE = "none"
     STAYS = "stays"  # it cannot be disconnected meanwhile
-    LEAVES = "leaves"  # and no recovery can be opened for it meanwhile
+    LEAVES = "leaves"  # no recovery can be opened for it meanwhile
 
 
 FIND_MERCHANTS = """
@@ -270,6 +270,25 @@ ORDER BY id DESC
 LIMIT 1
 """
 
+NOTED = """
+SELECT EXISTS (
+    SELECT
+    FROM recovery_timeline AS t
+    WHERE t.recovery_id = $1 AND t.rule = $2
+        AND t.id > COALESCE(
+            (SELECT max(d.id) FROM recovery_timeline AS d WHERE d.recovery_id = $1 AND d.kind = 'decided'), 0
+        )
+)
+"""
+
+TURN_OFF = """
+INSERT INTO collection_turned_off (merchant_id, invoice_id, event_id)
+VALUES ($1, $2, $3)
+ON CONFLICT DO NOTHING
+"""
+
+TURN_ON = "DELETE FROM collection_turned_off WHERE merchant_id = $1 AND invoice_id = $2"
+
 # The tokens are wiped without being read: this role cannot read them. A merchant that disconnected through us stays
 # `disconnected` when Stripe's event about it arrives.
 DEAUTHORIZE = """
@@ -406,6 +425,24 @@ async def known_of_stripe(db: Connection, recovery_id: RecoveryId) -> tuple[date
 async def turned_off(db: Connection, recovery_id: RecoveryId) -> bool:
     """Whether the timeline says that the merchant turned automatic collection of the invoice off."""
     return bool(await db.fetchval(TURNED, recovery_id))
+
+
+async def is_noted(db: Connection, recovery_id: RecoveryId, rule: str) -> bool:
+    """Whether the timeline has an entry by this rule since the last decision."""
+    return bool(await db.fetchval(NOTED, recovery_id, rule))
+
+
+async def note_collection(
+    db: Connection, merchant_id: MerchantId, invoice_id: InvoiceId, event_id: str, *, on: bool
+) -> None:
+    """Keep that the merchant turned automatic collection of an invoice off, or forget it, for its recovery's opening.
+
+    The merchant is locked, so that no recovery opens meanwhile.
+    """
+    if on:
+        await db.execute(TURN_ON, merchant_id, invoice_id)
+    else:
+        await db.execute(TURN_OFF, merchant_id, invoice_id, event_id)
 
 
 async def deauthorize(db: Connection, merchant_id: MerchantId) -> None:

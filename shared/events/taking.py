@@ -144,6 +144,8 @@ async def _changing(
                 pass
             case StopCharge() | MoneyBack() | PaymentNews() | MerchantGone() | AddressChanged() | RenewalAhead():
                 changing.add(number)
+            case InvoiceChanged(collects=True | False):
+                changing.add(number)  # kept for an invoice without a recovery, too
             case (
                 InvoicePaid()
                 | StopInvoice()
@@ -208,7 +210,7 @@ async def take_listed(db: Connection, account: AccountId, events: Sequence[Incom
     Locking event by event would follow no order. So the recoveries that are concerned are locked first, by their ids,
     and the charges that money is taken back of, and then the events are applied in the order in which they happened.
     """
-    merchants = await store.find_merchants(db, [account], MerchantLock.STAYS)
+    merchants = await store.find_merchants(db, [account], lock_for_list(events))
     merchant = merchants.get(account)
     merchant_id = merchant.id if merchant else None
     rows: dict[str, EventRow] = {}
@@ -301,11 +303,17 @@ def _before_connection(routed: Routed, merchant: MerchantOfEvent) -> bool:
     return routed.created + timedelta(seconds=1) <= merchant.connected_at  # Stripe's times are whole seconds
 
 
+def lock_for_list(events: Sequence[Incoming]) -> MerchantLock:
+    """How strongly `take_listed` locks the merchant for these events."""
+    leaves = any(_lock_for(event.routed.intent) is MerchantLock.LEAVES for event in events)
+    return MerchantLock.LEAVES if leaves else MerchantLock.STAYS
+
+
 def _lock_for(intent: Intent) -> MerchantLock:
     match intent:
         case OpenRecovery():
             return MerchantLock.STAYS
-        case MerchantGone():
+        case MerchantGone() | InvoiceChanged(collects=False):
             return MerchantLock.LEAVES
         case _:
             return MerchantLock.NONE

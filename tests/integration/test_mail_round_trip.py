@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
+from services.worker.dossier.dossier import NEWS
 from services.worker.handler import AnyHandler
 from services.worker.handlers import discover
 from services.worker.handlers.notify_action_required import Write
@@ -145,6 +146,23 @@ async def test_a_recovery_that_is_stopped_while_its_message_is_being_written_sen
         )
     outcome = await handler.perform(world.outside.remote(Lease(timedelta(seconds=30))), plan)
     assert outcome.told == Told(left_out={failed.recovery_id: NotSent("stopped")})
+    assert len(await street.emails()) == 1
+
+
+@pytest.mark.parametrize("rule", sorted(NEWS))
+async def test_what_happens_while_a_message_is_being_written_is_looked_at_first(street: Street, rule: str) -> None:
+    """A payment above all: the invoice was read before it. The event's transaction began before the plan's and waited
+    for the recovery's lock, so that its entry has the older time."""
+    world = street.world
+    failed = await world.fail(decline="lost_card")
+    await world.work()
+    await world.pass_time(days=3, minutes=1)
+    async with world.worker.transaction() as db:
+        await db.execute("SELECT 1")
+        handler, plan = await _decide(world)
+        await recoveries.record(db, failed.recovery_id, Entry(EntryKind.CHANGED, rule, "Something happened."))
+    outcome = await handler.perform(world.outside.remote(Lease(timedelta(seconds=30))), plan)
+    assert outcome.told == Told(left_out={failed.recovery_id: NotSent("news", look=True)})
     assert len(await street.emails()) == 1
 
 

@@ -47,6 +47,7 @@ from shared.recovery_model import (
     COLLECTION_OFF,
     COLLECTION_ON,
     INVOICE_CHANGED,
+    PAID_SOMEHOW,
     PAYMENT_NEWS,
     STRIPE_NEXT,
     SUBSCRIPTION_CHANGED,
@@ -61,7 +62,8 @@ from shared.recovery_model import (
 KEYS_ARE_KEPT = timedelta(hours=23)
 # Ends by which the invoice's money is accounted for.
 _SETTLED = frozenset({EndReason.PAID_ELSEWHERE, EndReason.CREDITED, EndReason.REFUNDED, EndReason.DISPUTED})
-_NEWS = frozenset({CARD_CHANGED, INVOICE_CHANGED, PAYMENT_NEWS, SUBSCRIPTION_CHANGED})
+NEWS = frozenset({CARD_CHANGED, INVOICE_CHANGED, PAID_SOMEHOW, PAYMENT_NEWS, SUBSCRIPTION_CHANGED})
+"""The rules of entries about events that a reading made before may not have seen."""
 _TURNED = frozenset({COLLECTION_OFF, COLLECTION_ON})
 
 # Stripe makes its own attempt soon after the time that it announced.
@@ -94,8 +96,9 @@ class KnownAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One row of the timeline."""
+    """One row of the timeline. A recovery's rows have ids in the order in which they were written: under its lock."""
 
+    id: int
     at: datetime
     kind: str
     rule: str
@@ -175,10 +178,15 @@ class Story:
         segment = last.detail.get("reason", {}).get("inputs", {}).get("segment") if last is not None else None
         return segment if isinstance(segment, str) else None
 
-    def told_anew_since(self, moment: datetime) -> bool:
-        """Whether an event since `moment` says that the invoice will be collected in another way or from another
-        card, or tells of a payment or a stop."""
-        return any(row.at >= moment and _is_news(row) for row in self.rows)
+    @property
+    def last_id(self) -> int:
+        """The id of the last row; 0 before the first."""
+        return self.rows[-1].id if self.rows else 0
+
+    def told_anew_since(self, last_id: int) -> bool:
+        """Whether an event after this row says that the invoice will be collected in another way or from another
+        card, or tells of a payment or a stop. By ids: a transaction that waited for the lock has an older time."""
+        return any(row.id > last_id and _is_news(row) for row in self.rows)
 
     @property
     def under_way_since(self) -> datetime | None:
@@ -202,7 +210,7 @@ def _is_news(row: Told) -> bool:
     """Whether the row tells of an event that a reading made before may not have seen."""
     if row.rule in _TURNED:
         return "event_id" in row.detail  # else a reading itself has told
-    return row.rule in _NEWS or row.kind == EntryKind.STOP_REQUESTED
+    return row.rule in NEWS or row.kind == EntryKind.STOP_REQUESTED
 
 
 @dataclass(frozen=True, slots=True)

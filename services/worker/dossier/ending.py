@@ -1,7 +1,9 @@
-"""The words that a timeline uses for a policy's end actions."""
+"""A policy's end actions: the timeline's words for them, and the rule about a subscription's newer invoices."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Literal
 
+from services.worker.recovery import InvoiceStatus
 from shared.policy import EndAction
 
 STEPS: Mapping[EndAction, str] = {
@@ -10,3 +12,17 @@ STEPS: Mapping[EndAction, str] = {
     "pause": "pause the subscription's collection",
     "mark_uncollectible": "mark the invoice uncollectible",
 }
+
+ANNOUNCED = frozenset[EndAction]({"cancel", "pause"})
+"""The end actions that take something away from the customer, and so are told beforehand and afterwards."""
+
+
+def newer_against(newer: Collection[InvoiceStatus]) -> Literal["newer_invoice_paid", "newer_invoice_open"] | None:
+    """What speaks against an end action, by the states of the subscription's newer invoices; None: nothing.
+
+    A paid one: the customer pays again. An open one is being collected itself, and decides. Drafts and voided ones say
+    nothing about whether the customer pays.
+    """
+    if InvoiceStatus.PAID in newer:
+        return "newer_invoice_paid"
+    return "newer_invoice_open" if InvoiceStatus.OPEN in newer else None

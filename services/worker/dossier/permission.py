@@ -15,6 +15,8 @@ from shared.ids import CustomerId, MerchantId, RecoveryId, SubscriptionId
 from shared.silences import SilenceReason
 from shared.unsubscribe import Recipient
 
+NEWS = "news"
+
 T = TypeVar("T")
 
 
@@ -26,12 +28,13 @@ class PermissionFromDatabase:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def refusal(self, recovery_id: RecoveryId) -> str | None:
+    async def refusal(self, recovery_id: RecoveryId, last_id: int) -> str | None:
         """Why nothing may be sent for the recovery: a stop, its end, its merchant, what people said; None when it may.
 
-        Raises RetryLater.
+        `news`: an event after the timeline's row `last_id`, as of a payment, which is to be looked at first. Raises
+        RetryLater.
         """
-        return await self._ask(lambda db: store.refusal(db, recovery_id))
+        return await self._ask(lambda db: store.refusal(db, recovery_id, last_id))
 
     async def left_alone(self, recovery_id: RecoveryId) -> bool:
         """Whether the recovery's customer or subscription is left alone, its end notwithstanding. Raises RetryLater."""

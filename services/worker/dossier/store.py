@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from services.worker.dossier.dossier import Dossier, KnownAttempt, Story, Told, cards_of, method_in
+from services.worker.dossier.dossier import NEWS, Dossier, KnownAttempt, Story, Told, cards_of, method_in
 from services.worker.merchants import merchant_key
 from services.worker.outside.invoices import Reading, SeenCharge
 from services.worker.recovery import (
@@ -64,7 +64,7 @@ SELECT r.invoice_id, r.state, r.stop_requested, r.amount_due, r.currency, r.open
     citadel_now() AS now,
     m.stripe_connect_id AS account, COALESCE(m.status = 'active', false) AS merchant_active,
     ARRAY(
-        SELECT ROW (t.at, t.kind, t.rule, t.next_at, t.detail::text)  -- jsonb has no codec inside a row
+        SELECT ROW (t.id, t.at, t.kind, t.rule, t.next_at, t.detail::text)  -- jsonb has no codec inside a row
         FROM recovery_timeline AS t
         WHERE t.recovery_id = r.id
         ORDER BY t.id
@@ -165,7 +165,11 @@ SELECT COALESCE(
         WHERE t.recovery_id = r.id AND t.rule IN ('collection_turned_off', 'collection_turned_on')
         ORDER BY t.id DESC
         LIMIT 1
-    ) = 'collection_turned_off' THEN 'collection_turned_off' END
+    ) = 'collection_turned_off' THEN 'collection_turned_off' END,
+    CASE WHEN EXISTS (
+        SELECT FROM recovery_timeline AS t
+        WHERE t.recovery_id = r.id AND t.id > $2 AND t.rule = ANY($3::text[])
+    ) THEN 'news' END
 )
 FROM recoveries AS r
 LEFT JOIN merchants AS m
@@ -302,9 +306,12 @@ async def _timing(db: Connection, merchant_id: MerchantId) -> Timing:
     return Estimator.learn(observed)
 
 
-async def refusal(db: Connection, recovery_id: RecoveryId) -> str | None:
-    """Why nothing may be sent for the recovery any more, by what is committed; None when it may."""
-    found: str | None = await db.fetchval(REFUSAL, recovery_id)
+async def refusal(db: Connection, recovery_id: RecoveryId, last_id: int) -> str | None:
+    """Why nothing may be sent for the recovery any more, by what is committed; None when it may.
+
+    `last_id` is the timeline's last row when it was decided: `news` that came later are to be looked at first.
+    """
+    found: str | None = await db.fetchval(REFUSAL, recovery_id, last_id, sorted(NEWS))
     return found
 
 
@@ -509,5 +516,5 @@ def _decline(row: Mapping[str, Any]) -> Decline:
     )
 
 
-def _told(at: datetime, kind: str, rule: str, next_at: datetime | None, detail: str) -> Told:
-    return Told(at, kind, rule, next_at, orjson.loads(detail))
+def _told(row_id: int, at: datetime, kind: str, rule: str, next_at: datetime | None, detail: str) -> Told:
+    return Told(row_id, at, kind, rule, next_at, orjson.loads(detail))

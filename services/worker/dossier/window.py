@@ -68,8 +68,21 @@ def message_is_missing(dossier: Dossier, at: datetime) -> bool:
     kind = kind_now(dossier.state)
     if dossier.customer_id is None or dossier.in_holdout or withheld(dossier, kind):
         return False
-    sent = dossier.story.sent
-    last = max((each.at for each in sent), default=dossier.opened_at)
-    if any(row.kind in _SILENT and row.at >= last for row in dossier.story.rows):
-        return False  # it could not be sent
+    if _fell_silent(dossier):
+        return False
     return missed_message(dossier.policy, dossier.counted_from, dossier.sent, kind, at, dossier.window_until)
+
+
+def is_unannounced(dossier: Dossier) -> bool:
+    """Whether messages were sent, none says that an end action follows, and another could have been.
+
+    Messages from before this was recorded count as if they said so.
+    """
+    sent = [row for row in dossier.story.rows if row.kind in {EntryKind.MESSAGED, EntryKind.PRINTED}]
+    return bool(sent) and not any(row.detail.get("announced", True) for row in sent) and not _fell_silent(dossier)
+
+
+def _fell_silent(dossier: Dossier) -> bool:
+    """Whether a message could not be sent since the last one that was."""
+    last = max((each.at for each in dossier.story.sent), default=dossier.opened_at)
+    return any(row.kind in _SILENT and row.at >= last for row in dossier.story.rows)

@@ -79,13 +79,17 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """The reading, and how the attempt ended if there was one. `reason` is that of the decision to attempt."""
+    """The reading, and how the attempt ended if there was one. `reason` is that of the decision to attempt.
+
+    `last_id` is the timeline's last row before the reading.
+    """
 
     reading: Reading
     seen: tuple[SeenCharge, ...]
     attempt: KnownAttempt | None = None
     settled: Settled | None = None
     reason: Reason | None = None
+    last_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +117,8 @@ async def collect(remote: Remote, evaluation: Evaluation) -> Outcome:
         return _gone(evaluation)
     client = remote.stripe.for_merchant(dossier.account)
     try:
-        return _of_planned(await _collect(client, remote, evaluation))
+        collected = await _collect(client, remote, evaluation)
+        return replace(_of_planned(collected), last_id=dossier.story.last_id)
     except MerchantUnreachable:
         if dossier.merchant_active:
             raise  # no sign that the merchant has left: a key or a permission has to be set right
@@ -173,7 +178,7 @@ async def _against(
         return None
     if not dossier.is_planned(attempt, reading, decision.payment_method_id):
         return "the payment method has changed since the attempt was planned"
-    stopped = await remote.permission.refusal(dossier.recovery_id)
+    stopped = await remote.permission.refusal(dossier.recovery_id, dossier.story.last_id)
     return None if stopped is None else f"stopped right before the call: {stopped}"
 
 

@@ -71,8 +71,8 @@ async def conclude(db: Connection, job: Job[Any], outcome: Outcome) -> None:
         return
     await store.remember_stripes_attempts(db, dossier, outcome.reading)
     await _step(db, dossier, outcome.reading, outcome.seen, dossier.decide(outcome.reading))
-    if dossier.story.told_anew_since(job.now):
-        # An event since the claim says that the invoice has changed, perhaps after our reading: the next run reads it.
+    if dossier.story.told_anew_since(outcome.last_id):
+        # An event since the plan says that the invoice has changed, perhaps after our reading: the next run reads it.
         await recovery_tasks.evaluate_sooner(db, dossier.recovery_id)
 
 

@@ -33,6 +33,8 @@ RETENTION = {
     # Of charges that nobody has booked as recovered: a charge is booked within days of the payment, and is refunded or
     # disputed after it.
     "money_back": timedelta(days=90),
+    # A debit's failure comes within weeks; a draft is finalized by then, or never.
+    "collection_turned_off": timedelta(days=90),
     "oauth_states": timedelta(hours=1),
     "idempotency_keys": timedelta(days=7),
     "left_alone": timedelta(days=30),

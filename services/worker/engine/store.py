@@ -99,6 +99,15 @@ WHERE (merchant_id, kind, external_id) IN (
 )
 RETURNING 1
 """,
+    "collection_turned_off": """
+DELETE FROM collection_turned_off
+WHERE (merchant_id, invoice_id) IN (
+    SELECT merchant_id, invoice_id FROM collection_turned_off
+    WHERE noted_at < citadel_now() - $1::interval
+    LIMIT $2
+)
+RETURNING 1
+""",
     # In real time, because a browser waits in real time.
     "oauth_states": """
 DELETE FROM oauth_states

@@ -26,7 +26,7 @@ from shared.clock import business_now
 from shared.database import Connection
 from shared.events.effects import open_found
 from shared.events.store import MerchantLock, find_merchants
-from shared.events.taking import EventOutcome, take_listed
+from shared.events.taking import EventOutcome, lock_for_list, take_listed
 from shared.ids import AccountId, MerchantId
 from shared.logging import get_logger
 from shared.queue import tasks
@@ -129,7 +129,9 @@ class CatchUp(Handler[CatchUpPayload, Plan, Outcome]):
                 assert_never(outcome)
 
     async def _take(self, db: Connection, task: Job[CatchUpPayload], account: AccountId, fetched: Fetched) -> None:
-        merchant = (await find_merchants(db, [account], MerchantLock.STAYS)).get(account)
+        # At once as strongly as the events need it: two that strengthen their locks later wait for each other.
+        lock = lock_for_list(fetched.events) if isinstance(fetched, EventsListed) else MerchantLock.STAYS
+        merchant = (await find_merchants(db, [account], lock)).get(account)
         progress = await store.find(db, task.merchant_id, lock=True)
         if merchant is None or merchant.status != "active" or progress is None:
             return  # the merchant has left meanwhile

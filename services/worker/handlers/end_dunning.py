@@ -17,7 +17,7 @@ import stripe
 from services.worker.backoff import RetryPolicy
 from services.worker.dossier import store, window
 from services.worker.dossier.dossier import OUR_PAUSE, Dossier
-from services.worker.dossier.ending import STEPS
+from services.worker.dossier.ending import ANNOUNCED, STEPS, newer_against
 from services.worker.errors import BadPayload, InvoiceMissing, Refused
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.outside import stripe_calls
@@ -48,7 +48,10 @@ class EndDunningPayload(Payload):
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """What to do. `key` is the same in every try; from `patience` on, nothing newer is waited for."""
+    """What to do. `key` is the same in every try; from `patience` on, nothing newer is waited for.
+
+    `announced`: the customer was told that it would follow, as far as it has to be and could be told.
+    """
 
     account: AccountId
     invoice_id: InvoiceId
@@ -59,6 +62,7 @@ class End:
     patience: datetime
     recovery_id: RecoveryId
     pause_is_ours: bool
+    announced: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Done:
         "newer_invoice_paid",
         "payment_under_way",
         "not_all_was_done",
+        "not_announced",
         "not_the_customers_fault",
         "left_alone",
     ]
@@ -109,6 +114,8 @@ TOLD = {
     "good.",
     "not_all_was_done": "The policy's end action ({step}) was left out: not all attempts and messages that come before "
     "it were made. " + _BY_HAND,
+    "not_announced": "The policy's end action ({step}) was left out: the customer was written to, and no message said "
+    "that it would follow. " + _BY_HAND,
     "not_the_customers_fault": "The policy's end action ({step}) was left out: the last attempt failed for something "
     "that the customer can do nothing about. " + _BY_HAND,
 }
@@ -214,7 +221,10 @@ def _plan(dossier: Dossier, action: Action) -> Done | Later | End:
     key = f"{dossier.recovery_id}:end:{action}"
     invoice_id, subscription_id = dossier.invoice_id, dossier.subscription_id
     recovery_id, ours = dossier.recovery_id, dossier.paused_by_us
-    return End(dossier.account, invoice_id, subscription_id, action, key, dossier.now, patience, recovery_id, ours)
+    announced = action not in ANNOUNCED or not window.is_unannounced(dossier)
+    return End(
+        dossier.account, invoice_id, subscription_id, action, key, dossier.now, patience, recovery_id, ours, announced
+    )
 
 
 async def _end(client: stripe.StripeClient, remote: Remote, plan: End) -> Done | Later:
@@ -237,14 +247,16 @@ def _against(plan: End, reading: Reading, newer: Sequence[InvoiceStatus]) -> Don
         against = Done(plan.action, "already_so")
     elif not truth.payment_under_way and (truth.paid or truth.status is not InvoiceStatus.OPEN):
         against = Done(plan.action, "invoice_settled")
-    elif InvoiceStatus.PAID in newer:
+    elif newer_against(newer) == "newer_invoice_paid":
         against = Done(plan.action, "newer_invoice_paid")
     elif truth.payment_under_way:
         against = Later(plan.action, "payment_under_way", again) if patient else Done(plan.action, "payment_under_way")
-    elif InvoiceStatus.OPEN in newer and patient:
+    elif newer_against(newer) == "newer_invoice_open" and patient:
         against = Later(plan.action, "newer_invoice_open", again)
     elif truth.paused is not None and not plan.pause_is_ours and plan.action != "pause":
         against = Later(plan.action, "collection_paused", max(again, truth.paused.resumes_at or again))
+    elif not plan.announced:
+        against = Done(plan.action, "not_announced")
     return against
 
 

@@ -59,10 +59,11 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Messaged:
-    """What became of the email."""
+    """What became of the email. `last_ids` are the last rows of the timelines that it was written from."""
 
     told: Told
     kinds: Mapping[RecoveryId, MessageKind]
+    last_ids: Mapping[RecoveryId, int]
 
 
 Plan = Nothing | SilenceReason | Write
@@ -107,7 +108,10 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
         if not isinstance(plan, Write):
             return plan
         told = await deliver(remote, plan.due)
-        return told if isinstance(told, SilenceReason) else Messaged(told, plan.kinds)
+        if isinstance(told, SilenceReason):
+            return told
+        last_ids = {part.dossier.recovery_id: part.dossier.story.last_id for part in plan.due.parts}
+        return Messaged(told, plan.kinds, last_ids)
 
     async def commit(self, db: Connection, task: Job[NotifyPayload], outcome: Outcome) -> None:
         """Add it to the timelines and the ledger, and queue the next message, unless the recovery has ended."""
@@ -125,10 +129,10 @@ class NotifyActionRequired(Handler[NotifyPayload, Plan, Outcome]):
                     await recoveries.record(
                         db, dossier.recovery_id, Entry(EntryKind.NOT_MESSAGED, outcome, TEXTS[outcome])
                     )
-            case Messaged(told, kinds):
+            case Messaged(told, kinds, last_ids):
                 await _told(db, task, told, kinds)
                 for recovery_id, why in told.left_out.items():
-                    await _left_out(db, task, recovery_id, why)
+                    await _left_out(db, task, recovery_id, why, last_ids[recovery_id])
 
 
 async def _plan(
@@ -212,7 +216,9 @@ async def _queue(db: Connection, dossier: Dossier, at: datetime | None) -> None:
         await messages.queue(db, dossier, messages.kind_now(dossier.state), at)
 
 
-async def _left_out(db: Connection, task: Job[NotifyPayload], recovery_id: RecoveryId, why: NotSent) -> None:
+async def _left_out(
+    db: Connection, task: Job[NotifyPayload], recovery_id: RecoveryId, why: NotSent, last_id: int
+) -> None:
     """Say why a recovery was not written about, and what follows from that. One that came along needs no word."""
     dossier = await store.open_dossier(db, task.merchant_id, recovery_id)
     if dossier is None:
@@ -223,7 +229,7 @@ async def _left_out(db: Connection, task: Job[NotifyPayload], recovery_id: Recov
             await _queue(db, dossier, dossier.now + ONE_DAY)
     if why.look and not dossier.state.ended:
         await recovery_tasks.evaluate_now(db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id)
-    elif any(row.rule == ADDRESS_CHANGED and row.at >= task.now for row in dossier.story.rows):
+    elif any(row.rule == ADDRESS_CHANGED and row.id > last_id for row in dossier.story.rows):
         await _queue(db, dossier, dossier.now)  # the address came while the old one was read
 
 
@@ -250,6 +256,7 @@ def _entry(dossier: Dossier, delivered: Delivered, kind: MessageKind) -> Entry:
         "message": delivered.message,
         "number": len(dossier.story.sent) + 1,
         "email_id": sent.provider_id,
+        "announced": dossier.recovery_id in delivered.announced,
     }
     if len(delivered.about) > 1:
         detail["invoices"] = len(delivered.about)

@@ -10,6 +10,9 @@ from typing import Any, Literal
 
 import stripe
 
+from services.worker.dossier.dossier import Dossier
+from services.worker.dossier.ending import ANNOUNCED
+from services.worker.dossier.permission import NEWS
 from services.worker.errors import InvoiceMissing, MerchantUnreachable, Refused
 from services.worker.messages.campaign import LINKS, Link, Message
 from services.worker.messages.cards import card_page
@@ -54,11 +57,15 @@ class After:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The email service has it, or it was printed. `about` are the recoveries that the email is about."""
+    """The email service has it, or it was printed.
+
+    `about` are the recoveries that the email is about, `announced` those of which it says what end action follows.
+    """
 
     message: Message
     sent: Sent
     about: tuple[RecoveryId, ...] = ()
+    announced: frozenset[RecoveryId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,14 @@ class NotSent:
         Unready
         | Unsent
         | Literal[
-            "not_paid", "not_so", "account_restricted", "invoice_missing", "address_refused", "stopped", "not_due"
+            "not_paid",
+            "not_so",
+            "account_restricted",
+            "invoice_missing",
+            "address_refused",
+            "stopped",
+            "news",
+            "not_due",
         ]
     )
     look: bool = False
@@ -87,6 +101,7 @@ NOT_SENT = {
     "account_restricted": "No message: the merchant's account may not charge now, whatever the customer does.",
     "invoice_missing": "No message: Stripe does not know the invoice.",
     "stopped": "No message: the recovery was stopped while it was written.",
+    "news": "No message yet: something happened while it was written, which is looked at first.",
     "method_is_there": "No message: there is a payment method by now that is tried first.",
     "held": "No message: people say that nothing is to be done about it now.",
     "not_due": "No message: the other invoices are paid, and none about this one is due.",
@@ -123,12 +138,11 @@ async def deliver(remote: Remote, due: Due) -> Told | SilenceReason:
     if any(LINKS[each.draft.message] is Link.CARD for each in sheets.values()):
         until = max(part.dossier.window_ends for part in due.parts)
         page = await card_page(client, due.recipient.customer_id, f"card_page:{due.task_id}", until, remote.lease)
-    for recovery_id in tuple(sheets):
-        refusal = await remote.permission.refusal(recovery_id)
+    for dossier in (part.dossier for part in due.parts if part.dossier.recovery_id in sheets):
+        refusal = await remote.permission.refusal(dossier.recovery_id, dossier.story.last_id)
         if refusal is not None:
-            held = refusal in {recovery_model.LEFT_ALONE, recovery_model.COLLECTION_OFF}
-            left_out[recovery_id] = NotSent("held" if held else "stopped")
-            del sheets[recovery_id]
+            left_out[dossier.recovery_id] = _refused(refusal)
+            del sheets[dossier.recovery_id]
     if not _wanted(due, sheets):
         return _none(sheets, left_out, NotSent("not_due"))
     unsubscribe = remote.email.unsubscribe_page(due.recipient)
@@ -137,7 +151,8 @@ async def deliver(remote: Remote, due: Due) -> Told | SilenceReason:
         return _none(sheets, left_out, NotSent(email))
     handed = await hand_over(remote, Message(email.kind), due.recipient, email)
     if isinstance(handed, Delivered):
-        return Told(replace(handed, about=tuple(sheets)), left_out)
+        announced = frozenset(each for each, sheet in sheets.items() if sheet.draft.announces)
+        return Told(replace(handed, about=tuple(sheets), announced=announced), left_out)
     return _none(sheets, left_out, handed) if isinstance(handed, NotSent) else handed
 
 
@@ -156,6 +171,13 @@ async def _sheets(
     return sheets, left_out
 
 
+def _refused(refusal: str) -> NotSent:
+    if refusal == NEWS:
+        return NotSent("news", look=True)
+    held = refusal in {recovery_model.LEFT_ALONE, recovery_model.COLLECTION_OFF}
+    return NotSent("held" if held else "stopped")
+
+
 def _wanted(due: Due, sheets: Mapping[RecoveryId, Sheet]) -> bool:
     """Whether an email is due about any of the invoices that are left."""
     return any(part.due and part.dossier.recovery_id in sheets for part in due.parts)
@@ -170,10 +192,18 @@ async def _sheet(client: stripe.StripeClient, part: Part) -> Sheet | NotSent:
     invoice = await _invoice(client, part.dossier.invoice_id)
     if isinstance(invoice, NotSent):
         return invoice
-    draft = drafted(part, invoice)
+    draft = drafted(part, invoice, await _newer(client, part.dossier, invoice))
     if isinstance(draft, str):
         return NotSent(draft, look=draft in {"not_open", "over", "held", "method_is_there"})
     return NotSent("no_address") if address_of(invoice) is None else Sheet(draft, invoice)
+
+
+async def _newer(client: stripe.StripeClient, dossier: Dossier, invoice: dict[str, Any]) -> tuple[InvoiceStatus, ...]:
+    """The states of the subscription's newer invoices, where they may prevent an end action that is to be announced."""
+    subscription_id, latest = dossier.subscription_id, read(Invoice.model_validate(invoice)).latest
+    if dossier.policy.end_action not in ANNOUNCED or subscription_id is None or latest in {None, dossier.invoice_id}:
+        return ()
+    return tuple(await stripe_calls.newer_invoices(client, subscription_id, dossier.invoice_id))
 
 
 async def _invoice(client: stripe.StripeClient, invoice_id: InvoiceId) -> dict[str, Any] | NotSent:

@@ -3,11 +3,13 @@
 Everything that it claims is true of the reading: the amount, that we will try again, and what follows if nobody pays.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 from services.worker.dossier.dossier import Dossier
+from services.worker.dossier.ending import ANNOUNCED, newer_against
 from services.worker.dossier.foresight import Ending, ending
 from services.worker.messages.campaign import Message, message_for
 from services.worker.outside.invoices import Invoice, Reading, read
@@ -51,10 +53,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """What follows if nobody pays; `then` is a name of the texts' `then`. `at` is None where no day is sure."""
+    """What follows if nobody pays; `then` is a name of the texts' `then`. `at` is None where no day is sure.
+
+    `announces`: the customer is told of an end action.
+    """
 
     then: str
     at: datetime | None
+    announces: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +81,17 @@ class Draft:
     ends: Ends | None = None
     failed_method: PaymentMethodId | None = None
 
+    @property
+    def announces(self) -> bool:
+        """Whether the customer is told of an end action."""
+        return self.ends is not None and self.ends.announces
 
-def drafted(part: Part, invoice: dict[str, Any]) -> Draft | Unready:
-    """The message about the invoice as it is now; or why none is sent about it."""
+
+def drafted(part: Part, invoice: dict[str, Any], newer: Collection[InvoiceStatus]) -> Draft | Unready:
+    """The message about the invoice as it is now; or why none is sent about it.
+
+    `newer` are the states of its subscription's newer invoices.
+    """
     reading, dossier, kind = read(Invoice.model_validate(invoice)), part.dossier, part.kind
     decision = dossier.decide(reading)
     if decision.reason.rule in HOLDS:
@@ -105,18 +119,20 @@ def drafted(part: Part, invoice: dict[str, Any]) -> Draft | Unready:
         because=because(dossier.last_decline),
         again=kind is not MessageKind.PAYMENT_FAILED and any(each.kind is kind for each in sent),
         retry_at=retry_at,
-        ends=_ends(dossier, reading, end) if last and end is not None else None,
+        ends=_ends(dossier, reading, newer, end) if last and end is not None else None,
         failed_method=dossier.attempts[-1].past.payment_method_id if dossier.attempts else None,
     )
 
 
-def _ends(dossier: Dossier, reading: Reading, end: Ending) -> Ends:
+def _ends(dossier: Dossier, reading: Reading, newer: Collection[InvoiceStatus], end: Ending) -> Ends:
     at = end.at if end.sure else None
-    # With a newer invoice of the subscription, or a cause that is not the customer's, the end action may be left out.
-    sure = reading.latest in {None, dossier.invoice_id} and not dossier.merchants_matter
-    if end.action in {"cancel", "pause"} and dossier.subscription_id is not None and sure:
-        return Ends(end.action, at)
-    # Without one of these only the attempts and the messages stop; what Stripe has planned is not ours to deny.
+    if end.action in ANNOUNCED and dossier.subscription_id is not None and not dossier.merchants_matter:
+        against = newer_against(newer)
+        if against is None:
+            return Ends(end.action, at, announces=True)
+        if against == "newer_invoice_open":
+            return Ends(f"{end.action}_open", at, announces=True)  # the newer invoice decides when
+    # Only the attempts and the messages stop; what Stripe has planned is not ours to deny.
     return Ends("stop" if reading.truth.stripe_next_attempt_at is None else "quiet", at)
 
 

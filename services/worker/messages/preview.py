@@ -92,6 +92,7 @@ def samples(languages: Sequence[str] = LANGUAGES) -> Iterator[Sample]:
 _LAST = (
     (Message.ACTION_REQUIRED, "cancel"),
     (Message.NEW_METHOD_NEEDED, "pause"),
+    (Message.LAST_NOTICE, "cancel_open"),
     (Message.LAST_NOTICE, "stop"),
     (Message.LAST_NOTICE, "quiet"),
 )

@@ -18,8 +18,11 @@ from shared.unsubscribe import Recipient
 class Permission(Protocol):
     """Says right before a call whether the recovery was stopped, or the customer silenced or left alone, since then."""
 
-    async def refusal(self, recovery_id: RecoveryId) -> str | None:
-        """Why nothing may be sent for the recovery any more; None when it may. Raises RetryLater."""
+    async def refusal(self, recovery_id: RecoveryId, last_id: int) -> str | None:
+        """Why nothing may be sent for the recovery any more, or yet: `news` after the timeline's row `last_id`.
+
+        None when it may. Raises RetryLater.
+        """
 
     async def left_alone(self, recovery_id: RecoveryId) -> bool:
         """Whether the recovery's customer or subscription is left alone. Raises RetryLater."""

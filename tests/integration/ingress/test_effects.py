@@ -1,5 +1,6 @@
 """What each event does to the recoveries, the queue and the ledger."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -7,11 +8,13 @@ import pytest
 
 from shared import recoveries
 from shared.clock import business_now
+from shared.events.incoming import read_event
+from shared.events.taking import take, take_listed
 from shared.ids import MerchantId, RecoveryId
 from shared.queue import tasks
 from shared.recovery_model import Entry, EntryKind, RecoveryState
-from tests.integration.ingress.world import World
-from tests.unit.shared.events.examples import invoice, invoice_of_2014, invoice_of_2019
+from tests.integration.ingress.world import ACCOUNT, World, new_id
+from tests.unit.shared.events.examples import event_of, invoice, invoice_of_2014, invoice_of_2019
 
 PAID = invoice(amount_paid=2000, amount_remaining=0, status="paid")
 
@@ -21,6 +24,11 @@ ATTEMPTED = """
 INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key, result, amount, currency,
     payment_intent_id, charge_id)
 VALUES ($1::uuid, $2, 'citadel', 1, $1::uuid || ':1', 'declined', 2000, 'usd', 'pi_1', 'ch_1')
+"""
+
+RUN = """
+UPDATE scheduled_tasks
+SET status = 'running', locked_by = 'worker-1', lease_expires_at = citadel_now() + interval '1 minute'
 """
 
 TOTALS = "SELECT recovered_cents, stopped_cents, stopped_count FROM merchant_totals WHERE currency = 'usd'"
@@ -523,3 +531,60 @@ async def test_a_renewal_ahead_has_its_card_looked_at_once(world: World) -> None
     payload = {"customer_id": "cus_1", "subscription_id": "sub_1"}
     assert [tuple(row) for row in rows] == [("warn_card_expiring", payload, None)]
     assert await world.rows("SELECT FROM recoveries") == []
+
+
+# -- automatic collection that is turned off before there is a recovery ------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["off", "failure"])
+async def test_off_and_the_failure_in_two_transactions_at_once_are_both_heard(world: World, first: str) -> None:
+    """Whoever comes second waits for the merchant's lock and sees what the first one wrote."""
+    said: dict[str, Any] = {"id": new_id(), "account": ACCOUNT}
+    off = read_event(
+        event_of("invoice.updated", invoice(auto_advance=False), {"auto_advance": True}, **said, created=1_790_000_000)
+    )
+    failure = read_event(event_of("invoice.payment_failed", invoice(), **{**said, "id": new_id()}))
+    before, after = (off, failure) if first == "off" else (failure, off)
+
+    async def later() -> None:
+        async with world.database.transaction() as db:
+            await take(db, after)
+
+    async with world.database.transaction() as db:
+        await take(db, before)
+        waiting = asyncio.create_task(later())
+        await world.until_someone_waits_for_a_lock()
+    await waiting
+    assert await world.story() == ["renewal_failed", "collection_turned_off"]
+
+
+async def test_off_before_the_failure_is_heard_in_one_list_of_missed_events_in_any_order(world: World) -> None:
+    off = event_of("invoice.updated", invoice(auto_advance=False), {"auto_advance": True}, id=new_id())
+    failure = event_of("invoice.payment_failed", invoice(), id=new_id())
+    async with world.database.transaction() as db:
+        await take_listed(db, ACCOUNT, [read_event(each, listed_for=ACCOUNT) for each in (off, failure)])
+    assert await world.story() == ["renewal_failed", "collection_turned_off"]
+
+
+async def test_each_invoice_has_its_own_and_on_again_forgets_it(world: World) -> None:
+    for invoice_id, on_again in (("in_1", True), ("in_2", False), ("in_3", None)):
+        if on_again is not None:
+            await world.happen("invoice.updated", invoice(id=invoice_id, auto_advance=False), {"auto_advance": True})
+        if on_again:
+            await world.happen("invoice.updated", invoice(id=invoice_id, auto_advance=True), {"auto_advance": False})
+        await world.fail(invoice_id)
+    assert [await world.story(each) for each in ("in_1", "in_2", "in_3")] == [
+        ["renewal_failed"],
+        ["renewal_failed", "collection_turned_off"],
+        ["renewal_failed"],
+    ]
+
+
+async def test_a_payment_is_noted_for_what_runs_now_although_nothing_is_queued(world: World) -> None:
+    """An evaluation runs, which may have read the invoice before it was paid."""
+    recovery_id = await world.fail()
+    await world.wait(recovery_id)
+    await world.execute(RUN)
+    await world.happen("invoice.paid", PAID)
+    await world.happen("invoice.paid", PAID)
+    assert await world.story() == ["renewal_failed", "paid_somehow"]

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.worker.engine.janitor import prune
 from tests.integration.people.town import Town, rules
 from tests.integration.worker.world import Failed
 
@@ -46,6 +47,71 @@ async def test_off_before_the_call_nothing_is_charged(town: Town) -> None:
     await _is_left_as_it_is(town, failed, 6)
 
 
+async def _auto_advance_events(town: Town) -> list[str]:
+    """The events that tell of automatic collection turned off or on, oldest first."""
+    events = [each["id"] for each in await town.world.control.events(type="invoice.updated")]
+    whole = [await town.world.control.event(each) for each in events]
+    return [each["id"] for each in whole if "auto_advance" in each["data"].get("previous_attributes", {})]
+
+
+@pytest.mark.parametrize("on_again", [False, True])
+async def test_off_while_the_first_debit_is_under_way_its_failure_opens_a_recovery_that_is_held(
+    town: Town, on_again: bool
+) -> None:
+    """There is no recovery yet when the merchant speaks, and the reading after the failure does not tell who did it."""
+    debit = {"type": "us_bank_account", "takes_days": None}
+    made = await town.world.control.add_renewal(town.world.account, debit=debit)
+    await town.heard()
+    await town.world.control.set_auto_advance(made["invoice"]["id"], False)
+    if on_again:
+        await town.world.control.set_auto_advance(made["invoice"]["id"], True)
+    await town.heard()
+    assert await town.world.rows("SELECT FROM recoveries") == []
+    (begun,) = await town.world.control.attempts(made["invoice"]["id"])
+    await town.world.control.end_debit(begun["charge"], "insufficient_funds")
+    failed = await town.of(made["invoice"]["id"])
+    await town.world.work()
+    assert (await rules(failed, "decided"))[-1] == ("schedule" if on_again else "collection_off")
+    assert ("collection_turned_off" in await rules(failed, "changed")) is not on_again
+    if not on_again:
+        charged = len(await failed.charges())
+        await town.months_pass(12, step=3)
+        assert (len(await failed.charges()), await town.subjects()) == (charged, [])
+        await town.world.control.set_auto_advance(made["invoice"]["id"], True)
+        await town.heard()
+        await town.world.work()
+        assert "collection_turned_on" in await rules(failed, "changed")
+        assert (await rules(failed, "decided"))[-1] != "collection_off"
+
+
+async def test_off_is_obeyed_if_its_event_comes_before_that_of_the_failure(town: Town) -> None:
+    await town.world.control.configure_webhooks(types=["nothing"])
+    made = await town.world.control.add_renewal(town.world.account, card={"decline": "insufficient_funds"})
+    await town.world.control.set_auto_advance(made["invoice"]["id"], False)
+    await town.world.control.configure_webhooks(types=[])
+    (off,) = await _auto_advance_events(town)
+    (fails,) = await town.world.control.events(type="invoice.payment_failed")
+    for event in (off, fails["id"]):
+        await town.world.control.send_again(event)
+        await town.heard()
+    failed = await town.of(made["invoice"]["id"])
+    await town.world.work()
+    assert await rules(failed, "changed") == ["collection_turned_off"]
+    assert (await rules(failed, "decided"))[-1] == "collection_off"
+
+
+async def test_what_was_noted_before_a_recovery_is_forgotten_after_three_months(town: Town) -> None:
+    debit = {"type": "us_bank_account", "takes_days": None}
+    made = await town.world.control.add_renewal(town.world.account, debit=debit)
+    await town.world.control.set_auto_advance(made["invoice"]["id"], False)
+    await town.heard()
+    for days, left in ((89, 1), (2, 0)):
+        await town.world.pass_time(days=days)
+        async with town.world.worker.transaction() as db:
+            await prune(db, table="collection_turned_off")
+        assert len(await town.world.rows("SELECT FROM collection_turned_off")) == left
+
+
 async def test_an_event_that_was_missed_shows_in_the_next_reading(town: Town) -> None:
     failed = await town.renewal(decline="do_not_honor", clears_after=1)
     await town.world.work()
@@ -69,13 +135,9 @@ async def test_an_event_that_comes_late_has_the_reading_against_it(town: Town) -
     await town.world.control.configure_webhooks(types=["nothing"])
     await town.world.control.set_auto_advance(failed.invoice, False)
     await town.world.control.set_auto_advance(failed.invoice, True)
-    off, _ = [
-        each
-        for each in await town.world.control.events(type="invoice.updated")
-        if "auto_advance" in (await town.world.control.event(each["id"]))["data"].get("previous_attributes", {})
-    ]
+    off, _ = await _auto_advance_events(town)
     await town.world.control.configure_webhooks(types=[])
-    await town.world.control.send_again(off["id"])
+    await town.world.control.send_again(off)
     await town.heard()
     await town.months_pass(6)
     assert (await failed.recovery())["state"] == "recovered"

@@ -75,6 +75,75 @@ async def test_while_a_newer_invoice_is_open_the_end_action_waits_but_not_for_ev
     assert await _told(failed) == ["end_action_done"]
 
 
+@pytest.mark.parametrize("action", ["cancel", "pause"])
+@pytest.mark.parametrize("newer", ["draft", "void", "open"])
+async def test_newer_invoices_speak_for_the_announcement_as_for_the_end_action(
+    world: World, action: str, newer: str
+) -> None:
+    """What was announced follows, and what follows was announced."""
+    await world.control.change_account(world.account, after_retries="unpaid")
+    await world.policy(driver="stripe", end_action=action, window_days=5, message_days=[0])
+    failed = await world.fail(decline="do_not_honor")
+    if newer == "draft":  # as Stripe leaves the next ones of an unpaid subscription
+        made = await world.control.renew(failed.subscription)
+        assert made is not None
+    else:
+        made = await world.control.add_invoice(failed.subscription, "subscription_cycle")
+        world.simulation.world.accounts[world.account].objects["invoice"][made["id"]]["status"] = newer
+    assert (await world.control.object(made["id"]))["status"] == newer
+    await _until_exhausted(failed)
+    await world.work()
+    email, *_ = [each["message"] for each in await world.control.outbox()]
+    word = {"cancel": "canceled", "pause": "paused"}[action]
+    said = f"If your open payments are not made, your subscription will be {word}." if newer == "open" else f"{word} on"
+    assert said in email["text"]
+    await world.pass_time(days=23 if newer == "open" else 1)
+    await world.work()
+    assert await _told(failed) == ["end_action_done"]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+async def test_what_no_message_announced_is_not_taken_from_the_customer(world: World, action: str) -> None:
+    """The newer invoice was paid when the last message went out, and is refunded and voided since."""
+    await world.policy(driver="stripe", end_action=action, window_days=5, message_days=[0])
+    failed = await world.fail(decline="do_not_honor")
+    await world.control.set_script(failed.payment_method)
+    newer = await world.control.add_invoice(failed.subscription, "subscription_cycle")
+    await world.control.set_script(failed.payment_method, decline="do_not_honor")
+    await world.work()
+    (email,) = [each["message"] for each in await world.control.outbox()]
+    assert "will be" not in email["text"]
+    world.simulation.world.accounts[world.account].objects["invoice"][newer["id"]]["status"] = "void"
+    await _until_exhausted(failed)
+    await world.work()
+    announced_or_not_needed = action == "mark_uncollectible"
+    assert await _untouched(failed) is not announced_or_not_needed
+    assert await _told(failed) == ["end_action_done" if announced_or_not_needed else "not_announced"]
+
+
+async def test_who_unsubscribed_before_the_last_message_needs_no_announcement(world: World) -> None:
+    await world.policy(driver="stripe", end_action="cancel", window_days=5, message_days=[0, 3])
+    failed = await world.fail(decline="do_not_honor")
+    await world.work()
+    await world.execute(
+        "INSERT INTO silenced_customers (merchant_id, customer_id, reason) VALUES ($1, $2, 'opted_out')",
+        world.merchant_id,
+        failed.customer,
+    )
+    await _until_exhausted(failed)
+    await world.work()
+    assert await _told(failed) == ["end_action_done"]
+
+
+async def test_messages_from_before_announcements_were_recorded_count_as_announcements(world: World) -> None:
+    await world.policy(driver="stripe", end_action="cancel", window_days=5, message_days=[0, 3])
+    failed = await world.fail(decline="do_not_honor")
+    await _until_exhausted(failed)
+    await world.execute("UPDATE recovery_timeline SET detail = detail - 'announced' WHERE kind = 'messaged'")
+    await world.work()
+    assert await _told(failed) == ["end_action_done"]
+
+
 async def test_a_newer_invoice_that_is_paid_meanwhile_ends_the_waiting(world: World) -> None:
     await world.policy(driver="stripe", end_action="cancel", window_days=5, message_days=[0])
     failed = await world.fail(decline="do_not_honor")

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from services.worker.dossier.dossier import NEWS
 from shared import recoveries
 from shared.recovery_model import EndReason, Entry, EntryKind
 from simulator import SECRET_KEY
@@ -168,6 +169,30 @@ async def test_an_invoice_voided_between_the_reading_and_the_payment_is_read_aga
 
 
 # --- The customer's part ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", sorted(NEWS))
+async def test_what_happens_between_the_reading_and_the_call_is_looked_at_first(world: World, rule: str) -> None:
+    """As a debit that the customer begins, or a pause. The event's transaction began before ours and waited."""
+    await world.policy(driver="citadel", message_days=[])
+    failed = await world.fail(decline="insufficient_funds", clears_in=3600)
+    await world.work()
+    await failed.until_due()
+    async with world.worker.transaction() as db:
+        await db.execute("SELECT 1")
+        with world.stripe.door.holding("GET", "/v1/invoices/*") as reading:
+            running = asyncio.create_task(world.engine.run_due())
+            await reading.has_arrived()
+            await recoveries.record(db, failed.recovery_id, Entry(EntryKind.CHANGED, rule, "Something happened."))
+            await db.execute("COMMIT")
+        await running
+        await db.execute("BEGIN")
+    assert ([each["result"] for each in await failed.ours()], await failed.charges()) == (["abandoned"], [])
+    await failed.until_due()
+    await world.work()
+    assert (await failed.recovery())["end_reason"] == "paid_by_retry"
+    assert [each["result"] for each in await failed.ours()] == ["abandoned", "succeeded"]
+    assert len(await failed.charges()) == 1
 
 
 async def test_an_attempt_that_needs_the_customer_is_not_repeated_and_theirs_counts_by_message(world: World) -> None:

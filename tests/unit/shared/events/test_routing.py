@@ -701,6 +701,16 @@ def test_who_turns_collection_off_without_an_attempt_is_the_merchant(
     assert ("auto_advance" in intent.changed) == (collects is not None)
 
 
+@pytest.mark.parametrize("collects", [True, False])
+def test_what_is_turned_off_while_it_is_a_draft_is_noted_and_nothing_else_of_a_draft(collects: bool) -> None:
+    draft = invoice(id="in_1", status="draft", auto_advance=collects, next_payment_attempt=None)
+    previous = {"auto_advance": not collects, "amount_due": 1, "next_payment_attempt": 1}
+    intent = route(event_of("invoice.updated", draft, previous)).intent
+    assert intent == InvoiceChanged(InvoiceId("in_1"), None, ("auto_advance",), collects)
+    unturned = route(event_of("invoice.updated", draft, {"amount_due": 1, "next_payment_attempt": 1})).intent
+    assert unturned == Ignored("told_by_its_own_event")
+
+
 def test_stripes_last_retry_alone_changes_nothing_about_who_collects() -> None:
     updated = invoice(id="in_1", status="open", auto_advance=False)
     intent = route(event_of("invoice.updated", updated, {"auto_advance": True, "attempt_count": 3})).intent

@@ -165,7 +165,7 @@ DUNNING = (
 def test_a_last_message_of_any_kind_says_what_follows_and_when(tag: str, message: Message) -> None:
     language = choose([tag])
     said = {then: write(message, language, BRAND, facts(language, then=then)) for then in texts(tag)["then"]}
-    assert len({letter.text for letter in said.values()}) == len(said) == 4
+    assert len({letter.text for letter in said.values()}) == len(said) == 6
     for then in ("cancel", "pause", "stop"):
         assert language.day(ENDS_ON) in said[then].text
         assert language.day(ENDS_ON) in said[then].html
@@ -174,7 +174,7 @@ def test_a_last_message_of_any_kind_says_what_follows_and_when(tag: str, message
 
 @pytest.mark.parametrize("tag", LANGUAGES)
 @pytest.mark.parametrize("message", DUNNING)
-@pytest.mark.parametrize("then", ["cancel", "pause", "stop", "quiet"])
+@pytest.mark.parametrize("then", ["cancel", "cancel_open", "pause", "pause_open", "stop", "quiet"])
 def test_where_no_day_is_sure_none_is_named(tag: str, message: Message, then: str) -> None:
     language = choose([tag])
     unsure = facts(language, then=then, deadline=None, ends_on=None, retry_on=None)

@@ -11,7 +11,13 @@ from services.worker.messages.campaign import Message
 from services.worker.messages.language import LANGUAGES
 from services.worker.messages.letters import DIGEST, ENDED_NOTICE
 
-LAST = {"action_required_cancel", "new_method_needed_pause", "last_notice_stop", "last_notice_quiet"}
+LAST = {
+    "action_required_cancel",
+    "new_method_needed_pause",
+    "last_notice_cancel_open",
+    "last_notice_stop",
+    "last_notice_quiet",
+}
 NAMES = {*Message, *LAST, DIGEST, ENDED_NOTICE}
 
 
