@@ -1,5 +1,5 @@
 """The tasks of a recovery. Every evaluation, message and end action of a recovery is queued here, except the
-first evaluation: `recoveries` queues that with the recovery, for many at once.
+first evaluation: `recovery_opening` queues that with the recovery, for many at once.
 
     dunning_retry            evaluates it, and makes the attempt that is due
     notify_action_required   sends its customer a message

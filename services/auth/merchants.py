@@ -10,7 +10,7 @@ from uuid import UUID
 
 from services.auth import store, tokens
 from services.auth.oauth import GrantAnswer
-from shared import recoveries
+from shared import recovery_stops
 from shared.clock import business_now
 from shared.crypto import KeyRing
 from shared.database import Connection
@@ -74,7 +74,7 @@ async def connect(db: Connection, ring: KeyRing, granted: GrantAnswer, asked_at:
         ),
     )
     if not is_new:
-        await recoveries.reopen_left(db, merchant_id)
+        await recovery_stops.reopen_left(db, merchant_id)
     digest = tasks.NewTask(
         merchant_id,
         "send_weekly_digest",
@@ -101,7 +101,7 @@ async def disconnect(db: Connection, merchant_id: UUID) -> Disconnected | None:
     stopped = 0
     for recovery_id in await store.lock_open_recoveries(db, merchant.id):
         entry = Entry(EntryKind.CLOSED, EndReason.MERCHANT_GONE, "The merchant was disconnected.")
-        stopped += await recoveries.request_stop(db, recovery_id, EndReason.MERCHANT_GONE, entry)
+        stopped += await recovery_stops.request_stop(db, recovery_id, EndReason.MERCHANT_GONE, entry)
     # After the recoveries, in the order of locks: a transaction that holds a recovery may wait for its tasks.
     canceled = await tasks.cancel_of_merchant(db, merchant.id, "the merchant was disconnected")
     return Disconnected(merchant.id, merchant.stripe_connect_id, status, stopped, canceled)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from shared import recoveries, recovery_tasks, silences
+from shared import recoveries, recovery_opening, recovery_stops, recovery_tasks, silences
 from shared.clock import business_now
 from shared.database import Connection
 from shared.events import store
@@ -83,7 +83,7 @@ _STOP_TEXTS = {
 async def apply(db: Connection, merchant_id: MerchantId, event: Incoming, intent: Intent) -> None:
     match intent:
         case OpenRecovery():
-            await recoveries.open_recoveries(db, [opening(merchant_id, event, intent)])
+            await recovery_opening.open_recoveries(db, [opening(merchant_id, event, intent)])
         case InvoicePaid():
             await _settle(db, merchant_id, event, intent)
             await _money_after_end(db, merchant_id, intent)
@@ -169,8 +169,8 @@ async def open_found(db: Connection, merchant_id: MerchantId, failed: Sequence[O
     failures = [(_invoice(merchant_id, each), entry) for each, entry in zip(failed, entries, strict=True)]
     if not failures:
         return []
-    await recoveries.reopen_left(db, merchant_id, [each.invoice_id for each in failed])
-    return await recoveries.open_recoveries(db, failures)
+    await recovery_stops.reopen_left(db, merchant_id, [each.invoice_id for each in failed])
+    return await recovery_opening.open_recoveries(db, failures)
 
 
 async def _settle(db: Connection, merchant_id: MerchantId, event: Incoming, intent: InvoicePaid) -> None:
@@ -186,7 +186,7 @@ async def _settle(db: Connection, merchant_id: MerchantId, event: Incoming, inte
         if known or recovery.state.may_have_charged:
             out_of_band = bool(intent.out_of_band)
             paid = intent.paid if intent.paid is not None and intent.paid.currency == recovery.currency else None
-            await recoveries.settle_paid(db, recovery.id, paid, out_of_band=out_of_band, source=event.event_type)
+            await recovery_stops.settle_paid(db, recovery.id, paid, out_of_band=out_of_band, source=event.event_type)
             continue
         # Only a reading of the invoice tells whose payment it is. Until then no message is sent; and no attempt is
         # made, because each begins with a reading.
@@ -236,7 +236,7 @@ async def _stopped_by(
 async def _stop(db: Connection, concerned: list[Concerned], reason: EndReason, event: Incoming) -> None:
     for recovery in concerned:
         entry = Entry(EntryKind.CLOSED, reason, _STOP_TEXTS[reason], _origin(event))
-        await recoveries.request_stop(db, recovery.id, reason, entry)
+        await recovery_stops.request_stop(db, recovery.id, reason, entry)
 
 
 async def _take_back(db: Connection, merchant_id: MerchantId, event: Incoming, intent: MoneyBack) -> None:
