@@ -27,7 +27,7 @@ from shared.database import Connection
 from shared.ids import ChargeId, InvoiceId, MerchantId, PaymentMethodId, RecoveryId
 from shared.money import Money
 from shared.money_back import Fact, Sums
-from shared.queue import tasks
+from shared.queue import queued
 from shared.recovery_model import (
     EndReason,
     Entry,
@@ -224,7 +224,7 @@ async def close(
     if amount.amount > 0:
         await book(db, locked.merchant_id, f"recovery_{to}", amount, recovery_id, nth_end=nth)
     await keep_charges(db, recovery_id, locked.merchant_id, charges)
-    await tasks.cancel_of_recovery(db, recovery_id, f"recovery ended: {end_reason}")
+    await queued.cancel_of_recovery(db, recovery_id, f"recovery ended: {end_reason}")
     thankful = to is RecoveryState.RECOVERED and await messaged(db, recovery_id)
     if thankful and not await db.fetchval(ACTED_ON_END, recovery_id):
         await recovery_tasks.thank(db, locked.merchant_id, recovery_id, locked.invoice_id)
@@ -289,7 +289,7 @@ async def move(db: Connection, recovery_id: RecoveryId, policy_id: UUID, entry: 
         return False
     await db.execute(MOVE, recovery_id, policy_id)
     await record_change(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
-    await tasks.cancel_of_recovery(db, recovery_id, "moved to another version of the policy")
+    await queued.cancel_of_recovery(db, recovery_id, "moved to another version of the policy")
     await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
     return True
 

@@ -12,7 +12,7 @@ from shared import recoveries, recovery_tasks
 from shared.database import Connection
 from shared.ids import InvoiceId, MerchantId, RecoveryId
 from shared.money import Money
-from shared.queue import tasks
+from shared.queue import queued
 from shared.recovery_model import CREDITED, EndReason, Entry, EntryKind, RecoveredBy, RecoveryState
 
 # The first stop keeps its reason; but that the merchant left is taken back when it returns, and any other stop holds.
@@ -75,7 +75,7 @@ async def request_stop(db: Connection, recovery_id: RecoveryId, end_reason: EndR
     if locked.state.ended:
         return False
     if locked.state.may_have_charged:
-        await tasks.cancel_of_recovery(db, recovery_id, f"stop requested: {end_reason}")
+        await queued.cancel_of_recovery(db, recovery_id, f"stop requested: {end_reason}")
         await db.execute(REQUEST_STOP, recovery_id, end_reason)
         entry = replace(entry, kind=EntryKind.STOP_REQUESTED)
         what = "the attempt in flight" if locked.state is RecoveryState.ATTEMPTING else "the payment under way"

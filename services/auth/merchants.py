@@ -15,7 +15,7 @@ from shared.clock import business_now
 from shared.crypto import KeyRing
 from shared.database import Connection
 from shared.ids import AccountId, MerchantId
-from shared.queue import tasks
+from shared.queue import queued, tasks
 from shared.recovery_model import EndReason, Entry, EntryKind
 
 _DIGEST_HOUR = time(8, tzinfo=UTC)
@@ -103,5 +103,5 @@ async def disconnect(db: Connection, merchant_id: UUID) -> Disconnected | None:
         entry = Entry(EntryKind.CLOSED, EndReason.MERCHANT_GONE, "The merchant was disconnected.")
         stopped += await recovery_stops.request_stop(db, recovery_id, EndReason.MERCHANT_GONE, entry)
     # After the recoveries, in the order of locks: a transaction that holds a recovery may wait for its tasks.
-    canceled = await tasks.cancel_of_merchant(db, merchant.id, "the merchant was disconnected")
+    canceled = await queued.cancel_of_merchant(db, merchant.id, "the merchant was disconnected")
     return Disconnected(merchant.id, merchant.stripe_connect_id, status, stopped, canceled)

@@ -35,7 +35,7 @@ from shared.events.routing import NEXT_ATTEMPT
 from shared.events.store import Concerned
 from shared.ids import MerchantId, RecoveryId
 from shared.money_back import Fact
-from shared.queue import tasks
+from shared.queue import queued, tasks
 from shared.recovery_model import (
     ADDRESS_CHANGED,
     CARD_CHANGED,
@@ -393,4 +393,4 @@ async def _end_merchant(db: Connection, merchant_id: MerchantId, event: Incoming
     await store.deauthorize(db, merchant_id)
     await _stop(db, await store.lock_of_merchant(db, merchant_id), EndReason.MERCHANT_GONE, event)
     # After the recoveries, in the order of locks: a transaction that holds a recovery may wait for its tasks.
-    await tasks.cancel_of_merchant(db, merchant_id, "the merchant ended the connection")
+    await queued.cancel_of_merchant(db, merchant_id, "the merchant ended the connection")

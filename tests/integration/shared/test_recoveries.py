@@ -11,7 +11,7 @@ from shared import recoveries, recovery_stops
 from shared.database import Connection, Database, Role
 from shared.ids import CustomerId, InvoiceId, MerchantId, RecoveryId, SubscriptionId
 from shared.money import Money
-from shared.queue import tasks
+from shared.queue import queued, tasks
 from shared.recovery_model import ENDS, EndReason, Entry, EntryKind, FailedInvoice, RecoveredBy, RecoveryState
 from tests.conftest import OpenDatabase
 from tests.world import open_recovery
@@ -199,5 +199,5 @@ async def test_a_second_task_of_one_unique_key_is_not_queued_while_the_first_liv
     task = tasks.NewTask(MERCHANT, "dunning_retry", unique_key=f"dunning_retry:{opened.recovery_id}")
     async with opened.database.transaction() as db:
         assert await tasks.enqueue(db, task) is None
-        await tasks.cancel_of_recovery(db, opened.recovery_id, "test")
+        await queued.cancel_of_recovery(db, opened.recovery_id, "test")
         assert await tasks.enqueue(db, task) is not None
