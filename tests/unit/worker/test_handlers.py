@@ -39,6 +39,7 @@ PERFORMERS = (
     "dossier/story.py",
     "outside/stripe_calls.py",
     "outside/invoices.py",
+    "outside/stripe_objects.py",
     "catch_up/listing.py",
     "catch_up/plan.py",
     "outside/email.py",
