@@ -15,8 +15,9 @@ from shared.clock import business_now
 from shared.crypto import KeyRing
 from shared.database import Connection
 from shared.ids import AccountId, MerchantId
-from shared.queue import queued, tasks
+from shared.queue import queued
 from shared.recovery_model import EndReason, Entry, EntryKind
+from shared.weekly_digest import digest_at
 
 _DIGEST_HOUR = time(8, tzinfo=UTC)
 
@@ -75,13 +76,7 @@ async def connect(db: Connection, ring: KeyRing, granted: GrantAnswer, asked_at:
     )
     if not is_new:
         await recovery_stops.reopen_left(db, merchant_id)
-    digest = tasks.NewTask(
-        merchant_id,
-        "send_weekly_digest",
-        run_at=next_digest_at(await business_now(db)),
-        unique_key=f"send_weekly_digest:{merchant_id}",
-    )
-    await tasks.enqueue(db, digest)
+    await digest_at(db, merchant_id, next_digest_at(await business_now(db)))
     await store.catch_up_from_now(db, merchant_id)
     return Connected(merchant_id, account, granted.livemode, is_new)
 
