@@ -35,7 +35,6 @@ class Details(_Part):
     fingerprint: str | None = None
     exp_month: int | None = None
     exp_year: int | None = None
-    funding: str | None = None
 
 
 class PaymentMethod(_Part):
