@@ -15,9 +15,9 @@ from shared.clock import business_now
 from shared.crypto import KeyRing
 from shared.database import Connection
 from shared.ids import AccountId, MerchantId
+from shared.merchant_tasks import digest_at
 from shared.queue import queued
 from shared.recovery_model import EndReason, Entry, EntryKind
-from shared.weekly_digest import digest_at
 
 _DIGEST_HOUR = time(8, tzinfo=UTC)
 

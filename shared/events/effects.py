@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from shared import recoveries, recovery_opening, recovery_stops, recovery_tasks, silences
+from shared import merchant_tasks, recoveries, recovery_opening, recovery_stops, recovery_tasks, silences
 from shared.clock import business_now
 from shared.database import Connection
 from shared.events import store
@@ -35,7 +35,7 @@ from shared.events.routing import NEXT_ATTEMPT
 from shared.events.store import Concerned
 from shared.ids import MerchantId, RecoveryId
 from shared.money_back import Fact
-from shared.queue import queued, tasks
+from shared.queue import queued
 from shared.recovery_model import (
     ADDRESS_CHANGED,
     CARD_CHANGED,
@@ -100,7 +100,7 @@ async def apply(db: Connection, merchant_id: MerchantId, event: Incoming, intent
         case AddressChanged():
             await _write_to_address(db, merchant_id, event, intent)
         case RenewalAhead():
-            await _look_at_card(db, merchant_id, intent)
+            await merchant_tasks.warn_of_card(db, merchant_id, intent.customer_id, intent.subscription_id)
         case MerchantGone():
             await _end_merchant(db, merchant_id, event)
         case Ignored():
@@ -380,13 +380,6 @@ def _told(changed: InvoiceChanged) -> str:
     if changed.next_attempt_at is None:
         return "Stripe will not try by itself any more."
     return f"Stripe will try by itself at {changed.next_attempt_at:%Y-%m-%d %H:%M} UTC."
-
-
-async def _look_at_card(db: Connection, merchant_id: MerchantId, ahead: RenewalAhead) -> None:
-    """Queue `warn_card_expiring` for the subscription, unless it is queued already."""
-    payload = {"customer_id": ahead.customer_id, "subscription_id": ahead.subscription_id}
-    unique_key = f"warn_card_expiring:{merchant_id}:{ahead.subscription_id}"
-    await tasks.enqueue(db, tasks.NewTask(merchant_id, "warn_card_expiring", payload, unique_key=unique_key))
 
 
 async def _end_merchant(db: Connection, merchant_id: MerchantId, event: Incoming) -> None:

@@ -18,9 +18,9 @@ from shared import recovery_tasks
 from shared.clock import business_now
 from shared.database import Connection, Database, DatabaseAway
 from shared.logging import get_logger
+from shared.merchant_tasks import DIGEST, digest_at
 from shared.queue import control, tasks
 from shared.queue.tasks import TaskStatus
-from shared.weekly_digest import DIGEST, digest_at
 
 log = get_logger(__name__)
 

@@ -20,8 +20,8 @@ from services.worker.outside.stripe_calls import own_account
 from shared.clock import business_now
 from shared.database import Connection
 from shared.ids import AccountId
+from shared.merchant_tasks import digest_at
 from shared.money import Money
-from shared.weekly_digest import digest_at
 
 WEEK = timedelta(days=7)
 DAY = timedelta(days=1)
