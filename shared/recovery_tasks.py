@@ -61,8 +61,16 @@ async def evaluate_sooner(db: Connection, recovery_id: RecoveryId) -> None:
     await queued.bring_forward(db, key_of(EVALUATE, recovery_id))
 
 
-async def is_being_evaluated(db: Connection, recovery_id: RecoveryId) -> bool:
-    """Whether an evaluation of the recovery is running."""
+async def evaluate_again(
+    db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId
+) -> bool:
+    """Have something new looked at: by an evaluation at once, or by the one that runs, if the caller tells it.
+
+    True: the caller writes the news into the timeline, and a run that has read the invoice before then reads it again.
+    False: an evaluation is about to begin, which needs no telling.
+    """
+    if await evaluate_now(db, merchant_id, recovery_id, invoice_id):
+        return True
     return await queued.runs(db, key_of(EVALUATE, recovery_id))
 
 

@@ -208,9 +208,7 @@ async def _money_after_end(db: Connection, merchant_id: MerchantId, intent: Invo
 async def _look_at_payment(db: Connection, merchant_id: MerchantId, event: Incoming, news: PaymentNews) -> None:
     for recovery in await store.lock_of_payment(db, merchant_id, news):
         # A run may have read the invoice earlier; the entry makes it read again.
-        if await recovery_tasks.evaluate_now(
-            db, merchant_id, recovery.id, recovery.invoice_id
-        ) or await recovery_tasks.is_being_evaluated(db, recovery.id):
+        if await recovery_tasks.evaluate_again(db, merchant_id, recovery.id, recovery.invoice_id):
             text = "A payment that takes days has begun or ended."
             step = "read the invoice at Stripe"
             await recoveries.record(
@@ -268,9 +266,7 @@ async def _try_card(db: Connection, merchant_id: MerchantId, event: Incoming, ca
         if card.added is not None:
             await recoveries.bring(db, recovery.id, card.added, in_answer=True)
         # A run may have read the customer's payment methods earlier; the entry makes it read again.
-        if await recovery_tasks.evaluate_now(
-            db, merchant_id, recovery.id, recovery.invoice_id
-        ) or await recovery_tasks.is_being_evaluated(db, recovery.id):
+        if await recovery_tasks.evaluate_again(db, merchant_id, recovery.id, recovery.invoice_id):
             text = "A payment method was added or changed."
             entry = Entry(EntryKind.CHANGED, CARD_CHANGED, text, _origin(event), next_step="decide anew at once")
             await recoveries.record(db, recovery.id, entry)
@@ -316,9 +312,7 @@ async def _note_change(db: Connection, merchant_id: MerchantId, event: Incoming,
         if not going or (known is not None and not _is_news(event, changed, *known)):
             continue
         # A run may have read the invoice earlier; the entry makes it read again.
-        if await recovery_tasks.evaluate_now(
-            db, merchant_id, recovery.id, recovery.invoice_id
-        ) or await recovery_tasks.is_being_evaluated(db, recovery.id):
+        if await recovery_tasks.evaluate_again(db, merchant_id, recovery.id, recovery.invoice_id):
             detail = {**_origin(event), "changed": list(changed.changed)}
             if changed.next_attempt_at is not None:
                 detail[STRIPE_NEXT] = changed.next_attempt_at.isoformat()
@@ -357,10 +351,7 @@ async def _note_subscription(
     for recovery in await store.lock_of_subscription(db, merchant_id, changed.subscription_id):
         going = recovery.state in _WAITS or recovery.state.may_have_charged
         # As for an invoice: a run may have read the subscription earlier; the entry makes it read again.
-        if going and (
-            await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id)
-            or await recovery_tasks.is_being_evaluated(db, recovery.id)
-        ):
+        if going and await recovery_tasks.evaluate_again(db, merchant_id, recovery.id, recovery.invoice_id):
             text = f"The subscription has changed: {', '.join(changed.changed)}."
             detail = {**_origin(event), "changed": list(changed.changed)}
             entry = Entry(EntryKind.CHANGED, SUBSCRIPTION_CHANGED, text, detail, next_step="decide anew at once")
