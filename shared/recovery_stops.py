@@ -145,14 +145,14 @@ async def settle_paid(
     moved = Money(0, locked.due.currency) if paid is None else paid - locked.paid_before
     inputs = {"source": source, "paid": None if paid is None else moved.amount, "currency": locked.due.currency}
     if not in_flight and moved.amount <= 0:
-        entry = Entry(EntryKind.CLOSED, "credited", CREDITED, inputs)
+        entry = Entry(EntryKind.CLOSED, EndReason.CREDITED, CREDITED, inputs)
         return await request_stop(db, recovery_id, EndReason.CREDITED, entry)
     if in_flight or out_of_band or not await recoveries.messaged(db, recovery_id):
         why = "outside Stripe" if out_of_band else "without a message of ours"
         why = "while a payment was on its way" if in_flight and not out_of_band else why
-        entry = Entry(EntryKind.CLOSED, "paid_elsewhere", f"The invoice was paid {why}.", inputs)
+        entry = Entry(EntryKind.CLOSED, EndReason.PAID_ELSEWHERE, f"The invoice was paid {why}.", inputs)
         return await request_stop(db, recovery_id, EndReason.PAID_ELSEWHERE, entry)
-    entry = Entry(EntryKind.CLOSED, "paid_after_message", "The customer paid after our message.", inputs)
+    entry = Entry(EntryKind.CLOSED, EndReason.PAID_AFTER_MESSAGE, "The customer paid after our message.", inputs)
     closed = await recoveries.close(
         db,
         recovery_id,

@@ -187,11 +187,6 @@ class Dossier:
         return tuple(each for each in self.attempts if each.past.result is AttemptResult.PROCESSING)
 
     @property
-    def settled_charges(self) -> frozenset[ChargeId]:
-        """The charges that have a row which tells their end."""
-        return self.known_charges - {each.charge_id for each in self.processing if each.charge_id}
-
-    @property
     def money_may_come(self) -> bool:
         """Whether money of an ended recovery may still be ours: it did not end because the invoice was settled."""
         return self.state.ended and self.end_reason not in _SETTLED
