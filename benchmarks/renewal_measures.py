@@ -13,7 +13,7 @@ from benchmarks.measure import Measure
 from benchmarks.queueing import answer, process, worker
 from benchmarks.scale import Scale
 from benchmarks.server import Server, connected
-from shared import recoveries
+from shared import recovery_opening
 from shared.clock import travel_to
 from shared.database import Database
 from shared.money import Money
@@ -57,7 +57,7 @@ async def _populate(control: SimulatorClient, url: str, count: int) -> None:
                 failed = FailedInvoice(ids[account], invoice["id"], subscription["id"], customer["id"], amount)
                 failures.append((failed, entry))
             async with database.transaction() as db:
-                await recoveries.open_recoveries(db, failures)
+                await recovery_opening.open_recoveries(db, failures)
 
 
 async def _work_off(db: "asyncpg.Connection[asyncpg.Record]", started: float) -> tuple[float, int]:

@@ -9,8 +9,8 @@ import typer
 from console.local.databases import embedded_url
 from console.local.interruption import run
 from console.local.preflight import SettingsMissing, given_database_url
+from console.store import merchant_named
 from console.terminal import WRONG_USAGE, refuse
-from services.ledger.api.select import merchant_named
 from shared.database import Connection, Database, Role
 from shared.ids import MerchantId
 

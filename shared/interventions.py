@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from shared import left_alone, recoveries, recovery_tasks
+from shared import left_alone, recoveries, recovery_stops, recovery_tasks
 from shared.database import Connection
 from shared.events.store import Concerned, lock_of_customer, lock_of_subscription
 from shared.ids import MerchantId, RecoveryId
@@ -112,7 +112,7 @@ async def stop_of_merchant(db: Connection, merchant_id: MerchantId, reason: Oper
 
 async def _stop(db: Connection, recovery_id: RecoveryId, rule: str, text: str, **detail: str) -> bool:
     entry = Entry(EntryKind.CLOSED, rule, text, {**SOURCE, **detail})
-    return await recoveries.request_stop(db, recovery_id, EndReason.STOPPED_BY_OPERATOR, entry)
+    return await recovery_stops.request_stop(db, recovery_id, EndReason.STOPPED_BY_OPERATOR, entry)
 
 
 # --- Tasks that are taken away ----------------------------------------------------------------------------------------

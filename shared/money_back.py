@@ -21,6 +21,7 @@ from enum import StrEnum
 
 from shared.ids import ChargeId, PaymentIntentId
 from shared.money import Money
+from shared.recovery_model import EntryKind
 
 
 class Kind(StrEnum):
@@ -116,3 +117,44 @@ def _unnamed(total: Fact, facts: Sequence[Fact]) -> int:
     in_force = sum(each.taken.amount - each.returned for each in refunds)
     later = sum(each.returned for each in refunds if each.returned_at is None or each.returned_at >= total.moved_at)
     return max(0, total.taken.amount - later - in_force)
+
+
+_TEXTS = {
+    EntryKind.REFUNDED: "Recovered money was refunded.",
+    EntryKind.REFUND_FAILED: "A refund failed or was canceled: its money came back.",
+    EntryKind.DISPUTED: "Recovered money was disputed, and withdrawn.",
+    EntryKind.DISPUTE_WON: "A dispute was won: its money came back.",
+}
+_CORRECTED = "Corrected: other money of the charge had gone back before."
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A number of the book that changes, by `amount`, and what the timeline tells of it; in minor units."""
+
+    metric_type: str
+    amount: int
+    kind: EntryKind
+    text: str
+    told_amount: int
+
+
+def changes_of(before: Sums, after: Sums, fact: Fact) -> list[Change]:
+    """What the book and the timeline must say when this fact has changed the sums of a charge."""
+    differences = {
+        EntryKind.REFUNDED: ("refunded", after.refunded - before.refunded),
+        EntryKind.DISPUTED: ("disputed", after.disputed - before.disputed),
+        EntryKind.DISPUTE_WON: ("won_back", after.won_back - before.won_back),
+    }
+    return [
+        _change(kind, metric_type, amount, fact) for kind, (metric_type, amount) in differences.items() if amount != 0
+    ]
+
+
+def _change(kind: EntryKind, metric_type: str, amount: int, fact: Fact) -> Change:
+    if amount > 0:
+        return Change(metric_type, amount, kind, _TEXTS[kind], amount)
+    if kind is EntryKind.REFUNDED and fact.kind is not Kind.DISPUTE:
+        failed = EntryKind.REFUND_FAILED
+        return Change(metric_type, amount, failed, _TEXTS[failed], -amount)
+    return Change(metric_type, amount, kind, _CORRECTED, amount)

@@ -1,4 +1,4 @@
-"""The life of a recovery, and the only statements that change it.
+"""The life of a recovery. Only these statements, and those by which it opens and stops, change it.
 
     open ──> waiting <──> attempting ──> processing          recovered <──┐ money that is ours
       │         ^  │          │              │        ──>    exhausted ───┤ and comes late
@@ -6,131 +6,37 @@
                                                              │
                                                              └──> open, when a merchant that had left comes back
 
+It opens in `recovery_opening`; what stops it from outside, and takes that back, is in `recovery_stops`.
+
 The database checks every change of state (`recovery_transitions`; `recovery_model.TRANSITIONS` is a copy, and a test
 compares the two). Every change writes one row of the timeline, and an end writes the money into the ledger
 (`usage_logs`), in the caller's transaction.
-
-A stop that arrives while an attempt is in flight, or a payment is under way for days, cannot end the recovery, because
-the money may already have moved. The stop is noted (`stop_requested`), no further attempt is made, and the payment's
-outcome decides how the recovery ends.
 
 What is booked as recovered is what moved: the sum of the charges (`recovered_charges`). An end is taken back in the
 book by a row with its negative amount, and the next end is booked anew.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
-
-import orjson
 
 from shared import booked_charges, money_back, recovery_tasks
 from shared.booked_charges import BookedCharge
 from shared.database import Connection
 from shared.ids import ChargeId, InvoiceId, MerchantId, PaymentMethodId, RecoveryId
 from shared.money import Money
-from shared.money_back import Fact, Kind, Sums
-from shared.queue import tasks
-from shared.queue.tries import tries_of
+from shared.money_back import Fact, Sums
+from shared.queue import queued
 from shared.recovery_model import (
-    COLLECTION_OFF,
-    CREDITED,
-    BillingReason,
     EndReason,
     Entry,
     EntryKind,
-    FailedInvoice,
     MovedMoney,
     RecoveredBy,
     RecoveryState,
 )
-from shared.recovery_tasks import EVALUATE
 from shared.silences import TEXTS, SilenceReason
-
-
-def _with_reason(entry: Entry, next_step: str, *refused: str) -> Entry:
-    """The entry in the form of a decision: `detail.reason` holds its rule, its inputs and the actions that were
-    considered and not taken. An entry that has a reason keeps it."""
-    if "reason" not in entry.detail:
-        reason = {
-            "rule": entry.rule,
-            "text": entry.explanation,
-            "inputs": dict(entry.detail),
-            "considered": [{"action": action, "rejected_because": entry.explanation} for action in refused],
-        }
-        entry = replace(entry, detail={**entry.detail, "reason": reason})
-    return entry if entry.next_step is not None else replace(entry, next_step=next_step)
-
-
-# Pins the policy in force: the merchant's own active one, else the platform's. In the order of the unique key, so that
-# two transactions that open the same recoveries do not deadlock.
-OPEN = """
-INSERT INTO recoveries
-    (merchant_id, invoice_id, subscription_id, customer_id, amount_due, currency, paid_before, policy_id)
-SELECT f.merchant_id, f.invoice_id, f.subscription_id, f.customer_id, f.amount, f.currency, f.paid_before, p.id
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $9::bigint[])
-    AS f (merchant_id, invoice_id, subscription_id, customer_id, amount, currency, billing_reason, paid_before)
-CROSS JOIN LATERAL (
-    SELECT id, document
-    FROM policies
-    WHERE active AND (merchant_id = f.merchant_id OR merchant_id IS NULL)
-    ORDER BY merchant_id NULLS LAST
-    LIMIT 1
-) AS p
--- Documents from before schema 3 collect renewals only.
-WHERE COALESCE(p.document -> 'billing_reasons', CASE
-    WHEN p.document ->> 'schema_version' IN ('1', '2') THEN '["subscription_cycle"]'::jsonb
-    ELSE $8::jsonb
-END) ? f.billing_reason
-ORDER BY f.merchant_id, f.invoice_id
-ON CONFLICT (merchant_id, invoice_id) DO NOTHING
-RETURNING id, merchant_id, invoice_id
-"""
-
-ANY_WITHOUT_POLICY = """
-SELECT EXISTS (
-    SELECT
-    FROM unnest($1::text[]) AS f (merchant_id)
-    WHERE NOT EXISTS (
-        SELECT FROM policies AS p WHERE p.active AND (p.merchant_id = f.merchant_id OR p.merchant_id IS NULL)
-    )
-)
-"""
-
-# The first timeline entry, ledger row and evaluation of recoveries that were opened just now.
-BEGIN_OPENED = """
-WITH opened AS MATERIALIZED (
-    SELECT *
-    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::text[], $11::timestamptz[], $12::text[])
-        AS o (id, merchant_id, invoice_id, amount, currency, kind, rule, explanation, detail, next_step, next_at,
-            task_key)
-),
-told AS (
-    INSERT INTO recovery_timeline
-        (recovery_id, merchant_id, kind, to_state, rule, explanation, detail, next_step, next_at)
-    SELECT id, merchant_id, kind, 'open', rule, explanation, detail::jsonb, next_step, next_at
-    FROM opened
-    RETURNING recovery_id
-),
-turned_off AS (
-    INSERT INTO recovery_timeline (recovery_id, merchant_id, kind, rule, explanation, detail)
-    SELECT o.id, o.merchant_id, $15, $16, $17, jsonb_build_object('event_id', t.event_id)
-    FROM told
-    JOIN opened AS o ON o.id = told.recovery_id
-    JOIN collection_turned_off AS t USING (merchant_id, invoice_id)
-),
-queued AS (
-    INSERT INTO scheduled_tasks (merchant_id, task_type, payload, recovery_id, unique_key, max_attempts)
-    SELECT merchant_id, $13, jsonb_build_object('invoice_id', invoice_id), id, task_key, $14
-    FROM opened
-    ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL AND status IN ('pending', 'running') DO NOTHING
-)
-INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id)
-SELECT merchant_id, 'recovery_opened', amount, currency, id
-FROM opened
-"""
 
 LOCK = """
 SELECT state, end_reason, amount_due, amount_recovered, paid_before, currency, ends_reversed, merchant_id, invoice_id
@@ -172,55 +78,12 @@ SET state = $2,
 WHERE id = $1
 """
 
-REOPEN = """
-UPDATE recoveries
-SET state = 'open',
-    end_reason = NULL,
-    stop_requested = NULL,
-    next_attempt_at = NULL,
-    closed_at = NULL,
-    updated_at = citadel_now()
-WHERE id = $1
-"""
-
-# What was stopped, or was to be, when the merchant left, since so long that a window may still be open; $2 narrows it
-# to some invoices.
-LOCK_LEFT = """
-SELECT r.id, r.currency, r.closed_at IS NOT NULL AS ended,
-    r.opened_at + make_interval(days => (p.document ->> 'window_days')::integer) > citadel_now() AS in_time
-FROM recoveries AS r
-JOIN policies AS p ON p.id = r.policy_id
-WHERE r.merchant_id = $1
-    AND r.opened_at > citadel_now() - interval '60 days'
-    AND (r.end_reason = 'merchant_gone' OR (r.closed_at IS NULL AND r.stop_requested = 'merchant_gone'))
-    AND ($2::text[] IS NULL OR r.invoice_id = ANY ($2))
-ORDER BY r.id
-FOR UPDATE OF r
-"""
-
-# The first stop keeps its reason; but that the merchant left is taken back when it returns, and any other stop holds.
-REQUEST_STOP = """
-UPDATE recoveries
-SET stop_requested = COALESCE(NULLIF(stop_requested, 'merchant_gone'), $2), updated_at = citadel_now()
-WHERE id = $1
-"""
-
-STOPPED_ANYHOW = "UPDATE recoveries SET end_reason = $2, updated_at = citadel_now() WHERE id = $1"
-
-TAKE_STOP_BACK = "UPDATE recoveries SET stop_requested = NULL, updated_at = citadel_now() WHERE id = $1"
-
 # The version that it was opened under decides whether it is in the holdout, whatever happens later.
 MOVE = """
 UPDATE recoveries
 SET policy_id = $2, opened_policy_id = COALESCE(opened_policy_id, policy_id), updated_at = citadel_now()
 WHERE id = $1
 """
-
-STAYS_STOPPED = "window_over_when_back"
-
-STAYED = f"""
-SELECT EXISTS (SELECT FROM recovery_timeline WHERE recovery_id = $1 AND rule = '{STAYS_STOPPED}')
-"""  # noqa: S608 - put together from this module's own words
 
 REVERSE_END = "UPDATE recoveries SET ends_reversed = ends_reversed + 1 WHERE id = $1"
 
@@ -256,20 +119,13 @@ INSERT INTO usage_logs (merchant_id, metric_type, amount, currency, recovery_id,
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 """
 
-_TAKEN_BACK = {
-    EntryKind.REFUNDED: "Recovered money was refunded.",
-    EntryKind.REFUND_FAILED: "A refund failed or was canceled: its money came back.",
-    EntryKind.DISPUTED: "Recovered money was disputed, and withdrawn.",
-    EntryKind.DISPUTE_WON: "A dispute was won: its money came back.",
-}
-_CORRECTED = "Corrected: other money of the charge had gone back before."
-
-
 _AMOUNTS = ("amount_due", "amount_recovered", "paid_before")
 
 
 @dataclass(frozen=True, slots=True)
-class _Locked:
+class Locked:
+    """A recovery whose row is locked until the commit."""
+
     state: RecoveryState
     end_reason: str | None
     due: Money
@@ -280,12 +136,13 @@ class _Locked:
     invoice_id: InvoiceId
 
 
-async def _lock(db: Connection, recovery_id: RecoveryId) -> _Locked:
+async def lock(db: Connection, recovery_id: RecoveryId) -> Locked:
+    """Lock the recovery's row. Raises LookupError when it is unknown."""
     row = await db.fetchrow(LOCK, recovery_id)
     if row is None:
         raise LookupError(f"no recovery {recovery_id}")
     due, recovered, before = (Money(row[name], row["currency"]) for name in _AMOUNTS)
-    return _Locked(
+    return Locked(
         RecoveryState(row["state"]),
         row["end_reason"],
         due,
@@ -294,58 +151,6 @@ async def _lock(db: Connection, recovery_id: RecoveryId) -> _Locked:
         row["ends_reversed"],
         row["merchant_id"],
         row["invoice_id"],
-    )
-
-
-async def open_recoveries(db: Connection, failures: Sequence[tuple[FailedInvoice, Entry]]) -> list[RecoveryId]:
-    """Open recoveries under the policies in force and queue their first evaluations; the ids of the opened ones.
-
-    In two statements, however many. Invoices of a kind that the policy does not collect are left out. A second event
-    about one failed invoice, in whatever order and under whatever id, changes nothing. Locks in one order whatever the
-    order of `failures`: the recoveries by merchant and invoice, then the totals. Raises LookupError when no policy is
-    active, which a migrated database always has: nothing is opened without rules.
-    """
-    first = {(failed.merchant_id, failed.invoice_id): (failed, entry) for failed, entry in reversed(failures)}
-    merchants, invoices = [key[0] for key in first], [key[1] for key in first]
-    rows = await db.fetch(
-        OPEN,
-        merchants,
-        invoices,
-        [failed.subscription_id for failed, _ in first.values()],
-        [failed.customer_id for failed, _ in first.values()],
-        [failed.amount.amount for failed, _ in first.values()],
-        [failed.amount.currency for failed, _ in first.values()],
-        [failed.billing_reason for failed, _ in first.values()],
-        list(BillingReason),
-        [failed.paid_before for failed, _ in first.values()],
-    )
-    if len(rows) < len(first) and await db.fetchval(ANY_WITHOUT_POLICY, merchants):
-        raise LookupError("no policy is active: run `citadel migrate`, which makes the platform's default")
-    if rows:
-        await _begin(db, [(row["id"], *first[row["merchant_id"], row["invoice_id"]]) for row in rows])
-    return [row["id"] for row in rows]
-
-
-async def _begin(db: Connection, opened: Sequence[tuple[RecoveryId, FailedInvoice, Entry]]) -> None:
-    await db.execute(
-        BEGIN_OPENED,
-        [recovery_id for recovery_id, _, _ in opened],
-        [failed.merchant_id for _, failed, _ in opened],
-        [failed.invoice_id for _, failed, _ in opened],
-        [failed.amount.amount for _, failed, _ in opened],
-        [failed.amount.currency for _, failed, _ in opened],
-        [entry.kind for _, _, entry in opened],
-        [entry.rule for _, _, entry in opened],
-        [entry.explanation for _, _, entry in opened],
-        [orjson.dumps(dict(entry.detail)).decode() for _, _, entry in opened],
-        [entry.next_step for _, _, entry in opened],
-        [entry.next_at for _, _, entry in opened],
-        [recovery_tasks.key_of(EVALUATE, recovery_id) for recovery_id, _, _ in opened],
-        EVALUATE,
-        tries_of(EVALUATE),
-        EntryKind.CHANGED,
-        COLLECTION_OFF,
-        "The merchant had turned automatic collection of the invoice off before.",
     )
 
 
@@ -405,28 +210,28 @@ async def close(
         raise ValueError(f"{to} is not an end")
     if (to is RecoveryState.RECOVERED) != (recovered is not None and recovered_by is not None):
         raise ValueError("a recovered recovery says how much and by what; no other does")
-    locked = await _lock(db, recovery_id)
+    locked = await lock(db, recovery_id)
     if locked.state is RecoveryState.RECOVERED or (locked.state.ended and to is not RecoveryState.RECOVERED):
         return False
     await booked_charges.lock_names_of(db, locked.merchant_id, charges)
-    entry = _with_reason(entry, "nothing", "attempt_now", "message")
+    entry = entry.with_reason("nothing", "attempt_now", "message")
     nth = locked.ends_reversed
     if locked.state.ended:
-        nth = await _reverse_end(db, recovery_id, locked, locked.due)
+        nth = await reverse_end(db, recovery_id, locked, locked.due)
     await db.execute(CLOSE, recovery_id, to, end_reason, recovered_by, 0 if recovered is None else recovered.amount)
-    await _record(db, recovery_id, locked.merchant_id, locked.state, to, entry)
+    await record_change(db, recovery_id, locked.merchant_id, locked.state, to, entry)
     amount = locked.due if recovered is None else recovered
     if amount.amount > 0:
         await book(db, locked.merchant_id, f"recovery_{to}", amount, recovery_id, nth_end=nth)
     await keep_charges(db, recovery_id, locked.merchant_id, charges)
-    await tasks.cancel_of_recovery(db, recovery_id, f"recovery ended: {end_reason}")
-    thankful = to is RecoveryState.RECOVERED and await db.fetchval(MESSAGED, recovery_id)
+    await queued.cancel_of_recovery(db, recovery_id, f"recovery ended: {end_reason}")
+    thankful = to is RecoveryState.RECOVERED and await messaged(db, recovery_id)
     if thankful and not await db.fetchval(ACTED_ON_END, recovery_id):
         await recovery_tasks.thank(db, locked.merchant_id, recovery_id, locked.invoice_id)
     return True
 
 
-async def _reverse_end(db: Connection, recovery_id: RecoveryId, locked: _Locked, booked: Money) -> int:
+async def reverse_end(db: Connection, recovery_id: RecoveryId, locked: Locked, booked: Money) -> int:
     """Take the recovery's end back in the ledger, by a row that its totals are lowered by; the number of the next."""
     back = Money(-booked.amount, booked.currency)
     nth = locked.ends_reversed
@@ -452,7 +257,7 @@ async def correct(
     `charges` are all that its money consists of, `failed` those that failed after they had succeeded. A sum that was
     booked otherwise is taken back and booked anew, and `entry` says why. It stays recovered, with nothing if need be.
     """
-    locked = await _lock(db, recovery_id)
+    locked = await lock(db, recovery_id)
     if locked.state is not RecoveryState.RECOVERED:
         return False
     await booked_charges.lock_names_of(db, locked.merchant_id, charges)
@@ -465,120 +270,13 @@ async def correct(
     moved = Money(sum(each.amount.amount for each in charges), locked.due.currency)
     other = moved != locked.recovered
     if other:
-        nth = await _reverse_end(db, recovery_id, locked, locked.recovered)
+        nth = await reverse_end(db, recovery_id, locked, locked.recovered)
         if moved.amount > 0:
             await book(db, locked.merchant_id, f"recovery_{locked.state}", moved, recovery_id, nth_end=nth)
         await db.execute(CORRECT, recovery_id, moved.amount)
-        await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
+        await record_change(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
     await keep_charges(db, recovery_id, locked.merchant_id, charges)
     return other
-
-
-async def request_stop(db: Connection, recovery_id: RecoveryId, end_reason: EndReason, entry: Entry) -> bool:
-    """Stop a recovery for a reason from outside; no attempt and no message follows. False: it had ended before.
-
-    One that was stopped because its merchant had left takes the new reason: it is not opened again when that returns.
-    It ends at once, unless a payment is on its way: then the stop is noted, pending tasks are canceled, and the
-    payment's outcome decides. The run that holds an attempt sees to that; if none does, a task is queued for it.
-    """
-    locked = await _lock(db, recovery_id)
-    if locked.state is RecoveryState.STOPPED and EndReason.MERCHANT_GONE == locked.end_reason != end_reason:
-        await db.execute(STOPPED_ANYHOW, recovery_id, end_reason)
-        await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, _with_reason(entry, "nothing"))
-        return True
-    if locked.state.ended:
-        return False
-    if locked.state.may_have_charged:
-        await tasks.cancel_of_recovery(db, recovery_id, f"stop requested: {end_reason}")
-        await db.execute(REQUEST_STOP, recovery_id, end_reason)
-        entry = replace(entry, kind=EntryKind.STOP_REQUESTED)
-        what = "the attempt in flight" if locked.state is RecoveryState.ATTEMPTING else "the payment under way"
-        entry = _with_reason(entry, f"find out how {what} ends", "attempt_now", "message", "end_at_once")
-        await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
-        await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
-        return True
-    return await close(db, recovery_id, RecoveryState.STOPPED, end_reason, entry)
-
-
-async def reopen_left(db: Connection, merchant_id: MerchantId, invoice_ids: Sequence[InvoiceId] | None = None) -> int:
-    """Open again what was stopped when the merchant left, because it has come back; how many.
-
-    `invoice_ids` narrows it to the recoveries of these invoices. One whose window is over stays stopped, and says so
-    once. The end's money is taken back in the book, and the first evaluation reads what has happened meanwhile.
-    """
-    rows = await db.fetch(LOCK_LEFT, merchant_id, None if invoice_ids is None else list(invoice_ids))
-    reopened = 0
-    # In the order in which ends are booked: booking locks the totals by currency.
-    for row in sorted(rows, key=lambda row: (row["currency"], row["id"])):
-        if not row["ended"]:
-            await _go_on(db, row["id"])
-        elif row["in_time"]:
-            await _reopen(db, row["id"])
-            reopened += 1
-        elif not await db.fetchval(STAYED, row["id"]):
-            text = "The merchant is connected again; the window is over, so the recovery stays stopped."
-            await record(db, row["id"], Entry(EntryKind.CHANGED, STAYS_STOPPED, text))
-    return reopened
-
-
-async def _reopen(db: Connection, recovery_id: RecoveryId) -> None:
-    locked = await _lock(db, recovery_id)
-    await _reverse_end(db, recovery_id, locked, locked.due)
-    await db.execute(REOPEN, recovery_id)
-    text = "The merchant is connected again: what was stopped when it left goes on."
-    entry = Entry(EntryKind.REOPENED, "merchant_back", text, next_step="read the invoice at Stripe and decide")
-    await _record(db, recovery_id, locked.merchant_id, locked.state, RecoveryState.OPEN, entry)
-    await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
-
-
-async def _go_on(db: Connection, recovery_id: RecoveryId) -> None:
-    """Take a stop back that waits for the outcome of an attempt."""
-    locked = await _lock(db, recovery_id)
-    await db.execute(TAKE_STOP_BACK, recovery_id)
-    text = "The merchant is connected again: the stop is taken back."
-    entry = Entry(EntryKind.CHANGED, "merchant_back", text, next_step="find out how the attempt in flight ends")
-    await record(db, recovery_id, entry)
-    await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
-
-
-async def settle_paid(
-    db: Connection, recovery_id: RecoveryId, paid: Money | None, *, out_of_band: bool, source: str
-) -> bool:
-    """End a recovery whose invoice was paid by someone other than our attempt. False: it had ended before.
-
-    `paid` is the invoice's whole `amount_paid`, None while it is not known and a payment is on its way; what moved is
-    what of it came since the recovery opened. Nothing moved: stopped, `credited`. Paid at Stripe after a message of
-    ours: recovered by the message; the charges are read afterwards. Paid before any message, or outside Stripe:
-    stopped, `paid_elsewhere`; that money is not counted as ours. While a payment is on its way this is only noted,
-    because that payment's outcome says who paid. `source` is the event type.
-    """
-    locked = await _lock(db, recovery_id)
-    in_flight = locked.state.may_have_charged
-    if paid is None and not in_flight:
-        raise ValueError("what was paid has to be read first")
-    moved = Money(0, locked.due.currency) if paid is None else paid - locked.paid_before
-    inputs = {"source": source, "paid": None if paid is None else moved.amount, "currency": locked.due.currency}
-    if not in_flight and moved.amount <= 0:
-        entry = Entry(EntryKind.CLOSED, "credited", CREDITED, inputs)
-        return await request_stop(db, recovery_id, EndReason.CREDITED, entry)
-    if in_flight or out_of_band or not await db.fetchval(MESSAGED, recovery_id):
-        why = "outside Stripe" if out_of_band else "without a message of ours"
-        why = "while a payment was on its way" if in_flight and not out_of_band else why
-        entry = Entry(EntryKind.CLOSED, "paid_elsewhere", f"The invoice was paid {why}.", inputs)
-        return await request_stop(db, recovery_id, EndReason.PAID_ELSEWHERE, entry)
-    entry = Entry(EntryKind.CLOSED, "paid_after_message", "The customer paid after our message.", inputs)
-    closed = await close(
-        db,
-        recovery_id,
-        RecoveryState.RECOVERED,
-        EndReason.PAID_AFTER_MESSAGE,
-        entry,
-        recovered=moved,
-        recovered_by=RecoveredBy.MESSAGE,
-    )
-    if closed:
-        await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
-    return closed
 
 
 async def move(db: Connection, recovery_id: RecoveryId, policy_id: UUID, entry: Entry) -> bool:
@@ -586,14 +284,20 @@ async def move(db: Connection, recovery_id: RecoveryId, policy_id: UUID, entry: 
 
     Its pending tasks are canceled. A run in progress decides by the new rules when it commits.
     """
-    locked = await _lock(db, recovery_id)
+    locked = await lock(db, recovery_id)
     if locked.state.ended:
         return False
     await db.execute(MOVE, recovery_id, policy_id)
-    await _record(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
-    await tasks.cancel_of_recovery(db, recovery_id, "moved to another version of the policy")
+    await record_change(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
+    await queued.cancel_of_recovery(db, recovery_id, "moved to another version of the policy")
     await recovery_tasks.evaluate(db, locked.merchant_id, recovery_id, locked.invoice_id)
     return True
+
+
+async def messaged(db: Connection, recovery_id: RecoveryId) -> bool:
+    """Whether a message about it was sent to its customer."""
+    found: bool = await db.fetchval(MESSAGED, recovery_id)
+    return found
 
 
 async def bring(db: Connection, recovery_id: RecoveryId, method: PaymentMethodId, *, in_answer: bool = False) -> None:
@@ -601,7 +305,7 @@ async def bring(db: Connection, recovery_id: RecoveryId, method: PaymentMethodId
 
     `in_answer`: only if the customer was sent a message before; without one the method was not brought for this.
     """
-    if not in_answer or await db.fetchval(MESSAGED, recovery_id):
+    if not in_answer or await messaged(db, recovery_id):
         await db.execute(BRING, recovery_id, method)
 
 
@@ -664,30 +368,17 @@ async def _book_back(
     origin: Mapping[str, object],
 ) -> None:
     """Write the difference into the book and the timeline: a row for each number that has changed."""
-    changes = {
-        EntryKind.REFUNDED: ("refunded", after.refunded - before.refunded),
-        EntryKind.DISPUTED: ("disputed", after.disputed - before.disputed),
-        EntryKind.DISPUTE_WON: ("won_back", after.won_back - before.won_back),
-    }
-    for told, (metric_type, change) in changes.items():
-        if change == 0:
-            continue
-        amount = Money(change, charge.booked.currency)
-        await book(db, merchant_id, metric_type, amount, charge.recovery_id, external_id=fact.external_id)
-        kind, text, told_amount = told, _TAKEN_BACK[told], change
-        if change < 0:
-            text = _CORRECTED
-            if metric_type == "refunded" and fact.kind is not Kind.DISPUTE:
-                kind, told_amount = EntryKind.REFUND_FAILED, -change
-                text = _TAKEN_BACK[kind]
+    for each in money_back.changes_of(before, after, fact):
+        amount = Money(each.amount, charge.booked.currency)
+        await book(db, merchant_id, each.metric_type, amount, charge.recovery_id, external_id=fact.external_id)
         detail = {
             **origin,
             "charge_id": charge.id,
             "external_id": fact.external_id,
-            "amount": told_amount,
+            "amount": each.told_amount,
             "currency": amount.currency,
         }
-        await record(db, charge.recovery_id, Entry(kind, kind, text, detail))
+        await record(db, charge.recovery_id, Entry(each.kind, each.kind, each.text, detail))
 
 
 async def book(
@@ -710,7 +401,7 @@ async def book(
     await db.execute(BOOK, merchant_id, metric_type, amount.amount, amount.currency, recovery_id, nth_end, external_id)
 
 
-async def _record(
+async def record_change(
     db: Connection,
     recovery_id: RecoveryId,
     merchant_id: MerchantId,
@@ -718,6 +409,7 @@ async def _record(
     after: RecoveryState,
     entry: Entry,
 ) -> None:
+    """Write one row of the timeline about a locked recovery that is changed in the same transaction."""
     await db.execute(
         RECORD,
         recovery_id,

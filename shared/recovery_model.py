@@ -1,7 +1,7 @@
 """What a recovery is: its states, its ends, and the entries of its timeline. Values only; `recoveries` changes them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -159,6 +159,20 @@ class Entry:
     detail: Mapping[str, Any] = field(default_factory=dict)
     next_step: str | None = None
     next_at: datetime | None = None
+
+    def with_reason(self, next_step: str, *refused: str) -> "Entry":
+        """The entry in the form of a decision: `detail.reason` holds its rule, its inputs and the actions that were
+        considered and not taken. An entry that has a reason keeps it, and so does one with a next step."""
+        entry = self
+        if "reason" not in self.detail:
+            reason = {
+                "rule": self.rule,
+                "text": self.explanation,
+                "inputs": dict(self.detail),
+                "considered": [{"action": action, "rejected_because": self.explanation} for action in refused],
+            }
+            entry = replace(self, detail={**self.detail, "reason": reason})
+        return entry if entry.next_step is not None else replace(entry, next_step=next_step)
 
 
 class BillingReason(StrEnum):

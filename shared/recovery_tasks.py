@@ -1,5 +1,5 @@
 """The tasks of a recovery. Every evaluation, message and end action of a recovery is queued here, except the
-first evaluation: `recoveries` queues that with the recovery, for many at once.
+first evaluation: `recovery_opening` queues that with the recovery, for many at once.
 
     dunning_retry            evaluates it, and makes the attempt that is due
     notify_action_required   sends its customer a message
@@ -16,7 +16,7 @@ from datetime import datetime
 
 from shared.database import Connection
 from shared.ids import InvoiceId, MerchantId, RecoveryId
-from shared.queue import tasks
+from shared.queue import queued, tasks
 from shared.queue.tasks import NewTask
 
 EVALUATE = "dunning_retry"
@@ -25,13 +25,6 @@ THANK = "thank_customer"
 END = "end_dunning"
 TELL_ENDED = "tell_ended"
 TELL_MERCHANT_ENDED = "tell_merchant_ended"
-
-CANCEL_MESSAGES = """
-UPDATE scheduled_tasks
-SET status = 'canceled', finished_at = citadel_now(), last_error = $2
-WHERE recovery_id = $1 AND task_type = 'notify_action_required' AND status = 'pending'
-RETURNING id
-"""
 
 
 def key_of(task_type: str, recovery_id: RecoveryId) -> str:
@@ -58,19 +51,27 @@ async def evaluate(
 
 async def evaluate_now(db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId) -> bool:
     """Have the recovery evaluated at once, also where that is queued for later. False: it is about to be, or runs."""
-    if await tasks.bring_forward(db, key_of(EVALUATE, recovery_id)):
+    if await queued.bring_forward(db, key_of(EVALUATE, recovery_id)):
         return True
     return await evaluate(db, merchant_id, recovery_id, invoice_id)
 
 
 async def evaluate_sooner(db: Connection, recovery_id: RecoveryId) -> None:
     """Bring the queued evaluation forward to now; if none is queued, none is needed."""
-    await tasks.bring_forward(db, key_of(EVALUATE, recovery_id))
+    await queued.bring_forward(db, key_of(EVALUATE, recovery_id))
 
 
-async def is_being_evaluated(db: Connection, recovery_id: RecoveryId) -> bool:
-    """Whether an evaluation of the recovery is running."""
-    return await tasks.runs(db, key_of(EVALUATE, recovery_id))
+async def evaluate_again(
+    db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId
+) -> bool:
+    """Have something new looked at: by an evaluation at once, or by the one that runs, if the caller tells it.
+
+    True: the caller writes the news into the timeline, and a run that has read the invoice before then reads it again.
+    False: an evaluation is about to begin, which needs no telling.
+    """
+    if await evaluate_now(db, merchant_id, recovery_id, invoice_id):
+        return True
+    return await queued.runs(db, key_of(EVALUATE, recovery_id))
 
 
 # --- Messages ---------------------------------------------------------------------------------------------------------
@@ -88,25 +89,25 @@ async def message_at(
     task = NewTask(merchant_id, MESSAGE, payload, at, recovery_id, key)
     if await tasks.enqueue(db, task) is not None:
         return
-    queued = await tasks.pending(db, key)
-    if queued is None:
+    waiting = await queued.find(db, key)
+    if waiting is None:
         return  # a message is being sent right now
-    run_at, queued_for = queued
+    run_at, queued_for = waiting
     if run_at <= at and queued_for.get("kind") == kind:
         return
-    await tasks.cancel_pending(db, key, "another message takes its place")
+    await queued.cancel(db, key, "another message takes its place")
     await tasks.enqueue(db, task)
 
 
 async def message_now(db: Connection, merchant_id: MerchantId, recovery_id: RecoveryId, invoice_id: InvoiceId) -> None:
     """Have it decided at once which message is due, and send it; also where one is queued for later."""
-    if not await tasks.bring_forward(db, key_of(MESSAGE, recovery_id)):
+    if not await queued.bring_forward(db, key_of(MESSAGE, recovery_id)):
         await tasks.enqueue(db, _task(MESSAGE, merchant_id, recovery_id, invoice_id))
 
 
 async def cancel_messages(db: Connection, recovery_id: RecoveryId, why: str) -> int:
     """Cancel the recovery's pending messages; how many."""
-    return len(await db.fetch(CANCEL_MESSAGES, recovery_id, why))
+    return await queued.cancel_of_recovery(db, recovery_id, why, MESSAGE)
 
 
 # --- After its end ----------------------------------------------------------------------------------------------------

@@ -27,6 +27,12 @@ class Ask:
     path: dict[str, str]
     given: Json
 
+    def owned(self, kind: str, name: str | None = None) -> tuple[Account, Json]:
+        """The object whose id is in the path under the name of its kind, or under `name`, with its account."""
+        ident = self.path[name or kind]
+        account = self.sim.world.account_of(ident)
+        return account, account.get(kind, ident)
+
     def about(self, path: dict[str, str], given: Json) -> "Ask":
         """Another request to the same simulation."""
         return Ask(self.sim, path, given)
@@ -155,8 +161,7 @@ async def renew(ask: Ask) -> Json:
 
     `paid_before`: so much of it is paid by another card between the two.
     """
-    account = ask.sim.world.account_of(ask.path["subscription"])
-    subscription = account.get("subscription", ask.path["subscription"])
+    account, subscription = ask.owned("subscription")
     if subscription["status"] == "canceled":
         raise ValueError("a canceled subscription does not renew")
     item = subscription["items"]["data"][0]
@@ -283,16 +288,14 @@ async def clear_faults(ask: Ask) -> Json:
 
 @CONTROL.route("POST", "/invoices/{invoice}/pay_hosted")
 async def pay_hosted(ask: Ask) -> Json:
-    account = ask.sim.world.account_of(ask.path["invoice"])
-    invoice = account.get("invoice", ask.path["invoice"])
+    account, invoice = ask.owned("invoice")
     problem = ask.sim.people.pay_hosted(account, invoice, ask.given.get("card", {}), ask.given.get("debit"))
     return {"invoice": invoice, "error": problem.body["error"] if problem else None}
 
 
 @CONTROL.route("POST", "/invoices/{invoice}/authenticate")
 async def authenticate(ask: Ask) -> Json:
-    account = ask.sim.world.account_of(ask.path["invoice"])
-    invoice = account.get("invoice", ask.path["invoice"])
+    account, invoice = ask.owned("invoice")
     problem = ask.sim.people.authenticate(account, invoice)
     return {"invoice": invoice, "error": problem.body["error"] if problem else None}
 
@@ -300,16 +303,14 @@ async def authenticate(ask: Ask) -> Json:
 @CONTROL.route("POST", "/customers/{customer}/cards")
 async def add_card(ask: Ask) -> Json:
     """A card added in the billing portal; `default: false` leaves the old one the default."""
-    account = ask.sim.world.account_of(ask.path["customer"])
-    customer = account.get("customer", ask.path["customer"])
+    account, customer = ask.owned("customer")
     default = ask.given.get("default", True)
     return ask.sim.people.add_card(account, customer, ask.given.get("card", {}), default=default, announce=True)
 
 
 @CONTROL.route("POST", "/subscriptions/{subscription}/cancel")
 async def cancel(ask: Ask) -> Json:
-    account = ask.sim.world.account_of(ask.path["subscription"])
-    subscription = account.get("subscription", ask.path["subscription"])
+    account, subscription = ask.owned("subscription")
     ask.sim.billing.cancel(account, subscription, "cancellation_requested")
     return subscription
 

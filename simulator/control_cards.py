@@ -4,14 +4,12 @@ from simulator.cards import AUTOMATIC
 from simulator.control import CONTROL, Ask, add_customer, add_subscription, renew
 from simulator.invoicing import payment_of
 from simulator.shapes import Json
-from simulator.world import Account
 
 
 @CONTROL.route("POST", "/payment_methods/{method}/renew")
 async def renew_card(ask: Ask) -> Json:
     """`number`: a new number, else only a new date; `card`: fields and script; `events`: names of `cards.RENEWALS`."""
-    account = ask.sim.world.account_of(ask.path["method"])
-    method = account.get("payment_method", ask.path["method"])
+    account, method = ask.owned("payment_method", "method")
     events = tuple(ask.given.get("events", (AUTOMATIC,)))
     number = bool(ask.given.get("number", False))
     return ask.sim.cards.renew(account, method, ask.given.get("card", {}), number=number, events=events)
@@ -20,7 +18,7 @@ async def renew_card(ask: Ask) -> Json:
 @CONTROL.route("POST", "/customers/{customer}/own_form")
 async def own_form(ask: Ask) -> Json:
     """A card entered in the merchant's own form: attached, then (unless `default` is false) the customer's default."""
-    account, customer = _customer(ask)
+    account, customer = ask.owned("customer")
     card = ask.given.get("card", {})
     method = ask.sim.people.add_card(account, customer, card, default=False, announce=True)
     if ask.given.get("default", True):
@@ -31,7 +29,7 @@ async def own_form(ask: Ask) -> Json:
 @CONTROL.route("POST", "/customers/{customer}/default")
 async def change_default(ask: Ask) -> Json:
     """`payment_method` becomes the default; `by`: `form` (a pin stays) or `portal` (pins follow)."""
-    account, customer = _customer(ask)
+    account, customer = ask.owned("customer")
     method = ask.given["payment_method"]
     if method is not None:
         account.get("payment_method", method)
@@ -45,8 +43,7 @@ async def change_default(ask: Ask) -> Json:
 @CONTROL.route("POST", "/subscriptions/{subscription}/pin")
 async def pin(ask: Ask) -> Json:
     """`payment_method` becomes the subscription's own default; null: it has none any more."""
-    account = ask.sim.world.account_of(ask.path["subscription"])
-    subscription = account.get("subscription", ask.path["subscription"])
+    account, subscription = ask.owned("subscription")
     method = ask.given["payment_method"]
     if method is not None:
         account.get("payment_method", method)
@@ -57,7 +54,7 @@ async def pin(ask: Ask) -> Json:
 @CONTROL.route("POST", "/customers/{customer}/sources")
 async def add_source(ask: Ask) -> Json:
     """A legacy `card` with its script, of `prefix` card or src; `default` makes it the `default_source`."""
-    account, customer = _customer(ask)
+    account, customer = ask.owned("customer")
     return ask.sim.cards.add_source(
         account,
         customer,
@@ -82,8 +79,3 @@ async def add_source_renewal(ask: Ask) -> Json:
     invoice = (await renew(ask.about({"subscription": subscription["id"]}, {})))["invoice"]
     story = {"subscription": subscription, "invoice": invoice, "payment_intent": payment_of(account, invoice)[1]}
     return {**made, "payment_method": source, **story}
-
-
-def _customer(ask: Ask) -> tuple[Account, Json]:
-    account = ask.sim.world.account_of(ask.path["customer"])
-    return account, account.get("customer", ask.path["customer"])

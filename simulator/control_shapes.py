@@ -36,8 +36,7 @@ async def emit(ask: Ask) -> Json:
 @CONTROL.route("POST", "/customers/{customer}/person")
 async def change_person(ask: Ask) -> Json:
     """`email`, `name`, `phone`, … that the merchant adds or corrects; announced."""
-    account = ask.sim.world.account_of(ask.path["customer"])
-    customer = account.get("customer", ask.path["customer"])
+    account, customer = ask.owned("customer")
     unknown = set(ask.given) - {"address", "email", "name", "phone", "preferred_locales"}
     if unknown:
         raise ValueError(f"unknown of a person: {sorted(unknown)}")
@@ -52,8 +51,7 @@ async def change_person(ask: Ask) -> Json:
 async def delete_customer(ask: Ask) -> Json:
     """The merchant deletes the customer: subscriptions end, cards go, open invoices stay
     (docs.stripe.com/api/customers/delete); what names the customer then is a 404."""
-    account = ask.sim.world.account_of(ask.path["customer"])
-    customer = account.get("customer", ask.path["customer"])
+    account, customer = ask.owned("customer")
     ident = customer["id"]
     for subscription in account.objects["subscription"].values():
         if subscription["customer"] == ident and subscription["status"] != "canceled":
@@ -69,8 +67,7 @@ async def delete_customer(ask: Ask) -> Json:
 @CONTROL.route("POST", "/customers/{customer}/as_account")
 async def as_account(ask: Ask) -> Json:
     """From now on the customer's objects say `customer_account` and no `customer`; its id."""
-    account = ask.sim.world.account_of(ask.path["customer"])
-    customer = account.get("customer", ask.path["customer"])
+    account, customer = ask.owned("customer")
     customer["customer_account"] = ask.sim.world.ids.new("acct", account.id)[:21]
     account.as_accounts[customer["id"]] = customer["customer_account"]
     return {"customer_account": customer["customer_account"]}
@@ -79,8 +76,7 @@ async def as_account(ask: Ask) -> Json:
 @CONTROL.route("POST", "/customers/{customer}/test_clock")
 async def on_a_test_clock(ask: Ask) -> Json:
     """A test clock of the customer's own, `ahead` seconds of everybody else's (negative: behind)."""
-    account = ask.sim.world.account_of(ask.path["customer"])
-    customer = account.get("customer", ask.path["customer"])
+    account, customer = ask.owned("customer")
     clock = ask.sim.new_test_clock(account, ahead=int(ask.given["ahead"]))
     account.clocks[customer["id"]] = clock["id"]
     return clock

@@ -14,7 +14,6 @@ from simulator.payment import Verdict, outcome
 from simulator.shapes import Json
 from simulator.stripe_document import document, fixtures
 
-PLATFORM_NAME = "The Citadel"
 # What a charge says about a customer who passed 3-D Secure.
 AUTHENTICATED: Json = {
     "authentication_flow": "challenge",

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from shared import recoveries
+from shared import recovery_opening
 from shared.database import Connection, Database
 from shared.ids import MerchantId, RecoveryId
 from shared.recovery_model import Entry, FailedInvoice
@@ -28,7 +28,7 @@ SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wai
 
 async def open_recovery(db: Connection, failed: FailedInvoice, entry: Entry) -> RecoveryId | None:
     """Open one recovery; None when the invoice has one."""
-    opened = await recoveries.open_recoveries(db, [(failed, entry)])
+    opened = await recovery_opening.open_recoveries(db, [(failed, entry)])
     return opened[0] if opened else None
 
 

@@ -10,12 +10,13 @@ from uuid import UUID
 
 from services.auth import store, tokens
 from services.auth.oauth import GrantAnswer
-from shared import recoveries
+from shared import recovery_stops
 from shared.clock import business_now
 from shared.crypto import KeyRing
 from shared.database import Connection
 from shared.ids import AccountId, MerchantId
-from shared.queue import tasks
+from shared.merchant_tasks import digest_at
+from shared.queue import queued
 from shared.recovery_model import EndReason, Entry, EntryKind
 
 _DIGEST_HOUR = time(8, tzinfo=UTC)
@@ -74,14 +75,8 @@ async def connect(db: Connection, ring: KeyRing, granted: GrantAnswer, asked_at:
         ),
     )
     if not is_new:
-        await recoveries.reopen_left(db, merchant_id)
-    digest = tasks.NewTask(
-        merchant_id,
-        "send_weekly_digest",
-        run_at=next_digest_at(await business_now(db)),
-        unique_key=f"send_weekly_digest:{merchant_id}",
-    )
-    await tasks.enqueue(db, digest)
+        await recovery_stops.reopen_left(db, merchant_id)
+    await digest_at(db, merchant_id, next_digest_at(await business_now(db)))
     await store.catch_up_from_now(db, merchant_id)
     return Connected(merchant_id, account, granted.livemode, is_new)
 
@@ -101,7 +96,7 @@ async def disconnect(db: Connection, merchant_id: UUID) -> Disconnected | None:
     stopped = 0
     for recovery_id in await store.lock_open_recoveries(db, merchant.id):
         entry = Entry(EntryKind.CLOSED, EndReason.MERCHANT_GONE, "The merchant was disconnected.")
-        stopped += await recoveries.request_stop(db, recovery_id, EndReason.MERCHANT_GONE, entry)
+        stopped += await recovery_stops.request_stop(db, recovery_id, EndReason.MERCHANT_GONE, entry)
     # After the recoveries, in the order of locks: a transaction that holds a recovery may wait for its tasks.
-    canceled = await tasks.cancel_of_merchant(db, merchant.id, "the merchant was disconnected")
+    canceled = await queued.cancel_of_merchant(db, merchant.id, "the merchant was disconnected")
     return Disconnected(merchant.id, merchant.stripe_connect_id, status, stopped, canceled)

@@ -2,7 +2,8 @@
 
     incoming   bytes that are an event, or not; the event without its payload
     intents    what an event asks for
-    routing    event → intent: pure, a table
+    routing    event → intent: pure, a table; refunds_and_disputes are its rules about money that goes back
+    fields     reads single fields of Stripe's JSON
     taking     an event's row and its effects, for one event, for many, or for a page of a list
     effects    intent → effects: recoveries are opened, ended, or evaluated again
     store      the SQL of taking and effects, and the order of locks

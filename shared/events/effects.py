@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from shared import recoveries, recovery_tasks, silences
+from shared import merchant_tasks, recoveries, recovery_opening, recovery_stops, recovery_tasks, silences
 from shared.clock import business_now
 from shared.database import Connection
 from shared.events import store
@@ -35,7 +35,7 @@ from shared.events.routing import NEXT_ATTEMPT
 from shared.events.store import Concerned
 from shared.ids import MerchantId, RecoveryId
 from shared.money_back import Fact
-from shared.queue import tasks
+from shared.queue import queued
 from shared.recovery_model import (
     ADDRESS_CHANGED,
     CARD_CHANGED,
@@ -84,7 +84,7 @@ _STOP_TEXTS = {
 async def apply(db: Connection, merchant_id: MerchantId, event: Incoming, intent: Intent) -> None:
     match intent:
         case OpenRecovery():
-            await recoveries.open_recoveries(db, [opening(merchant_id, event, intent)])
+            await recovery_opening.open_recoveries(db, [opening(merchant_id, event, intent)])
         case InvoicePaid():
             await _settle(db, merchant_id, event, intent)
             await _money_after_end(db, merchant_id, intent)
@@ -101,7 +101,7 @@ async def apply(db: Connection, merchant_id: MerchantId, event: Incoming, intent
         case AddressChanged():
             await _write_to_address(db, merchant_id, event, intent)
         case RenewalAhead():
-            await _look_at_card(db, merchant_id, intent)
+            await merchant_tasks.warn_of_card(db, merchant_id, intent.customer_id, intent.subscription_id)
         case MerchantGone():
             await _end_merchant(db, merchant_id, event)
         case Ignored():
@@ -170,8 +170,8 @@ async def open_found(db: Connection, merchant_id: MerchantId, failed: Sequence[O
     failures = [(_invoice(merchant_id, each), entry) for each, entry in zip(failed, entries, strict=True)]
     if not failures:
         return []
-    await recoveries.reopen_left(db, merchant_id, [each.invoice_id for each in failed])
-    return await recoveries.open_recoveries(db, failures)
+    await recovery_stops.reopen_left(db, merchant_id, [each.invoice_id for each in failed])
+    return await recovery_opening.open_recoveries(db, failures)
 
 
 async def _settle(db: Connection, merchant_id: MerchantId, event: Incoming, intent: InvoicePaid) -> None:
@@ -187,7 +187,7 @@ async def _settle(db: Connection, merchant_id: MerchantId, event: Incoming, inte
         if known or recovery.state.may_have_charged:
             out_of_band = bool(intent.out_of_band)
             paid = intent.paid if intent.paid is not None and intent.paid.currency == recovery.currency else None
-            await recoveries.settle_paid(db, recovery.id, paid, out_of_band=out_of_band, source=event.event_type)
+            await recovery_stops.settle_paid(db, recovery.id, paid, out_of_band=out_of_band, source=event.event_type)
             continue
         # Only a reading of the invoice tells whose payment it is. Until then no message is sent; and no attempt is
         # made, because each begins with a reading.
@@ -210,9 +210,7 @@ async def _money_after_end(db: Connection, merchant_id: MerchantId, intent: Invo
 async def _look_at_payment(db: Connection, merchant_id: MerchantId, event: Incoming, news: PaymentNews) -> None:
     for recovery in await store.lock_of_payment(db, merchant_id, news):
         # A run may have read the invoice earlier; the entry makes it read again.
-        if await recovery_tasks.evaluate_now(
-            db, merchant_id, recovery.id, recovery.invoice_id
-        ) or await recovery_tasks.is_being_evaluated(db, recovery.id):
+        if await recovery_tasks.evaluate_again(db, merchant_id, recovery.id, recovery.invoice_id):
             text = "A payment that takes days has begun or ended."
             step = "read the invoice at Stripe"
             await recoveries.record(
@@ -238,7 +236,7 @@ async def _stopped_by(
 async def _stop(db: Connection, concerned: list[Concerned], reason: EndReason, event: Incoming) -> None:
     for recovery in concerned:
         entry = Entry(EntryKind.CLOSED, reason, _STOP_TEXTS[reason], _origin(event))
-        await recoveries.request_stop(db, recovery.id, reason, entry)
+        await recovery_stops.request_stop(db, recovery.id, reason, entry)
 
 
 async def _take_back(db: Connection, merchant_id: MerchantId, event: Incoming, intent: MoneyBack) -> None:
@@ -270,9 +268,7 @@ async def _try_card(db: Connection, merchant_id: MerchantId, event: Incoming, ca
         if card.added is not None:
             await recoveries.bring(db, recovery.id, card.added, in_answer=True)
         # A run may have read the customer's payment methods earlier; the entry makes it read again.
-        if await recovery_tasks.evaluate_now(
-            db, merchant_id, recovery.id, recovery.invoice_id
-        ) or await recovery_tasks.is_being_evaluated(db, recovery.id):
+        if await recovery_tasks.evaluate_again(db, merchant_id, recovery.id, recovery.invoice_id):
             text = "A payment method was added or changed."
             entry = Entry(EntryKind.CHANGED, CARD_CHANGED, text, _origin(event), next_step="decide anew at once")
             await recoveries.record(db, recovery.id, entry)
@@ -321,9 +317,7 @@ async def _note_change(db: Connection, merchant_id: MerchantId, event: Incoming,
         if not going or (known is not None and not _is_news(event, changed, *known)):
             continue
         # A run may have read the invoice earlier; the entry makes it read again.
-        if await recovery_tasks.evaluate_now(
-            db, merchant_id, recovery.id, recovery.invoice_id
-        ) or await recovery_tasks.is_being_evaluated(db, recovery.id):
+        if await recovery_tasks.evaluate_again(db, merchant_id, recovery.id, recovery.invoice_id):
             detail = {**_origin(event), "changed": list(changed.changed)}
             if changed.next_attempt_at is not None:
                 detail[STRIPE_NEXT] = changed.next_attempt_at.isoformat()
@@ -362,10 +356,7 @@ async def _note_subscription(
     for recovery in await store.lock_of_subscription(db, merchant_id, changed.subscription_id):
         going = recovery.state in _WAITS or recovery.state.may_have_charged
         # As for an invoice: a run may have read the subscription earlier; the entry makes it read again.
-        if going and (
-            await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id)
-            or await recovery_tasks.is_being_evaluated(db, recovery.id)
-        ):
+        if going and await recovery_tasks.evaluate_again(db, merchant_id, recovery.id, recovery.invoice_id):
             text = f"The subscription has changed: {', '.join(changed.changed)}."
             detail = {**_origin(event), "changed": list(changed.changed)}
             entry = Entry(EntryKind.CHANGED, SUBSCRIPTION_CHANGED, text, detail, next_step="decide anew at once")
@@ -387,15 +378,8 @@ def _told(changed: InvoiceChanged) -> str:
     return f"Stripe will try by itself at {changed.next_attempt_at:%Y-%m-%d %H:%M} UTC."
 
 
-async def _look_at_card(db: Connection, merchant_id: MerchantId, ahead: RenewalAhead) -> None:
-    """Queue `warn_card_expiring` for the subscription, unless it is queued already."""
-    payload = {"customer_id": ahead.customer_id, "subscription_id": ahead.subscription_id}
-    unique_key = f"warn_card_expiring:{merchant_id}:{ahead.subscription_id}"
-    await tasks.enqueue(db, tasks.NewTask(merchant_id, "warn_card_expiring", payload, unique_key=unique_key))
-
-
 async def _end_merchant(db: Connection, merchant_id: MerchantId, event: Incoming) -> None:
     await store.deauthorize(db, merchant_id)
     await _stop(db, await store.lock_of_merchant(db, merchant_id), EndReason.MERCHANT_GONE, event)
     # After the recoveries, in the order of locks: a transaction that holds a recovery may wait for its tasks.
-    await tasks.cancel_of_merchant(db, merchant_id, "the merchant ended the connection")
+    await queued.cancel_of_merchant(db, merchant_id, "the merchant ended the connection")

@@ -1,8 +1,10 @@
 """What an event asks for, as typed intents without the event's payload."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from shared.events.fields import Json
 from shared.ids import ChargeId, CustomerId, InvoiceId, PaymentIntentId, PaymentMethodId, SubscriptionId
 from shared.money import Money
 from shared.money_back import Kind
@@ -195,6 +197,9 @@ Intent = (
     | MerchantGone
     | Ignored
 )
+
+Rule = Callable[[Json, Json], Intent]
+"""What the events of a type mean: the event's object and its previous attributes → what to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""The SQL of taking events in. The SQL of tasks is in `shared.queue`, that of recoveries in `shared.recoveries`.
+"""The SQL of taking events in. The SQL of tasks is in `shared.queue`, that of recoveries in `shared.recoveries` and in
+the modules beside it.
 
 The order of locks in a transaction, the same for every event: the merchant, the event's row, all recoveries that are
 concerned (by id), the names of charges (`shared.booked_charges`), what belongs to them (tasks, totals by currency).

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
-from shared import booked_charges, recoveries
+from shared import booked_charges, recovery_opening
 from shared.database import Connection
 from shared.events import store
 from shared.events.effects import apply, opening
@@ -105,7 +105,7 @@ async def take_together(db: Connection, events: Sequence[Incoming]) -> list[Acce
             failures.append(opening(merchant_id, event, intent))
         answers.append(Accepted(outcome, merchant_id, not fresh, why))
     if failures:
-        await recoveries.open_recoveries(db, failures)
+        await recovery_opening.open_recoveries(db, failures)
     return answers
 
 
@@ -268,7 +268,7 @@ async def _apply_all(db: Connection, merchant_id: MerchantId, events: Sequence[I
     if names:
         await booked_charges.lock_names(db, merchant_id, names)
     if failures:
-        await recoveries.open_recoveries(db, failures)
+        await recovery_opening.open_recoveries(db, failures)
     for event in others:
         await apply(db, merchant_id, event, event.routed.intent)
 

@@ -13,7 +13,7 @@ import pytest
 
 from services.worker.handlers import discover
 from services.worker.outside.lease import Lease
-from shared import recoveries, recovery_tasks
+from shared import recoveries, recovery_stops, recovery_tasks
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
 from shared.recovery_model import EndReason, Entry, EntryKind
@@ -51,7 +51,7 @@ async def _spends_a_key(world: World) -> None:
         (task,) = await tasks.claim(db, "doomed", 1, timedelta(0))
         await handler.load(db, handler.understand(task))
     async with world.worker.transaction() as db:
-        await recoveries.request_stop(
+        await recovery_stops.request_stop(
             db, failed.recovery_id, EndReason.DISPUTED, Entry(EntryKind.STOP_REQUESTED, "t", "t")
         )
         await tasks.rescue(db)

@@ -10,13 +10,13 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from services.worker.dossier.dossier import NEWS
+from services.worker.dossier.story import NEWS
 from services.worker.handler import AnyHandler
 from services.worker.handlers import discover
 from services.worker.handlers.notify_action_required import Write
 from services.worker.messages.delivery import NotSent, Told
 from services.worker.outside.lease import Lease
-from shared import recoveries
+from shared import recoveries, recovery_stops
 from shared.database import Database, Role
 from shared.queue import tasks
 from shared.recovery_model import EndReason, Entry, EntryKind
@@ -141,7 +141,7 @@ async def test_a_recovery_that_is_stopped_while_its_message_is_being_written_sen
     await world.pass_time(days=3, minutes=1)
     handler, plan = await _decide(world)
     async with world.worker.transaction() as db:
-        await recoveries.request_stop(
+        await recovery_stops.request_stop(
             db, failed.recovery_id, EndReason.VOIDED, Entry(EntryKind.CLOSED, "voided", "Voided.")
         )
     outcome = await handler.perform(world.outside.remote(Lease(timedelta(seconds=30))), plan)

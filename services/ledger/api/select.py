@@ -1,4 +1,4 @@
-"""SQL statements that are put together from constants, and two look-ups of merchants that every subject needs.
+"""SQL statements that are put together from constants, and the look-up of a merchant that every subject needs.
 
 Every statement about a tenant's rows names the merchant, unless a platform's key reads all. A list is a statement with
 one condition for each given filter. A filter that is not given is left out, because with `$1 IS NULL OR …` the planner
@@ -14,18 +14,10 @@ from uuid import UUID
 import asyncpg
 
 from shared.database import Connection
-from shared.ids import MerchantId
 
 Row = asyncpg.Record
 
 MERCHANT_STATUS = "SELECT status FROM merchants WHERE id = $1"
-
-# By Stripe's id of the account, or by our id.
-MERCHANT_NAMED = """
-SELECT id::text
-FROM merchants
-WHERE CASE WHEN $1 LIKE 'acct\\_%' THEN stripe_connect_id = $1 ELSE id::text = lower($1) END
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +58,3 @@ async def merchant_status(db: Connection, merchant_id: UUID) -> str | None:
     """The status of a merchant; None when there is none."""
     status: str | None = await db.fetchval(MERCHANT_STATUS, merchant_id)
     return status
-
-
-async def merchant_named(db: Connection, name: str) -> MerchantId | None:
-    """The id of the merchant with this id, Stripe's (`acct_…`) or ours; None when there is none."""
-    found: MerchantId | None = await db.fetchval(MERCHANT_NAMED, name)
-    return found

@@ -7,9 +7,9 @@
       of this merchant       ├── the next page of events that were not delivered
                              └── nothing: the merchant is up to date
 
-A run makes one step: one list call, or a few reads. What it found, how far it came and the next step's task commit
-together. So a run that dies is repeated from where the last one ended, and an event that is taken twice has one effect
-(`shared.events.taking`). A merchant's progress is its row in `catch_ups`, and nothing else.
+A run makes one step: one list call, or a few reads (`listing`). What it found, how far it came and the next step's
+task commit together. So a run that dies is repeated from where the last one ended, and an event that is taken twice
+has one effect (`shared.events.taking`). A merchant's progress is its row in `catch_ups` (`store`), and nothing else.
 
 Why both lists. Stripe tries to deliver an event for three days, and lists the undelivered ones for thirty
 (https://docs.stripe.com/webhooks/process-undelivered-events). An event that Stripe never tried to deliver, because the

@@ -1,23 +1,18 @@
 """The SQL that the handlers need of a recovery. Changes of its state go through `shared.recoveries`."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Any
-from uuid import UUID
+from collections.abc import Sequence
+from datetime import datetime
 
 import orjson
 
-from services.worker.dossier.dossier import NEWS, Dossier, KnownAttempt, Story, Told, cards_of, method_in
+from services.worker.dossier.attempt_store import COLUMNS, decline_of, known_attempt
+from services.worker.dossier.dossier import Dossier, cards_of, method_in
+from services.worker.dossier.story import NEWS, Story, Told
 from services.worker.merchants import merchant_key
-from services.worker.outside.invoices import Reading, SeenCharge
+from services.worker.outside.invoices import Reading
 from services.worker.recovery import (
     BY_THE_RULES,
-    AttemptResult,
-    Card,
-    Decline,
     FirstDefault,
-    Origin,
-    PastAttempt,
     Policy,
     Timing,
     classify,
@@ -25,35 +20,9 @@ from services.worker.recovery import (
 from services.worker.recovery.estimator import Estimator, Observed
 from services.worker.recovery.timezones import zone_of
 from shared.database import Connection
-from shared.ids import ChargeId, MerchantId, PaymentIntentId, PaymentMethodId, RecoveryId
+from shared.ids import MerchantId, PaymentMethodId, RecoveryId
 from shared.money import Money
 from shared.recovery_model import EndReason, RecoveredBy, RecoveryState
-
-_ATTEMPT = (
-    "id",
-    "number",
-    "origin",
-    "result",
-    "amount",
-    "currency",
-    "idempotency_key",
-    "payment_method_id",
-    "card_fingerprint",
-    "payment_intent_id",
-    "charge_id",
-    "error_code",
-    "decline_code",
-    "advice_code",
-    "network_decline_code",
-    "network_advice_code",
-    "started_at",
-    "finished_at",
-    "card_exp_month",
-    "card_exp_year",
-)
-
-# A card's answer is known within this time; a debit's comes days later.
-AT_ONCE = timedelta(hours=12)
 
 # One statement, because each costs a round trip. An earlier statement locked the recovery, so everything is read as it
 # is under the lock. Attempts for other invoices are read too, because the networks count by card.
@@ -109,7 +78,7 @@ FROM recoveries AS r
 JOIN policies AS p ON p.id = r.policy_id
 LEFT JOIN merchants AS m ON m.id = $3
 WHERE r.id = $1 AND r.merchant_id = $2
-""".replace("<attempt>", ", ".join(f"a.{name}" for name in _ATTEMPT))
+""".replace("<attempt>", ", ".join(f"a.{name}" for name in COLUMNS))
 
 # Two recoveries on one card must see each other's attempts: whoever starts one waits until the other's row is there.
 LOCK_CARD = "SELECT pg_advisory_xact_lock(hashtextextended('card/' || $1 || '/' || $2, 0))"
@@ -177,71 +146,8 @@ LEFT JOIN merchants AS m
 WHERE r.id = $1
 """
 
-START_ATTEMPT = """
-INSERT INTO attempts
-    (recovery_id, merchant_id, origin, number, idempotency_key, amount, currency, payment_method_id, card_fingerprint)
-VALUES ($1, $2, 'citadel', $3, $4, $5, $6, $7, $8)
-RETURNING id, started_at
-"""
-
-# A charge has one row: one that belongs to another attempt is not taken again, or no commit would ever succeed.
-SETTLE_ATTEMPT = """
-UPDATE attempts AS a
-SET result = $2,
-    amount = $3,
-    payment_method_id = COALESCE($4, payment_method_id),  -- without an answer: what it was planned for
-    card_fingerprint = COALESCE($5, card_fingerprint),
-    card_network = $6,
-    card_country = $7,
-    card_exp_month = $15,
-    card_exp_year = $16,
-    payment_intent_id = $8,
-    charge_id = CASE
-        WHEN NOT EXISTS (
-            SELECT FROM attempts AS o WHERE o.recovery_id = a.recovery_id AND o.charge_id = $9 AND o.id <> a.id
-        ) THEN $9
-    END,
-    error_code = $10,
-    decline_code = $11,
-    advice_code = $12,
-    network_decline_code = $13,
-    network_advice_code = $14,
-    finished_at = CASE WHEN $2 <> 'processing' THEN citadel_now() END
-WHERE id = $1 AND result IN ('started', 'unknown')
-RETURNING id
-"""
-
-# The end of a debit that was under way.
-END_DEBIT = """
-UPDATE attempts
-SET result = $2,
-    amount = $3,
-    error_code = $4,
-    decline_code = $5,
-    advice_code = $6,
-    network_decline_code = $7,
-    network_advice_code = $8,
-    finished_at = citadel_now()
-WHERE id = $1 AND result = 'processing'
-RETURNING id
-"""
-
 REMEMBER_STRIPES = """
 UPDATE recoveries SET stripe_attempts = $2 WHERE id = $1 AND stripe_attempts IS DISTINCT FROM $2
-"""
-
-# A charge is seen at every reading, and has one row.
-NOTE_ATTEMPT = """
-INSERT INTO attempts (
-    recovery_id, merchant_id, origin, number, result, amount, currency, payment_method_id, card_fingerprint,
-    card_network, card_country, payment_intent_id, charge_id, error_code, decline_code, advice_code,
-    network_decline_code, network_advice_code, started_at, finished_at, card_exp_month, card_exp_year)
-SELECT $1, $2, 'stripe', COALESCE(max(number), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-    $17, $18, $19, $20
-FROM attempts
-WHERE recovery_id = $1 AND origin = 'stripe'
-ON CONFLICT (recovery_id, charge_id) WHERE charge_id IS NOT NULL DO NOTHING
-RETURNING id
 """
 
 
@@ -255,7 +161,7 @@ async def open_dossier(
     row = await db.fetchrow(READ_DOSSIER, recovery_id, merchant_id, merchant_key(merchant_id), list(cards))
     if row is None:
         return None
-    attempts = [_attempt(_named(each)) for each in row["attempts"]]
+    attempts = [known_attempt(each) for each in row["attempts"]]
     tried = (each.past.card_fingerprint for each in attempts if each.past.card_fingerprint)
     pinned = Policy.model_validate(row["policy"])
     return Dossier(
@@ -278,7 +184,7 @@ async def open_dossier(
         brought=frozenset(row["brought"]),
         first_default=_first_default(row["first_default"]),
         attempts=tuple(attempts),
-        elsewhere=tuple(_attempt(_named(each)).past for each in row["elsewhere"]),
+        elsewhere=tuple(known_attempt(each).past for each in row["elsewhere"]),
         story=Story(tuple(_told(*each) for each in row["story"])),
         now=row["now"],
         window_until=row["window_until"],
@@ -297,7 +203,7 @@ async def _timing(db: Connection, merchant_id: MerchantId) -> Timing:
     rows = await db.fetch(READ_RETRIES, merchant_id)
     observed = (
         Observed(
-            classify(_decline(dict(row))).cause,
+            classify(decline_of(dict(row))).cause,
             row["started_at"].astimezone(zone_of(row["card_country"])),
             row["succeeded"],
         )
@@ -355,165 +261,10 @@ async def lengthen_window(db: Connection, dossier: Dossier, until: datetime) -> 
     await db.execute(LENGTHEN, dossier.recovery_id, until)
 
 
-async def start_attempt(db: Connection, dossier: Dossier) -> KnownAttempt:
-    """Insert our next attempt, with its key, its payment method and its card, so that other recoveries on that card
-    count it.
-
-    At most one attempt is in flight; a second one raises.
-    """
-    method, card = dossier.next_method, dossier.next_fingerprint
-    number, key = dossier.next_number, f"{dossier.recovery_id}:{dossier.next_number}"
-    row = await db.fetchrow(
-        START_ATTEMPT,
-        dossier.recovery_id,
-        dossier.merchant_id,
-        number,
-        key,
-        dossier.due.amount,
-        dossier.due.currency,
-        method,
-        card,
-    )
-    if row is None:
-        raise LookupError(f"attempt {key} was not written")
-    past = PastAttempt(number, Origin.CITADEL, AttemptResult.STARTED, row["started_at"], method, card, dossier.due)
-    return KnownAttempt(row["id"], key, past, None, None)
-
-
-async def settle_attempt(
-    db: Connection,
-    attempt_id: UUID,
-    result: AttemptResult,
-    amount: Money,
-    *,
-    payment_method_id: PaymentMethodId | None = None,
-    card: Card | None = None,
-    payment_intent_id: PaymentIntentId | None = None,
-    charge_id: ChargeId | None = None,
-    error_code: str | None = None,
-    decline: Decline | None = None,
-) -> bool:
-    """Save how our attempt ended. False: it was settled before."""
-    known, said = card or Card(), decline or Decline()
-    return (
-        await db.fetchval(
-            SETTLE_ATTEMPT,
-            attempt_id,
-            result,
-            amount.amount,
-            payment_method_id,
-            known.fingerprint,
-            known.network,
-            known.country,
-            payment_intent_id,
-            charge_id,
-            error_code or said.code,
-            said.decline_code,
-            said.advice_code,
-            said.network_decline_code,
-            said.network_advice_code,
-            known.exp_month,
-            known.exp_year,
-        )
-        is not None
-    )
-
-
-async def end_debit(
-    db: Connection, attempt_id: UUID, result: AttemptResult, amount: Money, decline: Decline | None
-) -> bool:
-    """Save how a debit of ours ended, on its attempt's row. False: it was not under way."""
-    said = decline or Decline()
-    ended = await db.fetchval(
-        END_DEBIT,
-        attempt_id,
-        result,
-        amount.amount,
-        said.code,
-        said.decline_code,
-        said.advice_code,
-        said.network_decline_code,
-        said.network_advice_code,
-    )
-    return ended is not None
-
-
 async def remember_stripes_attempts(db: Connection, dossier: Dossier, reading: Reading) -> None:
     """Keep how often Stripe has tried by itself."""
     if reading.stripe_attempts is not None:
         await db.execute(REMEMBER_STRIPES, dossier.recovery_id, reading.stripe_attempts)
-
-
-async def note_attempt(db: Connection, dossier: Dossier, seen: SeenCharge) -> bool:
-    """Insert an attempt that was not ours. False: it was known."""
-    card, said = seen.card or Card(), seen.decline or Decline()
-    return (
-        await db.fetchval(
-            NOTE_ATTEMPT,
-            dossier.recovery_id,
-            dossier.merchant_id,
-            seen.result,
-            seen.amount.amount,
-            seen.amount.currency,
-            seen.payment_method_id,
-            card.fingerprint,
-            card.network,
-            card.country,
-            seen.payment_intent_id,
-            seen.charge_id,
-            said.code,
-            said.decline_code,
-            said.advice_code,
-            said.network_decline_code,
-            said.network_advice_code,
-            dossier.counted_at(seen),
-            dossier.answered_at(seen),
-            card.exp_month,
-            card.exp_year,
-        )
-        is not None
-    )
-
-
-def _named(values: Sequence[Any]) -> Mapping[str, Any]:
-    """An attempt's row with the names of its columns, which the statement does not give."""
-    return dict(zip(_ATTEMPT, values, strict=True))
-
-
-def _attempt(row: Mapping[str, Any]) -> KnownAttempt:
-    result = AttemptResult(row["result"])
-    said = _decline(row)
-    past = PastAttempt(
-        number=row["number"],
-        origin=Origin(row["origin"]),
-        result=result,
-        at=row["started_at"],
-        payment_method_id=row["payment_method_id"],
-        card_fingerprint=row["card_fingerprint"],
-        amount=Money(row["amount"], row["currency"]),
-        decline=said if result is AttemptResult.DECLINED else None,
-        error_code=row["error_code"] if result is AttemptResult.FAILED else None,
-        answered_at=_answered(row),
-        exp_month=row["card_exp_month"],
-        exp_year=row["card_exp_year"],
-    )
-    return KnownAttempt(row["id"], row["idempotency_key"], past, row["charge_id"], row["payment_intent_id"])
-
-
-def _answered(row: Mapping[str, Any]) -> datetime | None:
-    """When the answer was known, where that was not at once."""
-    ended = row["finished_at"]
-    return ended if ended is not None and ended - row["started_at"] > AT_ONCE else None
-
-
-def _decline(row: Mapping[str, Any]) -> Decline:
-    return Decline(
-        row["error_code"],
-        row["decline_code"],
-        row["advice_code"],
-        row["network_decline_code"],
-        row["network_advice_code"],
-    )
 
 
 def _told(row_id: int, at: datetime, kind: str, rule: str, next_at: datetime | None, detail: str) -> Told:

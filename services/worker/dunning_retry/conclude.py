@@ -5,10 +5,12 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from services.worker import metrics
-from services.worker.dossier import ending, next_message, store
-from services.worker.dossier.dossier import UNDER_WAY, Dossier, KnownAttempt, cards_of
+from services.worker.dossier import attempt_store, ending, next_message, store
+from services.worker.dossier.dossier import Dossier, KnownAttempt, cards_of
+from services.worker.dossier.story import UNDER_WAY
 from services.worker.dunning_retry import money
-from services.worker.dunning_retry.collect import Collected, Outcome, Settled, Unreachable, from_charge
+from services.worker.dunning_retry.collect import from_charge
+from services.worker.dunning_retry.outcome import Collected, Outcome, Settled, Unreachable
 from services.worker.handler import Job
 from services.worker.outside.invoices import Reading, SeenCharge
 from services.worker.recovery import (
@@ -87,7 +89,7 @@ async def _record_attempt(
     if amount is None:  # nothing moved, or its charge could not be read: what was asked for
         remaining = outcome.reading.truth.amount_remaining
         amount = remaining if remaining.amount > 0 else dossier.due
-    written = await store.settle_attempt(
+    written = await attempt_store.settle_attempt(
         db,
         attempt.id,
         settled.result,
@@ -191,7 +193,7 @@ async def _end_debits(db: Connection, dossier: Dossier, reading: Reading, seen: 
         else:
             continue
         amount = settled.amount or attempt.past.amount
-        if await store.end_debit(db, attempt.id, settled.result, amount, settled.decline):
+        if await attempt_store.end_debit(db, attempt.id, settled.result, amount, settled.decline):
             metrics.ATTEMPTS.labels(settled.result).inc()
             await recoveries.record(db, dossier.recovery_id, _attempted(attempt, settled, None, amount))
             news = True
@@ -226,7 +228,7 @@ async def _record_seen(db: Connection, dossier: Dossier, reading: Reading, seen:
             case _:
                 wanted = True
         if wanted:
-            news = await store.note_attempt(db, dossier, charge) or news
+            news = await attempt_store.note_attempt(db, dossier, charge) or news
     return news
 
 
@@ -402,7 +404,7 @@ async def _end_unreachable(db: Connection, dossier: Dossier, outcome: Unreachabl
     if outcome.attempt is not None:
         result = AttemptResult.UNKNOWN if outcome.may_have_paid else AttemptResult.ABANDONED
         settled = Settled(result, outcome.text, called=False)
-        written = await store.settle_attempt(db, outcome.attempt.id, result, dossier.due)
+        written = await attempt_store.settle_attempt(db, outcome.attempt.id, result, dossier.due)
         if written:
             metrics.ATTEMPTS.labels(result).inc()
             entry = _attempted(outcome.attempt, settled, None, dossier.due)

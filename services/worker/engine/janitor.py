@@ -18,8 +18,9 @@ from shared import recovery_tasks
 from shared.clock import business_now
 from shared.database import Connection, Database, DatabaseAway
 from shared.logging import get_logger
+from shared.merchant_tasks import DIGEST, digest_at
 from shared.queue import control, tasks
-from shared.queue.tasks import NewTask, TaskStatus
+from shared.queue.tasks import TaskStatus
 
 log = get_logger(__name__)
 
@@ -119,9 +120,8 @@ async def sweep_digests(db: Connection) -> bool:
     lost = await store.lost_digests(db, BATCH)
     run_at = await business_now(db) + WEEK
     for merchant_id in lost:
-        key = f"send_weekly_digest:{merchant_id}"
-        await tasks.enqueue(db, NewTask(merchant_id, "send_weekly_digest", {}, run_at, unique_key=key))
-        metrics.SWEPT.labels("send_weekly_digest").inc()
+        await digest_at(db, merchant_id, run_at)
+        metrics.SWEPT.labels(DIGEST).inc()
     return len(lost) == BATCH
 
 

@@ -3,9 +3,10 @@
 from datetime import timedelta
 
 from services.worker.backoff import RetryPolicy
-from services.worker.dossier import store, window
-from services.worker.dunning_retry.collect import Evaluation, Outcome, Plan, collect
+from services.worker.dossier import attempt_store, store, window
+from services.worker.dunning_retry.collect import collect
 from services.worker.dunning_retry.conclude import conclude
+from services.worker.dunning_retry.outcome import Evaluation, Outcome, Plan
 from services.worker.errors import BadPayload
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.outside.remote import Remote
@@ -46,7 +47,7 @@ class DunningRetry(Handler[DunningRetryPayload, Plan, Outcome]):
             return Evaluation(dossier)
         await store.lock_card(db, dossier)
         dossier = await store.open_dossier(db, task.merchant_id, task.recovery_id) or dossier
-        attempt = await store.start_attempt(db, dossier)
+        attempt = await attempt_store.start_attempt(db, dossier)
         number = attempt.past.number
         begins = "read the invoice, decide once more, and pay"
         entry = Entry(

@@ -20,9 +20,8 @@ from services.worker.outside.stripe_calls import own_account
 from shared.clock import business_now
 from shared.database import Connection
 from shared.ids import AccountId
+from shared.merchant_tasks import digest_at
 from shared.money import Money
-from shared.queue import tasks
-from shared.queue.tasks import NewTask
 
 WEEK = timedelta(days=7)
 DAY = timedelta(days=1)
@@ -100,8 +99,7 @@ class SendWeeklyDigest(Handler[DigestPayload, Plan, Outcome]):
         if isinstance(outcome, MerchantGone):
             return
         run_at = following(task.run_at, await business_now(db))
-        key = f"send_weekly_digest:{task.merchant_id}"
-        await tasks.enqueue(db, NewTask(task.merchant_id, "send_weekly_digest", {}, run_at, unique_key=key))
+        await digest_at(db, task.merchant_id, run_at)
 
 
 def following(was_due: datetime, now: datetime) -> datetime:

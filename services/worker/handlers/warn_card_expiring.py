@@ -32,8 +32,7 @@ from shared import left_alone, silences
 from shared.database import Connection
 from shared.ids import AccountId, CustomerId, SubscriptionId
 from shared.logging import get_logger
-from shared.queue import tasks
-from shared.queue.tasks import NewTask
+from shared.merchant_tasks import warn_of_card
 from shared.silences import SilenceReason
 from shared.stripe_clients import ask, part
 from shared.unsubscribe import Recipient
@@ -126,9 +125,7 @@ class WarnCardExpiring(Handler[WarnPayload, Plan, Outcome]):
         await turns.give_back(db, recipient, task.claimed, written=isinstance(outcome, Warned))
         match outcome:
             case Early(on):
-                payload = task.payload.model_dump()
-                key = f"warn_card_expiring:{task.merchant_id}:{task.payload.subscription_id}"
-                await tasks.enqueue(db, NewTask(task.merchant_id, task.claimed.task_type, payload, on, unique_key=key))
+                await warn_of_card(db, task.merchant_id, task.payload.customer_id, task.payload.subscription_id, on)
             case Warned(card):
                 customer_id = task.payload.customer_id
                 row = (card.payment_method_id, card.year, card.month)

@@ -6,6 +6,7 @@
     sending   Stripe's invoices → one email                    delivery  a due message → the email service
     cards     the page on which a card is changed              preview   all messages, to look at
     expiry    whether a card expires before its next renewal   store     the SQL of turns and card warnings
+    after_end thanks, and the news of an end
 
 The texts are in `services/worker/messages/templates/texts`, one file per language; the layout beside them, in MJML.
 """

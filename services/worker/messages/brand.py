@@ -39,7 +39,6 @@ class _Settings(_Part):
 class Account(_Part):
     """The parts of a Stripe account that emails show. `country` is ISO 3166 alpha-2."""
 
-    email: str | None = None
     country: str | None = None
     business_profile: _Profile | None = None
     settings: _Settings | None = None

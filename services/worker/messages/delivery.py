@@ -20,8 +20,9 @@ from services.worker.messages.drafting import Part, Unready, drafted
 from services.worker.messages.sending import Sheet, Unsent, address_of, compose, compose_after, is_paused
 from services.worker.outside import stripe_calls
 from services.worker.outside.email import BAD_RECIPIENT, Email, Sent
-from services.worker.outside.invoices import Invoice, read
+from services.worker.outside.invoices import read
 from services.worker.outside.remote import Remote
+from services.worker.outside.stripe_objects import Invoice
 from services.worker.recovery import InvoiceStatus
 from services.worker.recovery.decide import SUBSCRIPTION_OVER
 from shared import recovery_model

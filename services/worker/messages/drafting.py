@@ -12,7 +12,8 @@ from services.worker.dossier.dossier import Dossier
 from services.worker.dossier.ending import ANNOUNCED, newer_against
 from services.worker.dossier.foresight import Ending, ending
 from services.worker.messages.campaign import Message, message_for
-from services.worker.outside.invoices import Invoice, Reading, read
+from services.worker.outside.invoices import Reading, read
+from services.worker.outside.stripe_objects import Invoice
 from services.worker.recovery import (
     HOLDS,
     AttemptNow,

@@ -16,7 +16,8 @@ from services.worker.messages.drafting import Draft
 from services.worker.messages.language import Language, choose
 from services.worker.messages.letters import Facts, Item, Letter, again, write, write_several
 from services.worker.outside.email import Email
-from services.worker.outside.invoices import Invoice, read
+from services.worker.outside.invoices import read
+from services.worker.outside.stripe_objects import Invoice
 from services.worker.recovery.timezones import zone_of
 from shared.ids import PaymentMethodId, RecoveryId
 from shared.money import Money

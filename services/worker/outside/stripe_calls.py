@@ -20,8 +20,9 @@ import stripe
 from stripe.params import EventListParamsCreated
 
 from services.worker.errors import Hold, InvoiceMissing, MerchantUnreachable, Refused, RetryLater
-from services.worker.outside.invoices import Charge, Invoice, Reading, SeenCharge, card_of, read, seen
+from services.worker.outside.invoices import Reading, SeenCharge, card_of, read, seen
 from services.worker.outside.lease import Lease
+from services.worker.outside.stripe_objects import Charge, Invoice
 from services.worker.recovery import AttemptResult, Card, Decline, InvoiceStatus
 from services.worker.recovery.declines import BY_CODE
 from services.worker.recovery.refusals import known_remedy

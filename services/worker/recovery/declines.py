@@ -13,16 +13,6 @@ from services.worker.recovery.model import Decline
 from services.worker.recovery.networks import network_code
 from shared.policy import DeclineCause
 
-ALWAYS_HARD = frozenset(
-    {
-        DeclineCause.LOST_OR_STOLEN,
-        DeclineCause.INCORRECT_DETAILS,
-        DeclineCause.AUTHENTICATION_REQUIRED,
-        DeclineCause.FRAUD_SUSPECTED,
-        DeclineCause.REVOKED,
-    }
-)
-
 # After these causes the same card may be tried, if the customer has entered it again as a new payment method.
 CURED_BY_ENTERING_AGAIN = frozenset(
     {DeclineCause.EXPIRED_CARD, DeclineCause.INCORRECT_DETAILS, DeclineCause.AUTHENTICATION_REQUIRED}

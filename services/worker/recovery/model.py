@@ -141,7 +141,6 @@ class Card:
     country: str | None = None
     exp_month: int | None = None
     exp_year: int | None = None
-    funding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ GRANT SELECT, INSERT, DELETE ON left_alone TO citadel_ledger;
 GRANT UPDATE (until, reason) ON left_alone TO citadel_ledger;
 
 -- An operator's stop takes effect in the transaction of the request: the recovery ends, its timeline and the book say so,
--- and while an attempt is in flight a task finds out how that one ends (`request_stop` in shared/recoveries.py).
+-- and while an attempt is in flight a task finds out how that one ends (`request_stop` in shared/recovery_stops.py).
 GRANT UPDATE (state, end_reason, stop_requested, amount_recovered, recovered_by, next_attempt_at, closed_at, updated_at)
     ON recoveries TO citadel_ledger;
 GRANT SELECT ON recovery_transitions TO citadel_ledger;

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import asyncpg
 import pytest
 
-from shared import recoveries
+from shared import recoveries, recovery_stops
 from shared.database import Connection, Database, Role
 from shared.ids import CustomerId, InvoiceId, MerchantId, RecoveryId, SubscriptionId
 from shared.money import Money
-from shared.queue import tasks
+from shared.queue import queued, tasks
 from shared.recovery_model import ENDS, EndReason, Entry, EntryKind, FailedInvoice, RecoveredBy, RecoveryState
 from tests.conftest import OpenDatabase
 from tests.world import open_recovery
@@ -107,7 +107,7 @@ async def test_an_end_is_final(opened: Opened, end: RecoveryState) -> None:
         await opened.change(RecoveryState.WAITING)
     async with opened.database.transaction() as db:
         assert not await recoveries.close(db, opened.recovery_id, RecoveryState.STOPPED, EndReason.VOIDED, WHY)
-        assert not await recoveries.request_stop(db, opened.recovery_id, EndReason.VOIDED, WHY)
+        assert not await recovery_stops.request_stop(db, opened.recovery_id, EndReason.VOIDED, WHY)
     totals = await opened.totals()
     assert totals["recovered_count"] + totals["exhausted_count"] + totals["stopped_count"] == 1
     assert totals[f"{end}_cents"] == 4200
@@ -136,7 +136,7 @@ async def test_the_database_refuses_to_book_an_end_twice(opened: Opened) -> None
 async def test_a_stop_ends_a_waiting_recovery_and_cancels_its_tasks(opened: Opened) -> None:
     await opened.change(RecoveryState.WAITING)
     async with opened.database.transaction() as db:
-        assert await recoveries.request_stop(db, opened.recovery_id, EndReason.VOIDED, WHY)
+        assert await recovery_stops.request_stop(db, opened.recovery_id, EndReason.VOIDED, WHY)
     row = await opened.recovery()
     assert (row["state"], row["end_reason"]) == ("stopped", EndReason.VOIDED)
     assert await opened.statuses() == ["canceled"]
@@ -145,8 +145,8 @@ async def test_a_stop_ends_a_waiting_recovery_and_cancels_its_tasks(opened: Open
 async def test_a_stop_during_an_attempt_is_noted_and_the_first_one_counts(opened: Opened) -> None:
     await opened.change(RecoveryState.ATTEMPTING)
     async with opened.database.transaction() as db:
-        await recoveries.request_stop(db, opened.recovery_id, EndReason.SUBSCRIPTION_CANCELED, WHY)
-        await recoveries.request_stop(db, opened.recovery_id, EndReason.VOIDED, WHY)
+        await recovery_stops.request_stop(db, opened.recovery_id, EndReason.SUBSCRIPTION_CANCELED, WHY)
+        await recovery_stops.request_stop(db, opened.recovery_id, EndReason.VOIDED, WHY)
     row = await opened.recovery()
     assert (row["state"], row["stop_requested"]) == ("attempting", EndReason.SUBSCRIPTION_CANCELED)
     # Somebody has to learn the outcome of the attempt: one task to do so is left, or made.
@@ -158,7 +158,7 @@ async def test_paid_after_a_message_is_ours(opened: Opened) -> None:
         await recoveries.record(
             db, opened.recovery_id, Entry(EntryKind.MESSAGED, "day_0", "The customer got a message.")
         )
-        await recoveries.settle_paid(db, opened.recovery_id, DUE, out_of_band=False, source="invoice.paid")
+        await recovery_stops.settle_paid(db, opened.recovery_id, DUE, out_of_band=False, source="invoice.paid")
     row = await opened.recovery()
     assert (row["state"], row["recovered_by"], row["amount_recovered"]) == ("recovered", "message", 4200)
 
@@ -168,7 +168,7 @@ async def test_paid_elsewhere_is_not_counted_as_ours(opened: Opened, messaged: b
     async with opened.database.transaction() as db:
         if messaged:
             await recoveries.record(db, opened.recovery_id, Entry(EntryKind.MESSAGED, "day_0", "A message."))
-        await recoveries.settle_paid(db, opened.recovery_id, DUE, out_of_band=out_of_band, source="invoice.paid")
+        await recovery_stops.settle_paid(db, opened.recovery_id, DUE, out_of_band=out_of_band, source="invoice.paid")
     assert (await opened.recovery())["end_reason"] == "paid_elsewhere"
     totals = await opened.totals()
     assert (totals["recovered_cents"], totals["stopped_cents"]) == (0, 4200)
@@ -199,5 +199,5 @@ async def test_a_second_task_of_one_unique_key_is_not_queued_while_the_first_liv
     task = tasks.NewTask(MERCHANT, "dunning_retry", unique_key=f"dunning_retry:{opened.recovery_id}")
     async with opened.database.transaction() as db:
         assert await tasks.enqueue(db, task) is None
-        await tasks.cancel_of_recovery(db, opened.recovery_id, "test")
+        await queued.cancel_of_recovery(db, opened.recovery_id, "test")
         assert await tasks.enqueue(db, task) is not None

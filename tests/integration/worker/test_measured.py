@@ -7,7 +7,7 @@ from services.ledger.reports.endpoints import report
 from services.ledger.reports.schemas import RecoveryReport
 from services.ledger.reports.store import GroupBy, select_export
 from services.worker.recovery import in_holdout
-from shared import recoveries
+from shared import recovery_stops
 from shared.database import Role
 from shared.money import Money
 from shared.policy import Policy
@@ -32,7 +32,7 @@ async def _exported(world: World, open_database: OpenDatabase) -> dict[str, dict
 async def _paid_by_the_customer(world: World, failed: Failed) -> None:
     async with world.database.transaction() as db:
         paid = Money(4_200, (await failed.recovery())["currency"])
-        await recoveries.settle_paid(db, failed.recovery_id, paid, out_of_band=True, source="test")
+        await recovery_stops.settle_paid(db, failed.recovery_id, paid, out_of_band=True, source="test")
 
 
 async def _drawn(world: World) -> tuple[list[Failed], list[Failed]]:

@@ -12,7 +12,7 @@ from asyncpg import Record
 from console.recovery import told
 from services.ledger.app import make_ledger_app
 from services.ledger.recoveries.schemas import RecoveryStory
-from shared import recoveries
+from shared import recovery_stops
 from shared.api_keys import Scope, hash_secret, new_secret
 from shared.database import Role
 from shared.money import Money
@@ -101,12 +101,12 @@ async def test_so_does_every_decision_about_the_holdout(world: World) -> None:
 async def test_so_do_ends_and_stops_that_come_from_outside(world: World) -> None:
     paid, alone, stopped = [await world.fail(decline="do_not_honor") for _ in range(3)]
     async with world.database.transaction() as db:
-        await recoveries.settle_paid(db, alone.recovery_id, Money(4_200, "usd"), out_of_band=True, source="test")
+        await recovery_stops.settle_paid(db, alone.recovery_id, Money(4_200, "usd"), out_of_band=True, source="test")
     await world.work()
     async with world.database.transaction() as db:
-        await recoveries.settle_paid(db, paid.recovery_id, Money(4_200, "usd"), out_of_band=False, source="test")
+        await recovery_stops.settle_paid(db, paid.recovery_id, Money(4_200, "usd"), out_of_band=False, source="test")
         entry = Entry(EntryKind.CLOSED, "voided", "The invoice was voided.", {"event_id": "evt_1"})
-        await recoveries.request_stop(db, stopped.recovery_id, EndReason.VOIDED, entry)
+        await recovery_stops.request_stop(db, stopped.recovery_id, EndReason.VOIDED, entry)
     for failed, end in ((paid, "paid_after_message"), (alone, "paid_elsewhere"), (stopped, "voided")):
         assert (await failed.recovery())["end_reason"] == end
         assert lacking(await failed.story()) == []
@@ -118,7 +118,7 @@ async def test_a_stop_during_an_attempt_tells_what_is_waited_for(world: World) -
     await world.execute("UPDATE recoveries SET state = 'attempting' WHERE id = $1", failed.recovery_id)
     async with world.database.transaction() as db:
         entry = Entry(EntryKind.STOP_REQUESTED, "voided", "The invoice was voided.", {"event_id": "evt_1"})
-        await recoveries.request_stop(db, failed.recovery_id, EndReason.VOIDED, entry)
+        await recovery_stops.request_stop(db, failed.recovery_id, EndReason.VOIDED, entry)
     (told_stop,) = await failed.story("stop_requested")
     assert told_stop["next_step"] == "find out how the attempt in flight ends"
     assert lacking(await failed.story()) == []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared import recoveries
+from shared import recovery_stops
 from shared.recovery_model import EndReason, Entry, EntryKind
 from tests.integration.worker.world import Failed, World
 
@@ -189,7 +189,7 @@ async def test_a_stop_during_a_debit_is_noted_and_the_debit_decides(world: World
     failed = await _begun(world)
     async with world.worker.transaction() as db:
         entry = Entry(EntryKind.CLOSED, "subscription_canceled", "A test stopped it.")
-        assert await recoveries.request_stop(db, failed.recovery_id, EndReason.SUBSCRIPTION_CANCELED, entry)
+        assert await recovery_stops.request_stop(db, failed.recovery_id, EndReason.SUBSCRIPTION_CANCELED, entry)
     await world.work()
     row = await failed.recovery()
     assert (row["state"], row["stop_requested"]) == ("processing", "subscription_canceled")

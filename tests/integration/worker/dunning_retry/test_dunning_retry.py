@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from services.worker.dossier.dossier import NEWS
-from shared import recoveries
+from services.worker.dossier.story import NEWS
+from shared import recoveries, recovery_stops
 from shared.recovery_model import EndReason, Entry, EntryKind
 from simulator import SECRET_KEY
 from tests.integration.worker.world import World
@@ -262,7 +262,7 @@ async def test_a_stop_during_an_attempt_waits_for_its_outcome(world: World, clea
         await payment.has_arrived()
         async with world.worker.transaction() as db:
             entry = Entry(EntryKind.STOP_REQUESTED, "t", "t")
-            assert await recoveries.request_stop(db, failed.recovery_id, EndReason.DISPUTED, entry)
+            assert await recovery_stops.request_stop(db, failed.recovery_id, EndReason.DISPUTED, entry)
     await run
     row = await failed.recovery()
     if clears_after == 1:

@@ -7,7 +7,7 @@ import pytest
 
 from services.worker.handlers import discover
 from services.worker.outside.lease import Lease
-from shared import recoveries
+from shared import recoveries, recovery_stops
 from shared.queue import tasks
 from shared.recovery_model import EndReason, Entry, EntryKind, RecoveryState
 from tests.integration.worker.world import PACE, Failed, World
@@ -162,7 +162,7 @@ async def test_a_stop_between_the_claim_and_the_call_is_seen_right_before_the_ca
         job = handler.understand(task)
         plan = await handler.load(db, job)
     async with world.worker.transaction() as db:
-        await recoveries.request_stop(
+        await recovery_stops.request_stop(
             db, failed.recovery_id, EndReason.REFUNDED, Entry(EntryKind.STOP_REQUESTED, "t", "t")
         )
     outcome = await handler.perform(world.outside.remote(Lease(PACE.lease)), plan)

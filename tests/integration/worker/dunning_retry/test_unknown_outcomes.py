@@ -7,7 +7,7 @@ import pytest
 from services.worker.handler import Handlers
 from services.worker.handlers import discover
 from services.worker.outside.lease import Lease
-from shared import recoveries
+from shared import recovery_stops
 from shared.queue import tasks
 from shared.recovery_model import EndReason, Entry, EntryKind
 from tests.integration.worker.world import PACE, Failed, World
@@ -157,7 +157,7 @@ async def test_a_stop_after_a_crash_is_kept_whatever_became_of_the_charge(world:
     await _run_until(world, failed, step)
     entry = Entry(EntryKind.STOP_REQUESTED, "disputed", "A test stopped it.")
     async with world.worker.transaction() as db:
-        await recoveries.request_stop(db, failed.recovery_id, EndReason.DISPUTED, entry)
+        await recovery_stops.request_stop(db, failed.recovery_id, EndReason.DISPUTED, entry)
     await _rescue(world)
     await world.pass_time(minutes=5)
     await world.work()
@@ -192,7 +192,7 @@ async def test_the_key_of_a_stopped_attempt_cannot_pay_any_more(world: World) ->
     await _settle_messages(world)
     await _run_until(world, failed, "load")
     async with world.worker.transaction() as db:
-        await recoveries.request_stop(
+        await recovery_stops.request_stop(
             db, failed.recovery_id, EndReason.DISPUTED, Entry(EntryKind.STOP_REQUESTED, "t", "t")
         )
     await _rescue(world)

@@ -16,7 +16,7 @@ from services.worker.engine.janitor import Rescuer
 from services.worker.engine.loop import Engine, Pace
 from shared.database import Database, Role
 from shared.ids import MerchantId, RecoveryId
-from shared.queue import control, tasks
+from shared.queue import control, queued, tasks
 from shared.queue.control import Which
 from shared.queue.lanes import LANES, Lanes
 from shared.queue.limits import NO_LIMITS, TaskLimits, claim_within
@@ -338,7 +338,7 @@ async def test_a_parked_task_is_canceled_like_any_other_and_lives_again_unparked
         await control.pause(db, Which(MERCHANT), "")
     assert await _claim(database) == []
     async with database.transaction() as db:
-        assert await tasks.cancel_of_merchant(db, MERCHANT, "gone") == 1
+        assert await queued.cancel_of_merchant(db, MERCHANT, "gone") == 1
         assert await control.unpark(db) == 0
 
 

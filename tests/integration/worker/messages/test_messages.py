@@ -11,7 +11,7 @@ from services.worker.engine.loop import Engine
 from services.worker.handlers import discover
 from services.worker.outside.circuits import Circuits
 from services.worker.outside.remote import Outside
-from shared import recoveries
+from shared import recovery_stops
 from shared.money import Money
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
@@ -96,7 +96,7 @@ async def test_nobody_is_written_after_an_end(world: World) -> None:
     failed = await world.fail(decline="do_not_honor")
     await world.work()
     async with world.worker.transaction() as db:
-        await recoveries.request_stop(
+        await recovery_stops.request_stop(
             db, failed.recovery_id, EndReason.DISPUTED, Entry(EntryKind.CLOSED, "disputed", "Stopped.")
         )
     await world.pass_time(days=25)
@@ -222,7 +222,7 @@ async def test_who_was_written_to_and_pays_is_thanked_once_a_day_later(world: Wo
     await world.pass_time(hours=2)
     await world.control.pay_hosted(failed.invoice)
     async with world.database.transaction() as db:
-        await recoveries.settle_paid(db, failed.recovery_id, Money(4_200, "usd"), out_of_band=False, source="test")
+        await recovery_stops.settle_paid(db, failed.recovery_id, Money(4_200, "usd"), out_of_band=False, source="test")
     await world.work()
     assert await _kinds(world) == ["new_method_needed"]
     await world.pass_time(hours=22, seconds=1)

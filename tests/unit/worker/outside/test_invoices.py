@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.worker.outside.invoices import Charge, Invoice, read, seen
+from services.worker.outside.invoices import read, seen
+from services.worker.outside.stripe_objects import Charge, Invoice
 from services.worker.recovery import InvoiceStatus, Wait, decide
 from shared.events.routing import route, route_open_invoice
 from tests.unit.shared.events.examples import event_of

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.worker.outside.invoices import Charge, Invoice, read, seen
+from services.worker.outside.invoices import read, seen
+from services.worker.outside.stripe_objects import Charge, Invoice
 from services.worker.recovery import AttemptResult, InvoiceStatus
 
 CARD = {"brand": "visa", "country": "DE", "fingerprint": "fp", "exp_month": 4, "exp_year": 2030, "funding": "debit"}

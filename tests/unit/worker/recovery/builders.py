@@ -22,7 +22,7 @@ OPENED = datetime(2026, 9, 7, 6, 0, tzinfo=UTC)
 DEFAULT = Policy.default()
 DEADLINE = OPENED + timedelta(days=DEFAULT.window_days)
 DUE = Money(2000, "eur")
-VISA = Card(fingerprint="fp_1", network="visa", country="DE", exp_month=12, exp_year=2030, funding="debit")
+VISA = Card(fingerprint="fp_1", network="visa", country="DE", exp_month=12, exp_year=2030)
 
 
 def attempt(

@@ -4,7 +4,6 @@ import pytest
 
 from services.worker.recovery import Decline, DeclineCause, Hardness, Policy, classify, decide
 from services.worker.recovery.declines import (
-    ALWAYS_HARD,
     BY_CODE,
     HIDDEN_FROM_CUSTOMER,
     NEVER_BY_NETWORK_ADVICE,
@@ -124,6 +123,15 @@ DEAD_BANK_ACCOUNTS = [
     "recipient_deceased",
     "routing_number_invalid",
 ]
+ALWAYS_HARD = frozenset(
+    {
+        DeclineCause.LOST_OR_STOLEN,
+        DeclineCause.INCORRECT_DETAILS,
+        DeclineCause.AUTHENTICATION_REQUIRED,
+        DeclineCause.FRAUD_SUSPECTED,
+        DeclineCause.REVOKED,
+    }
+)
 # A hard row needs a cause that says so; these causes are soft unless a row, an advice or a network says otherwise.
 HARD_BY_ROW = {
     "transaction_not_allowed",
