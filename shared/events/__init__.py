@@ -6,6 +6,7 @@
     fields     reads single fields of Stripe's JSON
     taking     an event's row and its effects, for one event, for many, or for a page of a list
     effects    intent → effects: recoveries are opened, ended, or evaluated again
+    known      what is known of an invoice by now, from its recovery's timeline and before there is one
     store      the SQL of taking and effects, and the order of locks
 
 Two services take events: the ingress those that Stripe delivers, the worker those that it fetches because they were not

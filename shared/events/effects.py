@@ -11,7 +11,7 @@ from typing import assert_never
 from shared import merchant_tasks, recoveries, recovery_opening, recovery_stops, recovery_tasks, silences
 from shared.clock import business_now
 from shared.database import Connection
-from shared.events import store
+from shared.events import known, store
 from shared.events.incoming import Incoming
 from shared.events.intents import (
     AddressChanged,
@@ -178,13 +178,13 @@ async def _settle(db: Connection, merchant_id: MerchantId, event: Incoming, inte
     for recovery in await store.lock_of_invoice(db, merchant_id, intent.invoice_id):
         # A payment at Stripe may not be the customer's: Stripe's own attempt, or the merchant in parts, may have
         # collected it.
-        known = intent.out_of_band or (
+        clear = intent.out_of_band or (
             intent.out_of_band is False
             and intent.paid is not None
             and intent.paid.currency == recovery.currency
-            and not await store.payment_in_doubt(db, recovery.id, intent.attempt_count)
+            and not await known.payment_in_doubt(db, recovery.id, intent.attempt_count)
         )
-        if known or recovery.state.may_have_charged:
+        if clear or recovery.state.may_have_charged:
             out_of_band = bool(intent.out_of_band)
             paid = intent.paid if intent.paid is not None and intent.paid.currency == recovery.currency else None
             await recovery_stops.settle_paid(db, recovery.id, paid, out_of_band=out_of_band, source=event.event_type)
@@ -195,7 +195,7 @@ async def _settle(db: Connection, merchant_id: MerchantId, event: Incoming, inte
         await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id)
         # Two or three events tell of one payment. What is running now, an evaluation or a message, may have read the
         # invoice before: the entry tells it.
-        if not await store.is_noted(db, recovery.id, PAID_SOMEHOW):
+        if not await known.is_noted(db, recovery.id, PAID_SOMEHOW):
             text = "The invoice was paid; whether at Stripe or elsewhere is to be read."
             entry = Entry(EntryKind.CHANGED, PAID_SOMEHOW, text, _origin(event), next_step="read the invoice at Stripe")
             await recoveries.record(db, recovery.id, entry)
@@ -308,13 +308,13 @@ async def _note_change(db: Connection, merchant_id: MerchantId, event: Incoming,
     """Have the recovery evaluated again, unless the event says nothing new."""
     if changed.collects is not None:
         # Before there is a recovery, too: its opening reads it.
-        await store.note_collection(db, merchant_id, changed.invoice_id, event.event_id, on=changed.collects)
+        await known.note_collection(db, merchant_id, changed.invoice_id, event.event_id, on=changed.collects)
     for recovery in await store.lock_of_invoice(db, merchant_id, changed.invoice_id):
         if await _turned(db, merchant_id, event, changed, recovery):
             continue
         going = recovery.state in _WAITS or recovery.state.may_have_charged
-        known = await store.known_of_stripe(db, recovery.id)
-        if not going or (known is not None and not _is_news(event, changed, *known)):
+        told = await known.known_of_stripe(db, recovery.id)
+        if not going or (told is not None and not _is_news(event, changed, *told)):
             continue
         # A run may have read the invoice earlier; the entry makes it read again.
         if await recovery_tasks.evaluate_again(db, merchant_id, recovery.id, recovery.invoice_id):
@@ -332,7 +332,7 @@ async def _turned(
 
     However late the event comes: a reading of the invoice that says otherwise has the last word.
     """
-    is_off = await store.turned_off(db, recovery.id)
+    is_off = await known.turned_off(db, recovery.id)
     if changed.collects is None or (changed.collects and not is_off):
         return False
     if not changed.collects and is_off:
