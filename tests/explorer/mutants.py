@@ -69,6 +69,21 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "a_new_number_is_the_same_card",
+        2,
+        "a card that was replaced under its own id counts as the one that was declined",
+        "methods",
+        ("cards: what Stripe charges is good and was never tried",),
+        (
+            Edit(
+                "services/worker/recovery/case.py",
+                "    if known and attempt.card_fingerprint != fingerprint:\n        return False\n",
+                "    if known and attempt.card_fingerprint != fingerprint:\n"
+                "        return attempt.payment_method_id == invoice.payment_method_id\n",
+            ),
+        ),
+    ),
+    Mutant(
         "what_was_due_is_booked",
         3,
         "a recovery books what was due at its opening, not what its charges moved",
@@ -109,6 +124,20 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "money_that_is_won_back_is_not_booked",
+        3,
+        "a dispute that is won changes nothing in the book",
+        "money_back",
+        ("returned: won_back is not booked as it moved",),
+        (
+            Edit(
+                "shared/money_back.py",
+                "                won_back -= change\n",
+                "                won_back -= 0\n",
+            ),
+        ),
+    ),
+    Mutant(
         "declines_without_a_charge_are_unread",
         4,
         "why a payment failed is read from its charge only",
@@ -123,6 +152,34 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "the_dead_are_not_replaced",
+        4,
+        "a recovery whose task has died gets no other one",
+        "errors",
+        ("alive: a recovery goes on and no task looks after it",),
+        (
+            Edit(
+                "services/worker/engine/store.py",
+                "WHERE died_at IS NULL OR died_at < citadel_now() - $2::interval\n",
+                "WHERE died_at IS NULL OR died_at < citadel_now() - $2::interval * 1000\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "the_dead_are_not_shown",
+        4,
+        "the API does not say that a recovery's task has died",
+        "errors",
+        ("alive: a recovery whose task is dead is not shown",),
+        (
+            Edit(
+                "services/ledger/recoveries/store.py",
+                '_IS_DEAD = """t.status = \'dead\' AND NOT EXISTS (',
+                '_IS_DEAD = """t.status = \'dead\' AND t.parked AND NOT EXISTS (',
+            ),
+        ),
+    ),
+    Mutant(
         "newer_invoices_do_not_count",
         5,
         "an end action does not ask whether a newer invoice of the subscription is paid",
@@ -133,6 +190,48 @@ MUTANTS: tuple[Mutant, ...] = (
                 "services/worker/handlers/end_dunning.py",
                 "    elif InvoiceStatus.PAID in newer:\n",
                 "    elif InvoiceStatus.PAID in newer and plan.account is None:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_closed_door_is_a_farewell",
+        5,
+        "an account that cannot be reached, by whatever error, counts as one that has left",
+        "ends",
+        ("ends: merchant_gone, and the merchant is there",),
+        (
+            Edit(
+                "services/worker/dunning_retry/collect.py",
+                "        if dossier.merchant_active:\n            raise  #",
+                "        if not dossier.merchant_active:\n            raise  #",
+            ),
+        ),
+    ),
+    Mutant(
+        "whatever_is_missing_is_the_invoice",
+        5,
+        "a 404 about anything ends the recovery",
+        "errors",
+        ("ends: invoice_missing, and it is there",),
+        (
+            Edit(
+                "services/worker/dunning_retry/collect.py",
+                "    except InvoiceMissing:\n",
+                "    except Refused:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "a_return_opens_nothing",
+        5,
+        "what was stopped when the merchant left stays stopped when it comes back",
+        "ends",
+        ("opened: a merchant is back, and what its leaving stopped is not opened",),
+        (
+            Edit(
+                "shared/recoveries.py",
+                "    AND (r.end_reason = 'merchant_gone' OR (r.closed_at IS NULL",
+                "    AND ((r.closed_at IS NULL",
             ),
         ),
     ),
@@ -172,6 +271,32 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "nobody_is_left_alone",
+        6,
+        "that a customer is to be left alone is kept, and not read",
+        "people",
+        (
+            "charged: its customer is left alone",
+            "told: to a customer who is left alone",
+        ),
+        (
+            Edit(
+                "services/worker/dossier/store.py",
+                "        SELECT l.until FROM left_alone AS l\n"
+                "        WHERE l.merchant_id = r.merchant_id AND l.customer_id = r.customer_id\n",
+                "        SELECT l.until FROM left_alone AS l\n"
+                "        WHERE l.merchant_id = r.merchant_id AND l.customer_id = r.invoice_id\n",
+            ),
+            Edit(
+                "services/worker/dossier/store.py",
+                "        SELECT FROM left_alone AS l\n"
+                "        WHERE l.merchant_id = r.merchant_id AND l.customer_id = r.customer_id\n",
+                "        SELECT FROM left_alone AS l\n"
+                "        WHERE l.merchant_id = r.merchant_id AND l.customer_id = r.invoice_id\n",
+            ),
+        ),
+    ),
+    Mutant(
         "refusals_are_tried_again",
         7,
         "an amount that Stripe finds too small is tried again and again",
@@ -182,6 +307,20 @@ MUTANTS: tuple[Mutant, ...] = (
                 "services/worker/recovery/decide.py",
                 "    _below_stripes_minimum,\n    _left_alone,\n",
                 "    _left_alone,\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "blocked_payments_are_the_customers_matter",
+        7,
+        "a customer is written to about a payment that the merchant's own rules blocked",
+        "errors",
+        ("told: about what only the merchant can change",),
+        (
+            Edit(
+                "services/worker/dossier/next_message.py",
+                "    return kind is MessageKind.PAYMENT_FAILED and dossier.merchants_matter\n",
+                "    return False\n",
             ),
         ),
     ),
@@ -210,6 +349,39 @@ MUTANTS: tuple[Mutant, ...] = (
                 "shared/events/effects.py",
                 "            await _write_to_address(db, merchant_id, event, intent)\n",
                 "            pass\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "ends_are_not_told",
+        8,
+        "a customer is not told that the subscription was canceled or paused",
+        "letters",
+        ("told: nobody was told of an end action",),
+        (
+            Edit(
+                "services/worker/handlers/end_dunning.py",
+                '    if dossier.policy.tell_end_customer and done.action != "mark_uncollectible":\n',
+                '    if dossier.policy.tell_end_customer and done.action == "mark_uncollectible":\n',
+            ),
+        ),
+    ),
+    Mutant(
+        "each_invoice_has_its_own_letter",
+        8,
+        "a customer with several open invoices gets an email about each",
+        "letters",
+        ("told: two requests in a few minutes",),
+        (
+            Edit(
+                "services/worker/handlers/notify_action_required.py",
+                "    earliest = turn.free_from(dossier.now, dossier.story.sent, hurries=hurries)\n",
+                "    earliest = dossier.now if hurries is not None else None\n",
+            ),
+            Edit(
+                "services/worker/handlers/notify_action_required.py",
+                "    named = turn.ours or [recovery_id for recovery_id, state, _ in others if state in TELLING]\n",
+                "    named = turn.ours\n",
             ),
         ),
     ),

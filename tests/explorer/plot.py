@@ -235,6 +235,20 @@ class Plot:
     def _add(self, at: int, what: str, who: str, **how: Any) -> None:
         self._acts.append(Act(at, what, who, how))
 
+    def next_renewal(self, days: int) -> None:
+        """The first subscription renews again, and that payment alone goes through."""
+        if len(self._labels) == len(LABELS):
+            return
+        whose, newer = self._labels[0], self._label()
+        no: How = {"card": {"decline": "insufficient_funds"}, "debit": {"fails": "insufficient_funds"}}
+        self._add(HOUR, "bank_decides", whose, **no)
+        for what, how in (
+            ("bank_decides", {}),
+            ("another_invoice", {"reason": "subscription_cycle", "as": newer}),
+            ("bank_decides", no),
+        ):
+            self._add(days * DAY, what, whose, **how)
+
     def _label(self) -> str:
         label = LABELS[len(self._labels)]
         self._labels.append(label)
@@ -312,6 +326,11 @@ def _brings_debit(plot: Plot) -> None:
         plot.does("new_debit", debit=debit)
 
 
+def _stays_empty(plot: Plot) -> None:
+    """The bank account of a renewal has no money for weeks."""
+    plot.does("bank_decides", debit={"fails": "insufficient_funds", "takes_days": 1})
+
+
 def _part(plot: Plot) -> None:
     debit = plot.some_debit()
     more: How = {"debit": debit} if debit is not None and plot.one_of((True, False)) else {}
@@ -351,6 +370,11 @@ def _refunds(plot: Plot) -> None:
 
 def _left_alone(plot: Plot) -> None:
     plot.for_a_while("operator_leaves_alone", "operator_takes_back", plot.one_of(({}, {}, {"days": 4})), {})
+
+
+def _older_is_left(plot: Plot) -> None:
+    """The next renewal is paid, and the older invoice stays open: its bank goes on saying no."""
+    plot.next_renewal(plot.one_of((1, 2, 4)))
 
 
 def _renewed(plot: Plot) -> None:
@@ -411,6 +435,9 @@ HAPPENINGS: dict[str, Happening] = {
     "policy": (1, lambda plot: plot.merchant("policy", document=plot.some_policy())),
     "test_clock": (1, lambda plot: plot.does("test_clock", days=plot.one_of((40, -40)))),
     "as_account": (1, lambda plot: plot.does("as_account")),
+    # With 0, only moods draw them: they are made of others, which come together too seldom.
+    "older_is_left": (0, _older_is_left),
+    "stays_empty": (0, _stays_empty),
 }
 
 
@@ -436,6 +463,11 @@ def _meanwhile(plot: Plot) -> None:
     plot.does("meanwhile", **place, **plot.one_of(acts), before=plot.one_of((True, False)), nth=plot.one_of((1, 1, 2)))
 
 
+def _outage(plot: Plot) -> None:
+    """Stripe gives no invoice for so long that an evaluation's tries are used up."""
+    plot.merchant("outage", days=plot.one_of((2, 3)))
+
+
 TROUBLES: dict[str, Happening] = {
     "worker_dies": (5, lambda plot: plot.merchant("worker_dies", **{"await": plot.one_of(range(1, 90))})),
     "database_breaks": (2, lambda plot: plot.merchant("database_breaks", request=plot.one_of((1, 2, 3)))),
@@ -452,6 +484,8 @@ TROUBLES: dict[str, Happening] = {
     "webhooks_backwards": (2, lambda plot: plot.merchant("webhooks_backwards", hours=400)),
     "webhooks_old": (1, lambda plot: plot.merchant("webhooks_old", hours=400)),
     "events_again": (1, lambda plot: plot.merchant("events_again", last=12)),
+    # With 0, only moods draw it: tasks that die are looked for in all other worlds.
+    "outage": (0, _outage),
 }
 
 
@@ -470,12 +504,16 @@ class Mood:
 
 MOODS: dict[str, Mood] = {
     "everything": Mood(),
-    "debits": Mood(("debit_ends", "new_debit", "pays"), debits=0.95, currencies=dict.fromkeys(DEBITS, 1)),
+    "debits": Mood(
+        ("debit_ends", "new_debit", "pays", "stays_empty"), debits=0.95, currencies={"usd": 2, "eur": 1, "gbp": 1}
+    ),
     "currencies": Mood(("pays", "credit_note"), currencies=dict.fromkeys(("jpy", "kwd", "isk", "huf", "ugx"), 1)),
     "methods": Mood(("new_card", "new_card_by_form", "card_renewed", "new_debit", "pins"), ("meanwhile",)),
     "amounts": Mood(("credit_note", "part_payment", "balance", "pays")),
     "money_back": Mood(("refunds", "disputes", "debit_returned")),
-    "ends": Mood(("barrier", "deauthorize", "pays", "cancels"), ("worker_away",), {"end_action": "cancel"}),
+    "ends": Mood(
+        ("barrier", "deauthorize", "pays", "cancels", "older_is_left"), ("worker_away",), {"end_action": "cancel"}
+    ),
     "people": Mood(
         (
             "operator_cancels_retry",
@@ -488,7 +526,7 @@ MOODS: dict[str, Mood] = {
             "ends_later",
         )
     ),
-    "errors": Mood(("refuses_pay", "barrier", "restricted"), ("fault",), trouble=0.6),
+    "errors": Mood(("refuses_pay", "barrier", "restricted"), ("fault", "outage"), trouble=0.6),
     "letters": Mood(("address", "mailbox", "unsubscribes"), (), {"end_action": "cancel"}, addressless=0.4),
 }
 
