@@ -249,6 +249,12 @@ class Plot:
         ):
             self._add(days * DAY, what, whose, **how)
 
+    def replaces(self, events: list[str]) -> None:
+        """A card is reported lost, and some days later its bank replaces it under its own id."""
+        whose = self._somebody()
+        self._add(HOUR, "bank_decides", whose, card={"decline": "lost_card"})
+        self._add(5 * DAY, "card_renewed", whose, number=True, events=events)
+
     def _label(self) -> str:
         label = LABELS[len(self._labels)]
         self._labels.append(label)
@@ -381,6 +387,10 @@ def _renewed(plot: Plot) -> None:
     plot.does("card_renewed", number=plot.one_of((True, False)), events=plot.one_of(RENEWALS_OF_CARDS))
 
 
+def _replaced(plot: Plot) -> None:
+    plot.replaces(plot.one_of(RENEWALS_OF_CARDS))
+
+
 _RETRIES = {"task_type": "dunning_retry"}
 
 HAPPENINGS: dict[str, Happening] = {
@@ -438,6 +448,7 @@ HAPPENINGS: dict[str, Happening] = {
     # With 0, only moods draw them: they are made of others, which come together too seldom.
     "older_is_left": (0, _older_is_left),
     "stays_empty": (0, _stays_empty),
+    "replaced": (0, _replaced),
 }
 
 
@@ -508,7 +519,7 @@ MOODS: dict[str, Mood] = {
         ("debit_ends", "new_debit", "pays", "stays_empty"), debits=0.95, currencies={"usd": 2, "eur": 1, "gbp": 1}
     ),
     "currencies": Mood(("pays", "credit_note"), currencies=dict.fromkeys(("jpy", "kwd", "isk", "huf", "ugx"), 1)),
-    "methods": Mood(("new_card", "new_card_by_form", "card_renewed", "new_debit", "pins"), ("meanwhile",)),
+    "methods": Mood(("new_card", "new_card_by_form", "card_renewed", "replaced", "new_debit", "pins"), ("meanwhile",)),
     "amounts": Mood(("credit_note", "part_payment", "balance", "pays")),
     "money_back": Mood(("refunds", "disputes", "debit_returned")),
     "ends": Mood(

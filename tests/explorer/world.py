@@ -242,6 +242,7 @@ class World:
         self._emails = 0
         self._trouble = False
         self._looking = True
+        self._work_due = False
 
     # -- playing ---------------------------------------------------------------------------------
 
@@ -255,9 +256,11 @@ class World:
                 await self._end()
                 return
             await self._to(moment)
+            asked = self._work_due
             while acts and self.story.start + acts[0].at <= self.now:
                 await self.do(acts.popleft())
-            await self._settle()
+                asked = True
+            await self._settle(asked)
             if self.seen.unfinished:
                 break
         else:
@@ -323,8 +326,9 @@ class World:
             moments.append(stripe)
         if self._late:
             moments.append(self._late[0][0])
-        first = min(moments)
-        return None if max(first, self.now) > last else max(first, self.now)
+        first = max(min(moments), self.now)
+        self._work_due = due is not None and due.timestamp() <= first
+        return None if first > last else first
 
     async def _to(self, moment: int) -> None:
         await self.simulation.advance(moment)
@@ -334,8 +338,12 @@ class World:
         async with self.stage.owner.statement() as db:
             await travel_to(db, datetime.fromtimestamp(self.now, UTC))
 
-    async def _settle(self) -> None:
-        """Everything that follows now, until nothing is left to do."""
+    async def _settle(self, asked: bool) -> None:
+        """Everything that follows now, until nothing is left to do.
+
+        A worker for whom there is nothing is not `asked`: half of a world's time went into that. Should anything be
+        missed, it is due, and so it is the next moment.
+        """
         for _ in range(MOST_ROUNDS):
             moved = await self.deliver()
             if self.now < self.away_until:
@@ -345,7 +353,10 @@ class World:
             if self.now >= self._next_upkeep:
                 await self._keep_up()
                 moved = 1
+            if not (asked or moved):
+                return
             moved += (ran := await self._work())
+            asked = False
             if ran >= MOST_RUNS:
                 self.seen.unfinished.append(f"on day {self._day} {MOST_RUNS} runs of the worker led to more at once")
                 return
