@@ -7,6 +7,7 @@ from decimal import Decimal
 from itertools import combinations
 
 from simulator.currencies import decimals
+from simulator.world import Attempt
 from tests.explorer.evidence import Evidence, Row, left_alone, paused_by_us, was_refused
 from tests.explorer.finding import Finding
 from tests.explorer.story import DAY
@@ -216,13 +217,15 @@ def _threatens(letter: Written, truth: Truth, row: Row) -> Iterator[str]:
 
 def _waits_for_3ds(evidence: Evidence, letter: Written, truth: Truth) -> bool:
     tried = [each for each in evidence.bank if each.invoice == truth.invoice and each.at <= letter.at]
+    # A bank that asked for it has not taken that back by a later decline for something else, of the same card.
+    wants = any(_asks_to_authenticate(each) for each in tried if each.fingerprint == tried[-1].fingerprint)
+    return truth.asks_3ds or wants or (truth.method is not None and truth.method.needs_3ds)
+
+
+def _asks_to_authenticate(tried: Attempt) -> bool:
     # One that failed the authentication itself is declined without a code and before there is a charge.
-    wants = tried and (
-        tried[-1].outcome == "requires_action"
-        or tried[-1].decline_code == "authentication_required"
-        or (tried[-1].decline_code is None and tried[-1].charge is None)
-    )
-    return truth.asks_3ds or bool(wants) or (truth.method is not None and truth.method.needs_3ds)
+    without_code = tried.decline_code is None and tried.charge is None
+    return tried.outcome == "requires_action" or tried.decline_code == "authentication_required" or without_code
 
 
 def _is_blocked(evidence: Evidence, letter: Written, truth: Truth) -> bool:

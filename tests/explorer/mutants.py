@@ -236,6 +236,25 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
     ),
     Mutant(
+        "waking_up_ends_things",
+        5,
+        "a worker that was away for most of a window takes it as over when it is back",
+        "ends",
+        ("ends: an end action by a worker that wakes up",),
+        (
+            Edit(
+                "services/worker/dossier/window.py",
+                "    if not over or dossier.in_holdout or lengthened(dossier) >= MOST:\n",
+                "    if not over or MOST >= 0:\n",
+            ),
+            Edit(
+                "services/worker/handlers/end_dunning.py",
+                "    if window.lengthened(dossier) >= window.MOST or window.message_is_missing(dossier, closed):\n",
+                "    if window.lengthened(dossier) >= window.MOST:\n",
+            ),
+        ),
+    ),
+    Mutant(
         "canceled_work_comes_back",
         6,
         "an operator who cancels a retry stops the task and not the recovery",
@@ -396,6 +415,35 @@ MUTANTS: tuple[Mutant, ...] = (
                 "services/worker/recovery/networks.py",
                 'Limit("ach_2_retries_in_180_days", 2, timedelta(days=180)',
                 'Limit("ach_2_retries_in_180_days", 20, timedelta(days=180)',
+            ),
+        ),
+    ),
+    Mutant(
+        "closed_accounts_are_tried_again",
+        9,
+        "bank accounts that cannot be debited any more count as empty ones",
+        "debits",
+        ("charged: the card was declined for good",),
+        (
+            Edit(
+                "services/worker/recovery/declines.py",
+                'DeclineRow("account_frozen", _C.NOT_ALLOWED, _HARD, _S.FAILURES)',
+                'DeclineRow("account_frozen", _C.NOT_ALLOWED, _SOFT, _S.FAILURES)',
+            ),
+            Edit(
+                "services/worker/recovery/declines.py",
+                'DeclineRow("bank_account_frozen", _C.NOT_ALLOWED, _HARD, _S.ACH_BLOCKED)',
+                'DeclineRow("bank_account_frozen", _C.NOT_ALLOWED, _SOFT, _S.ACH_BLOCKED)',
+            ),
+            Edit(
+                "services/worker/recovery/declines.py",
+                'DeclineRow("bank_account_unusable", _C.NOT_ALLOWED, _HARD, _S.ACH_BLOCKED)',
+                'DeclineRow("bank_account_unusable", _C.NOT_ALLOWED, _SOFT, _S.ACH_BLOCKED)',
+            ),
+            Edit(
+                "services/worker/recovery/declines.py",
+                'DeclineRow("no_account", _C.INCORRECT_DETAILS, _HARD, _S.BANK_ERRORS)',
+                'DeclineRow("no_account", _C.INCORRECT_DETAILS, _SOFT, _S.BANK_ERRORS)',
             ),
         ),
     ),

@@ -59,6 +59,11 @@ RENEWALS_OF_CARDS = (
     ["payment_method.card_automatically_updated"],
     ["payment_method.updated"],
 )
+EMPTY: How = {
+    "card": {"decline": "insufficient_funds"},
+    "debit": {"fails": "insufficient_funds", "takes_days": 1},
+}
+"""What a bank decides, of a card or of a debit, about an account that has no money for weeks."""
 FAULTS: tuple[How, ...] = (
     {"kind": "server_error"},
     {"kind": "server_error", "after_effect": True},
@@ -240,12 +245,11 @@ class Plot:
         if len(self._labels) == len(LABELS):
             return
         whose, newer = self._labels[0], self._label()
-        no: How = {"card": {"decline": "insufficient_funds"}, "debit": {"fails": "insufficient_funds"}}
-        self._add(HOUR, "bank_decides", whose, **no)
+        self._add(HOUR, "bank_decides", whose, **EMPTY)
         for what, how in (
             ("bank_decides", {}),
             ("another_invoice", {"reason": "subscription_cycle", "as": newer}),
-            ("bank_decides", no),
+            ("bank_decides", EMPTY),
         ):
             self._add(days * DAY, what, whose, **how)
 
@@ -254,6 +258,11 @@ class Plot:
         whose = self._somebody()
         self._add(HOUR, "bank_decides", whose, card={"decline": "lost_card"})
         self._add(5 * DAY, "card_renewed", whose, number=True, events=events)
+
+    def sleeps_through(self) -> None:
+        """No worker runs for as long as a window may be, and the bank says no before and after that."""
+        self._add(HOUR, "bank_decides", self._labels[0], **EMPTY)
+        self._add(self._rng.choice((2, 20, 40)) * HOUR, "worker_away", MERCHANT, days=self._rng.choice((8, 22)))
 
     def _label(self) -> str:
         label = LABELS[len(self._labels)]
@@ -333,8 +342,8 @@ def _brings_debit(plot: Plot) -> None:
 
 
 def _stays_empty(plot: Plot) -> None:
-    """The bank account of a renewal has no money for weeks."""
-    plot.does("bank_decides", debit={"fails": "insufficient_funds", "takes_days": 1})
+    """The account behind a renewal's card or debit has no money for weeks."""
+    plot.does("bank_decides", **EMPTY)
 
 
 def _part(plot: Plot) -> None:
@@ -495,7 +504,8 @@ TROUBLES: dict[str, Happening] = {
     "webhooks_backwards": (2, lambda plot: plot.merchant("webhooks_backwards", hours=400)),
     "webhooks_old": (1, lambda plot: plot.merchant("webhooks_old", hours=400)),
     "events_again": (1, lambda plot: plot.merchant("events_again", last=12)),
-    # With 0, only moods draw it: tasks that die are looked for in all other worlds.
+    # With 0, only moods draw them: the first is made of others, and all other worlds are looked at for dead tasks.
+    "sleeps_through": (0, lambda plot: plot.sleeps_through()),
     "outage": (0, _outage),
 }
 
@@ -523,7 +533,9 @@ MOODS: dict[str, Mood] = {
     "amounts": Mood(("credit_note", "part_payment", "balance", "pays")),
     "money_back": Mood(("refunds", "disputes", "debit_returned")),
     "ends": Mood(
-        ("barrier", "deauthorize", "pays", "cancels", "older_is_left"), ("worker_away",), {"end_action": "cancel"}
+        ("barrier", "deauthorize", "pays", "cancels", "older_is_left"),
+        ("worker_away", "sleeps_through"),
+        {"end_action": "cancel"},
     ),
     "people": Mood(
         (
@@ -538,7 +550,12 @@ MOODS: dict[str, Mood] = {
         )
     ),
     "errors": Mood(("refuses_pay", "barrier", "restricted"), ("fault", "outage"), trouble=0.6),
-    "letters": Mood(("address", "mailbox", "unsubscribes"), (), {"end_action": "cancel"}, addressless=0.4),
+    "letters": Mood(
+        ("address", "mailbox", "unsubscribes", "stays_empty", "stays_empty"),
+        (),
+        {"end_action": "cancel"},
+        addressless=0.4,
+    ),
 }
 
 
