@@ -225,8 +225,9 @@ def _wrong_action(evidence: Evidence, done: Ended) -> Iterator[Finding]:
     off = evidence.done("collection") and about and all(not truth.automatic for truth in about)
     if off or (about and all(truth.paused for truth in about) and not paused_by_us(evidence, about[0].subscription)):
         yield Finding("ends", "an end action though the merchant has stopped the collection", told)
+    said = [word for word in evidence.seen.words if word.at < done.at]
     for row in rows:
-        if left_alone(evidence.seen.words, row["customer_id"], done.at):
+        if left_alone(said, row["customer_id"], done.at):
             yield Finding("ends", "an end action for a customer who is left alone", told)
     yield from _by_waking_up(evidence, done, rows, told)
     yield from _unannounced(evidence, done, rows, told)

@@ -359,6 +359,11 @@ def _barrier(plot: Plot) -> None:
     plot.merchant("barrier", kind=kind, **place, hours=plot.one_of((1, 30, 100)), **more)
 
 
+def _missing_thing(plot: Plot) -> None:
+    """Stripe misses something that is not the invoice."""
+    plot.merchant("barrier", kind="missing", method="GET", path="/v1/invoices/*", hours=plot.one_of((1, 30)))
+
+
 def _refusal(plot: Plot) -> None:
     codes = ("amount_too_small", "capability_not_active", "payment_intent_unexpected_state", "billing_invalid_mandate")
     plot.merchant("refuses_pay", code=plot.one_of(codes), hours=plot.one_of((1, 40, 600)))
@@ -458,6 +463,7 @@ HAPPENINGS: dict[str, Happening] = {
     "older_is_left": (0, _older_is_left),
     "stays_empty": (0, _stays_empty),
     "replaced": (0, _replaced),
+    "missing_thing": (0, _missing_thing),
 }
 
 
@@ -549,7 +555,7 @@ MOODS: dict[str, Mood] = {
             "ends_later",
         )
     ),
-    "errors": Mood(("refuses_pay", "barrier", "restricted"), ("fault", "outage"), trouble=0.6),
+    "errors": Mood(("refuses_pay", "barrier", "missing_thing", "restricted"), ("fault", "outage"), trouble=0.6),
     "letters": Mood(
         ("address", "mailbox", "unsubscribes", "stays_empty", "stays_empty"),
         (),

@@ -325,6 +325,12 @@ def test_who_was_told_of_an_end_action_is_not_missed() -> None:
     assert "told: nobody was told of an end action" not in {finding.name for finding in findings(told)}
 
 
+def test_who_is_left_alone_after_an_end_action_was_not_before_it() -> None:
+    for at, wrong in ((START, True), (LATER + DAY, False)):
+        found = {each.name for each in findings(acted(more={"words": [Word("left_alone", at, customer=CUSTOMER)]}))}
+        assert ("ends: an end action for a customer who is left alone" in found) is wrong
+
+
 def test_what_an_outage_has_killed_is_replaced_in_time() -> None:
     dead = {
         "recoveries": [recovery(**{**LONG_AGO, "opened_at": float(START)})],

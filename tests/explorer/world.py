@@ -42,8 +42,8 @@ MOST_ROUNDS = 60
 """A moment at which so many rounds of work lead to more work never ends."""
 MOST_RUNS = 150
 """So many runs at one moment, one after the other, never end."""
-MOST_MOMENTS = 2_000
-"""Held tasks are looked at once an hour, for as long as a barrier stands."""
+MOST_MOMENTS = 1_000
+"""Held tasks are looked at once an hour, for as long as a barrier stands: four of them 400 times. A loop is longer."""
 TOLD_OF = frozenset(ROUTES)
 
 NEXT_DUE = "SELECT min(run_at) AS due FROM scheduled_tasks WHERE status = 'pending' AND NOT parked"
@@ -484,7 +484,8 @@ class World:
         if self._trouble:
             self._trouble = False
             done += await self._rescue()
-        await self._note_ends()
+        if done:
+            await self._note_ends()
         return done
 
     async def _work_until_death(self, at: int) -> int:
