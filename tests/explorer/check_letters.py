@@ -218,7 +218,10 @@ def _threatens(letter: Written, truth: Truth, row: Row) -> Iterator[str]:
 def _waits_for_3ds(evidence: Evidence, letter: Written, truth: Truth) -> bool:
     tried = [each for each in evidence.bank if each.invoice == truth.invoice and each.at <= letter.at]
     # A bank that asked for it has not taken that back by a later decline for something else, of the same card.
-    wants = any(_asks_to_authenticate(each) for each in tried if each.fingerprint == tried[-1].fingerprint)
+    card = truth.method.fingerprint if truth.method is not None else None
+    wants = any(_asks_to_authenticate(each) for each in tried if each.fingerprint == card) or (
+        bool(tried) and _asks_to_authenticate(tried[-1])
+    )
     return truth.asks_3ds or wants or (truth.method is not None and truth.method.needs_3ds)
 
 
