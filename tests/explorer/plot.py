@@ -253,6 +253,10 @@ class Plot:
         ):
             self._add(days * DAY, what, whose, **how)
 
+    def stays_empty(self) -> None:
+        """The account behind a renewal's card or debit has no money for weeks."""
+        self._add(HOUR, "bank_decides", self._somebody(), **EMPTY)
+
     def replaces(self, events: list[str]) -> None:
         """A card is reported lost, and some days later its bank replaces it under its own id."""
         whose = self._somebody()
@@ -343,11 +347,6 @@ def _brings_debit(plot: Plot) -> None:
     debit = plot.some_debit()
     if debit is not None:
         plot.does("new_debit", debit=debit)
-
-
-def _stays_empty(plot: Plot) -> None:
-    """The account behind a renewal's card or debit has no money for weeks."""
-    plot.does("bank_decides", **EMPTY)
 
 
 def _part(plot: Plot) -> None:
@@ -465,7 +464,7 @@ HAPPENINGS: dict[str, Happening] = {
     "as_account": (1, lambda plot: plot.does("as_account")),
     # With 0, only moods draw them: they are made of others, which come together too seldom.
     "older_is_left": (0, _older_is_left),
-    "stays_empty": (0, _stays_empty),
+    "stays_empty": (0, lambda plot: plot.stays_empty()),
     "replaced": (0, _replaced),
     "missing_thing": (0, _missing_thing),
 }
