@@ -8,6 +8,7 @@ from itertools import combinations
 
 from simulator.currencies import decimals
 from simulator.world import Attempt
+from tests.explorer.check_money import CUSTOMER
 from tests.explorer.evidence import Evidence, Row, left_alone, paused_by_us, was_refused
 from tests.explorer.finding import Finding
 from tests.explorer.story import DAY
@@ -217,9 +218,12 @@ def _threatens(letter: Written, truth: Truth, row: Row) -> Iterator[str]:
 
 def _waits_for_3ds(evidence: Evidence, letter: Written, truth: Truth) -> bool:
     tried = [each for each in evidence.bank if each.invoice == truth.invoice and each.at <= letter.at]
-    # A bank that asked for it has not taken that back by a later decline for something else, of the same card.
+    # A bank that asked for it has not taken that back by a later decline for something else, of the same card, unless
+    # the customer was there.
     card = truth.method.fingerprint if truth.method is not None else None
-    wants = any(_asks_to_authenticate(each) for each in tried if each.fingerprint == card) or (
+    alone = [each for each in tried if each.fingerprint == card]
+    there = max((place for place, each in enumerate(alone) if each.source == CUSTOMER), default=0)
+    wants = any(_asks_to_authenticate(each) for each in alone[there:]) or (
         bool(tried) and _asks_to_authenticate(tried[-1])
     )
     return truth.asks_3ds or wants or (truth.method is not None and truth.method.needs_3ds)

@@ -325,6 +325,16 @@ def test_who_was_told_of_an_end_action_is_not_missed() -> None:
     assert "told: nobody was told of an end action" not in {finding.name for finding in findings(told)}
 
 
+def test_a_banks_request_to_authenticate_lasts_until_the_customer_was_there() -> None:
+    asked = first_failure(decline_code="authentication_required")
+    for source, wrong in (("stripe_retry", False), ("hosted_page", True)):
+        later = first_failure(seq=2, charge="ch_9", source=source, decline_code="lost_card")
+        method = Method(asked.payment_method, "card", asked.fingerprint, good=False, expired=False, needs_3ds=False)
+        world = replace(written({"method": method}, kind="action_required"), bank=(asked, later))
+        found = {finding.name for finding in findings(world)}
+        assert ("told: asks to confirm what needs no confirmation" in found) is wrong
+
+
 def test_who_is_left_alone_after_an_end_action_was_not_before_it() -> None:
     for at, wrong in ((START, True), (LATER + DAY, False)):
         found = {each.name for each in findings(acted(more={"words": [Word("left_alone", at, customer=CUSTOMER)]}))}
