@@ -17,7 +17,8 @@ from pathlib import Path
 import orjson
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("services", "shared", "simulator", "tests", "pyproject.toml")
+# `console` starts the servers. Without it, a broken build would take the installed one, of whatever state.
+COPIED = ("console", "services", "shared", "simulator", "tests", "pyproject.toml")
 SEEDS = (1, 2, 3)
 _PATIENCE_S = 240.0
 

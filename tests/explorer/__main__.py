@@ -63,7 +63,9 @@ def main() -> int:
     except Interrupted as interrupted:
         return interrupted.status
     if given.report:
-        given.report.write_bytes(orjson.dumps({"worlds": tally.worlds, "kinds": dict(tally.kinds)}))
+        given.report.write_bytes(
+            orjson.dumps({"worlds": tally.worlds, "kinds": dict(tally.kinds), "first": tally.first})
+        )
     print(f"seeds {given.seed} to {given.seed + tally.worlds - 1}\n{told(tally)}")
     return 0 if tally.holds else 1
 

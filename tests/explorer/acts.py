@@ -395,6 +395,15 @@ async def fault(world: World, act: Act) -> None:
     world.simulation.faults.add(Fault(**{"account": "*", **act.how}))
 
 
+@doing("outage")
+async def outage(world: World, act: Act) -> None:
+    """Stripe answers no reading of an invoice for some days."""
+    broken = world.simulation.faults.add(Fault("server_error", "GET", "/v1/invoices/*", should_retry=False))
+    until = world.now + act.how["days"] * DAY
+    world.outages.append((until, broken))
+    world.seen.outages.append((world.now, until))
+
+
 @doing("events_again")
 async def events_again(world: World, act: Act) -> None:
     """Events of the past are sent once more, as an operator can in Stripe's dashboard."""

@@ -244,6 +244,7 @@ def evidence(**changes: Any) -> Evidence:
         ],
         "tasks": [task()],
         "charges": [{"charge_id": CHARGE, "recovery_id": RECOVERY, "amount": 4_200, "currency": "usd"}],
+        "blocked": frozenset(),
         "paused": frozenset(),
         "daily": [total],
         "totals": [total],

@@ -15,7 +15,16 @@ LATEST = 11
 """Days after its window within which a recovery has ended, whatever was on its way."""
 _ON = re.compile(r"your subscription will be (?:canceled|paused) on (\w+ \d+)")
 HOLDS = frozenset(
-    {"collection", "pauses", "operator_leaves_alone", "operator_pauses", "worker_away", "barrier", "restricted"}
+    {
+        "collection",
+        "pauses",
+        "operator_leaves_alone",
+        "operator_pauses",
+        "worker_away",
+        "barrier",
+        "restricted",
+        "outage",
+    }
 )
 SAID = {"cancel": "canceled", "pause": "paused"}
 
@@ -24,7 +33,7 @@ SAID = {"cancel": "canceled", "pause": "paused"}
 
 
 def opened(evidence: Evidence) -> Iterator[Finding]:
-    """Each failed renewal that was told of while the merchant was there."""
+    """Each failed renewal that was told of while the merchant was there, and what waited for its return."""
     known = {row["invoice_id"] for row in evidence.recoveries}
     for invoice in sorted(evidence.told_failed - known):
         truth = evidence.truths.get(invoice)
@@ -38,6 +47,20 @@ def opened(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 "opened", "a recovery is not booked as opened once", f"{row['invoice_id']}: {times[row['id']]}"
             )
+    yield from _left_behind(evidence)
+
+
+def _left_behind(evidence: Evidence) -> Iterator[Finding]:
+    """What was stopped because its merchant had left goes on when that comes back, if it is still in time."""
+    back = [word.at for word in evidence.seen.words if word.kind == "came_back"]
+    # A farewell that is told late may come after the return.
+    late = any(act.what.startswith("webhooks_") or act.what == "events_again" for act in evidence.story.acts)
+    if not back or not evidence.connected or late:
+        return
+    for row in evidence.recoveries:
+        over = row["opened_at"] + row["policy"].get("window_days", 21) * DAY <= back[-1] + HOUR
+        if row["state"] == "stopped" and row["end_reason"] == "merchant_gone" and not over:
+            yield Finding("opened", "a merchant is back, and what its leaving stopped is not opened", row["invoice_id"])
 
 
 def alive(evidence: Evidence) -> Iterator[Finding]:
@@ -46,7 +69,11 @@ def alive(evidence: Evidence) -> Iterator[Finding]:
         yield Finding("alive", "the world does not come to rest", text)
     for text in evidence.seen.broken:
         yield Finding("alive", "the simulation itself breaks", text)
+    for invoice in evidence.seen.hidden:
+        yield Finding("alive", "a recovery whose task is dead is not shown", invoice)
     for task in evidence.tasks:
+        if task["status"] == "dead" and _by_outage(evidence, task):
+            continue
         if task["status"] == "dead":
             error = (task["last_error"] or "")[:90]
             yield Finding("alive", f"a {task['task_type']} is dead: {_kind(error)}", error)
@@ -58,7 +85,11 @@ def alive(evidence: Evidence) -> Iterator[Finding]:
         for task in evidence.tasks
         if task["status"] in {"pending", "running"} and task["task_type"] == "dunning_retry"
     }
-    dead = {task["recovery_id"] for task in evidence.tasks if task["status"] == "dead"}
+    dead = {
+        task["recovery_id"]
+        for task in evidence.tasks
+        if task["status"] == "dead" and not (_by_outage(evidence, task) and _long_ago(evidence))
+    }
     for row in evidence.recoveries:
         if row["state"] in ENDS or row["id"] in dead:
             continue
@@ -68,6 +99,16 @@ def alive(evidence: Evidence) -> Iterator[Finding]:
             yield Finding("alive", f"a recovery goes on and {why}", f"{row['invoice_id']} {row['state']}")
         elif evidence.now > row["opened_at"] + (window + _slack(evidence)) * DAY and not _may_wait(evidence, row):
             yield Finding("alive", "a recovery does not end", f"{row['invoice_id']} {row['state']}")
+
+
+def _by_outage(evidence: Evidence, task: Row) -> bool:
+    """Whether Stripe was away for so long that the task's tries were used up, as it may be."""
+    return bool(evidence.seen.outages) and (task["last_error"] or "").startswith("stripe: 500")
+
+
+def _long_ago(evidence: Evidence) -> bool:
+    """Whether what died in an outage had the time to be replaced: a day, and until the next upkeep."""
+    return all(until < evidence.now - 5 * DAY for _, until in evidence.seen.outages)
 
 
 def _kind(error: str) -> str:
@@ -184,8 +225,9 @@ def _wrong_action(evidence: Evidence, done: Ended) -> Iterator[Finding]:
     off = evidence.done("collection") and about and all(not truth.automatic for truth in about)
     if off or (about and all(truth.paused for truth in about) and not paused_by_us(evidence, about[0].subscription)):
         yield Finding("ends", "an end action though the merchant has stopped the collection", told)
+    said = [word for word in evidence.seen.words if word.at < done.at]
     for row in rows:
-        if left_alone(evidence.seen.words, row["customer_id"], done.at):
+        if left_alone(said, row["customer_id"], done.at):
             yield Finding("ends", "an end action for a customer who is left alone", told)
     yield from _by_waking_up(evidence, done, rows, told)
     yield from _unannounced(evidence, done, rows, told)
@@ -224,7 +266,7 @@ def _reachable(evidence: Evidence, done: Ended, letters: list[Written]) -> bool:
     """Whether nothing stood in the way of a last message: no silence, bounce, pause or barrier, and an address."""
     customers = {each.customer for each in letters}
     silenced = any(word.kind == "silence" and word.customer in customers for word in evidence.seen.words)
-    in_the_way = {"mailbox", "barrier", "fault", "operator_pauses", "worker_away", "address"}
+    in_the_way = {"mailbox", "barrier", "fault", "operator_pauses", "worker_away", "address", "outage"}
     addressed = all(truth.email is not None for truth in done.truths)
     return addressed and not silenced and not in_the_way & set(evidence.seen.done)
 

@@ -7,6 +7,8 @@ from decimal import Decimal
 from itertools import combinations
 
 from simulator.currencies import decimals
+from simulator.world import Attempt
+from tests.explorer.check_money import CUSTOMER
 from tests.explorer.evidence import Evidence, Row, left_alone, paused_by_us, was_refused
 from tests.explorer.finding import Finding
 from tests.explorer.story import DAY
@@ -15,6 +17,7 @@ from tests.explorer.world import Written
 
 ASKING = frozenset({"payment_failed", "reminder", "last_notice", "action_required", "new_method_needed"})
 THANKS, SEVERAL, ENDED = "recovered", "several", "ended"
+ENDED_WORDS = {"cancel": "canceled", "pause": "paused"}
 # A debit that the account did not cover may be tried again; so often after the first.
 MAY_BE_TRIED_AGAIN, RETRIES_OF_A_DEBIT = "insufficient_funds", 2
 # What may keep every message back.
@@ -30,8 +33,11 @@ QUIET = frozenset(
         "deauthorize",
         "deleted",
         "as_account",
+        "outage",
     }
 )
+# What may keep back the word of an end.
+UNTOLD = QUIET | {"restricted", "cancels", "status"}
 TOGETHER_S = 600
 _NUMBER = re.compile(r"\d[\d,\u00a0\u202f]*(?:\.\d+)?")
 _RETRY = re.compile(r"We will try again on (\w+ \d+)")
@@ -43,6 +49,7 @@ _ACTION = {"canceled": "cancel", "paused": "pause"}
 def told(evidence: Evidence) -> Iterator[Finding]:
     """Every email to a customer about an invoice, and those that should have been written."""
     yield from _unwritten(evidence)
+    yield from _untold(evidence)
     last: dict[str, Written] = {}
     for letter in evidence.seen.written:
         row = evidence.recovery(letter.recovery)
@@ -77,6 +84,27 @@ def _unwritten(evidence: Evidence) -> Iterator[Finding]:
             yield Finding("told", "nobody was written to though an address has come", f"{row['invoice_id']}")
 
 
+def _untold(evidence: Evidence) -> Iterator[Finding]:
+    """Who is written to is told that the subscription was canceled or paused, unless it is not so any more."""
+    for done in evidence.seen.ended:
+        if done.action not in ENDED_WORDS or done.at > evidence.now - 3 * DAY or UNTOLD & set(evidence.seen.done):
+            continue
+        for row in evidence.recoveries:
+            entries = [each for each in evidence.timeline if each["recovery_id"] == row["id"]]
+            ours = any(each["rule"] == "end_action_done" for each in entries)
+            if row["subscription_id"] != done.target or not ours or not row["policy"].get("tell_end_customer", True):
+                continue
+            now = evidence.truths[row["invoice_id"]]
+            then = next((each for each in done.truths if each.invoice == now.invoice), done.truths[0])
+            silenced = any(each.kind == "silence" and each.customer == now.customer for each in evidence.seen.words)
+            gone = any(left >= done.at - DAY for left in evidence.gone) or not evidence.connected
+            if silenced or gone or now.status != "open" or now.deleted or now.email is None or then.email is None:
+                continue
+            letters = [each for each in evidence.seen.written if each.kind == ENDED and each.customer == now.customer]
+            if not any(each.at >= done.at and ENDED_WORDS[done.action] in each.subject for each in letters):
+                yield Finding("told", "nobody was told of an end action", f"{done.action} {done.target}")
+
+
 def _wrong(evidence: Evidence, letter: Written, row: Row | None) -> Iterator[str]:
     said = evidence.seen.words[: letter.words]
     silences = [each for each in said if each.customer == letter.customer and each.kind in {"silence", "lifted"}]
@@ -96,6 +124,8 @@ def _wrong(evidence: Evidence, letter: Written, row: Row | None) -> Iterator[str
         if stopped:
             yield "about a recovery that an operator had stopped"
         yield from _asks(evidence, letter, truth, row)
+        if _is_blocked(evidence, letter, truth):
+            yield "about what only the merchant can change"
     elif letter.kind == THANKS:
         yield from _thanks(letter, truth, row, evidence)
 
@@ -188,13 +218,28 @@ def _threatens(letter: Written, truth: Truth, row: Row) -> Iterator[str]:
 
 def _waits_for_3ds(evidence: Evidence, letter: Written, truth: Truth) -> bool:
     tried = [each for each in evidence.bank if each.invoice == truth.invoice and each.at <= letter.at]
-    # One that failed the authentication itself is declined without a code and before there is a charge.
-    wants = tried and (
-        tried[-1].outcome == "requires_action"
-        or tried[-1].decline_code == "authentication_required"
-        or (tried[-1].decline_code is None and tried[-1].charge is None)
+    # A bank that asked for it has not taken that back by a later decline for something else, of the same card, unless
+    # the customer was there.
+    card = truth.method.fingerprint if truth.method is not None else None
+    alone = [each for each in tried if each.fingerprint == card]
+    there = max((place for place, each in enumerate(alone) if each.source == CUSTOMER), default=0)
+    wants = any(_asks_to_authenticate(each) for each in alone[there:]) or (
+        bool(tried) and _asks_to_authenticate(tried[-1])
     )
-    return truth.asks_3ds or bool(wants) or (truth.method is not None and truth.method.needs_3ds)
+    return truth.asks_3ds or wants or (truth.method is not None and truth.method.needs_3ds)
+
+
+def _asks_to_authenticate(tried: Attempt) -> bool:
+    # One that failed the authentication itself is declined without a code and before there is a charge.
+    without_code = tried.decline_code is None and tried.charge is None
+    return tried.outcome == "requires_action" or tried.decline_code == "authentication_required" or without_code
+
+
+def _is_blocked(evidence: Evidence, letter: Written, truth: Truth) -> bool:
+    """Whether all that was ever tried for the invoice was blocked, and by no bank."""
+    tried = [each for each in evidence.bank if each.invoice == truth.invoice and each.at <= letter.at]
+    expired = truth.method is None or truth.method.expired
+    return bool(tried) and not expired and all(each.charge in evidence.blocked for each in tried)
 
 
 def _another_card(evidence: Evidence, letter: Written, truth: Truth) -> Iterator[str]:

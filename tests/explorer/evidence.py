@@ -55,7 +55,7 @@ PAUSED = "SELECT task_type FROM queue_pauses"
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """`told_failed`: invoices of which an event said that their payment failed, and that was handed over; `kinds`: what
-    each payment method is."""
+    each payment method is; `blocked`: charges that Stripe or the merchant's own rules stopped, and no bank."""
 
     story: Story
     now: int
@@ -66,6 +66,7 @@ class Evidence:
     truths: dict[str, Truth]
     told_failed: frozenset[str]
     kinds: dict[str, str]
+    blocked: frozenset[str]
     recoveries: Rows
     attempts: Rows
     timeline: Rows
@@ -129,6 +130,11 @@ async def collect(world: World) -> Evidence:
         truths={ident: truth for ident in invoices if (truth := world.truth(ident)) is not None},
         told_failed=frozenset(world.told_failed),
         kinds={ident: method["type"] for ident, method in account.objects["payment_method"].items()},
+        blocked=frozenset(
+            ident
+            for ident, charge in account.objects["charge"].items()
+            if charge["outcome"] is not None and charge["outcome"]["type"] == "blocked"
+        ),
         paused=paused,
         **rows,
     )

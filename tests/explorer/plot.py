@@ -59,6 +59,11 @@ RENEWALS_OF_CARDS = (
     ["payment_method.card_automatically_updated"],
     ["payment_method.updated"],
 )
+EMPTY: How = {
+    "card": {"decline": "insufficient_funds"},
+    "debit": {"fails": "insufficient_funds", "takes_days": 1},
+}
+"""What a bank decides, of a card or of a debit, about an account that has no money for weeks."""
 FAULTS: tuple[How, ...] = (
     {"kind": "server_error"},
     {"kind": "server_error", "after_effect": True},
@@ -235,6 +240,38 @@ class Plot:
     def _add(self, at: int, what: str, who: str, **how: Any) -> None:
         self._acts.append(Act(at, what, who, how))
 
+    def next_renewal(self, days: int) -> None:
+        """The first subscription renews again, and that payment alone goes through."""
+        if len(self._labels) == len(LABELS):
+            return
+        whose, newer = self._labels[0], self._label()
+        self._add(HOUR, "bank_decides", whose, **EMPTY)
+        for what, how in (
+            ("bank_decides", {}),
+            ("another_invoice", {"reason": "subscription_cycle", "as": newer}),
+            ("bank_decides", EMPTY),
+        ):
+            self._add(days * DAY, what, whose, **how)
+
+    def stays_empty(self) -> None:
+        """The account behind a renewal's card or debit has no money for weeks."""
+        self._add(HOUR, "bank_decides", self._somebody(), **EMPTY)
+
+    def replaces(self, events: list[str]) -> None:
+        """A card is reported lost, and some days later its bank replaces it under its own id."""
+        whose = self._somebody()
+        self._add(HOUR, "bank_decides", whose, card={"decline": "lost_card"})
+        self._add(5 * DAY, "card_renewed", whose, number=True, events=events)
+
+    def on_a_clock(self, days: int) -> None:
+        """The first customer lives on a test clock, as Stripe has it: from the beginning."""
+        self._add(0, "test_clock", self._labels[0], days=days)
+
+    def sleeps_through(self) -> None:
+        """No worker runs for as long as a window may be, and the bank says no before and after that."""
+        self._add(HOUR, "bank_decides", self._labels[0], **EMPTY)
+        self._add(self._rng.choice((2, 20, 40)) * HOUR, "worker_away", MERCHANT, days=self._rng.choice((8, 22)))
+
     def _label(self) -> str:
         label = LABELS[len(self._labels)]
         self._labels.append(label)
@@ -325,6 +362,11 @@ def _barrier(plot: Plot) -> None:
     plot.merchant("barrier", kind=kind, **place, hours=plot.one_of((1, 30, 100)), **more)
 
 
+def _missing_thing(plot: Plot) -> None:
+    """Stripe misses something that is not the invoice."""
+    plot.merchant("barrier", kind="missing", method="GET", path="/v1/invoices/*", hours=plot.one_of((1, 30)))
+
+
 def _refusal(plot: Plot) -> None:
     codes = ("amount_too_small", "capability_not_active", "payment_intent_unexpected_state", "billing_invalid_mandate")
     plot.merchant("refuses_pay", code=plot.one_of(codes), hours=plot.one_of((1, 40, 600)))
@@ -353,8 +395,17 @@ def _left_alone(plot: Plot) -> None:
     plot.for_a_while("operator_leaves_alone", "operator_takes_back", plot.one_of(({}, {}, {"days": 4})), {})
 
 
+def _older_is_left(plot: Plot) -> None:
+    """The next renewal is paid, and the older invoice stays open: its bank goes on saying no."""
+    plot.next_renewal(plot.one_of((1, 2, 4)))
+
+
 def _renewed(plot: Plot) -> None:
     plot.does("card_renewed", number=plot.one_of((True, False)), events=plot.one_of(RENEWALS_OF_CARDS))
+
+
+def _replaced(plot: Plot) -> None:
+    plot.replaces(plot.one_of(RENEWALS_OF_CARDS))
 
 
 _RETRIES = {"task_type": "dunning_retry"}
@@ -409,8 +460,13 @@ HAPPENINGS: dict[str, Happening] = {
     "operator_retries_dead": (1, lambda plot: plot.merchant("operator_retries_dead")),
     "operator_silences": (2, lambda plot: plot.for_a_while("operator_silences", "operator_lifts_silence", {}, {})),
     "policy": (1, lambda plot: plot.merchant("policy", document=plot.some_policy())),
-    "test_clock": (1, lambda plot: plot.does("test_clock", days=plot.one_of((40, -40)))),
+    "test_clock": (1, lambda plot: plot.on_a_clock(plot.one_of((40, -40)))),
     "as_account": (1, lambda plot: plot.does("as_account")),
+    # With 0, only moods draw them: they are made of others, which come together too seldom.
+    "older_is_left": (0, _older_is_left),
+    "stays_empty": (0, lambda plot: plot.stays_empty()),
+    "replaced": (0, _replaced),
+    "missing_thing": (0, _missing_thing),
 }
 
 
@@ -436,6 +492,11 @@ def _meanwhile(plot: Plot) -> None:
     plot.does("meanwhile", **place, **plot.one_of(acts), before=plot.one_of((True, False)), nth=plot.one_of((1, 1, 2)))
 
 
+def _outage(plot: Plot) -> None:
+    """Stripe gives no invoice for so long that an evaluation's tries are used up."""
+    plot.merchant("outage", days=plot.one_of((2, 3)))
+
+
 TROUBLES: dict[str, Happening] = {
     "worker_dies": (5, lambda plot: plot.merchant("worker_dies", **{"await": plot.one_of(range(1, 90))})),
     "database_breaks": (2, lambda plot: plot.merchant("database_breaks", request=plot.one_of((1, 2, 3)))),
@@ -452,6 +513,9 @@ TROUBLES: dict[str, Happening] = {
     "webhooks_backwards": (2, lambda plot: plot.merchant("webhooks_backwards", hours=400)),
     "webhooks_old": (1, lambda plot: plot.merchant("webhooks_old", hours=400)),
     "events_again": (1, lambda plot: plot.merchant("events_again", last=12)),
+    # With 0, only moods draw them: the first is made of others, and all other worlds are looked at for dead tasks.
+    "sleeps_through": (0, lambda plot: plot.sleeps_through()),
+    "outage": (0, _outage),
 }
 
 
@@ -470,12 +534,18 @@ class Mood:
 
 MOODS: dict[str, Mood] = {
     "everything": Mood(),
-    "debits": Mood(("debit_ends", "new_debit", "pays"), debits=0.95, currencies=dict.fromkeys(DEBITS, 1)),
+    "debits": Mood(
+        ("debit_ends", "new_debit", "pays", "stays_empty"), debits=0.95, currencies={"usd": 2, "eur": 1, "gbp": 1}
+    ),
     "currencies": Mood(("pays", "credit_note"), currencies=dict.fromkeys(("jpy", "kwd", "isk", "huf", "ugx"), 1)),
-    "methods": Mood(("new_card", "new_card_by_form", "card_renewed", "new_debit", "pins"), ("meanwhile",)),
+    "methods": Mood(("new_card", "new_card_by_form", "card_renewed", "replaced", "new_debit", "pins"), ("meanwhile",)),
     "amounts": Mood(("credit_note", "part_payment", "balance", "pays")),
     "money_back": Mood(("refunds", "disputes", "debit_returned")),
-    "ends": Mood(("barrier", "deauthorize", "pays", "cancels"), ("worker_away",), {"end_action": "cancel"}),
+    "ends": Mood(
+        ("barrier", "deauthorize", "pays", "cancels", "older_is_left"),
+        ("worker_away", "sleeps_through"),
+        {"end_action": "cancel"},
+    ),
     "people": Mood(
         (
             "operator_cancels_retry",
@@ -488,8 +558,13 @@ MOODS: dict[str, Mood] = {
             "ends_later",
         )
     ),
-    "errors": Mood(("refuses_pay", "barrier", "restricted"), ("fault",), trouble=0.6),
-    "letters": Mood(("address", "mailbox", "unsubscribes"), (), {"end_action": "cancel"}, addressless=0.4),
+    "errors": Mood(("refuses_pay", "barrier", "missing_thing", "restricted"), ("fault", "outage"), trouble=0.6),
+    "letters": Mood(
+        ("address", "mailbox", "unsubscribes", "stays_empty", "stays_empty"),
+        (),
+        {"end_action": "cancel"},
+        addressless=0.4,
+    ),
 }
 
 

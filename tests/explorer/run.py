@@ -62,7 +62,7 @@ class Done:
 
 @dataclass(slots=True)
 class Tally:
-    """What a run came to."""
+    """What a run came to. `first`: the seed of the first world with each kind of finding."""
 
     mood: str = "everything"
     worlds: int = 0
@@ -70,6 +70,7 @@ class Tally:
     seconds: float = 0.0
     cpu: float = 0.0
     kinds: Counter[str] = field(default_factory=Counter)
+    first: dict[str, int] = field(default_factory=dict)
     shortest: dict[str, tuple[Story, Finding]] = field(default_factory=dict)
 
     @property
@@ -163,7 +164,8 @@ class Players:
                 made = self.done.get(timeout=5)
             except queue.Empty:
                 if not all(each.is_alive() for each in self.processes):
-                    raise RuntimeError("a process of the explorer has ended by itself") from None
+                    codes = [each.exitcode for each in self.processes]
+                    raise RuntimeError(f"a process of the explorer has ended by itself: {codes}") from None
                 continue
             self.under_way -= 1
             return made
@@ -259,6 +261,7 @@ def _note(players: Players, done: Done, say: Say, tally: Tally, shrinking: bool)
     for finding in done.found:
         tally.kinds[finding.name] += 1
         if tally.kinds[finding.name] == 1:
+            tally.first[finding.name] = story.seed
             say(f"FOUND {finding.told()}\n    {command(story.seed, tally.mood)}")
             if shrinking:
                 players.give(Job(story, finding))

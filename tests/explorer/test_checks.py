@@ -89,6 +89,13 @@ def acted(action: str = "cancel", policy: str = "cancel", **changes: Any) -> Evi
     return evidence(recoveries=[row], seen=seen(ended=[done], closed=[end], written=[one], **more))
 
 
+def unsaid(**changes: Any) -> Evidence:
+    """Our end action, and no email after it."""
+    entry = {**evidence().timeline[0], "kind": "end_action", "rule": "end_action_done", "at": float(LATER)}
+    world = replace(acted(), truths={INVOICE: truth()}, timeline=[entry], now=LATER + 9 * DAY)
+    return replace(world, **changes)
+
+
 def words(text: str) -> dict[str, Any]:
     """A message with this beside what every message says."""
     return {"text": f"{letter().text} {text}"}
@@ -212,6 +219,11 @@ DOCTORED: dict[str, Evidence] = {
     "alive: a recovery goes on and an operator had stopped it": said(
         Word("stop", LATER, invoice=INVOICE), recoveries=[recovery(state="waiting", closed_at=None)]
     ),
+    "alive: a recovery whose task is dead is not shown": evidence(seen=seen(hidden=[INVOICE])),
+    "opened: a merchant is back, and what its leaving stopped is not opened": evidence(
+        recoveries=[recovery(state="stopped", end_reason="merchant_gone", recovered_by=None)],
+        seen=seen(words=[Word("left", START + DAY), Word("came_back", START + 2 * DAY)]),
+    ),
     "alive: a recovery does not end": evidence(recoveries=[recovery(**LONG_AGO)], tasks=[task(status="pending")]),
     "opened: a failed renewal has no recovery": evidence(recoveries=[], truths={INVOICE: truth()}),
     "opened: a recovery is not booked as opened once": evidence(book=book("recovery_opened")),
@@ -272,6 +284,10 @@ DOCTORED: dict[str, Evidence] = {
         recoveries=[recovery(state="waiting", closed_at=None)],
         seen=seen(written=[], addresses={CUSTOMER: START + DAY}),
     ),
+    "told: nobody was told of an end action": unsaid(),
+    "told: about what only the merchant can change": replace(
+        written({}), bank=(first_failure(),), blocked=frozenset({first_failure().charge or ""})
+    ),
     "told: thanks for what is not paid": written({}, kind="recovered"),
     "told: thanks for another amount than was paid": evidence(
         seen=seen(written=[letter(kind="recovered", truths={INVOICE: paid()}, text="Your payment of $1.00")])
@@ -301,6 +317,40 @@ def test_a_doctored_world_has_the_finding(name: str) -> None:
 
 def test_every_check_has_a_doctored_world() -> None:
     assert {name.split(":")[0] for name in DOCTORED} == set(CHECKS)
+
+
+def test_who_was_told_of_an_end_action_is_not_missed() -> None:
+    one = letter(id="email_2", kind="ended", at=LATER + DAY, subject="Your subscription with Shop was canceled")
+    told = unsaid(seen=replace(unsaid().seen, written=[*unsaid().seen.written, one]))
+    assert "told: nobody was told of an end action" not in {finding.name for finding in findings(told)}
+
+
+def test_a_banks_request_to_authenticate_lasts_until_the_customer_was_there() -> None:
+    asked = first_failure(decline_code="authentication_required")
+    for source, wrong in (("stripe_retry", False), ("hosted_page", True)):
+        later = first_failure(seq=2, charge="ch_9", source=source, decline_code="lost_card")
+        method = Method(asked.payment_method, "card", asked.fingerprint, good=False, expired=False, needs_3ds=False)
+        world = replace(written({"method": method}, kind="action_required"), bank=(asked, later))
+        found = {finding.name for finding in findings(world)}
+        assert ("told: asks to confirm what needs no confirmation" in found) is wrong
+
+
+def test_who_is_left_alone_after_an_end_action_was_not_before_it() -> None:
+    for at, wrong in ((START, True), (LATER + DAY, False)):
+        found = {each.name for each in findings(acted(more={"words": [Word("left_alone", at, customer=CUSTOMER)]}))}
+        assert ("ends: an end action for a customer who is left alone" in found) is wrong
+
+
+def test_what_an_outage_has_killed_is_replaced_in_time() -> None:
+    dead = {
+        "recoveries": [recovery(**{**LONG_AGO, "opened_at": float(START)})],
+        "tasks": [task(status="dead", last_error="stripe: 500 api_error")],
+    }
+    soon, late = LATER + 1 * DAY, START + 3 * DAY
+    for until, missed in ((soon, False), (late, True)):
+        found = {finding.name for finding in findings(evidence(**dead, seen=seen(outages=[(START, until)])))}
+        assert ("alive: a recovery goes on and no task looks after it" in found) is missed
+        assert not any(name.startswith("alive: a dunning_retry is dead") for name in found)
 
 
 def test_a_payment_under_way_may_keep_a_recovery_open() -> None:

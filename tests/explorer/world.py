@@ -28,6 +28,7 @@ from shared.ids import AccountId, MerchantId
 from shared.policy.document import SCHEMA_VERSION
 from shared.queue import tasks
 from simulator import Simulator, SimulatorError
+from simulator.faults import Fault
 from simulator.webhooks import signature
 from simulator.world import Account, Attempt, Event
 from tests.explorer.stage import RESEND_SECRET, WEBHOOK_SECRET, Stage
@@ -41,7 +42,8 @@ MOST_ROUNDS = 60
 """A moment at which so many rounds of work lead to more work never ends."""
 MOST_RUNS = 150
 """So many runs at one moment, one after the other, never end."""
-MOST_MOMENTS = 500
+MOST_MOMENTS = 1_000
+"""Held tasks are looked at once an hour, for as long as a barrier stands: four of them 400 times. A loop is longer."""
 TOLD_OF = frozenset(ROUTES)
 
 NEXT_DUE = "SELECT min(run_at) AS due FROM scheduled_tasks WHERE status = 'pending' AND NOT parked"
@@ -57,6 +59,18 @@ SELECT r.id::text AS recovery_id, r.invoice_id, r.state, r.stop_requested, p.doc
     extract(epoch FROM r.next_attempt_at)::float8 AS next_attempt_at
 FROM recoveries AS r JOIN policies AS p ON p.id = r.policy_id
 WHERE r.customer_id = $1
+"""
+DEAD = """
+SELECT r.id::text AS id, r.invoice_id FROM recoveries AS r
+WHERE r.closed_at IS NULL
+    AND EXISTS (
+        SELECT FROM scheduled_tasks AS t
+        WHERE t.recovery_id = r.id AND t.task_type = 'dunning_retry' AND t.status = 'dead'
+    )
+    AND NOT EXISTS (
+        SELECT FROM scheduled_tasks AS t
+        WHERE t.recovery_id = r.id AND t.task_type = 'dunning_retry' AND t.status IN ('pending', 'running')
+    )
 """
 EXPIRE = "UPDATE scheduled_tasks SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE status = 'running'"
 
@@ -169,6 +183,10 @@ class Seen:
     """When a customer last brought another way to pay."""
     addresses: dict[str, int] = field(default_factory=dict)
     """When a customer without an address got one."""
+    outages: list[tuple[int, int]] = field(default_factory=list)
+    """When Stripe gave no invoice for days."""
+    hidden: list[str] = field(default_factory=list)
+    """Recoveries that wait for nothing but a task that is dead, and that our API did not show as such."""
     unfinished: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     """Requests that the simulation itself failed to answer."""
@@ -211,6 +229,7 @@ class World:
         self.cut_at: int | None = None
         self.away_until = 0
         self.bouncing = False
+        self.outages: list[tuple[int, Fault]] = []
         self.told_failed: set[str] = set()
         self._by_http = story.seed % 8 == 0
         self._post: deque[Event] = deque()
@@ -223,6 +242,7 @@ class World:
         self._emails = 0
         self._trouble = False
         self._looking = True
+        self._work_due = False
 
     # -- playing ---------------------------------------------------------------------------------
 
@@ -236,9 +256,11 @@ class World:
                 await self._end()
                 return
             await self._to(moment)
+            asked = self._work_due
             while acts and self.story.start + acts[0].at <= self.now:
                 await self.do(acts.popleft())
-            await self._settle()
+                asked = True
+            await self._settle(asked)
             if self.seen.unfinished:
                 break
         else:
@@ -304,16 +326,24 @@ class World:
             moments.append(stripe)
         if self._late:
             moments.append(self._late[0][0])
-        first = min(moments)
-        return None if max(first, self.now) > last else max(first, self.now)
+        first = max(min(moments), self.now)
+        self._work_due = due is not None and due.timestamp() <= first
+        return None if first > last else first
 
     async def _to(self, moment: int) -> None:
         await self.simulation.advance(moment)
+        for until, fault in self.outages:
+            if self.now >= until:
+                fault.times = 0
         async with self.stage.owner.statement() as db:
             await travel_to(db, datetime.fromtimestamp(self.now, UTC))
 
-    async def _settle(self) -> None:
-        """Everything that follows now, until nothing is left to do."""
+    async def _settle(self, asked: bool) -> None:
+        """Everything that follows now, until nothing is left to do.
+
+        A worker for whom there is nothing is not `asked`: half of a world's time went into that. Should anything be
+        missed, it is due, and so it is the next moment.
+        """
         for _ in range(MOST_ROUNDS):
             moved = await self.deliver()
             if self.now < self.away_until:
@@ -323,7 +353,10 @@ class World:
             if self.now >= self._next_upkeep:
                 await self._keep_up()
                 moved = 1
+            if not (asked or moved):
+                return
             moved += (ran := await self._work())
+            asked = False
             if ran >= MOST_RUNS:
                 self.seen.unfinished.append(f"on day {self._day} {MOST_RUNS} runs of the worker led to more at once")
                 return
@@ -451,7 +484,8 @@ class World:
         if self._trouble:
             self._trouble = False
             done += await self._rescue()
-        await self._note_ends()
+        if done:
+            await self._note_ends()
         return done
 
     async def _work_until_death(self, at: int) -> int:
@@ -477,9 +511,17 @@ class World:
 
     async def _keep_up(self) -> None:
         self._next_upkeep = self.now + self._upkeep_every
+        if self.outages:
+            await self._look_at_dead()
         await self.stage.keep_up()
         while self._catching_up is not None and await self._catching_up.run_one():
             pass
+
+    async def _look_at_dead(self) -> None:
+        """An operator looks at what needs somebody."""
+        shown = await self.ask("GET", f"/v1/recoveries?merchant_id={self.merchant_id}&attention=true")
+        ids = {each["id"] for each in shown["data"] if each["attention"] is not None}
+        self.seen.hidden += [row["invoice_id"] for row in await self.stage.look(DEAD) if row["id"] not in ids]
 
     async def _note_ends(self) -> None:
         for row in await self.stage.look(ENDS_SINCE, self._last_end):
