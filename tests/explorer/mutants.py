@@ -188,9 +188,9 @@ MUTANTS: tuple[Mutant, ...] = (
         ("ends: an end action though a later invoice is paid",),
         (
             Edit(
-                "services/worker/handlers/end_dunning.py",
-                "    elif InvoiceStatus.PAID in newer:\n",
-                "    elif InvoiceStatus.PAID in newer and plan.account is None:\n",
+                "services/worker/dossier/ending.py",
+                "    if InvoiceStatus.PAID in newer:\n",
+                "    if InvoiceStatus.PAID in newer and not newer:\n",
             ),
         ),
     ),
@@ -230,7 +230,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("opened: a merchant is back, and what its leaving stopped is not opened",),
         (
             Edit(
-                "shared/recoveries.py",
+                "shared/recovery_stops.py",
                 "    AND (r.end_reason = 'merchant_gone' OR (r.closed_at IS NULL",
                 "    AND ((r.closed_at IS NULL",
             ),
@@ -269,6 +269,23 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "services/ledger/tasks/endpoints.py",
                 "        await interventions.follow_cancel(call.db, [task])\n",
+                "        pass\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "what_was_said_before_is_forgotten",
+        6,
+        "collection that is turned off while there is no recovery yet is not kept for its opening",
+        "people",
+        (
+            "charged: the merchant has turned its collection off",
+            "told: about an invoice whose collection the merchant has turned off",
+        ),
+        (
+            Edit(
+                "shared/events/known.py",
+                "        await db.execute(TURN_OFF, merchant_id, invoice_id, event_id)\n",
                 "        pass\n",
             ),
         ),
@@ -355,6 +372,39 @@ MUTANTS: tuple[Mutant, ...] = (
                 "services/worker/messages/sending.py",
                 "        then=draft.ends.then if draft.ends else None,\n",
                 "        then=None,\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "drafts_deny_the_end",
+        8,
+        "the last message takes a newer draft for a paid invoice, and end actions need no announcement",
+        "unpaid",
+        ("ends: an end action that was not announced",),
+        (
+            Edit(
+                "services/worker/messages/drafting.py",
+                "        against = newer_against(newer)\n",
+                '        against = "newer_invoice_paid" if newer else None\n',
+            ),
+            Edit(
+                "services/worker/handlers/end_dunning.py",
+                "    elif not plan.announced:\n",
+                "    elif not plan.announced and plan.account is None:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "news_are_not_looked_at",
+        8,
+        "what happens between the reading and the call is not asked for right before it",
+        "moments",
+        ("told: asks for what is paid", "told: asks to confirm what needs no confirmation"),
+        (
+            Edit(
+                "services/worker/dossier/store.py",
+                "    ) THEN 'news' END\n",
+                "    ) THEN NULL END\n",
             ),
         ),
     ),

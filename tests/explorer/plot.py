@@ -144,7 +144,7 @@ class Plot:
             made["after_retries"] = rng.choice(("past_due", "past_due", "unpaid", "cancel"))
         if rng.random() < 0.1:
             made["portal"] = False
-        return made
+        return {**made, **self._mood.shop}
 
     # -- renewals --------------------------------------------------------------------------------
 
@@ -252,6 +252,12 @@ class Plot:
             ("bank_decides", EMPTY),
         ):
             self._add(days * DAY, what, whose, **how)
+
+    def renews_again(self) -> None:
+        """A subscription renews again; Stripe leaves the invoice a draft where the shop's unpaid ones wait so."""
+        if len(self._labels) < len(LABELS):
+            how = {"reason": "subscription_cycle", "as": self._label()}
+            self._add(self._when(), "another_invoice", self._somebody(), **how)
 
     def stays_empty(self) -> None:
         """The account behind a renewal's card or debit has no money for weeks."""
@@ -465,6 +471,7 @@ HAPPENINGS: dict[str, Happening] = {
     # With 0, only moods draw them: they are made of others, which come together too seldom.
     "older_is_left": (0, _older_is_left),
     "stays_empty": (0, lambda plot: plot.stays_empty()),
+    "renews_again": (0, lambda plot: plot.renews_again()),
     "replaced": (0, _replaced),
     "missing_thing": (0, _missing_thing),
 }
@@ -521,11 +528,12 @@ TROUBLES: dict[str, Happening] = {
 
 @dataclass(frozen=True, slots=True)
 class Mood:
-    """What worlds have more of: half of what happens is of these happenings and troubles; policies, and debits."""
+    """What worlds have more of: half of what happens is of these happenings and troubles; policies, shops, debits."""
 
     happenings: tuple[str, ...] = ()
     troubles: tuple[str, ...] = ()
     policy: How = field(default_factory=dict)
+    shop: How = field(default_factory=dict)
     debits: float = 0.22
     currencies: dict[str, int] = field(default_factory=lambda: CURRENCIES)
     trouble: float = 0.35
@@ -545,6 +553,15 @@ MOODS: dict[str, Mood] = {
         ("barrier", "deauthorize", "pays", "cancels", "older_is_left"),
         ("worker_away", "sleeps_through"),
         {"end_action": "cancel"},
+    ),
+    "unpaid": Mood(
+        ("renews_again", "stays_empty"),
+        (),
+        {"end_action": "cancel"},
+        {"after_retries": "unpaid", "stripe_retries": []},
+    ),
+    "moments": Mood(
+        ("stays_empty",), ("meanwhile",), {"message_days": [0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 17, 21]}, trouble=0.9
     ),
     "people": Mood(
         (
