@@ -1,79 +1,80 @@
 """Calendars by country: when wages arrive and when limits are reset, in seconds since the epoch."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
-from enum import StrEnum
 from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from console.evaluation.worlds.business_days import A_DAY, business_day_after, business_day_before, first_of_next
+from console.evaluation.worlds.wages import WageGroup
 from services.worker.recovery.timezones import zone_of
 
-FRIDAY: Final = 4
-# Wages are booked overnight, so they are there when the bank's day begins.
-PAID_AT: Final = time(5)
+FIRST_DAY: Final = date(2026, 1, 5)
+"""The first of the days on which the compared renewals fail."""
+DAYS: Final = 28
+QUARTER: Final = 900
+"""Seconds. The clocks of all countries differ by whole quarters of an hour."""
+# Days beyond the range whose payday may be moved into it: by a business-day rule, a shift and drift.
+_MOVED_AT_MOST: Final = 75
 
 
-class Rhythm(StrEnum):
-    """How often somebody is paid."""
-
-    WEEKLY = "weekly"
-    BIWEEKLY = "biweekly"
-    SEMIMONTHLY = "semimonthly"
-    MONTHLY = "monthly"
+def run_days_of(days_of_month: Sequence[int], first: date, days: int) -> list[int]:
+    """Which of the `days` from `first` on (counted from 0) have a run of renewals; all, when no day is named."""
+    return [n for n in range(days) if not days_of_month or (first + n * A_DAY).day in days_of_month]
 
 
-class LimitWindow(StrEnum):
-    """The period after which a card's limit is reset."""
+def paydays(
+    group: WageGroup, country: str, first: date, days: int, late: Callable[[date], int] = lambda _: 0
+) -> tuple[float, ...]:
+    """The moments at which a group's wages arrive, in the `days` from `first` on.
 
-    DAY = "day"
-    WEEK = "week"
-    MONTH = "month"
-
-
-def _last_business_day(day: date) -> date:
-    last = (day.replace(day=1) + timedelta(days=32)).replace(day=1) - timedelta(days=1)
-    return last - timedelta(days=max(0, last.weekday() - FRIDAY))
-
-
-_IS_PAYDAY: Final[Mapping[Rhythm, Callable[[date], bool]]] = {
-    Rhythm.WEEKLY: lambda day: day.weekday() == FRIDAY,
-    Rhythm.BIWEEKLY: lambda day: day.weekday() == FRIDAY and day.isocalendar().week % 2 == 0,
-    Rhythm.SEMIMONTHLY: lambda day: day.day in (1, 15),
-    Rhythm.MONTHLY: lambda day: day == _last_business_day(day),
-}
+    `late`: by how many days the payday of a day is off, beside the group's own shift. Empty for an irregular rhythm.
+    """
+    zone, last = zone_of(country), first + days * A_DAY
+    holidays_of = country if group.holidays else None
+    found = set()
+    for n in range(-_MOVED_AT_MOST, days + _MOVED_AT_MOST):
+        day = first + n * A_DAY
+        if group.on.falls_on(day, holidays_of):
+            paid = _on_business_day(day, group, holidays_of) + (group.shift_days + late(day)) * A_DAY
+            if first <= paid < last:
+                found.add(paid)
+    return tuple(datetime.combine(day, time(group.hour), zone).timestamp() for day in sorted(found))
 
 
-@cache
-def paydays(rhythm: Rhythm, country: str, first: date, days: int) -> tuple[float, ...]:
-    """The moments at which wages arrive, in the `days` from `first` on."""
-    zone, is_payday = zone_of(country), _IS_PAYDAY[rhythm]
-    return tuple(_at(day, zone) for day in _days(first, days) if is_payday(day))
-
-
-def limit_ends(window: LimitWindow, country: str, since: float) -> float:
-    """When a limit that was reached at `since` is reset, by the calendar of the card's country."""
+def limit_ends(window: str, country: str, since: float) -> float:
+    """When a limit by the day, week or month that was reached at `since` is reset, by the calendar of the country."""
     zone = zone_of(country)
     today = datetime.fromtimestamp(since, zone).date()
     match window:
-        case LimitWindow.DAY:
-            ends = today + timedelta(days=1)
-        case LimitWindow.WEEK:
+        case "day":
+            ends = today + A_DAY
+        case "week":
             ends = today + timedelta(days=7 - today.weekday())
-        case LimitWindow.MONTH:
-            ends = (today.replace(day=1) + timedelta(days=32)).replace(day=1)
+        case _:
+            ends = first_of_next(today)
     return datetime.combine(ends, time(0), zone).timestamp()
 
 
-def last_before(moments: tuple[float, ...], at: float) -> int:
+def last_before(moments: Sequence[float], at: float) -> int:
     """The index of the last moment at or before `at`; -1 when there is none."""
     return bisect_right(moments, at) - 1
 
 
-def _days(first: date, days: int) -> list[date]:
-    return [first + timedelta(days=n) for n in range(days)]
+@cache
+def local_hour(zone: ZoneInfo, quarter: int) -> tuple[int, int]:
+    """Weekday (0: Monday) and hour of a quarter of an hour, counted from the epoch."""
+    local = datetime.fromtimestamp(quarter * QUARTER, zone)
+    return local.weekday(), local.hour
 
 
-def _at(day: date, zone: ZoneInfo) -> float:
-    return datetime.combine(day, PAID_AT, zone).timestamp()
+def _on_business_day(day: date, group: WageGroup, country: str | None) -> date:
+    match group.not_on_business_days:
+        case "before":
+            return business_day_before(day, country)
+        case "after":
+            return business_day_after(day, country)
+        case _:
+            return day
