@@ -70,8 +70,10 @@ def simulate(
     draw = _drawing_to(chart) if chart is not None else None
     own: Own = (policy.name, read_policy_file(policy)) if policy is not None else None
     count = failures or (FAILURES if random is None else FAILURES_OF_RANDOM_WORLDS)
-    known = _Strategies(own, sorted({*history}))
-    played = [Played(each, [_played(each, one, count, known) for one in of_world]) for each, of_world in chosen]
+    histories = sorted({*history})
+    played = [
+        Played(each, list(_play(each, of_world, count, _Strategies(own, histories)))) for each, of_world in chosen
+    ]
     if draw is not None:
         draw([each.simulations for each in played])
     if json:
@@ -82,10 +84,11 @@ def simulate(
         terminal(120).print(f"\nchart: {chart}", highlight=False, soft_wrap=True)
 
 
-def _played(world: World, seed: int, failures: int, known: "_Strategies") -> Simulation:
-    return play_all(
-        known.of(world, seed), failures=failures, seed=seed, world=world, clairvoyant=Clairvoyant(known.policy)
-    )
+def _play(world: World, seeds: Sequence[int], failures: int, known: "_Strategies") -> Iterator[Simulation]:
+    clairvoyant = Clairvoyant(known.policy)
+    for seed in seeds:
+        strategies = known.of(world, seed)
+        yield play_all(strategies, failures=failures, seed=seed, world=world, clairvoyant=clairvoyant)
 
 
 def _show(played: Sequence[Played], console: Console, *, random: bool) -> None:
@@ -107,8 +110,8 @@ def _show(played: Sequence[Played], console: Console, *, random: bool) -> None:
 
 
 class _Strategies:
-    """The strategies of each world and seed. Learned timing depends on both; the other strategies are made once for
-    all, so that they plan a kind of failure once."""
+    """The strategies of a world's seeds. Learned timing depends on the seed; the others are made once: so they plan a
+    kind of failure once. But not once for all worlds: many plans need much memory."""
 
     def __init__(self, own: Own, histories: Sequence[int]) -> None:
         self._default = Policy.default()

@@ -1,7 +1,8 @@
 """Several worlds: how near a strategy comes to the clairvoyant in each, on average and at worst.
 
-Regret is what the clairvoyant has paid more, in points of all failures. The best ladder is the one with the largest
-share of a world's failures paid, whether or not it keeps the rules.
+Regret is what the clairvoyant has paid more, in points of all failures. Everything here leaves out what is beyond the
+rules: a payment by an attempt against a rule, or after the policy's window, which no strategy under the policy could
+have. So the clairvoyant is never below a world's best ladder.
 """
 
 from collections.abc import Sequence
@@ -41,12 +42,12 @@ class Played:
 
     @property
     def best_ladder(self) -> str:
-        """The name of the ladder with the largest paid share."""
+        """The name of the ladder with the largest paid share within the rules."""
         return max((name for name in self.simulations[0].tallies if name in _LADDERS), key=self.share)
 
     def share(self, name: str) -> float:
-        """A strategy's paid share."""
-        return sum(each.tallies[name].share for each in self.simulations) / len(self.simulations)
+        """A strategy's paid share, within the rules."""
+        return sum(each.tallies[name].within for each in self.simulations) / len(self.simulations)
 
     def attempts(self, name: str) -> float:
         """A strategy's attempts per failure."""
@@ -135,7 +136,8 @@ def show_worlds(worlds: Sequence[Played], console: Console, *, each_one: bool) -
     console.print(_summaries(worlds), highlight=False)
     console.print(
         "of possible: of what the clairvoyant has paid; regret: what it has paid more, in points of all failures;\n"
-        "lead: over the best ladder of each world, whether or not that keeps the rules; below: in so many worlds.\n",
+        "lead: over the best ladder of each world; below: in so many worlds. Left out of all: payments by attempts\n"
+        "against a rule, or after the policy's window.\n",
         style="dim",
         highlight=False,
     )

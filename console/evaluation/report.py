@@ -15,14 +15,14 @@ CAUTION = (
 )
 
 LEGEND = (
-    "of possible: of what the clairvoyant has paid, who knows every fate and keeps the policy's rules; beyond: paid\n"
-    "where it has nothing, by an attempt against a rule or after the policy's window.\n"
+    "of possible: of what the clairvoyant has paid, who knows every fate and keeps the policy's rules. Not in it:\n"
+    "beyond, what is paid where it has nothing, by an attempt against a rule or after the policy's window.\n"
 )
 
 
 def as_json(simulation: Simulation) -> dict[str, Any]:
     """The figures as plain values; shares are of all failures, days of those that were paid. `of_possible`: of what the
-    clairvoyant has paid; `regret`: how much less of all."""
+    clairvoyant has paid; `regret`: how much less of all. What is beyond the rules counts for neither."""
     return {
         "world": simulation.world,
         "seed": simulation.seed,
@@ -45,8 +45,8 @@ def _all_figures(tallies: Mapping[str, Tally], clairvoyant: str | None) -> dict[
     if clairvoyant is not None:
         possible = tallies[clairvoyant]
         for name, tally in tallies.items():
-            figures[name]["of_possible"] = round(tally.paid / possible.paid, 5) if possible.paid else None
-            figures[name]["regret"] = round(possible.share - tally.share, 5)
+            figures[name]["of_possible"] = round(tally.within / possible.share, 5) if possible.paid else None
+            figures[name]["regret"] = round(possible.share - tally.within, 5)
             figures[name]["beyond_the_rules"] = tally.beyond
     return figures
 
@@ -98,7 +98,7 @@ def _strategies(simulation: Simulation) -> Table:
             name,
             f"{tally.share:.1%}",
             "█" * round(_BAR * tally.share),
-            of_possible(tally.share, simulation.possible) if simulation.clairvoyant else "-",
+            of_possible(tally.within, simulation.possible) if simulation.clairvoyant else "-",
             *(f"{count / of:.1%}" for count in (tally.retry, tally.message, tally.alone)),
             f"{tally.attempts / of:.2f}",
             f"{tally.breaches:,}",
@@ -108,9 +108,9 @@ def _strategies(simulation: Simulation) -> Table:
     return table
 
 
-def of_possible(share: float, possible: float) -> str:
-    """The share of what could be had."""
-    return f"{share / possible:.1%}" if possible else "-"
+def of_possible(within: float, possible: float) -> str:
+    """The share of what could be had; `within`: what was paid of that, of all failures, as is `possible`."""
+    return f"{within / possible:.1%}" if possible else "-"
 
 
 def _causes(simulation: Simulation) -> Table:

@@ -46,6 +46,14 @@ def attempts(tally: Tally) -> float:
     return tally.attempts / max(1, tally.failures)
 
 
+def _within(tally: Tally) -> float:
+    return tally.within
+
+
+def _possible(simulations: Sequence[Simulation]) -> Range:
+    return Range.of([each.possible for each in simulations])
+
+
 def played_a_second(simulations: Sequence[Simulation]) -> float:
     """Recoveries played per second of one core, over all seeds."""
     played = sum(each.failures * len(each.tallies) for each in simulations)
@@ -80,7 +88,7 @@ def all_as_json(simulations: Sequence[Simulation]) -> dict[str, Any]:
 def _against_possible(simulations: Sequence[Simulation], name: str) -> dict[str, Any]:
     if any(each.clairvoyant is None or not each.possible for each in simulations):
         return {}
-    shares = [(each.tallies[name].share, each.possible) for each in simulations]
+    shares = [(each.tallies[name].within, each.possible) for each in simulations]
     return {
         "of_possible": Range.of([own / possible for own, possible in shares]).as_json(),
         "regret": Range.of([possible - own for own, possible in shares]).as_json(),
@@ -125,7 +133,7 @@ def _strategies(simulations: Sequence[Simulation]) -> Table:
             f"{paid.mean:.1%}",
             "█" * round(_BAR * paid.mean),
             f"{paid.lowest:.1%} to {paid.highest:.1%}",
-            of_possible(paid.mean, Range.of([each.possible for each in simulations]).mean)
+            of_possible(over_seeds(simulations, name, _within).mean, _possible(simulations).mean)
             if all(each.clairvoyant for each in simulations)
             else "-",
             f"{tries.mean:.2f}",

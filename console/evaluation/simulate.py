@@ -54,6 +54,11 @@ class Tally:
         """The share that was paid."""
         return self.paid / self.failures if self.failures else 0.0
 
+    @property
+    def within(self) -> float:
+        """The share that was paid and could be had under the rules."""
+        return (self.paid - self.beyond) / self.failures if self.failures else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:

@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.policy import WEEKDAYS
-from shared.policy.document import Country, Currency, Hour, Weekday
-
-__all__ = ["Country", "Currency", "Hour", "Weekday"]
+from shared.policy.document import Country, Hour
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole: 0.25 is a quarter. Also a chance."""

@@ -39,7 +39,8 @@ def _parts(world: World) -> Iterator[str]:
             hours = f"{closed.from_hour:02} to {closed.until_hour:02} {'UTC' if closed.clock == 'utc' else 'local'}"
             yield f"{bank.share:.0%} of banks decline {closed.chance:.0%} from {hours}{days_}"
     if world.banks.outages:
-        yield f"{len(world.banks.outages)} outages"
+        count = len(world.banks.outages)
+        yield f"{count} outage{'s' if count > 1 else ''}"
     resting = sum(
         code.share * code.clears * way.share
         for code in world.causes.codes

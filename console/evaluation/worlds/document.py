@@ -13,24 +13,21 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from console.evaluation.worlds.base import (
-    Country,
-    Currency,
     DayOfMonth,
     For,
     Funding,
-    Hour,
     LocalSpan,
     MedianHours,
     Part,
     Share,
     Source,
     Spread,
-    Weekday,
 )
 from console.evaluation.worlds.calendars import DAYS, FIRST_DAY, run_days_of
 from console.evaluation.worlds.wages import Wages
 from services.worker.recovery import Decline, classify
 from shared.policy.contradictions import Contradiction
+from shared.policy.document import Country, Currency, Hour, Weekday
 
 SCHEMA_VERSION = 1
 ROUNDING = 0.001

@@ -5,8 +5,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from console.evaluation.worlds.base import DayOfMonth, For, Hour, Part, Share, Source, Weekday, number_of
+from console.evaluation.worlds.base import DayOfMonth, For, Part, Share, Source, number_of
 from console.evaluation.worlds.business_days import A_DAY, business_day_before, first_of_next, is_business_day
+from shared.policy.document import Hour, Weekday
 
 # So that "even" weeks have the numbers of ISO 8601 in 2026, also in the years around it.
 _EVEN_MONDAY: Final = date(2026, 1, 5)

@@ -91,7 +91,8 @@ def test_what_it_has_paid_its_attempts_would_have(policy: Policy, world: Callabl
         assert all(later - earlier >= gap - 1e-3 for earlier, later in pairwise(made))
         assert fate.attempts <= policy.max_attempts
         assert fate.paid_at < opened + policy.window_days * 86_400
-        assert failure.approves(fate.paid_at, fate.attempts - 1, made[:-1])
+        answers = [failure.approves(at, number, made[: number + 1]) for number, at in enumerate(made[1:])]
+        assert answers == [False] * (fate.attempts - 1) + [True]
         for at in made[1:]:
             moment = failure.kind.opened + timedelta(seconds=at - opened)
             assert abs(next_open(policy.attempt_times, moment, failure.kind.country) - moment) < timedelta(seconds=1)

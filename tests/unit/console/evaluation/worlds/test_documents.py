@@ -1,5 +1,6 @@
 """World documents: every problem with its place, and the shipped ones."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from console.evaluation.worlds import (
 )
 from console.evaluation.worlds.prior import written
 
-SCHEMA = Path(__file__).parents[5] / "docs" / "world.schema.json"
+ROOT = Path(__file__).parents[5]
 FUNDS = {"kind": "stay", "source": "assumed", "days": 2}
 
 
@@ -31,7 +32,7 @@ def problems(**given: Any) -> dict[str, str]:
 
 
 def test_the_schema_is_the_one_in_the_documents() -> None:
-    assert json_schema() == orjson.loads(SCHEMA.read_bytes())
+    assert json_schema() == orjson.loads((ROOT / "docs" / "world.schema.json").read_bytes())
     assert set(json_schema()["properties"]) == set(World.model_fields)
 
 
@@ -61,6 +62,12 @@ def test_what_a_file_leaves_out_is_as_in_as_made() -> None:
         )
         == as_made()
     )
+
+
+def test_the_example_in_the_readme_is_a_world() -> None:
+    readme = (ROOT / "console" / "evaluation" / "README.md").read_text()
+    (example,) = [each for each in re.findall(r"```json\n(.+?)```", readme, re.DOTALL) if '"wages"' in each]
+    assert read_world(orjson.loads(example)).name == "paid_on_the_25th"
 
 
 def test_a_name_and_what_it_is_about_are_not_left_out() -> None:
