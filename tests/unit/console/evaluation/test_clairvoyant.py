@@ -1,6 +1,7 @@
 """The clairvoyant is the bound: attainable under the rules, and beaten by nobody who keeps them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import islice, pairwise
 from random import Random
@@ -9,7 +10,7 @@ import pytest
 
 from console.evaluation.clairvoyant import Clairvoyant
 from console.evaluation.play import NOBODY, RETRY, play
-from console.evaluation.population import NEVER, Failure, Population
+from console.evaluation.population import NEVER, Failure, Fate, Population
 from console.evaluation.simulate import simulate
 from console.evaluation.strategies import Brain, Ladder, Strategy, common_ladders
 from console.evaluation.worlds import World, as_made, shipped, shipped_names
@@ -125,3 +126,22 @@ def test_a_ladder_after_the_window_is_counted_as_beyond() -> None:
     assert result.tallies["stripe 8 in 14 days"].beyond == 0
     assert result.tallies["kill bill 8-8-8"].beyond > 0
     assert result.tallies["clairvoyant"].beyond == 0
+
+
+def test_a_renewed_card_gives_it_one_attempt_more() -> None:
+    """As it does to the brain, which has used up its attempts in vain by then."""
+    eager = Policy.model_validate(
+        {"schedules": {"do_not_honor": {"kind": "delays", "hours": [24]}}, "message_days": []}
+    )
+    declined = next(each for each in failures(as_made(), 400) if each.kind.code == "do_not_honor")
+    at = declined.kind.opened_at + 15 * 86_400
+    renewed = replace(
+        declined,
+        fate=Fate(((at, NEVER),), 0.9, updated_at=at),
+        draws=(0.99,) * 9 + (0.0,) * 3,
+        answers=(NEVER,) * 8,
+        alone_at=NEVER,
+    )
+    by_brain, possible = play(Brain("eager", eager), renewed), Clairvoyant(eager).play(renewed)
+    assert (by_brain.by, by_brain.attempts, by_brain.paid_at) == (RETRY, 9, at)
+    assert (possible.by, possible.attempts, possible.paid_at) == (RETRY, 9, at)

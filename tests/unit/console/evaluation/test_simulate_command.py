@@ -217,3 +217,9 @@ def test_several_worlds_can_be_drawn(tmp_path: Path) -> None:
     result = run("--world", "japan", "--world", "brazil", "--history", "0", "--chart", str(file))
     assert result.exit_code == 0, result.output
     assert file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_who_plays_held_out_worlds_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.simulate.HELD_OUT", range(5, 9))
+    result = run("--random-worlds", "2", "--seed", "4", "--history", "0")
+    assert "Seeds 5 to 8 are held out" in result.stdout
