@@ -1,8 +1,9 @@
 """What commands share: how they print, read files and refuse."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import orjson
 from pydantic import BaseModel
@@ -51,7 +52,27 @@ def read_policy_file(file: Path) -> Policy:
         refuse(f"{file} is no policy: {len(refused.problems)} problems, listed above")
 
 
-def show_problems(refused: PolicyRefused) -> None:
-    """Print the problems of a policy document, one place a line."""
+class Problem(Protocol):
+    """What is wrong with a document, and where."""
+
+    @property
+    def place(self) -> str:
+        """The path to the value; empty for the document itself."""
+
+    @property
+    def message(self) -> str:
+        """What is wrong."""
+
+
+class Refused(Protocol):
+    """A document that was refused."""
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """All of them."""
+
+
+def show_problems(refused: Refused) -> None:
+    """Print the problems of a document, one place a line."""
     for each in refused.problems:
         print(f"{each.place or '(the document)'}: {each.message}", file=sys.stderr)

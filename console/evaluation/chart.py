@@ -21,8 +21,9 @@ _SPAN: Final = 12.0
 """The y axis covers at least so many percentage points."""
 
 
-def panels(simulations: Sequence[Simulation]) -> dict[str, list[dict[str, Tally]]]:
-    """All failures and then each cause, the most frequent first, with the tallies of each seed."""
+def by_cause(simulations: Sequence[Simulation]) -> dict[str, list[dict[str, Tally]]]:
+    """The panels of one world: all failures and then each cause, the most frequent first, with the tallies of each
+    seed."""
     sizes: dict[DeclineCause, int] = {}
     for simulation in simulations:
         for cause, tallies in simulation.by_cause.items():
@@ -34,14 +35,20 @@ def panels(simulations: Sequence[Simulation]) -> dict[str, list[dict[str, Tally]
     }
 
 
-def draw(simulations: Sequence[Simulation], file: Path) -> None:
-    """Write the chart as a PNG, with a mark for each strategy and seed. Raises OSError."""
-    shown = panels(simulations)
+def by_world(worlds: Sequence[Sequence[Simulation]]) -> dict[str, list[dict[str, Tally]]]:
+    """The panels of several worlds, with the tallies of each seed."""
+    return {simulations[0].world: [each.tallies for each in simulations] for simulations in worlds}
+
+
+def draw(worlds: Sequence[Sequence[Simulation]], file: Path) -> None:
+    """Write the chart of each world's simulations as a PNG, with a mark for each strategy and seed. Raises OSError."""
+    first = worlds[0]
+    shown = by_cause(first) if len(worlds) == 1 else by_world(worlds)
     rows = ceil(len(shown) / _COLUMNS)
     figure = Figure(figsize=(4.0 * _COLUMNS, 3.4 * rows + 0.8), layout="constrained")
     axes = figure.subplots(rows, _COLUMNS, squeeze=False)
     for panel, (title, seeds) in zip(axes.flat, shown.items(), strict=False):
-        for number, name in enumerate(simulations[0].tallies):
+        for number, name in enumerate(first[0].tallies):
             panel.scatter(
                 [attempts(tallies[name]) for tallies in seeds],
                 [100 * share(tallies[name]) for tallies in seeds],
@@ -60,8 +67,9 @@ def draw(simulations: Sequence[Simulation], file: Path) -> None:
     for panel in axes.flat[len(shown) :]:
         panel.set_axis_off()
     figure.supylabel("recovered, % of failed renewals")
-    count = simulations[0].failures
-    figure.suptitle(f"{count:,} made-up failed renewals of each seed ({', '.join(str(s.seed) for s in simulations)})")
+    of = f"in the world {first[0].world}, seeds" if len(worlds) == 1 else f"in each of {len(worlds)} worlds, seeds from"
+    seeds_played = ", ".join(str(each.seed) for each in first)
+    figure.suptitle(f"{first[0].failures:,} made-up failed renewals {of} {seeds_played}")
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     figure.savefig(file, format="png", dpi=120)

@@ -1,6 +1,6 @@
 """Trains learned timing on a merchant's own past, before the compared renewals fail.
 
-The past consists of failures of other customers, drawn from the same model, in the twelve weeks before. They are played
+The past consists of failures of other customers, drawn from the same world, in the twelve weeks before. They are played
 in the order of time under the policy: at the end of each week the estimator learns from the retries so far (the last
 2,000, as in production) and plans the next week's. The comparison uses what it has learned by then; it knows nothing of
 the compared customers.
@@ -14,9 +14,10 @@ from itertools import groupby, islice
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from console.evaluation.population import DAY, FIRST_DAY, MODEL, Failure, Population
-from console.evaluation.simulate import RETRY, play
+from console.evaluation.play import RETRY, play
+from console.evaluation.population import DAY, FIRST_DAY, Failure, Population, cause_of
 from console.evaluation.strategies import Brain
+from console.evaluation.worlds import World
 from services.worker.recovery import DeclineCause, Policy, Timing
 from services.worker.recovery.estimator import Estimator, Observed
 from services.worker.recovery.timezones import zone_of
@@ -35,13 +36,15 @@ class Lesson:
     retries: int
 
 
-def learn(policy: Policy, failures: int, seed: int) -> Lesson:
-    """The learned timing after so many failed renewals in the twelve weeks before; the same for the same seed."""
+def learn(policy: Policy, failures: int, seed: int, world: World) -> Lesson:
+    """The learned timing after so many failed renewals in the twelve weeks before; the same for the same seed
+    and world."""
     policy = as_learned(policy)
     first_day = FIRST_DAY - timedelta(weeks=WEEKS)
     eve = _midnight(FIRST_DAY)
     past = sorted(
-        islice(Population(f"past of {seed}", first_day, WEEKS * 7), failures), key=lambda each: each.kind.opened_at
+        islice(Population(world, f"past of {seed}", first_day, WEEKS * 7), failures),
+        key=lambda each: each.kind.opened_at,
     )
     retries: list[tuple[float, Observed]] = []
     for week, failed in groupby(past, key=lambda each: (each.kind.opened_at - _midnight(first_day)) // _WEEK):
@@ -67,7 +70,7 @@ def _learned(retries: list[tuple[float, Observed]], until: float) -> tuple[Estim
 def _retries(brain: Brain, failure: Failure) -> Iterator[tuple[float, Observed]]:
     """The retries of a failure as the worker would read them from its rows."""
     fate, plan = play(brain, failure), brain.plan(failure.kind)
-    cause, zone = MODEL[failure.kind.code].cause, zone_of(failure.kind.country)
+    cause, zone = cause_of(failure.kind.code), zone_of(failure.kind.country)
     times = [step.at for step, _ in zip(plan.attempts, range(fate.attempts), strict=False)]
     if len(times) < fate.attempts:  # the first attempt with a renewed card is in no plan
         times.append(failure.fate.updated_at)

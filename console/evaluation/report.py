@@ -1,5 +1,6 @@
 """A simulation's results, as tables for people and as JSON for programs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -7,22 +8,29 @@ from rich.table import Table
 
 from console.evaluation.simulate import Simulation, Tally
 
-_BAR = 24
+_BAR = 14
 CAUTION = (
-    "\nThe customers are made up: console/evaluation/README.md has the model and what of it is assumed.\n"
+    "\nThe customers are made up: console/evaluation/README.md has the worlds and what of them is assumed.\n"
     "It compares ways to retry with each other; it does not foretell what a merchant will recover."
+)
+
+LEGEND = (
+    "of possible: of what the clairvoyant has paid, who knows every fate and keeps the policy's rules. Not in it:\n"
+    "beyond, what is paid where it has nothing, by an attempt against a rule or after the policy's window.\n"
 )
 
 
 def as_json(simulation: Simulation) -> dict[str, Any]:
-    """The figures as plain values; shares are of all failures, days of those that were paid."""
+    """The figures as plain values; shares are of all failures, days of those that were paid. `of_possible`: of what the
+    clairvoyant has paid; `regret`: how much less of all. What is beyond the rules counts for neither."""
     return {
+        "world": simulation.world,
         "seed": simulation.seed,
         "failures": simulation.failures,
         "recoveries_per_second": round(simulation.played_a_second),
-        "strategies": {name: _figures(tally) for name, tally in simulation.tallies.items()},
+        "strategies": _all_figures(simulation.tallies, simulation.clairvoyant),
         "by_cause": {
-            cause.value: {name: _figures(tally) for name, tally in tallies.items()}
+            cause.value: _all_figures(tallies, simulation.clairvoyant)
             for cause, tallies in sorted(simulation.by_cause.items())
         },
         "first_against": {
@@ -30,6 +38,17 @@ def as_json(simulation: Simulation) -> dict[str, Any]:
             for name, each in simulation.against.items()
         },
     }
+
+
+def _all_figures(tallies: Mapping[str, Tally], clairvoyant: str | None) -> dict[str, Any]:
+    figures = {name: _figures(tally) for name, tally in tallies.items()}
+    if clairvoyant is not None:
+        possible = tallies[clairvoyant]
+        for name, tally in tallies.items():
+            figures[name]["of_possible"] = round(tally.within / possible.share, 5) if possible.paid else None
+            figures[name]["regret"] = round(possible.share - tally.within, 5)
+            figures[name]["beyond_the_rules"] = tally.beyond
+    return figures
 
 
 def _figures(tally: Tally) -> dict[str, Any]:
@@ -50,12 +69,12 @@ def show(simulation: Simulation, console: Console) -> None:
     """The tables, with a bar for each share."""
     first = next(iter(simulation.tallies))
     console.print(
-        f"\n{simulation.failures:,} failed renewals of seed {simulation.seed}, each under every strategy "
-        f"({simulation.played_a_second:,.0f} recoveries a second of one core)\n",
+        f"\n{simulation.failures:,} failed renewals of seed {simulation.seed} in the world {simulation.world}, "
+        f"each under every strategy ({simulation.played_a_second:,.0f} recoveries a second of one core)\n",
         highlight=False,
     )
     console.print(_strategies(simulation), highlight=False)
-    console.print()
+    console.print(LEGEND, style="dim", highlight=False)
     for name, each in simulation.against.items():
         sure = "" if abs(each.share) > each.plus_minus else ": no difference that chance could not make"
         console.print(
@@ -70,8 +89,8 @@ def show(simulation: Simulation, console: Console) -> None:
 
 def _strategies(simulation: Simulation) -> Table:
     table = Table(box=None, pad_edge=False)
-    table.add_column("strategy")
-    for column in ("paid", "", "by retry", "by message", "alone", "attempts", "breaches", "messages", "days"):
+    table.add_column("strategy", no_wrap=True)
+    for column in ("paid", "", "of possible", "by retry", "message", "alone", "attempts", "breaches", "beyond", "days"):
         table.add_column(column, justify="left" if column == "" else "right")
     for name, tally in simulation.tallies.items():
         of = max(1, tally.failures)
@@ -79,13 +98,19 @@ def _strategies(simulation: Simulation) -> Table:
             name,
             f"{tally.share:.1%}",
             "█" * round(_BAR * tally.share),
+            of_possible(tally.within, simulation.possible) if simulation.clairvoyant else "-",
             *(f"{count / of:.1%}" for count in (tally.retry, tally.message, tally.alone)),
             f"{tally.attempts / of:.2f}",
             f"{tally.breaches:,}",
-            f"{tally.messages / of:.2f}",
+            f"{tally.beyond:,}",
             f"{tally.days / tally.paid:.1f}" if tally.paid else "-",
         )
     return table
+
+
+def of_possible(within: float, possible: float) -> str:
+    """The share of what could be had; `within`: what was paid of that, of all failures, as is `possible`."""
+    return f"{within / possible:.1%}" if possible else "-"
 
 
 def _causes(simulation: Simulation) -> Table:

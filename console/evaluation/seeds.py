@@ -7,12 +7,10 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from console.evaluation.population import MODEL
-from console.evaluation.report import CAUTION, as_json
+from console.evaluation.report import CAUTION, LEGEND, as_json, of_possible
 from console.evaluation.simulate import Simulation, Tally
 
-_BAR: Final = 24
-_CAUSES: Final = tuple(dict.fromkeys(model.cause for model in MODEL.values()))
+_BAR: Final = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,14 @@ def attempts(tally: Tally) -> float:
     return tally.attempts / max(1, tally.failures)
 
 
+def _within(tally: Tally) -> float:
+    return tally.within
+
+
+def _possible(simulations: Sequence[Simulation]) -> Range:
+    return Range.of([each.possible for each in simulations])
+
+
 def played_a_second(simulations: Sequence[Simulation]) -> float:
     """Recoveries played per second of one core, over all seeds."""
     played = sum(each.failures * len(each.tallies) for each in simulations)
@@ -60,6 +66,7 @@ def all_as_json(simulations: Sequence[Simulation]) -> dict[str, Any]:
         return as_json(simulations[0])
     first = simulations[0]
     return {
+        "world": first.world,
         "seeds": [each.seed for each in simulations],
         "recoveries_per_second": round(played_a_second(simulations)),
         "strategies": {
@@ -67,6 +74,7 @@ def all_as_json(simulations: Sequence[Simulation]) -> dict[str, Any]:
                 "paid_share": over_seeds(simulations, name, share).as_json(),
                 "attempts_per_failure": over_seeds(simulations, name, attempts).as_json(),
                 "rule_breaches": sum(each.tallies[name].breaches for each in simulations),
+                **_against_possible(simulations, name),
             }
             for name in first.tallies
         },
@@ -77,18 +85,29 @@ def all_as_json(simulations: Sequence[Simulation]) -> dict[str, Any]:
     }
 
 
+def _against_possible(simulations: Sequence[Simulation], name: str) -> dict[str, Any]:
+    if any(each.clairvoyant is None or not each.possible for each in simulations):
+        return {}
+    shares = [(each.tallies[name].within, each.possible) for each in simulations]
+    return {
+        "of_possible": Range.of([own / possible for own, possible in shares]).as_json(),
+        "regret": Range.of([possible - own for own, possible in shares]).as_json(),
+        "beyond_the_rules": sum(each.tallies[name].beyond for each in simulations),
+    }
+
+
 def show_all(simulations: Sequence[Simulation], console: Console) -> None:
     """The tables over all seeds."""
     first = simulations[0]
     seeds = ", ".join(str(each.seed) for each in simulations)
     console.print(
-        f"\n{first.failures:,} failed renewals of each of the seeds {seeds}, each under every strategy "
-        f"({played_a_second(simulations):,.0f} recoveries a second of one core).\n"
+        f"\n{first.failures:,} failed renewals of each of the seeds {seeds} in the world {first.world}, each under "
+        f"every strategy ({played_a_second(simulations):,.0f} recoveries a second of one core).\n"
         "Means over the seeds, and from the lowest to the highest.\n",
         highlight=False,
     )
     console.print(_strategies(simulations), highlight=False)
-    console.print()
+    console.print(LEGEND, style="dim", highlight=False)
     for name in first.against:
         lead = Range.of([each.against[name].share for each in simulations])
         plus_minus = max(each.against[name].plus_minus for each in simulations)
@@ -105,7 +124,7 @@ def show_all(simulations: Sequence[Simulation], console: Console) -> None:
 def _strategies(simulations: Sequence[Simulation]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("strategy")
-    for column in ("paid", "", "range", "attempts", "range", "breaches"):
+    for column in ("paid", "", "range", "of possible", "attempts", "range", "breaches", "beyond"):
         table.add_column(column, justify="left" if column == "" else "right")
     for name in simulations[0].tallies:
         paid, tries = over_seeds(simulations, name, share), over_seeds(simulations, name, attempts)
@@ -114,11 +133,19 @@ def _strategies(simulations: Sequence[Simulation]) -> Table:
             f"{paid.mean:.1%}",
             "█" * round(_BAR * paid.mean),
             f"{paid.lowest:.1%} to {paid.highest:.1%}",
+            of_possible(over_seeds(simulations, name, _within).mean, _possible(simulations).mean)
+            if all(each.clairvoyant for each in simulations)
+            else "-",
             f"{tries.mean:.2f}",
             f"{tries.lowest:.2f} to {tries.highest:.2f}",
-            f"{sum(each.tallies[name].breaches for each in simulations):,}",
+            *(f"{sum(counts):,}" for counts in zip(*_outside(simulations, name), strict=True)),
         )
     return table
+
+
+def _outside(simulations: Sequence[Simulation], name: str) -> list[tuple[int, int]]:
+    """Breaches, and payments beyond the rules, of each seed."""
+    return [(each.tallies[name].breaches, each.tallies[name].beyond) for each in simulations]
 
 
 def _causes(simulations: Sequence[Simulation]) -> Table:
@@ -129,11 +156,11 @@ def _causes(simulations: Sequence[Simulation]) -> Table:
     for name in first.tallies:
         table.add_column(name, justify="right")
     # A rare cause may be missing from a small simulation.
-    causes = {cause: [each.by_cause[cause] for each in simulations if cause in each.by_cause] for cause in _CAUSES}
+    causes = dict.fromkeys(cause for each in simulations for cause in each.by_cause)
+    found_of = {cause: [each.by_cause[cause] for each in simulations if cause in each.by_cause] for cause in causes}
     rows = [
         (cause, sum(next(iter(tallies.values())).failures for tallies in found), found)
-        for cause, found in causes.items()
-        if found
+        for cause, found in found_of.items()
     ]
     for cause, failures, found in sorted(rows, key=lambda row: -row[1]):
         means = (Range.of([tallies[name].share for tallies in found]).mean for name in first.tallies)

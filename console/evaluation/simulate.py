@@ -1,7 +1,6 @@
 """Plays strategies on one population: counts, shares, and differences with intervals."""
 
 import time
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,57 +8,20 @@ from itertools import islice
 from math import sqrt
 from typing import Final
 
-from console.evaluation.population import DAY, MODEL, NEVER, Failure, Population
+from console.evaluation.clairvoyant import Clairvoyant
+from console.evaluation.play import NOBODY, Fate, play
+from console.evaluation.population import DAY, Failure, Population, cause_of
 from console.evaluation.strategies import Strategy
+from console.evaluation.worlds import World
 from services.worker.recovery import DeclineCause
 
 Z_95: Final = 1.96
 
 
-@dataclass(frozen=True, slots=True)
-class Fate:
-    """How a failure ended under one strategy. `paid_at` is NEVER when it was not paid."""
-
-    paid_at: float
-    by: str
-    attempts: int
-    breaches: int
-    messages: int
-
-
-RETRY, MESSAGE, ALONE, NOBODY = "retry", "message", "alone", "nobody"
-
-
-def play(strategy: Strategy, failure: Failure) -> Fate:
-    """Play one failure under one strategy: attempts and messages go on until it is paid."""
-    plan = strategy.plan(failure.kind)
-    paid_at, by = failure.alone_at, ALONE
-    for sent_at, answer in zip(plan.messages, failure.answers, strict=False):
-        if sent_at >= paid_at:
-            break
-        if sent_at + answer < paid_at:
-            paid_at, by = sent_at + answer, MESSAGE
-    made = breaches = 0
-    for step in plan.attempts:
-        if step.at >= paid_at:
-            break
-        breaches += step.breach
-        if failure.approves(step.at, made):
-            paid_at, by = step.at, RETRY
-        made += 1
-    updated_at = failure.fate.updated_at
-    if strategy.hears_of_new_cards and updated_at < min(paid_at, plan.ends):
-        # The one attempt that a renewed card causes.
-        made += 1
-        if failure.approves(updated_at, made):
-            paid_at, by = updated_at, RETRY
-    sent = bisect_left(plan.messages, paid_at)
-    return Fate(paid_at, by if paid_at < NEVER else NOBODY, made, breaches, sent)
-
-
 @dataclass(slots=True)
 class Tally:
-    """Sums of a strategy's fates."""
+    """Sums of a strategy's fates. `beyond`: paid, where the clairvoyant has no payment: by an attempt that breaks a
+    rule, or after the window."""
 
     failures: int = 0
     retry: int = 0
@@ -69,9 +31,10 @@ class Tally:
     breaches: int = 0
     messages: int = 0
     days: float = 0.0
+    beyond: int = 0
 
-    def add(self, failure: Failure, fate: Fate) -> None:
-        """Count one."""
+    def add(self, failure: Failure, fate: Fate, *, possible: bool = True) -> None:
+        """Count one. `possible`: whether it could be had under the rules."""
         self.failures += 1
         self.attempts += fate.attempts
         self.breaches += fate.breaches
@@ -79,6 +42,7 @@ class Tally:
         if fate.by != NOBODY:
             setattr(self, fate.by, getattr(self, fate.by) + 1)
             self.days += (fate.paid_at - failure.kind.opened_at) / DAY
+            self.beyond += not possible
 
     @property
     def paid(self) -> int:
@@ -89,6 +53,11 @@ class Tally:
     def share(self) -> float:
         """The share that was paid."""
         return self.paid / self.failures if self.failures else 0.0
+
+    @property
+    def within(self) -> float:
+        """The share that was paid and could be had under the rules."""
+        return (self.paid - self.beyond) / self.failures if self.failures else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +90,10 @@ class _Paired:
 
 @dataclass(slots=True)
 class Simulation:
-    """The results by strategy's name, in the order given. `seconds`: processor time of this process."""
+    """The results by strategy's name, in the order given; the clairvoyant's come last, if it was asked for.
+
+    `seconds`: processor time of this process.
+    """
 
     seed: int
     failures: int
@@ -129,37 +101,46 @@ class Simulation:
     tallies: dict[str, Tally]
     by_cause: dict[DeclineCause, dict[str, Tally]]
     against: dict[str, Difference]
+    world: str
+    clairvoyant: str | None = None
 
     @property
     def played_a_second(self) -> float:
         """Recoveries played per second of one core, all strategies together."""
         return self.failures * len(self.tallies) / self.seconds
 
+    @property
+    def possible(self) -> float:
+        """The share that the clairvoyant has paid. Raises KeyError if it was not asked for."""
+        return self.tallies[self.clairvoyant or ""].share
 
-def simulate(strategies: Sequence[Strategy], *, failures: int, seed: int) -> Simulation:
-    """Play `failures` failed renewals of the seed's population under each strategy.
+
+def simulate(
+    strategies: Sequence[Strategy], *, failures: int, seed: int, world: World, clairvoyant: Clairvoyant | None = None
+) -> Simulation:
+    """Play `failures` failed renewals of a world and a seed under each strategy, and by the clairvoyant.
 
     `against` compares the first strategy with each of the others. Raises ValueError without failures or strategies.
     """
     if failures < 1 or not strategies:
         raise ValueError("there is nothing to simulate: give at least one failure and one strategy")
     began = time.process_time()
-    tallies = {strategy.name: Tally() for strategy in strategies}
-    causes: defaultdict[DeclineCause, dict[str, Tally]] = defaultdict(
-        lambda: {each.name: Tally() for each in strategies}
-    )
-    paired = {strategy.name: _Paired() for strategy in strategies[1:]}
-    for failure in islice(Population(seed), failures):
-        of_cause = causes[MODEL[failure.kind.code].cause]
-        first_paid = 0
-        for index, strategy in enumerate(strategies):
-            fate = play(strategy, failure)
-            tallies[strategy.name].add(failure, fate)
-            of_cause[strategy.name].add(failure, fate)
-            if index == 0:
-                first_paid = fate.by != NOBODY
-            else:
-                paired[strategy.name].add(first_paid - (fate.by != NOBODY))
+    names = [strategy.name for strategy in strategies] + ([clairvoyant.name] if clairvoyant else [])
+    tallies = {name: Tally() for name in names}
+    causes: defaultdict[DeclineCause, dict[str, Tally]] = defaultdict(lambda: {name: Tally() for name in names})
+    paired = {name: _Paired() for name in names[1:]}
+    for failure in islice(Population(world, seed), failures):
+        of_cause = causes[cause_of(failure.kind.code)]
+        fates = [play(strategy, failure) for strategy in strategies]
+        if clairvoyant is not None:
+            fates.append(clairvoyant.play(failure))
+        first_paid, possible = fates[0].by != NOBODY, clairvoyant is None or fates[-1].by != NOBODY
+        for name, fate in zip(names, fates, strict=True):
+            tallies[name].add(failure, fate, possible=possible)
+            of_cause[name].add(failure, fate, possible=possible)
+            if name in paired:
+                paired[name].add(first_paid - (fate.by != NOBODY))
     seconds = time.process_time() - began
     against = {name: each.difference for name, each in paired.items()}
-    return Simulation(seed, failures, seconds, tallies, dict(causes), against)
+    known = clairvoyant.name if clairvoyant else None
+    return Simulation(seed, failures, seconds, tallies, dict(causes), against, world.name, known)

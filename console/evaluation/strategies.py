@@ -4,8 +4,8 @@ A plan is what a strategy does about one kind of failure while it is unpaid. It 
 needed, and kept, because failures of one kind share it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, assert_never
 
@@ -38,10 +38,12 @@ from services.worker.recovery import (
     decide,
     next_message,
 )
+from services.worker.recovery.segments import segment_facts
 from shared.ids import PaymentMethodId
 from shared.money import Money
+from shared.policy.segments import segment_of
 
-# Limits count attempts for the same amount; which amount makes no difference to a plan.
+# Limits count attempts for the same amount; without segments no plan depends on which amount that is.
 SOME_AMOUNT: Final = Money(1000, "usd")
 RUPEES: Final = Money(1000, "inr")
 METHOD: Final = PaymentMethodId("pm_synthetic")
@@ -83,7 +85,7 @@ class Strategy(Protocol):
 
 
 @dataclass(slots=True)
-class _Unfolding(Sequence[Step]):
+class Unfolding(Sequence[Step]):
     """Steps that are computed when they are first needed."""
 
     source: Iterator[Step]
@@ -102,17 +104,23 @@ class _Unfolding(Sequence[Step]):
         return len(self.known)
 
 
-class _Planned:
-    """Keeps a strategy's plans by kind."""
+class Planned:
+    """Keeps a strategy's plans by kind. `in_detail`: whether its plans depend on funding, currency and amount, too.
+
+    Plans in detail are many more, and each takes about a millisecond: a simulation is slower with them.
+    """
 
     hears_of_new_cards = False
 
-    def __init__(self, name: str, messages: Policy, steps: Callable[[Kind], Iterator[Step]]) -> None:
+    def __init__(
+        self, name: str, messages: Policy, steps: Callable[[Kind], Iterator[Step]], *, in_detail: bool = False
+    ) -> None:
         self._name = name
         self._messages = messages
         self._steps = steps
-        self._plans: dict[Kind, Plan] = {}
-        self._gaps: dict[MessageKind, tuple[float, ...]] = {}
+        self._in_detail = in_detail
+        self._plans: dict[Hashable, Plan] = {}
+        self._gaps: dict[tuple[MessageKind, str | None], tuple[float, ...]] = {}
 
     @property
     def name(self) -> str:
@@ -121,30 +129,36 @@ class _Planned:
 
     def plan(self, kind: Kind) -> Plan:
         """What it does about failures of a kind."""
-        plan = self._plans.get(kind)
+        key = kind if self._in_detail else (kind.code, kind.opened_at, kind.country, kind.network, kind.spread)
+        plan = self._plans.get(key)
         if plan is None:
-            ends = kind.opened_at + self._messages.window_days * DAY
-            plan = self._plans[kind] = Plan(_Unfolding(self._steps(kind)), self._written(kind), ends)
+            seen = kind if self._in_detail else replace(kind, funding=None, currency=None, amount=None)
+            plan = self._plans[key] = self._planned(seen)
         return plan
 
-    def _written(self, kind: Kind) -> tuple[float, ...]:
-        """When messages are sent, by the worker's rules."""
+    def _planned(self, kind: Kind) -> Plan:
+        segment = segment_for(self._messages, kind)
+        policy = self._messages.segment(segment)
         about = asks_for(kind.decline)
-        if about not in self._gaps:
-            self._gaps[about] = message_gaps(self._messages, about)
-        return tuple(kind.opened_at + gap for gap in self._gaps[about])
+        if (about, segment) not in self._gaps:
+            self._gaps[about, segment] = message_gaps(policy, about)
+        messages = tuple(kind.opened_at + gap for gap in self._gaps[about, segment])
+        return Plan(Unfolding(self._steps(kind)), messages, kind.opened_at + policy.window_days * DAY)
 
 
-class Brain(_Planned):
-    """The brain under a policy: calls `decide` as the worker does. `timing` is used if the policy's is `learned`."""
+class Brain(Planned):
+    """The brain under a policy: calls `decide` as the worker does. `timing` is used if the policy's is `learned`.
+
+    It plans in detail where the policy has segments, which may ask for amounts.
+    """
 
     hears_of_new_cards = True
 
     def __init__(self, name: str, policy: Policy, timing: Timing = BY_THE_RULES) -> None:
-        super().__init__(name, policy, lambda kind: _decided(policy, kind, timing))
+        super().__init__(name, policy, lambda kind: _decided(policy, kind, timing), in_detail=bool(policy.segments))
 
 
-class Ladder(_Planned):
+class Ladder(Planned):
     """Attempts at fixed gaps, whatever the decline; `obeys_hard`: none after a hard decline.
 
     It sends the messages of the policy `messages`, so that only the attempts differ from that policy.
@@ -159,27 +173,39 @@ def common_ladders(messages: Policy) -> list[Strategy]:
     return [Ladder(each.name, each.gaps, messages, obeys_hard=each.obeys_hard) for each in LADDERS]
 
 
-def _invoice(kind: Kind) -> InvoiceTruth:
-    amount = RUPEES if kind.country == "IN" else SOME_AMOUNT
+def segment_for(policy: Policy, kind: Kind) -> str | None:
+    """The segment of the policy that a failure of this kind is in."""
+    if not policy.segments:
+        return None
+    return segment_of(policy, segment_facts(invoice_of(kind), classify(kind.decline).cause), kind.opened)
+
+
+def invoice_of(kind: Kind) -> InvoiceTruth:
+    """The invoice as the worker would read it."""
+    if kind.amount is not None and kind.currency is not None:
+        amount = Money(kind.amount, kind.currency)
+    else:
+        amount = RUPEES if kind.country == "IN" else SOME_AMOUNT
     return InvoiceTruth(InvoiceStatus.OPEN, amount, payment_method_id=METHOD, card=kind.card)
 
 
-def _declined(kind: Kind, number: int, origin: Origin, at: datetime) -> PastAttempt:
-    amount = _invoice(kind).amount_remaining
+def declined(kind: Kind, number: int, origin: Origin, at: datetime) -> PastAttempt:
+    """An attempt that was declined like the first one."""
+    amount = invoice_of(kind).amount_remaining
     return PastAttempt(number, origin, AttemptResult.DECLINED, at, METHOD, kind.card.fingerprint, amount, kind.decline)
 
 
 def _decided(policy: Policy, kind: Kind, timing: Timing) -> Iterator[Step]:
     """The brain's attempts, if each is declined like the first one."""
-    now, invoice = kind.opened, _invoice(kind)
+    now, invoice = kind.opened, invoice_of(kind)
     facts = RecoveryFacts(now, jitter_key=f"simulated/{kind.spread}")
-    attempts = [_declined(kind, 1, Origin.STRIPE, now)]
+    attempts = [declined(kind, 1, Origin.STRIPE, now)]
     while True:
         decision = decide(policy, facts, invoice, attempts, now, timing=timing)
         match decision:
             case AttemptNow():
-                yield Step(now.timestamp(), _is_breach(kind, attempts, now))
-                attempts.append(_declined(kind, len(attempts) + 1, Origin.CITADEL, now))
+                yield Step(now.timestamp(), is_breach(kind, attempts, now))
+                attempts.append(declined(kind, len(attempts) + 1, Origin.CITADEL, now))
             case Wait() | AwaitPayment():
                 now = decision.until
             case AskNewMethod() | RequireAction() | Close():
@@ -192,18 +218,18 @@ def _climbed(gaps: Sequence[timedelta], kind: Kind, *, obeys_hard: bool) -> Iter
     if obeys_hard and classify(kind.decline).hard:
         return
     now = kind.opened
-    attempts = [_declined(kind, 1, Origin.STRIPE, now)]
+    attempts = [declined(kind, 1, Origin.STRIPE, now)]
     for gap in gaps:
         now += gap
-        yield Step(now.timestamp(), _is_breach(kind, attempts, now))
-        attempts.append(_declined(kind, len(attempts) + 1, Origin.CITADEL, now))
+        yield Step(now.timestamp(), is_breach(kind, attempts, now))
+        attempts.append(declined(kind, len(attempts) + 1, Origin.CITADEL, now))
 
 
-def _is_breach(kind: Kind, attempts: Sequence[PastAttempt], now: datetime) -> bool:
+def is_breach(kind: Kind, attempts: Sequence[PastAttempt], now: datetime) -> bool:
     """Whether an attempt now breaks a rule: after a hard decline, or against the card's network."""
     if classify(kind.decline).hard:
         return True
-    verdict = check(CURRENT_RULES, kind.card, attempts, _invoice(kind).amount_remaining, now)
+    verdict = check(CURRENT_RULES, kind.card, attempts, invoice_of(kind).amount_remaining, now)
     return not isinstance(verdict, Allowed)
 
 

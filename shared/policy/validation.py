@@ -1,11 +1,12 @@
 """Validates a policy document: gives all problems at once, each with its place."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from shared.places import place_in
 from shared.policy.document import Policy, PolicyFields
 
 
@@ -51,16 +52,4 @@ def problems_of(document: object) -> list[PolicyProblem]:
 
 
 def _problem(document: object, error: ErrorDetails) -> PolicyProblem:
-    return PolicyProblem(".".join(_way(document, error["loc"])), error["msg"].removeprefix("Value error, "))
-
-
-def _way(value: object, loc: Sequence[int | str]) -> Iterator[str]:
-    """The path in the document; without the names of union members, which pydantic's path contains, too."""
-    for number, part in enumerate(loc):
-        if isinstance(value, Mapping) and (part in value or number == len(loc) - 1):
-            value = value.get(part)
-        elif isinstance(value, list | tuple) and isinstance(part, int) and part < len(value):
-            value = value[part]
-        else:
-            continue
-        yield str(part)
+    return PolicyProblem(place_in(document, error["loc"]), error["msg"].removeprefix("Value error, "))

@@ -230,6 +230,7 @@ def _card(method: PaymentMethod) -> Card:
         country=details.country,
         exp_month=details.exp_month,
         exp_year=details.exp_year,
+        funding=details.funding,
     )
 
 

@@ -35,6 +35,7 @@ class Details(_Part):
     fingerprint: str | None = None
     exp_month: int | None = None
     exp_year: int | None = None
+    funding: str | None = None
 
 
 class PaymentMethod(_Part):

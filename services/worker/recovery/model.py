@@ -133,7 +133,7 @@ class Card:
     """What the rules need of a payment method; each part is None when Stripe does not give it.
 
     `network` is Stripe's `card.brand` (`visa`, `amex`, …); for a debit it is the payment method's type
-    (`us_bank_account`). `country` is the issuer's, as ISO 3166 alpha-2.
+    (`us_bank_account`). `country` is the issuer's, as ISO 3166 alpha-2; `funding` is Stripe's `card.funding`.
     """
 
     fingerprint: str | None = None
@@ -141,6 +141,7 @@ class Card:
     country: str | None = None
     exp_month: int | None = None
     exp_year: int | None = None
+    funding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from console.evaluation.learning import REMEMBERED, as_learned, learn
 from console.evaluation.population import FIRST_DAY, Kind, Population
 from console.evaluation.simulate import simulate
 from console.evaluation.strategies import Brain
+from console.evaluation.worlds import as_made
 from services.worker.recovery import DeclineCause, Policy
 from services.worker.recovery.attempt_times import next_open
 from services.worker.recovery.estimator import Estimator, Observed
@@ -19,7 +20,7 @@ from shared.policy import AttemptTimes
 
 DEFAULT = Policy.default()
 EVE = datetime.combine(FIRST_DAY, datetime.min.time(), UTC).timestamp()
-KINDS = [each.kind for each in islice(Population(9), 400)]
+KINDS = [each.kind for each in islice(Population(as_made(), 9), 400)]
 
 
 def _observed(cause: DeclineCause, *, succeeded: bool) -> Observed:
@@ -36,7 +37,7 @@ def test_only_what_was_tried_before_is_known_and_only_the_last_of_it() -> None:
 
 
 def test_a_lesson_is_the_seed_s_own_and_always_the_same() -> None:
-    lessons = [learn(DEFAULT, 200, seed) for seed in (1, 1, 2)]
+    lessons = [learn(DEFAULT, 200, seed, as_made()) for seed in (1, 1, 2)]
     plans = [
         [[step.at for step in Brain("b", as_learned(DEFAULT), each.timing).plan(kind).attempts] for kind in KINDS[:40]]
         for each in lessons
@@ -47,18 +48,21 @@ def test_a_lesson_is_the_seed_s_own_and_always_the_same() -> None:
 
 def test_little_data_changes_nothing() -> None:
     for failures in (0, 40):
-        timing = learn(DEFAULT, failures, 3).timing
+        timing = learn(DEFAULT, failures, 3, as_made()).timing
         result = simulate(
-            [Brain("rules", DEFAULT), Brain("learned", as_learned(DEFAULT), timing)], failures=1_500, seed=3
+            [Brain("rules", DEFAULT), Brain("learned", as_learned(DEFAULT), timing)],
+            failures=1_500,
+            seed=3,
+            world=as_made(),
         )
         assert result.tallies["learned"] == result.tallies["rules"]
 
 
 def test_much_data_costs_nothing_that_matters() -> None:
     """The model is not what the estimator was made for: it may gain nothing, and it must not lose paydays again."""
-    lesson = learn(DEFAULT, 1_200, 1)
+    lesson = learn(DEFAULT, 1_200, 1, as_made())
     strategies = [Brain("rules", DEFAULT), Brain("learned", as_learned(DEFAULT), lesson.timing)]
-    result = simulate(strategies, failures=4_000, seed=1)
+    result = simulate(strategies, failures=4_000, seed=1, world=as_made())
     assert lesson.retries > 1_000
     assert result.tallies["learned"].breaches == 0
     assert result.against["learned"].share < 0.005

@@ -6,21 +6,23 @@ from itertools import islice, pairwise
 
 import pytest
 
-from console.evaluation.population import DAY, MODEL, NEVER, Failure, Fate, Kind, Population
-from console.evaluation.simulate import MESSAGE, NOBODY, RETRY, play, simulate
+from console.evaluation.play import MESSAGE, NOBODY, RETRY, play
+from console.evaluation.population import DAY, NEVER, Failure, Fate, Kind, Population
+from console.evaluation.simulate import simulate
 from console.evaluation.strategies import Brain, Ladder, Strategy, common_ladders
-from services.worker.recovery import DeclineCause, Policy, classify
+from console.evaluation.worlds import as_made
+from services.worker.recovery import DeclineCause, Policy
 
 DEFAULT = Policy.default()
 SILENT = DEFAULT.model_copy(update={"message_days": ()})
 
 
 def failures(count: int, seed: int = 1) -> list[Failure]:
-    return list(islice(Population(seed), count))
+    return list(islice(Population(as_made(), seed), count))
 
 
 def some(code: str) -> Failure:
-    return next(each for each in Population(3) if each.kind.code == code)
+    return next(each for each in Population(as_made(), 3) if each.kind.code == code)
 
 
 def fated(failure: Failure, fate: Fate) -> Failure:
@@ -34,24 +36,17 @@ def test_a_seed_has_one_population() -> None:
 
 
 def test_a_simulation_is_repeatable_and_strategies_do_not_disturb_each_other() -> None:
-    alone = simulate([Brain("ours", DEFAULT)], failures=2_000, seed=2)
-    among = simulate([Brain("ours", DEFAULT), *common_ladders(DEFAULT)], failures=2_000, seed=2)
+    alone = simulate([Brain("ours", DEFAULT)], failures=2_000, seed=2, world=as_made())
+    among = simulate([Brain("ours", DEFAULT), *common_ladders(DEFAULT)], failures=2_000, seed=2, world=as_made())
     assert alone.tallies["ours"] == among.tallies["ours"]
     assert alone.by_cause.keys() == among.by_cause.keys()
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_brain_breaks_no_rule_and_the_blind_ladders_do(seed: int) -> None:
-    result = simulate([Brain("ours", DEFAULT), *common_ladders(DEFAULT)], failures=3_000, seed=seed)
+    result = simulate([Brain("ours", DEFAULT), *common_ladders(DEFAULT)], failures=3_000, seed=seed, world=as_made())
     assert result.tallies["ours"].breaches == 0
     assert result.tallies["polar 2-5-7-7"].breaches > 0
-
-
-def test_every_code_of_the_model_is_known_to_the_brain_with_the_models_cause() -> None:
-    for code, model in MODEL.items():
-        understood = classify(replace(some(code).kind).decline)
-        assert (understood.cause, understood.unknown) == (model.cause, False)
-    assert sum(model.share for model in MODEL.values()) == pytest.approx(1)
 
 
 def test_the_brains_attempts_keep_the_policy() -> None:
@@ -112,12 +107,12 @@ def test_a_renewed_card_is_tried_at_once_by_who_hears_of_it() -> None:
 
 def test_a_strategy_compared_with_itself_differs_by_nothing() -> None:
     names: list[Strategy] = [Brain("one", DEFAULT), Brain("two", DEFAULT)]
-    against = simulate(names, failures=1_000, seed=1).against["two"]
+    against = simulate(names, failures=1_000, seed=1, world=as_made()).against["two"]
     assert (against.share, against.plus_minus) == (0, 0)
 
 
 def test_every_cause_is_there_and_adds_up() -> None:
-    result = simulate([Brain("ours", DEFAULT)], failures=3_000, seed=4)
+    result = simulate([Brain("ours", DEFAULT)], failures=3_000, seed=4, world=as_made())
     assert sum(tallies["ours"].failures for tallies in result.by_cause.values()) == 3_000
     assert sum(tallies["ours"].paid for tallies in result.by_cause.values()) == result.tallies["ours"].paid
     assert DeclineCause.INSUFFICIENT_FUNDS in result.by_cause
@@ -125,12 +120,33 @@ def test_every_cause_is_there_and_adds_up() -> None:
 
 def test_nothing_to_simulate_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to simulate"):
-        simulate([], failures=1, seed=1)
+        simulate([], failures=1, seed=1, world=as_made())
     with pytest.raises(ValueError, match="nothing to simulate"):
-        simulate([Brain("ours", DEFAULT)], failures=0, seed=1)
+        simulate([Brain("ours", DEFAULT)], failures=0, seed=1, world=as_made())
 
 
 def test_failures_of_one_kind_share_their_plan() -> None:
     brain = Brain("ours", DEFAULT)
     kind = some("do_not_honor").kind
     assert brain.plan(kind) is brain.plan(Kind(kind.code, kind.opened_at, kind.country, kind.network, kind.spread))
+
+
+def test_what_a_worker_knows_of_amounts_counts_where_a_policy_asks_for_it() -> None:
+    small = {
+        "name": "small",
+        "when": {"amount_below": {"usd": 1_000}},
+        "then": {"max_attempts": 1, "message_days": [0]},
+    }
+    policy = Policy.model_validate({"segments": [small]})
+    brain = Brain("by amount", policy)
+    of_amount = {
+        each.amount.amount: each.kind
+        for each in failures(900)
+        if each.kind.code == "insufficient_funds" and each.kind.country == "US"
+    }
+    plans = {amount: brain.plan(kind) for amount, kind in of_amount.items()}
+    assert (len(plans[900].attempts), len(plans[900].messages)) == (1, 1)
+    assert (len(plans[1_900].attempts), len(plans[1_900].messages)) == (
+        len(Brain("b", DEFAULT).plan(of_amount[1_900]).attempts),
+        5,
+    )

@@ -4,10 +4,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from console.evaluation.history import Attempt, Card, Failure, Header
+from console.evaluation.play import NOBODY, RETRY, play
 from console.evaluation.population import DAY, HORIZON_DAYS, Population
 from console.evaluation.population import Failure as MadeUp
-from console.evaluation.simulate import NOBODY, RETRY, play
 from console.evaluation.strategies import Brain, Ladder, Strategy
+from console.evaluation.worlds import as_made
 from services.worker.recovery import Policy
 
 CITADEL = Policy.default().model_copy(update={"driver": "citadel"})
@@ -49,7 +50,7 @@ def ladder(name: str = "stripe") -> Strategy:
 
 def past(count: int, seed: int, retried: Strategy) -> tuple[Header, list[Failure], list[MadeUp]]:
     """The history file that a strategy leaves behind, and whom it was about."""
-    people = list(islice(Population(seed), count))
+    people = list(islice(Population(as_made(), seed), count))
     found = [_on_record(f"in_{seed}_{number}", each, retried) for number, each in enumerate(people)]
     first = int(min(each.kind.opened_at for each in people))
     header = Header.of("acct_made_up", first - 40 * 86_400, first + (HORIZON_DAYS + 60) * 86_400)

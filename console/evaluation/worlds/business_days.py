@@ -1,0 +1,33 @@
+"""Business days by country."""
+
+from datetime import date, timedelta
+from typing import Final
+
+from services.worker.recovery.attempt_times import is_holiday
+
+FRIDAY: Final = 4
+A_DAY: Final = timedelta(days=1)
+
+
+def is_business_day(day: date, country: str | None) -> bool:
+    """Whether the day is neither a weekend nor, with a country, one of its public holidays."""
+    return day.weekday() <= FRIDAY and not is_holiday(day, country)
+
+
+def business_day_before(day: date, country: str | None) -> date:
+    """The day itself, or the last business day before it."""
+    while not is_business_day(day, country):
+        day -= A_DAY
+    return day
+
+
+def business_day_after(day: date, country: str | None) -> date:
+    """The day itself, or the first business day after it."""
+    while not is_business_day(day, country):
+        day += A_DAY
+    return day
+
+
+def first_of_next(day: date) -> date:
+    """The first day of the next month."""
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
