@@ -381,6 +381,7 @@ class World:
         except (NotNow, SimulatorError):
             return
         self.seen.done.append(act.what)
+        await self._note_ends()  # an operator's word may end recoveries at once
 
     def person(self, act: Act) -> Person:
         """Whom an act is about. Raises NotNow."""

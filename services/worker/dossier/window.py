@@ -12,11 +12,13 @@ from typing import Any
 from services.worker.dossier import store
 from services.worker.dossier.dossier import Dossier
 from services.worker.dossier.next_message import kind_now, withheld
+from services.worker.dossier.story import Told
 from services.worker.handler import Job
 from services.worker.recovery import missed_message
 from shared import recoveries
 from shared.database import Connection
-from shared.recovery_model import Entry, EntryKind, RecoveryState
+from shared.recovery_model import CANCELED_BY_OPERATOR, Entry, EntryKind, RecoveryState
+from shared.silences import SilenceReason
 
 LENGTHENED = "window_lengthened"
 MOST = 3
@@ -24,7 +26,9 @@ MOST = 3
 LATE = timedelta(days=3)
 LEAST_ADDED, MOST_ADDED = timedelta(days=2), timedelta(days=7)
 
-_SILENT = frozenset({EntryKind.NOT_MESSAGED, EntryKind.SILENCED, EntryKind.UNDELIVERED})
+# Why a message is not sent that are the customer's doing, or an operator's. Whatever else keeps one back (a restricted
+# account, a payment under way) is a reason to send it later.
+_UNTOLD = frozenset({"no_address", "no_page", "address_refused", CANCELED_BY_OPERATOR, *SilenceReason})
 
 
 async def lengthen(db: Connection, dossier: Dossier, job: Job[Any]) -> Dossier:
@@ -85,4 +89,10 @@ def is_unannounced(dossier: Dossier) -> bool:
 def _fell_silent(dossier: Dossier) -> bool:
     """Whether a message could not be sent since the last one that was."""
     last = max((each.at for each in dossier.story.sent), default=dossier.opened_at)
-    return any(row.kind in _SILENT and row.at >= last for row in dossier.story.rows)
+    return any(row.at >= last and _could_not_be_told(row) for row in dossier.story.rows)
+
+
+def _could_not_be_told(row: Told) -> bool:
+    if row.kind == EntryKind.NOT_MESSAGED:
+        return row.rule in _UNTOLD
+    return row.kind in {EntryKind.SILENCED, EntryKind.UNDELIVERED}

@@ -15,6 +15,7 @@ from services.worker.recovery.attribution import attribute_payment
 from services.worker.recovery.case import Case, last_cause
 from services.worker.recovery.method import decide_method
 from services.worker.recovery.model import (
+    AttemptNow,
     AttemptResult,
     AwaitPayment,
     Close,
@@ -223,9 +224,15 @@ def _below_stripes_minimum(case: Case) -> Close | None:
     return stop(case, EndReason.BELOW_STRIPES_MINIMUM, "Stripe takes no charge of so small an amount.")
 
 
-def _window_over(case: Case) -> Close | None:
+def _window_over(case: Case) -> AttemptNow | Close | None:
+    """Not before what the customer has brought was tried: while a debit was under way, it could not be."""
     if case.now < case.deadline:
         return None
+    untried = {each.payment_method_id for each in case.brought if case.naming(each, "brought").method_is_new}
+    if untried:
+        decision = decide_method(case)
+        if isinstance(decision, AttemptNow) and decision.payment_method_id in untried:
+            return decision
     longer = "" if case.deadline == case.budget.ends_at else ", and those that were added"
     return exhaust(case, EndReason.WINDOW_OVER, f"{case.policy.window_days} days have passed{longer}.")
 
