@@ -159,7 +159,7 @@ def cards(evidence: Evidence) -> Iterator[Finding]:
                 and each.at >= brought
                 for each in evidence.bank
             )
-            tried = tried or was_refused(evidence, end.invoice, method.id, end.at)
+            tried = tried or was_refused(evidence, end.invoice, method, end.at)
             if not tried and end.rule != "attempts_used_up":
                 which = "what Stripe charges" if method == truth.method else "the customer's default"
                 yield Finding("cards", f"{which} is good and was never tried", f"{end.invoice}: {method.id}")

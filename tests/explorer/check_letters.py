@@ -255,7 +255,7 @@ def _another_card(evidence: Evidence, letter: Written, truth: Truth) -> Iterator
         and each.at <= letter.at
         and each.concludes is None
     ]
-    refused = was_refused(evidence, truth.invoice, method.id, letter.at)
+    refused = was_refused(evidence, truth.invoice, method, letter.at)
     if not tried and not refused and not method.expired:
         yield "asks for another card, though one is there that was never tried"
     ends = [

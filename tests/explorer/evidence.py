@@ -11,7 +11,7 @@ from simulator.book import Movement
 from simulator.world import Attempt
 from tests.chaos import store
 from tests.explorer.story import DAY, Story
-from tests.explorer.truth import Truth
+from tests.explorer.truth import Method, Truth
 from tests.explorer.world import Seen, Word, World
 
 Row = dict[str, Any]
@@ -155,11 +155,15 @@ def paused_by_us(evidence: Evidence, subscription: str | None) -> bool:
     return any(each.action == "pause" and each.target == subscription for each in evidence.seen.ended)
 
 
-def was_refused(evidence: Evidence, invoice: str, method: str, at: float) -> bool:
-    """Whether Stripe had refused to charge this method for this invoice, so that the bank knows nothing of it."""
+def was_refused(evidence: Evidence, invoice: str, method: Method, at: float) -> bool:
+    """Whether Stripe had refused to charge this method for this invoice, so that the bank knows nothing of it.
+
+    A card that was replaced under the method's id is another one.
+    """
     return any(
         row["invoice_id"] == invoice
-        and row["payment_method_id"] == method
+        and row["payment_method_id"] == method.id
+        and row["card_fingerprint"] in {None, method.fingerprint}
         and row["result"] in {"failed", "declined"}
         and row["at"] <= at
         for row in evidence.attempts

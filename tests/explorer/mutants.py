@@ -63,9 +63,9 @@ MUTANTS: tuple[Mutant, ...] = (
         ("cards: the customer's default is good and was never tried",),
         (
             Edit(
-                "services/worker/outside/invoices.py",
-                "        customers_default=customers_default,\n",
-                "        customers_default=None,\n",
+                "services/worker/recovery/consent.py",
+                "    return tuple(found)\n",
+                "    return ()\n",
             ),
         ),
     ),

@@ -269,6 +269,13 @@ class Plot:
         self._add(HOUR, "bank_decides", whose, card={"decline": "lost_card"})
         self._add(5 * DAY, "card_renewed", whose, number=True, events=events)
 
+    def another_default(self) -> None:
+        """A subscription's own card is lost, and the customer gives a good one in the merchant's form."""
+        whose = self._somebody()
+        self._add(60, "pins", whose)
+        self._add(HOUR, "bank_decides", whose, card={"decline": "lost_card"}, debit={"fails": "account_closed"})
+        self._add(self._rng.choice((1, 2, 3)) * DAY, "new_card_by_form", whose, card={})
+
     def on_a_clock(self, days: int) -> None:
         """The first customer lives on a test clock, as Stripe has it: from the beginning."""
         self._add(0, "test_clock", self._labels[0], days=days)
@@ -473,6 +480,7 @@ HAPPENINGS: dict[str, Happening] = {
     "stays_empty": (0, lambda plot: plot.stays_empty()),
     "renews_again": (0, lambda plot: plot.renews_again()),
     "replaced": (0, _replaced),
+    "another_default": (0, lambda plot: plot.another_default()),
     "missing_thing": (0, _missing_thing),
 }
 
@@ -546,7 +554,19 @@ MOODS: dict[str, Mood] = {
         ("debit_ends", "new_debit", "pays", "stays_empty"), debits=0.95, currencies={"usd": 2, "eur": 1, "gbp": 1}
     ),
     "currencies": Mood(("pays", "credit_note"), currencies=dict.fromkeys(("jpy", "kwd", "isk", "huf", "ugx"), 1)),
-    "methods": Mood(("new_card", "new_card_by_form", "card_renewed", "replaced", "new_debit", "pins"), ("meanwhile",)),
+    "methods": Mood(
+        (
+            "new_card",
+            "new_card_by_form",
+            "card_renewed",
+            "replaced",
+            "another_default",
+            "another_default",
+            "new_debit",
+            "pins",
+        ),
+        ("meanwhile",),
+    ),
     "amounts": Mood(("credit_note", "part_payment", "balance", "pays")),
     "money_back": Mood(("refunds", "disputes", "debit_returned")),
     "ends": Mood(

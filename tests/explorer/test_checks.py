@@ -325,6 +325,15 @@ def test_who_was_told_of_an_end_action_is_not_missed() -> None:
     assert "told: nobody was told of an end action" not in {finding.name for finding in findings(told)}
 
 
+def test_a_refusal_of_the_old_number_is_none_of_the_new_one() -> None:
+    old = row_of_attempt(payment_method_id=GOOD.id, result="declined", charge_id=None)
+    world = replace(DOCTORED["cards: what Stripe charges is good and was never tried"], attempts=[old])
+    for fingerprint, missed in (("old", True), (GOOD.fingerprint, False)):
+        tried = replace(world, attempts=[{**old, "card_fingerprint": fingerprint}])
+        found = {finding.name for finding in findings(tried)}
+        assert ("cards: what Stripe charges is good and was never tried" in found) is missed
+
+
 def test_a_banks_request_to_authenticate_lasts_until_the_customer_was_there() -> None:
     asked = first_failure(decline_code="authentication_required")
     for source, wrong in (("stripe_retry", False), ("hosted_page", True)):

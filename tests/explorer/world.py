@@ -485,8 +485,7 @@ class World:
         if self._trouble:
             self._trouble = False
             done += await self._rescue()
-        if done:
-            await self._note_ends()
+        await self._note_ends()
         return done
 
     async def _work_until_death(self, at: int) -> int:
