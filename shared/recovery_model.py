@@ -33,6 +33,8 @@ LIFTED = "left_alone_lifted"
 
 ADDRESS_CHANGED = "address_changed"
 """The rule of an entry that notes that the customer has an email address, or another one."""
+FAILED_AGAIN = "failed_again"
+"""The rule of an entry that notes that an attempt failed while the recovery waits for its customer."""
 PAID_SOMEHOW = "paid_somehow"
 """The rule of an entry that notes that the invoice was paid, at Stripe or elsewhere, by whomever."""
 PAYMENT_NEWS = "payment_news"

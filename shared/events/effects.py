@@ -41,6 +41,7 @@ from shared.recovery_model import (
     CARD_CHANGED,
     COLLECTION_OFF,
     COLLECTION_ON,
+    FAILED_AGAIN,
     INVOICE_CHANGED,
     PAID_SOMEHOW,
     PAYMENT_NEWS,
@@ -58,6 +59,9 @@ from shared.silences import SilenceReason
 # The states in which a recovery waits, for a time or for the customer: a change of the invoice may end the wait.
 # `open` is due already.
 _WAITS = frozenset({RecoveryState.WAITING, RecoveryState.NEEDS_NEW_METHOD, RecoveryState.ACTION_REQUIRED})
+
+# In these we make no attempt.
+_WAITS_FOR_CUSTOMER = frozenset({RecoveryState.NEEDS_NEW_METHOD, RecoveryState.ACTION_REQUIRED})
 
 # From the reading of an invoice to the commit of its decision takes less than a minute; our clock and Stripe's differ
 # by less than that, too.
@@ -85,6 +89,7 @@ async def apply(db: Connection, merchant_id: MerchantId, event: Incoming, intent
     match intent:
         case OpenRecovery():
             await recovery_opening.open_recoveries(db, [opening(merchant_id, event, intent)])
+            await look_at_failure(db, merchant_id, event, intent)
         case InvoicePaid():
             await _settle(db, merchant_id, event, intent)
             await _money_after_end(db, merchant_id, intent)
@@ -135,6 +140,21 @@ def opening(merchant_id: MerchantId, event: Incoming, failed: OpenRecovery) -> t
         next_step=_FIRST_STEP,
     )
     return _invoice(merchant_id, failed), entry
+
+
+async def look_at_failure(db: Connection, merchant_id: MerchantId, event: Incoming, failed: OpenRecovery) -> None:
+    """Have a recovery that waits for its customer evaluated: an attempt failed that is not ours, so the customer's.
+
+    The bank may ask for something else now than what the messages ask for.
+    """
+    for recovery in await store.lock_of_invoice(db, merchant_id, failed.invoice_id):
+        told = await known.known_of_stripe(db, recovery.id)
+        if recovery.state not in _WAITS_FOR_CUSTOMER or (told is not None and _is_older(event, told[0])):
+            continue
+        if await recovery_tasks.evaluate_again(db, merchant_id, recovery.id, recovery.invoice_id):
+            text = "Another attempt at the invoice has failed."
+            entry = Entry(EntryKind.CHANGED, FAILED_AGAIN, text, _origin(event), next_step="read the invoice at Stripe")
+            await recoveries.record(db, recovery.id, entry)
 
 
 def _invoice(merchant_id: MerchantId, failed: OpenRecovery) -> FailedInvoice:
@@ -365,9 +385,14 @@ async def _note_subscription(
 
 def _is_news(event: Incoming, changed: InvoiceChanged, told_at: datetime, stripe_next: datetime | None) -> bool:
     """Whether the event says anything that was unknown to the last decision, which was made at `told_at`."""
-    if event.routed.created is not None and event.routed.created + _READ_WITHIN < told_at:
-        return False  # the invoice was read after this event
+    if _is_older(event, told_at):
+        return False
     return changed.changed != (NEXT_ATTEMPT,) or changed.next_attempt_at != stripe_next
+
+
+def _is_older(event: Incoming, told_at: datetime) -> bool:
+    """Whether the invoice was read after this event."""
+    return event.routed.created is not None and event.routed.created + _READ_WITHIN < told_at
 
 
 def _told(changed: InvoiceChanged) -> str:

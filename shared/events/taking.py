@@ -18,7 +18,7 @@ from typing import assert_never
 from shared import booked_charges, recovery_opening
 from shared.database import Connection
 from shared.events import store
-from shared.events.effects import apply, opening
+from shared.events.effects import apply, look_at_failure, opening
 from shared.events.incoming import Incoming
 from shared.events.intents import (
     AddressChanged,
@@ -132,7 +132,7 @@ async def _changing(
     judged: Sequence[tuple[EventOutcome, str | None]],
     merchants: Mapping[AccountId, MerchantOfEvent],
 ) -> set[int]:
-    """The positions of the events that do more than open a recovery."""
+    """The positions of the events that do more than open a recovery, or do not open one because it is open."""
     changing: set[int] = set()
     looked_up: list[tuple[int, Concern]] = []
     for number, (event, (outcome, _)) in enumerate(zip(events, judged, strict=True)):
@@ -140,14 +140,15 @@ async def _changing(
             continue
         merchant_id = merchants[event.account].id
         match event.routed.intent:
-            case OpenRecovery() | Ignored():
+            case Ignored():
                 pass
             case StopCharge() | MoneyBack() | PaymentNews() | MerchantGone() | AddressChanged() | RenewalAhead():
                 changing.add(number)
             case InvoiceChanged(collects=True | False):
                 changing.add(number)  # kept for an invoice without a recovery, too
             case (
-                InvoicePaid()
+                OpenRecovery()
+                | InvoicePaid()
                 | StopInvoice()
                 | InvoiceChanged()
                 | StopSubscription()
@@ -166,7 +167,8 @@ async def _changing(
 
 def _concern(
     merchant_id: MerchantId,
-    intent: InvoicePaid
+    intent: OpenRecovery
+    | InvoicePaid
     | StopInvoice
     | InvoiceChanged
     | StopSubscription
@@ -178,7 +180,7 @@ def _concern(
     match intent:
         case InvoicePaid(invoice_id=invoice_id):
             return Concern(merchant_id, invoice_id=invoice_id, ended=True)
-        case StopInvoice(invoice_id) | InvoiceChanged(invoice_id=invoice_id):
+        case OpenRecovery(invoice_id=invoice_id) | StopInvoice(invoice_id) | InvoiceChanged(invoice_id=invoice_id):
             return Concern(merchant_id, invoice_id=invoice_id)
         case StopSubscription(subscription_id) | SubscriptionChanged(subscription_id):
             return Concern(merchant_id, subscription_id=subscription_id)
@@ -239,10 +241,13 @@ async def _apply_all(db: Connection, merchant_id: MerchantId, events: Sequence[I
     charges: list[StopCharge] = []
     names: list[ChargeId | PaymentIntentId | None] = []
     others: list[Incoming] = []
+    again: list[tuple[Incoming, OpenRecovery]] = []
     for event in events:
         match event.routed.intent:
             case OpenRecovery() as failed:
                 failures.append(opening(merchant_id, event, failed))
+                concerns.append(_concern(merchant_id, failed))
+                again.append((event, failed))
                 continue
             case (
                 InvoicePaid()
@@ -269,6 +274,8 @@ async def _apply_all(db: Connection, merchant_id: MerchantId, events: Sequence[I
         await booked_charges.lock_names(db, merchant_id, names)
     if failures:
         await recovery_opening.open_recoveries(db, failures)
+    for event, failed in again:
+        await look_at_failure(db, merchant_id, event, failed)
     for event in others:
         await apply(db, merchant_id, event, event.routed.intent)
 

@@ -317,13 +317,13 @@ class Dossier:
             unannounced = reading.stripe_attempts - self.stripe_attempts > failures
         else:
             unannounced = False
-        # A debit was made days before the invoice was paid.
-        paid_at = min(reading.paid_at, charge.at) if charge.at >= self.opened_at else reading.paid_at
         if unannounced:
             return True
+        # A debit was made days before the invoice was paid.
         return any(
-            announced - STRIPE_IS_EARLY <= paid_at <= announced + STRIPE_IS_LATE
+            announced - STRIPE_IS_EARLY <= at <= announced + STRIPE_IS_LATE
             for announced in self.story.announced_by_stripe
+            for at in (reading.paid_at, charge.at)
         )
 
 

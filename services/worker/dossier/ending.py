@@ -1,9 +1,11 @@
 """A policy's end actions: the timeline's words for them, and the rule about a subscription's newer invoices."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import dropwhile, takewhile
 from typing import Literal
 
 from services.worker.recovery import InvoiceStatus
+from shared.ids import InvoiceId
 from shared.policy import EndAction
 
 STEPS: Mapping[EndAction, str] = {
@@ -26,3 +28,14 @@ def newer_against(newer: Collection[InvoiceStatus]) -> Literal["newer_invoice_pa
     if InvoiceStatus.PAID in newer:
         return "newer_invoice_paid"
     return "newer_invoice_open" if InvoiceStatus.OPEN in newer else None
+
+
+def newer_than(invoices: Sequence[tuple[InvoiceId, InvoiceStatus]], invoice_id: InvoiceId) -> list[InvoiceStatus]:
+    """The states of the invoices that are newer than this one; `invoices` are newest first."""
+    return [status for _, status in takewhile(lambda each: each[0] != invoice_id, invoices)]
+
+
+def older_and_open(invoices: Sequence[tuple[InvoiceId, InvoiceStatus]], invoice_id: InvoiceId) -> list[InvoiceId]:
+    """The open invoices that are older than this one; `invoices` are newest first."""
+    rest = dropwhile(lambda each: each[0] != invoice_id, invoices)
+    return [each for each, status in rest if status is InvoiceStatus.OPEN and each != invoice_id]

@@ -10,6 +10,7 @@ from shared.recovery_model import (
     CARD_CHANGED,
     COLLECTION_OFF,
     COLLECTION_ON,
+    FAILED_AGAIN,
     INVOICE_CHANGED,
     PAID_SOMEHOW,
     PAYMENT_NEWS,
@@ -19,7 +20,7 @@ from shared.recovery_model import (
     EntryKind,
 )
 
-NEWS = frozenset({CARD_CHANGED, INVOICE_CHANGED, PAID_SOMEHOW, PAYMENT_NEWS, SUBSCRIPTION_CHANGED})
+NEWS = frozenset({CARD_CHANGED, FAILED_AGAIN, INVOICE_CHANGED, PAID_SOMEHOW, PAYMENT_NEWS, SUBSCRIPTION_CHANGED})
 """The rules of entries about events that a reading made before may not have seen."""
 _TURNED = frozenset({COLLECTION_OFF, COLLECTION_ON})
 _NO_TIME = timedelta(0)

@@ -14,6 +14,7 @@ from services.worker.dossier.dossier import Dossier
 from services.worker.dossier.next_message import kind_now, withheld
 from services.worker.dossier.story import Told
 from services.worker.handler import Job
+from services.worker.outside.invoices import Reading
 from services.worker.recovery import missed_message
 from shared import recoveries
 from shared.database import Connection
@@ -41,8 +42,23 @@ async def lengthen(db: Connection, dossier: Dossier, job: Job[Any]) -> Dossier:
     harmful = dossier.policy.end_action != "leave" and lost >= LATE
     if not harmful and missed is None:
         return dossier
+    return await _lengthen(db, dossier, lost, missed or f"nobody could look after it for {lost.days} days")
+
+
+async def lengthen_after_debit(db: Connection, dossier: Dossier, reading: Reading) -> Dossier:
+    """The dossier, with a longer window if a debit kept it open and failed: messages that were due meanwhile come
+    before an end action."""
+    truth, since = reading.truth, dossier.story.under_way_since
+    over = dossier.state is RecoveryState.PROCESSING and not truth.payment_under_way and not truth.paid
+    if not over or since is None or dossier.now < dossier.window_ends or lengthened(dossier) >= MOST:
+        return dossier
+    if dossier.policy.end_action == "leave" or not message_is_missing(dossier, dossier.window_ends):
+        return dossier
+    return await _lengthen(db, dossier, dossier.now - since, "a message was due while a debit was under way")
+
+
+async def _lengthen(db: Connection, dossier: Dossier, lost: timedelta, why: str) -> Dossier:
     until = dossier.now + min(max(lost, LEAST_ADDED), MOST_ADDED)
-    why = missed or f"nobody could look after it for {lost.days} days"
     await store.lengthen_window(db, dossier, until)
     text = f"The window is longer than the policy's {dossier.policy.window_days} days: {why}."
     detail = {"was_to_end": dossier.window_ends.isoformat(), "hours_lost": lost // timedelta(hours=1)}

@@ -144,7 +144,16 @@ async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Re
         if all((each.past.result, each.past.payment_method_id) != waiting for each in dossier.attempts):
             amount = reading.truth.amount_remaining
             found.append(
-                SeenCharge(None, payment_intent, dossier.now, amount, AttemptResult.REQUIRES_ACTION, method, None, None)
+                SeenCharge(
+                    None,
+                    payment_intent,
+                    dossier.now,
+                    amount,
+                    AttemptResult.REQUIRES_ACTION,
+                    method,
+                    method_in(reading, method),
+                    None,
+                )
             )
     declined = reading.without_charge
     if declined is not None and not found and _is_news(dossier, declined):

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from services.worker import metrics
-from services.worker.dossier import attempt_store, ending, next_message, store
+from services.worker.dossier import attempt_store, ending, next_message, store, window
 from services.worker.dossier.dossier import Dossier, KnownAttempt, cards_of
 from services.worker.dossier.story import UNDER_WAY
 from services.worker.dunning_retry import money
@@ -71,6 +71,7 @@ async def conclude(db: Connection, job: Job[Any], outcome: Outcome) -> None:
     if dossier.state.ended:
         await money.settle_ended(db, dossier, outcome.reading, outcome.seen)
         return
+    dossier = await window.lengthen_after_debit(db, dossier, outcome.reading)
     await store.remember_stripes_attempts(db, dossier, outcome.reading)
     await _step(db, dossier, outcome.reading, outcome.seen, dossier.decide(outcome.reading))
     if dossier.story.told_anew_since(outcome.last_id):

@@ -17,7 +17,7 @@ import stripe
 from services.worker.backoff import RetryPolicy
 from services.worker.dossier import store, window
 from services.worker.dossier.dossier import OUR_PAUSE, Dossier
-from services.worker.dossier.ending import ANNOUNCED, STEPS, newer_against
+from services.worker.dossier.ending import ANNOUNCED, STEPS, newer_against, newer_than, older_and_open
 from services.worker.errors import BadPayload, InvoiceMissing, Refused
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.outside import stripe_calls
@@ -35,6 +35,9 @@ Action = Literal["cancel", "pause", "mark_uncollectible"]
 LOOK_AGAIN = timedelta(days=1)
 # A bank debit takes less (https://docs.stripe.com/payments/bank-debits, read November 2026); a default window as long.
 LONGEST_WAIT = timedelta(days=21)
+
+# Few subscriptions have more open invoices, and each is a call.
+_OLDER_READ = 5
 
 WAITS = "end_action_waits"
 
@@ -230,16 +233,24 @@ def _plan(dossier: Dossier, action: Action) -> Done | Later | End:
 async def _end(client: stripe.StripeClient, remote: Remote, plan: End) -> Done | Later:
     reading = await stripe_calls.read_invoice(client, plan.invoice_id)
     newer: list[InvoiceStatus] = []
-    if plan.subscription_id is not None and reading.latest not in (None, plan.invoice_id):
-        newer = await stripe_calls.newer_invoices(client, plan.subscription_id, plan.invoice_id)
-    against = _against(plan, reading, newer)
+    under_way = reading.truth.payment_under_way
+    if plan.subscription_id is not None:
+        invoices = await stripe_calls.invoices_of(client, plan.subscription_id)
+        newer = newer_than(invoices, plan.invoice_id)
+        # An older one may be on its way to be paid: then the customer is no one who does not pay.
+        for older in older_and_open(invoices, plan.invoice_id)[:_OLDER_READ]:
+            under_way = under_way or (await stripe_calls.read_invoice(client, older)).truth.payment_under_way
+    against = _against(plan, reading, newer, under_way=under_way)
     if against is None and await remote.permission.left_alone(plan.recovery_id):
         against = Later(plan.action, "left_alone", plan.now + LOOK_AGAIN)
     return against or await _act(client, remote, plan)
 
 
-def _against(plan: End, reading: Reading, newer: Sequence[InvoiceStatus]) -> Done | Later | None:
-    """Why the action is not carried out now; None when it is. `newer` are the subscription's newer invoices."""
+def _against(plan: End, reading: Reading, newer: Sequence[InvoiceStatus], *, under_way: bool) -> Done | Later | None:
+    """Why the action is not carried out now; None when it is.
+
+    `newer` are the subscription's newer invoices; `under_way`: a payment of this one, or of an older one, is.
+    """
     truth, again = reading.truth, plan.now + LOOK_AGAIN
     patient = plan.now < plan.patience
     against: Done | Later | None = None
@@ -249,7 +260,7 @@ def _against(plan: End, reading: Reading, newer: Sequence[InvoiceStatus]) -> Don
         against = Done(plan.action, "invoice_settled")
     elif newer_against(newer) == "newer_invoice_paid":
         against = Done(plan.action, "newer_invoice_paid")
-    elif truth.payment_under_way:
+    elif under_way:
         against = Later(plan.action, "payment_under_way", again) if patient else Done(plan.action, "payment_under_way")
     elif newer_against(newer) == "newer_invoice_open" and patient:
         against = Later(plan.action, "newer_invoice_open", again)

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import stripe
 
 from services.worker.dossier.dossier import Dossier
-from services.worker.dossier.ending import ANNOUNCED
+from services.worker.dossier.ending import ANNOUNCED, newer_than
 from services.worker.dossier.permission import NEWS
 from services.worker.errors import InvoiceMissing, MerchantUnreachable, Refused
 from services.worker.messages.campaign import LINKS, Link, Message
@@ -204,7 +204,7 @@ async def _newer(client: stripe.StripeClient, dossier: Dossier, invoice: dict[st
     subscription_id, latest = dossier.subscription_id, read(Invoice.model_validate(invoice)).latest
     if dossier.policy.end_action not in ANNOUNCED or subscription_id is None or latest in {None, dossier.invoice_id}:
         return ()
-    return tuple(await stripe_calls.newer_invoices(client, subscription_id, dossier.invoice_id))
+    return tuple(newer_than(await stripe_calls.invoices_of(client, subscription_id), dossier.invoice_id))
 
 
 async def _invoice(client: stripe.StripeClient, invoice_id: InvoiceId) -> dict[str, Any] | NotSent:

@@ -19,9 +19,11 @@ TURN_OF = """
 INSERT INTO written_customers AS w (merchant_id, customer_id)
 VALUES ($1, $2)
 ON CONFLICT (merchant_id, customer_id) DO UPDATE SET task_id = w.task_id
-RETURNING w.task_id, w.recoveries, w.written_at, w.asked_at, EXISTS (
-    SELECT FROM scheduled_tasks AS t WHERE t.id = w.task_id AND t.status IN ('pending', 'running')
-) AS task_lives
+RETURNING w.task_id, w.recoveries, w.written_at, w.asked_at, (
+    SELECT CASE WHEN t.status = 'pending' THEN t.run_at ELSE citadel_now() END
+    FROM scheduled_tasks AS t
+    WHERE t.id = w.task_id AND t.status IN ('pending', 'running')
+) AS writes_at
 """
 
 TAKE_TURN = """
@@ -127,13 +129,13 @@ async def note_card_told_of(
 
 @dataclass(frozen=True, slots=True)
 class TurnRow:
-    """A customer's row. `task_lives`: the task that writes is still queued or runs."""
+    """A customer's row. `writes_at`: when the task that writes runs again, or now; None for one that is gone."""
 
     task_id: int | None
     recoveries: tuple[RecoveryId, ...]
     written_at: datetime | None
     asked_at: datetime | None
-    task_lives: bool
+    writes_at: datetime | None
 
 
 async def turn_of(db: Connection, recipient: Recipient) -> TurnRow:

@@ -25,11 +25,12 @@ SOON = timedelta(minutes=1)
 class Turn:
     """What is known when a task asks.
 
-    `taken_by` is another task that is writing; `ours` are the recoveries that this task's email was about when it was
-    tried before. `written_at`, `asked_at`: the last email, and the last that asked to authenticate.
+    `taken_until` is when another task that is writing runs again, None when there is none; `ours` are the recoveries
+    that this task's email was about when it was tried before. `written_at`, `asked_at`: the last email, and the last
+    that asked to authenticate.
     """
 
-    taken_by: int | None
+    taken_until: datetime | None
     ours: tuple[RecoveryId, ...]
     written_at: datetime | None
     asked_at: datetime | None
@@ -40,8 +41,8 @@ class Turn:
         A first request to authenticate hurries, because the bank waits for it: one a day may follow another email at
         once. `sent` are a recovery's messages, which may be older than the customer's row.
         """
-        if self.taken_by is not None:
-            return now + SOON
+        if self.taken_until is not None:
+            return max(now + SOON, self.taken_until)  # a task that is held waits for hours
         if hurries:
             return now if self.asked_at is None else max(now, self.asked_at + ONE_DAY)
         last = max((*(each.at for each in sent), *((self.written_at,) if self.written_at else ())), default=None)
@@ -53,7 +54,7 @@ async def ask(db: Connection, recipient: Recipient, task: Task) -> Turn:
     row = await store.turn_of(db, recipient)
     mine = row.task_id == task.id
     return Turn(
-        taken_by=row.task_id if row.task_id is not None and row.task_lives and not mine else None,
+        taken_until=None if mine else row.writes_at,
         ours=row.recoveries if mine else (),
         written_at=row.written_at,
         asked_at=row.asked_at,

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import takewhile
 from typing import Any, TypeVar
 
 import aiohttp
@@ -363,14 +362,14 @@ async def spend_key(client: stripe.StripeClient, invoice_id: InvoiceId, key: str
     return True
 
 
-async def newer_invoices(
-    client: stripe.StripeClient, subscription_id: SubscriptionId, invoice_id: InvoiceId
-) -> list[InvoiceStatus]:
-    """The states of the subscription's invoices that are newer than this one, newest first (100 at most)."""
+async def invoices_of(
+    client: stripe.StripeClient, subscription_id: SubscriptionId
+) -> list[tuple[InvoiceId, InvoiceStatus]]:
+    """The subscription's invoices and their states, newest first (100 at most)."""
     with stripe_errors():
         found = await ask(client, "get", "/v1/invoices", subscription=subscription_id, limit=100)
     invoices = (Invoice.model_validate(each) for each in found["data"])
-    return [each.status for each in takewhile(lambda each: each.id != invoice_id, invoices)]
+    return [(each.id, each.status) for each in invoices]
 
 
 async def charges_of(client: stripe.StripeClient, payment_intent_id: PaymentIntentId) -> list[SeenCharge]:

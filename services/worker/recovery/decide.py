@@ -2,7 +2,8 @@
 
 `decide` is a pure function: the same facts give the same decision, live, in a back-test and in a simulation. It fails
 closed: while a fact is unknown, nothing is charged. Every recovery ends: nothing is scheduled past the window, and the
-rule that closes the window comes before every rule that waits.
+rule that closes the window comes before every rule that waits. Only a payment method that was never tried is tried
+then.
 
 The handler settles an attempt in flight before it calls `decide`. If it calls anyway, the decision is to wait or, after
 a stop, to close.
@@ -225,10 +226,11 @@ def _below_stripes_minimum(case: Case) -> Close | None:
 
 
 def _window_over(case: Case) -> AttemptNow | Close | None:
-    """Not before what the customer has brought was tried: while a debit was under way, it could not be."""
+    """Not before a payment method that is new since the failure was tried: while a debit was under way, it was not."""
     if case.now < case.deadline:
         return None
-    untried = {each.payment_method_id for each in case.brought if case.naming(each, "brought").method_is_new}
+    roads = [case, *(case.naming(each, "brought") for each in case.brought)]
+    untried = {road.invoice.payment_method_id for road in roads if road.method_is_new}
     if untried:
         decision = decide_method(case)
         if isinstance(decision, AttemptNow) and decision.payment_method_id in untried:

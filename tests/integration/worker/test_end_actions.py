@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from services.worker.dossier import window
+from shared import recoveries
 from shared.database import Role
 from shared.queue import control
 from shared.queue.control import Which
+from shared.recovery_model import Entry, EntryKind
 from tests.conftest import OpenDatabase
 from tests.integration.worker.world import Failed, World
 
@@ -99,6 +101,27 @@ async def test_newer_invoices_speak_for_the_announcement_as_for_the_end_action(
     assert said in email["text"]
     await world.pass_time(days=23 if newer == "open" else 1)
     await world.work()
+    assert await _told(failed) == ["end_action_done"]
+
+
+@pytest.mark.parametrize("rule", ["account_restricted", "under_way", "not_final"])
+async def test_messages_that_did_not_go_out_for_the_merchant_s_sake_come_before_the_end_action(
+    world: World, rule: str
+) -> None:
+    """Whatever keeps a message back that is not the customer's doing, the window goes on for it."""
+    await world.policy(driver="stripe", end_action="cancel", window_days=5, message_days=[0, 3])
+    failed = await world.fail(decline="do_not_honor")
+    await world.work()
+    await world.execute("DELETE FROM scheduled_tasks WHERE task_type = 'notify_action_required'")
+    async with world.database.transaction() as db:
+        await recoveries.record(db, failed.recovery_id, Entry(EntryKind.NOT_MESSAGED, rule, "It did not go out."))
+    await world.pass_time(days=5, hours=1)
+    await world.work()
+    assert (await failed.recovery())["closed_at"] is None
+    assert window.LENGTHENED in [row["rule"] for row in await failed.story("changed")]
+    await _until_exhausted(failed)
+    await world.work()
+    assert any("will be canceled" in each["message"]["text"] for each in await world.control.outbox())
     assert await _told(failed) == ["end_action_done"]
 
 

@@ -11,6 +11,7 @@ from services.worker.recovery import (
     AttemptNow,
     AttemptResult,
     Card,
+    Close,
     Decision,
     Decline,
     FirstDefault,
@@ -26,7 +27,18 @@ from services.worker.recovery import (
 from services.worker.recovery.declines import ROWS, DeclineRow, cured_by_a_later_date
 from shared.ids import PaymentMethodId
 from shared.money import Money
-from tests.unit.worker.recovery.builders import DEFAULT, METHOD, OPENED, VISA, attempt, first_failure, invoice, recovery
+from shared.recovery_model import EndReason
+from tests.unit.worker.recovery.builders import (
+    DEADLINE,
+    DEFAULT,
+    METHOD,
+    OPENED,
+    VISA,
+    attempt,
+    first_failure,
+    invoice,
+    recovery,
+)
 
 HOUR = timedelta(hours=1)
 NEW, OTHER = PaymentMethodId("pm_new"), PaymentMethodId("pm_other")
@@ -285,3 +297,24 @@ def test_what_flips_between_two_cards_is_slowed_down_all_the_same() -> None:
     decision = decided([first_failure("lost_card"), *flips], invoice(method=NEW, card=MASTER), recovery())
     assert isinstance(decision, Wait)
     assert decision.until == flips[2].at + 2 * HOUR
+
+
+# -- at the window's end -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("late", [timedelta(0), timedelta(days=9)])
+def test_what_was_brought_and_never_tried_is_tried_before_the_window_ends_the_recovery(late: timedelta) -> None:
+    past = [first_failure("lost_card")]
+    assert charged(decided(past, pinned(), at=DEADLINE + late)) == NEW
+    past.append(attempt("do_not_honor", method=NEW, fingerprint="fp_new", after=timedelta(days=22)))
+    decision = decided(past, pinned(), at=DEADLINE + late + timedelta(days=2))
+    assert isinstance(decision, Close)
+    assert decision.end_reason == EndReason.WINDOW_OVER
+
+
+def test_the_window_ends_it_if_what_was_brought_may_not_be_charged_now() -> None:
+    used_up = [attempt(number=n, after=timedelta(days=n)) for n in range(1, 9)]
+    decision = decided([first_failure(), *used_up], pinned(), at=DEADLINE)
+    assert isinstance(decision, Close)
+    quiet = replace(pinned(), stripe_next_attempt_at=DEADLINE + HOUR)
+    assert isinstance(decided([first_failure("lost_card")], quiet, at=DEADLINE), Close)

@@ -102,7 +102,8 @@ class Life:
             assert why.considered, f"{why.rule} tells no road that was not taken"
             if isinstance(decision, Close):
                 return decision
-            assert self.now < self.deadline
+            # After the window only a card that was never tried is tried, as one that Stripe has charged since.
+            assert self.now < self.deadline or why.rule == "new_payment_method"
             self.follow(decision)
 
     def follow(self, decision: Decision) -> None:
@@ -160,7 +161,9 @@ class Life:
         """What must hold of an attempt now, read off the past."""
         ours = [a for a in self.attempts if a.origin is Origin.CITADEL and a.result is not AttemptResult.ABANDONED]
         assert len(ours) < self.policy.max_attempts
-        assert OPENED <= self.now < self.deadline
+        assert self.now >= OPENED
+        # After the window only a card is tried on which nothing was: `counts` of none that may be this one.
+        assert self.now < self.deadline or not any(a.counts and self.is_card_of(a) for a in self.attempts)
         assert all(a.result not in (AttemptResult.STARTED, AttemptResult.SUCCEEDED) for a in self.attempts)
         for past in self.attempts:
             if past.payment_method_id == self.truth.payment_method_id and self.may_be_card_of(past):
@@ -172,6 +175,11 @@ class Life:
         theirs, quiet = self.truth.stripe_next_attempt_at, timedelta(hours=self.policy.quiet_hours_around_stripe)
         assert theirs is None or abs(self.now - theirs) >= quiet
         self.check_networks()
+
+    def is_card_of(self, past: PastAttempt) -> bool:
+        """Whether an attempt was on the card to charge, for all that is known."""
+        same = past.payment_method_id in {None, self.truth.payment_method_id}
+        return same and self.may_be_card_of(past)
 
     def may_be_card_of(self, past: PastAttempt) -> bool:
         """Whether nothing says that an attempt was on another number than the one to charge."""
