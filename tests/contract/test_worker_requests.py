@@ -22,6 +22,7 @@ from tests.integration.worker.world import World
 
 BRAND, CARD_PAGE = "GET /v1/account", "POST /v1/billing_portal/sessions"
 READ = "GET /v1/invoices/:id"
+INVOICES = "GET /v1/invoices"
 CHARGES = "GET /v1/charges"
 PAY = "POST /v1/invoices/:id/pay"
 SPEND = "POST /v1/invoices/:id"
@@ -182,15 +183,15 @@ ROADS: dict[str, tuple[Drive, set[str]]] = {
         {READ, CHARGES, PAY, METHODS, BRAND, CARD_PAGE},
     ),
     "dunning_retry, with a source": (_charges_a_source, {READ, CHARGES, PAY}),
-    "end_dunning": (_ends("cancel"), {READ, CHARGES, BRAND, "DELETE /v1/subscriptions/:id"}),
-    "end_dunning, below a newer invoice": (_ends_below_a_newer_invoice, {READ, CHARGES, "GET /v1/invoices"}),
-    "tell_ended": (_ends("pause"), {READ, CHARGES, BRAND, "POST /v1/subscriptions/:id"}),
-    "tell_merchant_ended": (_ends("mark_uncollectible"), {READ, CHARGES, BRAND, WRITE_OFF}),
+    "end_dunning": (_ends("cancel"), {READ, CHARGES, INVOICES, BRAND, "DELETE /v1/subscriptions/:id"}),
+    "end_dunning, below a newer invoice": (_ends_below_a_newer_invoice, {READ, CHARGES, INVOICES}),
+    "tell_ended": (_ends("pause"), {READ, CHARGES, INVOICES, BRAND, "POST /v1/subscriptions/:id"}),
+    "tell_merchant_ended": (_ends("mark_uncollectible"), {READ, CHARGES, INVOICES, BRAND, WRITE_OFF}),
     "follow_silence": (_follows_a_silence, {READ, CHARGES, BRAND, CARD_PAGE}),
     "notify_action_required": (_writes, {READ, CHARGES, BRAND, CARD_PAGE}),
     "thank_customer": (_thanks, {READ, CHARGES, PAY, BRAND}),
     "warn_card_expiring": (_warns, {"GET /v1/subscriptions/:id", BRAND, CARD_PAGE}),
-    "catch_up": (_catches_up, {"GET /v1/invoices", READ, EVENTS, CHARGES}),
+    "catch_up": (_catches_up, {INVOICES, READ, EVENTS, CHARGES}),
     "report_usage": (_reports, {"POST /v1/billing/meter_events"}),
     "send_weekly_digest": (_digests, {READ, CHARGES, PAY, BRAND}),
 }

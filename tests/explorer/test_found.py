@@ -9,7 +9,7 @@ from tests.explorer.play import play
 from tests.explorer.stage import Stage, staged
 from tests.explorer.story import DAY, HOUR, Act, Story
 
-RENEWAL = (0, "renewal", "a", {})
+RENEWAL: tuple[int, str, str, dict[str, Any]] = (0, "renewal", "a", {})
 CANCEL = {"end_action": "cancel"}
 ACH: dict[str, Any] = {"type": "us_bank_account"}
 BACS: dict[str, Any] = {"type": "bacs_debit"}

@@ -63,9 +63,10 @@ async def test_off_while_the_first_debit_is_under_way_its_failure_opens_a_recove
     made = await town.world.control.add_renewal(town.world.account, debit=debit)
     await town.heard()
     await town.world.control.set_auto_advance(made["invoice"]["id"], False)
+    await town.heard()
     if on_again:
         await town.world.control.set_auto_advance(made["invoice"]["id"], True)
-    await town.heard()
+        await town.heard()
     assert await town.world.rows("SELECT FROM recoveries") == []
     (begun,) = await town.world.control.attempts(made["invoice"]["id"])
     await town.world.control.end_debit(begun["charge"], "insufficient_funds")
