@@ -45,6 +45,17 @@ WHERE id = $1
 FOR UPDATE
 """
 
+NOTED = """
+SELECT EXISTS (
+    SELECT
+    FROM recovery_timeline AS t
+    WHERE t.recovery_id = $1 AND t.rule = ANY($2::text[])
+        AND t.id > COALESCE(
+            (SELECT max(d.id) FROM recovery_timeline AS d WHERE d.recovery_id = $1 AND d.kind = 'decided'), 0
+        )
+)
+"""
+
 CHANGE = """
 WITH before AS MATERIALIZED (
     SELECT id, merchant_id, state FROM recoveries WHERE id = $1 FOR UPDATE
@@ -423,3 +434,8 @@ async def record_change(
         entry.next_step,
         entry.next_at,
     )
+
+
+async def is_noted(db: Connection, recovery_id: RecoveryId, *rules: str) -> bool:
+    """Whether the timeline has an entry by one of these rules since the last decision."""
+    return bool(await db.fetchval(NOTED, recovery_id, list(rules)))

@@ -13,7 +13,16 @@ from shared.database import Connection
 from shared.ids import InvoiceId, MerchantId, RecoveryId
 from shared.money import Money
 from shared.queue import queued
-from shared.recovery_model import CREDITED, EndReason, Entry, EntryKind, RecoveredBy, RecoveryState
+from shared.recovery_model import (
+    CREDITED,
+    PAID_SOMEHOW,
+    PAYMENT_NEWS,
+    EndReason,
+    Entry,
+    EntryKind,
+    RecoveredBy,
+    RecoveryState,
+)
 
 # The first stop keeps its reason; but that the merchant left is taken back when it returns, and any other stop holds.
 REQUEST_STOP = """
@@ -63,8 +72,9 @@ async def request_stop(db: Connection, recovery_id: RecoveryId, end_reason: EndR
     """Stop a recovery for a reason from outside; no attempt and no message follows. False: it had ended before.
 
     One that was stopped because its merchant had left takes the new reason: it is not opened again when that returns.
-    It ends at once, unless a payment is on its way: then the stop is noted, pending tasks are canceled, and the
-    payment's outcome decides. The run that holds an attempt sees to that; if none does, a task is queued for it.
+    It ends at once, unless a payment is on its way, or an event has told of one that nobody has read yet: then the stop
+    is noted, pending tasks are canceled, and the payment's outcome decides. The run that holds an attempt sees to that;
+    if none does, a task is queued for it.
     """
     locked = await recoveries.lock(db, recovery_id)
     if locked.state is RecoveryState.STOPPED and EndReason.MERCHANT_GONE == locked.end_reason != end_reason:
@@ -74,7 +84,8 @@ async def request_stop(db: Connection, recovery_id: RecoveryId, end_reason: EndR
         return True
     if locked.state.ended:
         return False
-    if locked.state.may_have_charged:
+    unread = end_reason is not EndReason.MERCHANT_GONE and await _news_of_a_payment(db, recovery_id)
+    if locked.state.may_have_charged or unread:
         await queued.cancel_of_recovery(db, recovery_id, f"stop requested: {end_reason}")
         await db.execute(REQUEST_STOP, recovery_id, end_reason)
         entry = replace(entry, kind=EntryKind.STOP_REQUESTED)
@@ -84,6 +95,11 @@ async def request_stop(db: Connection, recovery_id: RecoveryId, end_reason: EndR
         await recoveries.record_change(db, recovery_id, locked.merchant_id, locked.state, locked.state, entry)
         return True
     return await recoveries.close(db, recovery_id, RecoveryState.STOPPED, end_reason, entry)
+
+
+async def _news_of_a_payment(db: Connection, recovery_id: RecoveryId) -> bool:
+    """Whether an event has told of a payment, and nothing has been decided since."""
+    return await recoveries.is_noted(db, recovery_id, PAYMENT_NEWS, PAID_SOMEHOW)
 
 
 async def reopen_left(db: Connection, merchant_id: MerchantId, invoice_ids: Sequence[InvoiceId] | None = None) -> int:

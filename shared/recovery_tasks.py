@@ -82,7 +82,8 @@ async def message_at(
 ) -> None:
     """Queue a message to the customer for a time; it replaces one that is queued for later or for another purpose.
 
-    `kind` is what the message is for, a `MessageKind` of the brain.
+    `kind` is what the message is for, a `MessageKind` of the brain. One that was tried stays: its email may be out, and
+    another task would send another one.
     """
     key = key_of(MESSAGE, recovery_id)
     payload = {"kind": kind, "invoice_id": invoice_id}
@@ -92,8 +93,7 @@ async def message_at(
     waiting = await queued.find(db, key)
     if waiting is None:
         return  # a message is being sent right now
-    run_at, queued_for = waiting
-    if run_at <= at and queued_for.get("kind") == kind:
+    if waiting.tries or (waiting.run_at <= at and waiting.payload.get("kind") == kind):
         return
     await queued.cancel(db, key, "another message takes its place")
     await tasks.enqueue(db, task)

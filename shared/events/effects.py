@@ -215,7 +215,7 @@ async def _settle(db: Connection, merchant_id: MerchantId, event: Incoming, inte
         await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id)
         # Two or three events tell of one payment. What is running now, an evaluation or a message, may have read the
         # invoice before: the entry tells it.
-        if not await known.is_noted(db, recovery.id, PAID_SOMEHOW):
+        if not await recoveries.is_noted(db, recovery.id, PAID_SOMEHOW):
             text = "The invoice was paid; whether at Stripe or elsewhere is to be read."
             entry = Entry(EntryKind.CHANGED, PAID_SOMEHOW, text, _origin(event), next_step="read the invoice at Stripe")
             await recoveries.record(db, recovery.id, entry)

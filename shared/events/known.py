@@ -39,17 +39,6 @@ ORDER BY id DESC
 LIMIT 1
 """
 
-NOTED = """
-SELECT EXISTS (
-    SELECT
-    FROM recovery_timeline AS t
-    WHERE t.recovery_id = $1 AND t.rule = $2
-        AND t.id > COALESCE(
-            (SELECT max(d.id) FROM recovery_timeline AS d WHERE d.recovery_id = $1 AND d.kind = 'decided'), 0
-        )
-)
-"""
-
 TURN_OFF = """
 INSERT INTO collection_turned_off (merchant_id, invoice_id, event_id)
 VALUES ($1, $2, $3)
@@ -75,11 +64,6 @@ async def known_of_stripe(db: Connection, recovery_id: RecoveryId) -> tuple[date
 async def turned_off(db: Connection, recovery_id: RecoveryId) -> bool:
     """Whether the timeline says that the merchant turned automatic collection of the invoice off."""
     return bool(await db.fetchval(TURNED, recovery_id))
-
-
-async def is_noted(db: Connection, recovery_id: RecoveryId, rule: str) -> bool:
-    """Whether the timeline has an entry by this rule since the last decision."""
-    return bool(await db.fetchval(NOTED, recovery_id, rule))
 
 
 async def note_collection(

@@ -3,6 +3,7 @@
 In the caller's transaction. A running task is never touched; an operator's commands are in `control`.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +18,7 @@ WHERE unique_key = $1 AND status = 'pending' AND run_at > citadel_now()
 RETURNING id
 """
 
-FIND = "SELECT run_at, payload FROM scheduled_tasks WHERE unique_key = $1 AND status = 'pending'"
+FIND = "SELECT run_at, payload, attempts FROM scheduled_tasks WHERE unique_key = $1 AND status = 'pending'"
 
 RUNS = "SELECT EXISTS (SELECT FROM scheduled_tasks WHERE unique_key = $1 AND status = 'running')"
 
@@ -48,10 +49,19 @@ async def bring_forward(db: Connection, unique_key: str) -> bool:
     return await db.fetchval(BRING_FORWARD, unique_key) is not None
 
 
-async def find(db: Connection, unique_key: str) -> tuple[datetime, dict[str, Any]] | None:
-    """When the pending task with this key is due, and its payload; None when there is none."""
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A pending task: when it is due, its payload, and how often it was tried."""
+
+    run_at: datetime
+    payload: dict[str, Any]
+    tries: int
+
+
+async def find(db: Connection, unique_key: str) -> Queued | None:
+    """The pending task with this key; None when there is none."""
     row = await db.fetchrow(FIND, unique_key)
-    return None if row is None else (row["run_at"], row["payload"])
+    return None if row is None else Queued(row["run_at"], row["payload"], row["attempts"])
 
 
 async def runs(db: Connection, unique_key: str) -> bool:

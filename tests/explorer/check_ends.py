@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import orjson
+
 from tests.explorer.evidence import Evidence, Row, counted, left_alone, paused_by_us, was_refused
 from tests.explorer.finding import Finding
 from tests.explorer.story import DAY, HOUR
@@ -185,7 +187,9 @@ def _untrue(evidence: Evidence, end: Closed, truth: Truth, row: Row) -> str | No
     left = any(word.kind == "left" and word.at <= end.at for word in evidence.seen.words)
     window = row["policy"].get("window_days", 21) * DAY
     wrong = {
-        "ended while money is on its way": end.state != "recovered" and truth.processing and not (gone and left),
+        "ended while money is on its way": (
+            end.state != "recovered" and truth.processing and not (gone and left) and not _unheard(evidence, end)
+        ),
         "merchant_gone, and the merchant is there": gone and truth.connected and not left,
         "invoice_missing, and it is there": end.rule == "invoice_missing",
         "paid_elsewhere, and it is not paid": end.rule == "paid_elsewhere" and truth.status != "paid",
@@ -198,6 +202,11 @@ def _untrue(evidence: Evidence, end: Closed, truth: Truth, row: Row) -> str | No
         "recovered, and not all is paid": end.state == "recovered" and truth.status != "paid",
     }
     return next((problem for problem, holds in wrong.items() if holds), None)
+
+
+def _unheard(evidence: Evidence, end: Closed) -> bool:
+    """Whether somebody ended it in the moment in which the payment began, before Stripe's event could tell of it."""
+    return any(each.invoice == end.invoice and each.at == end.at for each in evidence.bank)
 
 
 def _wrong_action(evidence: Evidence, done: Ended) -> Iterator[Finding]:
@@ -237,6 +246,8 @@ def _by_waking_up(evidence: Evidence, done: Ended, rows: list[Row], told: str) -
     """A worker that was away for most of the window ends nothing by its return."""
     for since, until in evidence.seen.away:
         for row in rows:
+            if not row["policy"].get("message_days", True):
+                continue  # nothing was promised that it could have missed
             window = row["policy"].get("window_days", 21) * DAY
             missed = min(until, row["opened_at"] + window) - max(since, row["opened_at"])
             if until <= done.at < until + HOUR and missed > window / 2:
@@ -253,13 +264,23 @@ def _unannounced(evidence: Evidence, done: Ended, rows: list[Row], told: str) ->
         for each in evidence.seen.written
         if each.at < done.at and each.customer in {row["customer_id"] for row in rows} and each.kind != "card_expiring"
     ]
-    letters = [each for each in letters if each.recovery in {row["id"] for row in rows}]
+    ids = {row["id"] for row in rows}
+    # One email may be about several recoveries, and bear the name of one.
+    together = {_email_of(each) for each in evidence.timeline if each["recovery_id"] in ids}
+    letters = [each for each in letters if each.recovery in ids or each.id in together]
     if letters and _reachable(evidence, done, letters) and not any(word in each.text for each in letters):
         kinds = ", ".join(each.kind for each in letters)
         yield Finding("ends", "an end action that was not announced", f"{told}, after {kinds}")
     for day in _ON.findall(letters[-1].text) if letters else []:
         if done.at < _start_of(day, done.at) - DAY:  # give or take the time zone
             yield Finding("ends", "an end action before the day that was told", f"{told}, told for {day}")
+
+
+def _email_of(row: Row) -> str | None:
+    """The email that a row of the timeline tells of."""
+    detail = row["detail"]
+    known: dict[str, object] = orjson.loads(detail) if isinstance(detail, str) else detail
+    return str(known["email_id"]) if known.get("email_id") else None
 
 
 def _reachable(evidence: Evidence, done: Ended, letters: list[Written]) -> bool:

@@ -165,7 +165,9 @@ def _asks(evidence: Evidence, letter: Written, truth: Truth, row: Row) -> Iterat
     if retry is not None and not on_a_clock and not _planned(letter, truth, retry.group(1)):
         yield "promises an attempt that nobody has planned"
     yield from _threatens(letter, truth, row)
-    if letter.kind == "action_required" and not _waits_for_3ds(evidence, letter, truth):
+    # While an operator has evaluations paused, what came since is not known.
+    known = not evidence.done("operator_pauses")
+    if letter.kind == "action_required" and known and not _waits_for_3ds(evidence, letter, truth):
         yield "asks to confirm what needs no confirmation"
     if letter.kind == "new_method_needed":
         yield from _another_card(evidence, letter, truth)
@@ -239,7 +241,9 @@ def _is_blocked(evidence: Evidence, letter: Written, truth: Truth) -> bool:
     """Whether all that was ever tried for the invoice was blocked, and by no bank."""
     tried = [each for each in evidence.bank if each.invoice == truth.invoice and each.at <= letter.at]
     expired = truth.method is None or truth.method.expired
-    return bool(tried) and not expired and all(each.charge in evidence.blocked for each in tried)
+    # Of a customer who is an account nobody sees the payment method; without one, another is asked for.
+    unseen = "as_account" in evidence.seen.done
+    return bool(tried) and not expired and not unseen and all(each.charge in evidence.blocked for each in tried)
 
 
 def _another_card(evidence: Evidence, letter: Written, truth: Truth) -> Iterator[str]:
@@ -267,7 +271,7 @@ def _another_card(evidence: Evidence, letter: Written, truth: Truth) -> Iterator
         and each.at <= letter.at
     ]
     soft = ends and ends[-1].decline_code == MAY_BE_TRIED_AGAIN
-    if method.kind != "card" and soft and len(ends) <= RETRIES_OF_A_DEBIT:
+    if method.kind != "card" and soft and not refused and len(ends) <= RETRIES_OF_A_DEBIT:
         yield "asks for another card after a debit that may be tried again"
 
 

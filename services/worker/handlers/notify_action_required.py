@@ -36,6 +36,7 @@ from shared.unsubscribe import Recipient
 TELLING = frozenset({RecoveryState.WAITING, RecoveryState.ACTION_REQUIRED, RecoveryState.NEEDS_NEW_METHOD})
 # An invoice that fails with others is evaluated within moments; one that is not, for whatever reason, holds up nobody.
 EVALUATED_WITHIN = timedelta(minutes=15)
+_LOOKED_WITHIN = timedelta(hours=1)
 # More than so many invoices are not named in one email; the rest come in the next day's.
 MOST_TOGETHER = 20
 # Looked at again a day later: for the brain nothing has changed, so an evaluation would only queue the same message.
@@ -144,6 +145,8 @@ async def _plan(
     due = _due(dossier)
     if lead is None or due is None or due > dossier.now:
         return Nothing("no message is due", again=None if lead is None else due)
+    if dossier.attempt_is_due and dossier.now - (dossier.next_attempt_at or due) < EVALUATED_WITHIN:
+        return Nothing("an attempt is about to be made: its outcome says what to write", again=dossier.now + turns.SOON)
     hurries = lead.kind is MessageKind.ACTION_REQUIRED and all(m.kind is not lead.kind for m in dossier.story.sent)
     earliest = turn.free_from(dossier.now, dossier.story.sent, hurries=hurries)
     if earliest > dossier.now:
@@ -228,9 +231,21 @@ async def _left_out(
         if why.rule in PENDING:
             await _queue(db, dossier, dossier.now + ONE_DAY)
     if why.look and not dossier.state.ended:
-        await recovery_tasks.evaluate_now(db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id)
+        if _was_looked_at(dossier, why):
+            await _queue(db, dossier, dossier.now + ONE_DAY)
+        else:
+            await recovery_tasks.evaluate_now(db, dossier.merchant_id, dossier.recovery_id, dossier.invoice_id)
     elif any(row.rule == ADDRESS_CHANGED and row.id > last_id for row in dossier.story.rows):
         await _queue(db, dossier, dossier.now)  # the address came while the old one was read
+
+
+def _was_looked_at(dossier: Dossier, why: NotSent) -> bool:
+    """Whether an evaluation has just looked for this reason, and the message came out the same: they read the invoice
+    in two ways, and must not send each other round."""
+    since = dossier.now - _LOOKED_WITHIN
+    return any(
+        (row.kind, row.rule) == (EntryKind.NOT_MESSAGED, why.rule) for row in dossier.story.rows if row.at > since
+    )
 
 
 async def _told(db: Connection, task: Job[NotifyPayload], told: Told, kinds: Mapping[RecoveryId, MessageKind]) -> None:

@@ -36,19 +36,24 @@ def decide_method(case: Case) -> Decision:
     by_stripe = case.policy.driver == "stripe"
     others = [] if by_stripe else [each for each in case.brought if each.payment_method_id != _charged(case)]
     roads = [case.naming(each, "brought") for each in others]
-    asked: AskNewMethod | None = None
+    asked: AskNewMethod | RequireAction | None = None
     refused: list[Considered] = []
     last = None if by_stripe else newer_default(case.recovery, case.invoice)
     ways = [case, *roads] if case.method_is_new else [*roads, case]
     for road in ways if last is None else [*ways, case.naming(last, "default")]:
+        if isinstance(asked, RequireAction) and not road.is_brought:
+            break  # who has brought another card is asked to confirm with it, not charged on the old one
         decision = _decide_one(road)
-        if not isinstance(decision, AskNewMethod):
+        if not isinstance(decision, AskNewMethod | RequireAction):
             return _also(decision, *refused)
-        asked = asked or decision
+        if asked is None or (isinstance(asked, AskNewMethod) and isinstance(decision, RequireAction)):
+            asked = decision  # to confirm is less to ask for than another card
         name = "default_method" if road.named is None else f"{road.named}_method {_charged(road)}"
         refused.append(Considered(name, decision.reason.text))
     if asked is None:
         raise ValueError("every case has the payment method of Stripe's order, or its lack")
+    if isinstance(asked, RequireAction):
+        return _also(asked, *refused[1:])
     if by_stripe or not case.policy.backup_methods:
         why = "Stripe makes the retries" if by_stripe else "the policy does not allow it"
         return _also(asked, *refused[1:], *([Considered("backup_method", why)] if case.invoice.backups else []))

@@ -41,7 +41,10 @@ async def test_thanks_say_until_when_the_subscription_runs(town: Town, how: str)
 async def test_thanks_say_nothing_of_a_subscription_that_is_paused(town: Town) -> None:
     failed = await town.renewal(decline="insufficient_funds", clears_in=3_600)
     await town.world.work()
-    await failed.finish()
+    await failed.until_due()
+    # The customer was written to a moment ago: thanks come a day later, when it is paused.
+    await town.world.execute("UPDATE written_customers SET written_at = citadel_now()")
+    await town.world.work()
     await town.world.control.pause_collection(failed.subscription, "void")
     await town.heard()
     await town.months_pass(4)
