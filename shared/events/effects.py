@@ -212,13 +212,9 @@ async def _settle(db: Connection, merchant_id: MerchantId, event: Incoming, inte
         # Only a reading of the invoice tells whose payment it is. Until then no message is sent; and no attempt is
         # made, because each begins with a reading.
         await recovery_tasks.cancel_messages(db, recovery.id, "the invoice was paid")
-        await recovery_tasks.evaluate_now(db, merchant_id, recovery.id, recovery.invoice_id)
-        # Two or three events tell of one payment. What is running now, an evaluation or a message, may have read the
-        # invoice before: the entry tells it.
-        if not await recoveries.is_noted(db, recovery.id, PAID_SOMEHOW):
-            text = "The invoice was paid; whether at Stripe or elsewhere is to be read."
-            entry = Entry(EntryKind.CHANGED, PAID_SOMEHOW, text, _origin(event), next_step="read the invoice at Stripe")
-            await recoveries.record(db, recovery.id, entry)
+        # Two or three events tell of one payment.
+        text, step = "The invoice was paid; whether at Stripe or elsewhere is to be read.", "read the invoice at Stripe"
+        await _tell(db, merchant_id, recovery, Entry(EntryKind.CHANGED, PAID_SOMEHOW, text, _origin(event), step))
 
 
 async def _money_after_end(db: Connection, merchant_id: MerchantId, intent: InvoicePaid) -> None:
@@ -229,13 +225,15 @@ async def _money_after_end(db: Connection, merchant_id: MerchantId, intent: Invo
 
 async def _look_at_payment(db: Connection, merchant_id: MerchantId, event: Incoming, news: PaymentNews) -> None:
     for recovery in await store.lock_of_payment(db, merchant_id, news):
-        # A run may have read the invoice earlier; the entry makes it read again.
-        if await recovery_tasks.evaluate_again(db, merchant_id, recovery.id, recovery.invoice_id):
-            text = "A payment that takes days has begun or ended."
-            step = "read the invoice at Stripe"
-            await recoveries.record(
-                db, recovery.id, Entry(EntryKind.CHANGED, PAYMENT_NEWS, text, _origin(event), next_step=step)
-            )
+        text, step = "A payment that takes days has begun or ended.", "read the invoice at Stripe"
+        await _tell(db, merchant_id, recovery, Entry(EntryKind.CHANGED, PAYMENT_NEWS, text, _origin(event), step))
+
+
+async def _tell(db: Connection, merchant_id: MerchantId, recovery: Concerned, news: Entry) -> None:
+    """Have news of a payment looked at, and note it once, for whoever runs now or ends the recovery before that."""
+    again = await recovery_tasks.evaluate_again(db, merchant_id, recovery.id, recovery.invoice_id)
+    if again or not await recoveries.is_noted(db, recovery.id, news.rule):
+        await recoveries.record(db, recovery.id, news)
 
 
 async def _stopped_by(

