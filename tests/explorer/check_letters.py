@@ -248,6 +248,8 @@ def _is_blocked(evidence: Evidence, letter: Written, truth: Truth) -> bool:
 
 def _another_card(evidence: Evidence, letter: Written, truth: Truth) -> Iterator[str]:
     method = truth.method
+    if evidence.done("as_account"):
+        return  # of a customer who is an account nobody sees the payment methods
     if method is None or (method.kind == "card" and (method.expired or not method.good)):
         return
     tried = [

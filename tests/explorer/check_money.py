@@ -288,7 +288,10 @@ def _forbidden(evidence: Evidence, each: Charging) -> str | None:
         "the merchant has turned its collection off": not read.automatic and evidence.done("collection"),
         "it is collected by hand": read.collection == "send_invoice",
         "an operator had stopped it": any(word.kind == "stop" for word in about),
-        "its customer is left alone": left_alone(said, read.customer, each.attempt.at),
+        # One who has become an account is another customer by every id.
+        "its customer is left alone": (
+            left_alone(said, read.customer, each.attempt.at) and not evidence.done("as_account")
+        ),
         "its subscription ends, and the policy leaves such invoices": read.ends_at is not None and not collects_ending,
         "the merchant's tasks are paused": bool(pauses) and pauses[-1].kind == "pause",
         "the card was declined for good": _dead(evidence, each.attempt),
