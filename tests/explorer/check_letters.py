@@ -33,6 +33,7 @@ QUIET = frozenset(
         "deauthorize",
         "deleted",
         "as_account",
+        "restricted",
         "outage",
     }
 )
