@@ -42,7 +42,7 @@ MOST_ROUNDS = 60
 """A moment at which so many rounds of work lead to more work never ends."""
 MOST_RUNS = 150
 """So many runs at one moment, one after the other, never end."""
-MOST_MOMENTS = 1_000
+MOST_MOMENTS = 2_000
 """Held tasks are looked at once an hour, for as long as a barrier stands: four of them 400 times. A loop is longer."""
 TOLD_OF = frozenset(ROUTES)
 
