@@ -5,6 +5,7 @@ A document is never changed once written; a new version is a new document. Only 
 """
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from shared.policy.causes import DeclineCause
 from shared.policy.contradictions import Contradiction, rising_within
+from shared.policy.paydays import PAYDAYS
 from shared.recovery_model import BillingReason
 
 SCHEMA_VERSION = 4
@@ -26,6 +28,13 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _known_payday(name: str) -> str:
+    if name not in PAYDAYS:
+        near = get_close_matches(name, PAYDAYS, n=3, cutoff=0.4)
+        raise ValueError(f"{name!r} is no payday; near it: {', '.join(near)}" if near else f"{name!r} is no payday")
+    return name
+
+
 Hours = Annotated[int, Field(ge=1, le=60 * 24)]
 Hour = Annotated[int, Field(ge=0, le=23)]
 Day = Annotated[int, Field(ge=0, le=60)]
@@ -35,6 +44,7 @@ Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 StripeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
 SegmentName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Zone = Annotated[str, AfterValidator(_known_zone)]
+PaydayName = Annotated[str, AfterValidator(_known_payday), Field(json_schema_extra={"enum": list(PAYDAYS)})]
 MinorUnits = Annotated[int, Field(ge=0, le=10**12)]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 WEEKDAYS: tuple[Weekday, ...] = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -88,7 +98,30 @@ class Paydays(_Document):
         return self
 
 
-Schedule = Annotated[Delays | Paydays, Field(discriminator="kind")]
+class Likeliest(_Document):
+    """Retry when the attempts that are left are likeliest to collect, by what is believed of customers after this cause
+    (`services/worker/recovery/belief`): of their paydays, of how long money stays, of the hours at which banks decline.
+
+    least_gain: an attempt is made only if it adds this much to the chance that the invoice is collected at all.
+    after_hours: at least so long after the last attempt. wages: the shares of your customers that are known to be paid
+    so (`last_business_day`: 0.6; the names are `shared.policy.paydays.PAYDAYS`); of the others it is believed what is
+    believed of their country. max_attempts: as for delays.
+    """
+
+    kind: Literal["likeliest"] = "likeliest"
+    least_gain: Annotated[float, Field(ge=0.001, le=0.5)] = 0.005
+    after_hours: Hours = 20
+    wages: Mapping[PaydayName, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
+    max_attempts: Annotated[int, Field(ge=0, le=20)] | None = None
+
+    @model_validator(mode="after")
+    def _shares_are_of_a_whole(self) -> Self:
+        if sum(self.wages.values()) > 1 + 1e-9:
+            raise ValueError(f"the shares of wages add up to {sum(self.wages.values()):.2f}, which is more than all")
+        return self
+
+
+Schedule = Annotated[Delays | Paydays | Likeliest, Field(discriminator="kind")]
 
 
 class Schedules(_Document):

@@ -34,7 +34,7 @@ from services.worker.recovery.networks import CURRENT_RULES, Allowed, Never, Not
 from services.worker.recovery.schedule import next_retry
 from services.worker.recovery.segments import in_holdout, segment_facts
 from services.worker.recovery.timing import BY_THE_RULES, Timing
-from shared.policy import DeclineCause, Delays, Paydays, Policy, Schedule, Schedules
+from shared.policy import DeclineCause, Delays, Likeliest, Paydays, Policy, Schedule, Schedules
 
 __all__ = [
     "BY_THE_RULES",
@@ -57,6 +57,7 @@ __all__ = [
     "Hardness",
     "InvoiceStatus",
     "InvoiceTruth",
+    "Likeliest",
     "MessageKind",
     "Never",
     "NotBefore",

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from services.worker.recovery.attempt_times import next_open
+from services.worker.recovery.belief.planning import Limits, Planned, plan
+from services.worker.recovery.belief.stories import stories_of
 from services.worker.recovery.consent import brought
 from services.worker.recovery.declines import (
     CURED_BY_ENTERING_AGAIN,
@@ -25,11 +27,11 @@ from services.worker.recovery.model import (
 )
 from services.worker.recovery.networks import NetworkRules
 from services.worker.recovery.refusals import Remedy, remedy
-from services.worker.recovery.schedule import next_retry, span
+from services.worker.recovery.schedule import next_retry, span, spread
 from services.worker.recovery.timezones import zone_of
 from services.worker.recovery.timing import BY_THE_RULES, Timing
 from shared.ids import PaymentMethodId
-from shared.policy import DeclineCause, Policy
+from shared.policy import DeclineCause, Likeliest, Policy
 from shared.policy.segments import Budget, budget_of
 
 LONGEST_BACKOFF = timedelta(days=1)
@@ -130,8 +132,21 @@ def used_for(case: Case, cause: DeclineCause) -> int:
     return sum(each.origin is Origin.CITADEL and _cause(each) is cause for each in case.on_method)
 
 
-def when_due(case: Case) -> tuple[DeclineCause, datetime]:
-    """When the schedule and the gaps between attempts allow the next one, and the cause that it is scheduled by.
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When the next attempt is due, and the cause that it is scheduled by; `planned` if it follows from a belief.
+
+    `worthless`: it is believed that no attempt in the window would gain enough.
+    """
+
+    at: datetime
+    cause: DeclineCause
+    planned: tuple[Planned, ...] = ()
+    worthless: bool = False
+
+
+def when_due(case: Case) -> Due:
+    """When the schedule and the gaps between attempts allow the next one.
 
     Never at a time that the policy closes, except for a customer who has just brought another payment method.
     """
@@ -139,24 +154,48 @@ def when_due(case: Case) -> tuple[DeclineCause, datetime]:
     last_counted = case.on_method[-1] if case.on_method else None
     since = last_counted.over_at if last_counted else case.recovery.opened_at
     cause = _cause(last_counted)
-    if case.method_is_new:
-        due = case.recovery.opened_at
-    else:
-        due = max([_scheduled(case, cause, since), *(each.over_at + gap for each in case.attempts if each.counts)])
-    due = max(due, _backed_off(case, gap))
-    return cause, due if case.customer_acted else _opened(case, due)
+    due = Due(case.recovery.opened_at, cause)
+    if not case.method_is_new:
+        due = _scheduled(case, cause, since)
+        due = replace(due, at=max([due.at, *(each.over_at + gap for each in case.attempts if each.counts)]))
+    due = replace(due, at=max(due.at, _backed_off(case, gap)))
+    return due if case.customer_acted or due.worthless else replace(due, at=_opened(case, due.at))
 
 
-def _scheduled(case: Case, cause: DeclineCause, since: datetime) -> datetime:
+def _scheduled(case: Case, cause: DeclineCause, since: datetime) -> Due:
     """The schedule's time, or the one that learned timing picks, if the policy asks for that."""
     country = case.invoice.card.country if case.invoice.card else None
     schedule = case.policy.schedules.for_cause(cause)
     tries = max(1, len(case.on_method))
+    if isinstance(schedule, Likeliest):
+        return _likeliest(case, schedule, cause, country)
     due = next_retry(schedule, since, tries, country, case.recovery.jitter_key)
     if case.policy.timing == "rules":
-        return due
+        return Due(due, cause)
     earliest, latest = span(schedule, since, tries, country, due)
-    return case.timing.pick(cause, due, (earliest, min(latest, case.deadline - ONE_HOUR)), zone_of(country))
+    picked = case.timing.pick(cause, due, (earliest, min(latest, case.deadline - ONE_HOUR)), zone_of(country))
+    return Due(picked, cause)
+
+
+def _likeliest(case: Case, schedule: Likeliest, cause: DeclineCause, country: str | None) -> Due:
+    """The first of the attempts that are likeliest to collect in all; within its hour, spread by the recovery's key."""
+    declined = [each.over_at for each in case.on_method] or [case.recovery.opened_at]
+    most = case.budget.attempts_left + len(declined) - 1
+    if schedule.max_attempts is not None:
+        most = min(most, schedule.max_attempts - used_for(case, cause) + len(declined) - 1)
+    limits = Limits(
+        timedelta(hours=schedule.after_hours),
+        case.deadline,
+        most,
+        schedule.least_gain,
+        case.policy.attempt_times,
+        country,
+    )
+    planned = plan(stories_of(cause, country, schedule.wages), declined, limits)
+    if not planned:
+        return Due(case.deadline, cause, worthless=True)
+    share = spread(case.recovery.jitter_key, max(1, len(case.on_method)))
+    return Due(planned[0].at + ONE_HOUR * share, cause, planned)
 
 
 def _opened(case: Case, due: datetime) -> datetime:

@@ -6,11 +6,12 @@ default of the customer's that is newer than the latter, and, if the policy allo
 customer's others, until one may be charged. Where Stripe makes the retries, its order alone counts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import assert_never
 
+from services.worker.recovery.belief.planning import Planned
 from services.worker.recovery.case import Case, expired, next_cause, used_for, when_due
 from services.worker.recovery.consent import newer_default
 from services.worker.recovery.model import (
@@ -208,7 +209,8 @@ def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
     method = _charged(case)
     if method is None:
         raise ValueError("without a payment method an earlier rule asks for one")
-    cause, due = when_due(case)
+    upcoming = when_due(case)
+    due, cause = upcoming.at, upcoming.cause
     inputs: dict[str, JsonScalar] = {"due": iso(due), "tries_with_method": len(case.on_method)}
     if case.named == "backup" and case.method_is_new:
         rule, text = "backup_method", "Another payment method that the customer has on file is tried."
@@ -219,13 +221,28 @@ def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
     else:
         rule, text = "schedule", f"The next attempt after {cause} is due at {iso(due)}."
         inputs |= {"cause": cause, "timing": case.policy.timing}
+        if upcoming.planned:
+            rule, text = "likeliest", f"{text} {_expected(upcoming.planned)}"
+            first, last = upcoming.planned[0], upcoming.planned[-1]
+            inputs |= {"chance": round(first.chance, 3), "collected": round(last.collected, 3), "by": iso(last.at)}
     if due <= case.now:
         road = Considered("wait", f"the attempt was due at {iso(due)}")
         return AttemptNow(reason(case, rule, text, road, **inputs), method)
+    if upcoming.worthless:
+        text = f"After {cause} no further attempt is likely enough to succeed; messages go on until the window's end."
+        return wait(case, case.deadline, "nothing_likely", text, **inputs)
     if due >= case.deadline:
         text = "The next attempt would come after the window; messages go on until its end."
         return wait(case, case.deadline, "window_ends_first", text, **inputs)
     return wait(case, due, rule, text, **inputs)
+
+
+def _expected(planned: Sequence[Planned]) -> str:
+    """How likely the next attempt and those after it are to collect, and why then."""
+    first, last = planned[0], planned[-1]
+    why = f", because {first.why}" if first.why else ""
+    later = f"; {last.collected:.0%} by {last.at:%d %b}, in {len(planned)} attempts" if len(planned) > 1 else ""
+    return f"It is {first.chance:.0%} likely to succeed{why}{later}."
 
 
 METHOD_RULES: tuple[Callable[[Case], Decision | None], ...] = (

@@ -10,7 +10,7 @@ from typing import assert_never
 from services.worker.recovery.attempt_times import is_holiday
 from services.worker.recovery.model import as_utc
 from services.worker.recovery.timezones import zone_of
-from shared.policy import WEEKDAYS, Delays, Paydays, Schedule
+from shared.policy import WEEKDAYS, Delays, Paydays
 
 FRIDAY = 4
 # A delay is lengthened by up to this share, so that invoices that failed together are not retried together.
@@ -20,7 +20,7 @@ EARLIER, LATER = 0.5, 2.0
 COMMON_PAYDAYS = Paydays()
 
 
-def next_retry(schedule: Schedule, since: datetime, tries: int, country: str | None, key: str) -> datetime:
+def next_retry(schedule: Delays | Paydays, since: datetime, tries: int, country: str | None, key: str) -> datetime:
     """The time (UTC) of the next attempt after one at `since`; always later than `since`.
 
     `tries` (1 or more) is the number of attempts with this payment method. `key` and `tries` decide the place within
@@ -37,7 +37,7 @@ def next_retry(schedule: Schedule, since: datetime, tries: int, country: str | N
 
 
 def span(
-    schedule: Schedule, since: datetime, tries: int, country: str | None, due: datetime
+    schedule: Delays | Paydays, since: datetime, tries: int, country: str | None, due: datetime
 ) -> tuple[datetime, datetime]:
     """The span of times (UTC) in which learned timing may place the next attempt after one at `since`.
 

@@ -12,7 +12,6 @@ from services.worker.recovery import (
     Delays,
     Paydays,
     Policy,
-    Schedule,
     Timing,
     Wait,
     decide,
@@ -87,7 +86,7 @@ def test_with_paydays_the_day_is_the_schedule_s_and_only_the_hour_is_learned() -
     key=st.text(max_size=4),
 )
 def test_the_scheduled_time_is_within_the_span_that_is_left_to_learn_in(
-    since: datetime, country: str | None, schedule: Schedule, tries: int, key: str
+    since: datetime, country: str | None, schedule: Delays | Paydays, tries: int, key: str
 ) -> None:
     due = next_retry(schedule, since, tries, country, key)
     earliest, latest = span(schedule, since, tries, country, due)

@@ -8,7 +8,7 @@ from babel.core import get_global
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.recovery import Delays, Paydays, Schedule, next_retry
+from services.worker.recovery import Delays, Paydays, next_retry
 from services.worker.recovery.schedule import DELAY_SPREAD, is_payday
 from services.worker.recovery.timezones import MOST_POPULOUS_ZONE, zone_of
 from tests.unit.worker.recovery.builders import OPENED
@@ -87,7 +87,7 @@ def test_many_recoveries_of_one_moment_are_spread_over_the_morning() -> None:
     assert len(minutes) == 120
 
 
-schedules: st.SearchStrategy[Schedule] = st.one_of(
+schedules: st.SearchStrategy[Delays | Paydays] = st.one_of(
     st.builds(Paydays, after_hours=st.integers(1, 100), from_hour=st.integers(4, 20), over_minutes=st.integers(1, 180)),
     st.lists(st.integers(1, 1440), min_size=1, max_size=20).map(lambda hours: Delays(hours=tuple(hours))),
 )
@@ -101,7 +101,7 @@ schedules: st.SearchStrategy[Schedule] = st.one_of(
     st.text(max_size=40),
 )
 def test_the_next_attempt_is_later_soon_enough_and_always_the_same(
-    schedule: Schedule, since: datetime, tries: int, country: str | None, key: str
+    schedule: Delays | Paydays, since: datetime, tries: int, country: str | None, key: str
 ) -> None:
     at = next_retry(schedule, since, tries, country, key)
     least = min(schedule.hours) if isinstance(schedule, Delays) else schedule.after_hours

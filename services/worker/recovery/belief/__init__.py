@@ -1,0 +1,13 @@
+"""What the brain believes about a declined payment, and the attempts that follow from it.
+
+    paydays   when wages may arrive: rules of the calendar
+    prior     what is believed before anything was seen, by cause and country: data, with its sources
+    stories   the belief: many possible stories, each says at which times the bank would accept the payment
+    planning  belief → the attempts that are likeliest to collect in all, each with its chance
+
+A story is one way in which the payment may become possible: the wages come on the 25th and last for two days, and
+the bank declines at night. Thousands of them, drawn once from the prior and weighed alike, are the belief. Each decline
+rules out the stories in which the bank would have accepted. An attempt's chance is the share of stories, of those that
+are left, that accept it. Pure, and the same in every process: no clock, no database; "random" draws come from fixed
+seeds.
+"""

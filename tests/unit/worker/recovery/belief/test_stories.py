@@ -1,0 +1,88 @@
+"""The belief: which stories accept an attempt at which time, and what a decline rules out."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from services.worker.recovery import DeclineCause
+from services.worker.recovery.belief.prior import PRIORS
+from services.worker.recovery.belief.stories import ALL, SIZE, Stories, stories_of
+
+BERLIN = ZoneInfo("Europe/Berlin")
+FAILED = datetime(2026, 9, 22, 9, tzinfo=UTC)
+CAUSES = sorted(PRIORS)
+
+
+def share(stories: int) -> float:
+    return stories.bit_count() / SIZE
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_the_same_belief_in_every_process(cause: DeclineCause) -> None:
+    one, other = Stories(cause, "DE", {}), Stories(cause, "DE", {})
+    for hours in (0, 5, 77, 400):
+        at = FAILED + timedelta(hours=hours)
+        assert one.accepting(at, FAILED) == other.accepting(at, FAILED)
+        assert one.ruled_out(ALL, at.timestamp()) == other.ruled_out(ALL, at.timestamp())
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+@pytest.mark.parametrize("country", ["US", "DE", None])
+def test_what_never_becomes_possible_stays_impossible(cause: DeclineCause, country: str | None) -> None:
+    stories = stories_of(cause, country, {})
+    ever = 0
+    for hours in range(0, 60 * 24, 3):
+        ever |= stories.accepting(FAILED + timedelta(hours=hours), FAILED)
+    # Some money is gone within hours, between two looks.
+    assert 1 - PRIORS[cause].never - 0.1 < share(ever) < 1 - PRIORS[cause].never + 0.02
+
+
+def test_money_is_there_from_the_payday_on_and_goes_again() -> None:
+    stories = stories_of(DeclineCause.INSUFFICIENT_FUNDS, "DE", {"day_25": 1.0})
+    noon = [datetime(2026, 9, day, 12, tzinfo=BERLIN) for day in range(22, 31)]
+    shares = [share(stories.accepting(at, FAILED)) for at in noon]
+    assert max(shares) == shares[3], "the 25th"
+    assert shares[3] > 0.4
+    assert shares[3:] == sorted(shares[3:], reverse=True)
+    night, morning = (datetime(2026, 9, 25, hour, tzinfo=BERLIN) for hour in (2, 7))
+    assert share(stories.accepting(night, FAILED)) < share(stories.accepting(morning, FAILED)) / 2
+
+
+def test_delays_pass_and_do_not_come_again() -> None:
+    stories = stories_of(DeclineCause.TRY_LATER, "DE", {})
+    week = [share(stories.accepting(FAILED + timedelta(days=n), FAILED)) for n in range(0, 21, 7)]
+    assert week == sorted(week)
+    assert week[1] > 0.5
+
+
+@pytest.mark.parametrize(("at", "over"), [("2026-09-22T21:30Z", False), ("2026-09-22T22:30Z", True)])
+def test_a_day_s_limit_is_over_at_the_local_midnight(at: str, over: bool) -> None:
+    stories = stories_of(DeclineCause.LIMIT_EXCEEDED, "DE", {})
+    earlier = share(stories.accepting(FAILED + timedelta(hours=10), FAILED))
+    now = share(stories.accepting(datetime.fromisoformat(at), FAILED))
+    assert (now > earlier + 0.15) is over
+
+
+def test_a_decline_rules_out_most_of_the_stories_that_accept_and_no_other() -> None:
+    stories = stories_of(DeclineCause.INSUFFICIENT_FUNDS, "US", {})
+    at = datetime(2026, 9, 25, 16, tzinfo=UTC)
+    accepting = stories.accepting(at, FAILED)
+    out = stories.ruled_out(accepting, at.timestamp())
+    assert out & ~accepting == 0
+    assert 0.85 < out.bit_count() / accepting.bit_count() < 0.99
+
+
+def test_the_reason_is_what_most_stories_have_in_common() -> None:
+    stories = stories_of(DeclineCause.INSUFFICIENT_FUNDS, "DE", {"day_25": 0.9})
+    payday = stories.accepting(datetime(2026, 9, 25, 12, tzinfo=BERLIN), FAILED)
+    assert stories.why(payday) == "customers are paid on the 25."
+    assert stories.why(0) is None
+    limits = stories_of(DeclineCause.LIMIT_EXCEEDED, "DE", {})
+    assert limits.why(limits.accepting(FAILED + timedelta(hours=14), FAILED)) == "limits of a day are over"
+
+
+def test_a_cause_without_a_prior_of_its_own_is_believed_as_an_unknown_one() -> None:
+    at = FAILED + timedelta(days=3)
+    lost, unknown = (Stories(cause, "DE", {}) for cause in (DeclineCause.LOST_OR_STOLEN, DeclineCause.UNKNOWN))
+    assert share(lost.accepting(at, FAILED)) == pytest.approx(share(unknown.accepting(at, FAILED)), abs=0.02)
