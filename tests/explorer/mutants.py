@@ -147,8 +147,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "services/worker/dunning_retry/collect.py",
-                "    if declined is not None and not found and _is_news(dossier, declined):\n",
-                "    if declined is not None and found and _is_news(dossier, declined):\n",
+                "    if declined is not None and not _has_charge(declined, found) and _is_news(dossier, declined):\n",
+                "    if declined is not None and _has_charge(declined, found) and _is_news(dossier, declined):\n",
             ),
         ),
     ),

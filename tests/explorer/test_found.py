@@ -107,6 +107,17 @@ STORIES: dict[str, Story] = {
         start=1_788_648_516,
         days=46,
     ),
+    "a decline without a charge is read beside the charge of a part that was paid before": _story(
+        (
+            2 * DAY,
+            "renewal",
+            "b",
+            {"card": {"decline": "lost_card", "without_charge": True}, "paid_before": 666},
+        ),
+        seed=74303,
+        start=1_788_918_673,
+        days=40,
+    ),
     "a message whose answer was lost is sent again and not replaced": _story(
         RENEWAL,
         (60, "another_subscription", "a", {"as": "c"}),

@@ -14,6 +14,7 @@ Of an ended recovery only the money is read: nothing is attempted.
 Whose charge it is: a charge's event names the key of the request that made it.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -156,7 +157,7 @@ async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Re
                 )
             )
     declined = reading.without_charge
-    if declined is not None and not found and _is_news(dossier, declined):
+    if declined is not None and not _has_charge(declined, found) and _is_news(dossier, declined):
         found.append(
             SeenCharge(
                 None,
@@ -170,6 +171,14 @@ async def _unrecorded(client: stripe.StripeClient, dossier: Dossier, reading: Re
             )
         )
     return tuple(found)
+
+
+def _has_charge(declined: WithoutCharge, found: Sequence[SeenCharge]) -> bool:
+    """Whether one of the charges tells of this decline: not one of another payment, as of a part that was paid."""
+    return any(
+        each.payment_intent_id == declined.payment_intent_id and each.result is not AttemptResult.SUCCEEDED
+        for each in found
+    )
 
 
 def _is_news(dossier: Dossier, declined: WithoutCharge) -> bool:
