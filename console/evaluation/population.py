@@ -178,7 +178,7 @@ class Population:
         self._world, self._seed = world, seed
         self._random = Random(seed)  # noqa: S311 - a simulation has to be repeatable
         # A second sequence for what `as_made` has not: its customers stay who they are.
-        self._more = Random(f"{seed}/more")  # noqa: S311 - as above
+        self._more = Random(f"{seed}/more")  # noqa: S311 - a simulation has to be repeatable
         renewals = world.renewals
         self._codes = _table((each, each.share) for each in world.causes.codes)
         self._currency = {each.code: each.currency for each in renewals.countries}
@@ -232,7 +232,7 @@ class Population:
                 updated_at = begins = begins + self._after(way.median_hours, way.spread, self._random)
             case ByOutage():
                 # The same for all whom it hit: from what they have in common.
-                common = Random(f"{self._seed}/{kind.opened_at}/{kind.country}")  # noqa: S311 - as above
+                common = Random(f"{self._seed}/{kind.opened_at}/{kind.country}")  # noqa: S311 - a simulation has to be repeatable
                 begins += self._after(way.median_hours, way.spread, common)
             case ByRest():
                 rest = Rest(way.hours * HOUR, way.most, way.within_days * DAY)

@@ -277,7 +277,7 @@ async def claim(db: Connection, worker: str, limit: int, lease: timedelta, lanes
             claims_left -= 1
             if not claims_left:
                 raise
-        except BaseException:
+        except BaseException:  # a canceled claim, too: its lanes were not asked
             known.failed(asked)
             raise
         else:

@@ -403,8 +403,8 @@ MUTANTS: tuple[Mutant, ...] = (
         (
             Edit(
                 "services/worker/dossier/store.py",
-                "    ) THEN 'news' END\n",
-                "    ) THEN NULL END\n",
+                "    ) THEN $4::text END\n",
+                "    ) THEN NULLIF($4::text, $4::text) END\n",
             ),
         ),
     ),

@@ -7,8 +7,8 @@ from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from console.evaluation.worlds.business_days import A_DAY, business_day_after, business_day_before, first_of_next
 from console.evaluation.worlds.wages import WageGroup
+from services.worker.recovery.business_days import A_DAY, business_day_after, business_day_before, first_of_next
 from services.worker.recovery.timezones import zone_of
 
 FIRST_DAY: Final = date(2026, 1, 5)

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from console.evaluation.worlds.base import DayOfMonth, For, Part, Share, Source, number_of
-from console.evaluation.worlds.business_days import A_DAY, business_day_before, first_of_next, is_business_day
+from services.worker.recovery.business_days import A_DAY, is_business_day, last_business_day
 from shared.policy.document import Hour, Weekday
 
 # So that "even" weeks have the numbers of ISO 8601 in 2026, also in the years around it.
@@ -34,7 +34,7 @@ class Biweekly(Part):
     weekday: Weekday
     weeks: Literal["even", "odd"]
 
-    def falls_on(self, day: date, country: str | None) -> bool:  # noqa: ARG002 - as above
+    def falls_on(self, day: date, country: str | None) -> bool:  # noqa: ARG002 - only some rhythms ask for holidays
         """Whether the day is a payday."""
         is_even = (day - _EVEN_MONDAY).days // 7 % 2 == 0
         return day.weekday() == number_of(self.weekday) and is_even == (self.weeks == "even")
@@ -49,7 +49,7 @@ class DaysOfMonth(Part):
     rhythm: Literal["days_of_month"]
     days: Annotated[tuple[DayOfMonth, ...], Field(min_length=1, max_length=31)]
 
-    def falls_on(self, day: date, country: str | None) -> bool:  # noqa: ARG002 - as above
+    def falls_on(self, day: date, country: str | None) -> bool:  # noqa: ARG002 - only some rhythms ask for holidays
         """Whether the day is a payday."""
         is_last = (day + A_DAY).day == 1
         return day.day in self.days or (is_last and max(self.days) > day.day)
@@ -65,7 +65,7 @@ class LastBusinessDay(Part):
 
     def falls_on(self, day: date, country: str | None) -> bool:
         """Whether the day is a payday."""
-        return day == business_day_before(first_of_next(day) - A_DAY, country)
+        return day == last_business_day(day, country)
 
     def __str__(self) -> str:
         return "on the last business day"
@@ -92,7 +92,7 @@ class LastWeekday(Part):
     rhythm: Literal["last_weekday"]
     weekday: Weekday
 
-    def falls_on(self, day: date, country: str | None) -> bool:  # noqa: ARG002 - as above
+    def falls_on(self, day: date, country: str | None) -> bool:  # noqa: ARG002 - only some rhythms ask for holidays
         """Whether the day is a payday."""
         return day.weekday() == number_of(self.weekday) and (day + 7 * A_DAY).month != day.month
 
@@ -107,7 +107,7 @@ class NthWeekday(Part):
     weekday: Weekday
     number: Annotated[int, Field(ge=1, le=4)]
 
-    def falls_on(self, day: date, country: str | None) -> bool:  # noqa: ARG002 - as above
+    def falls_on(self, day: date, country: str | None) -> bool:  # noqa: ARG002 - only some rhythms ask for holidays
         """Whether the day is a payday."""
         return day.weekday() == number_of(self.weekday) and (day.day - 1) // 7 == self.number - 1
 
@@ -121,7 +121,7 @@ class Calendar(Part):
     rhythm: Literal["calendar"]
     dates: Annotated[tuple[date, ...], Field(min_length=1)]
 
-    def falls_on(self, day: date, country: str | None) -> bool:  # noqa: ARG002 - as above
+    def falls_on(self, day: date, country: str | None) -> bool:  # noqa: ARG002 - only some rhythms ask for holidays
         """Whether the day is a payday."""
         return day in self.dates
 
@@ -135,7 +135,7 @@ class Irregular(Part):
     rhythm: Literal["irregular"]
     every_days: Annotated[float, Field(gt=0, le=90)]
 
-    def falls_on(self, day: date, country: str | None) -> bool:  # noqa: ARG002 - as above
+    def falls_on(self, day: date, country: str | None) -> bool:  # noqa: ARG002 - only some rhythms ask for holidays
         """No day is everybody's payday."""
         return False
 

@@ -15,8 +15,6 @@ from shared.ids import CustomerId, MerchantId, RecoveryId, SubscriptionId
 from shared.silences import SilenceReason
 from shared.unsubscribe import Recipient
 
-NEWS = "news"
-
 T = TypeVar("T")
 
 

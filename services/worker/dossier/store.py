@@ -114,6 +114,9 @@ CROSS JOIN LATERAL (
 ) AS p
 """
 
+UNREAD_NEWS = "news"
+"""The refusal of what was decided before the newest event: that is to be looked at first."""
+
 # Asked before every payment and message: by the key of `merchants`, whose ids a task holds as any text.
 REFUSAL = """
 SELECT COALESCE(
@@ -138,7 +141,7 @@ SELECT COALESCE(
     CASE WHEN EXISTS (
         SELECT FROM recovery_timeline AS t
         WHERE t.recovery_id = r.id AND t.id > $2 AND t.rule = ANY($3::text[])
-    ) THEN 'news' END
+    ) THEN $4::text END
 )
 FROM recoveries AS r
 LEFT JOIN merchants AS m
@@ -215,9 +218,9 @@ async def _timing(db: Connection, merchant_id: MerchantId) -> Timing:
 async def refusal(db: Connection, recovery_id: RecoveryId, last_id: int) -> str | None:
     """Why nothing may be sent for the recovery any more, by what is committed; None when it may.
 
-    `last_id` is the timeline's last row when it was decided: `news` that came later are to be looked at first.
+    `last_id` is the timeline's last row when it was decided; UNREAD_NEWS: an event came later.
     """
-    found: str | None = await db.fetchval(REFUSAL, recovery_id, last_id, sorted(NEWS))
+    found: str | None = await db.fetchval(REFUSAL, recovery_id, last_id, sorted(NEWS), UNREAD_NEWS)
     return found
 
 

@@ -1,5 +1,5 @@
 """The steps of `dunning_retry`: reads the dossier, acts at Stripe (`collect`), writes the results (`conclude`)
-and books what moved (`money`).
+and books what moved (`money`); `outcome` is what goes from the one to the other.
 
                        ┌── due: the attempt's row is committed ──> read, decide, pay ──┐
     dunning_retry ── load                                                              ├──> conclude ──> the next task

@@ -1,10 +1,10 @@
 """`end_dunning`: carry out a policy's end action on an exhausted recovery, once, and say so in its timeline.
 
 It takes something away from a customer, so it must be sure. It is left out if the customer pays the subscription again,
-if what the policy promises before it was not done, or if the payment failed for something that the customer can do
-nothing about. It waits while a payment is under way, while a newer invoice of the subscription is still being collected
-(whether the customer pays is decided by the latest one), and while people say that nothing is to be done: the customer
-is left alone, or the merchant pauses the collection.
+if what the policy promises before it was not done, if no message announced it, or if the payment failed for something
+that the customer can do nothing about. It waits while a payment is under way, also of an older invoice, while a newer
+invoice of the subscription is still being collected (whether the customer pays is decided by the latest one), and while
+people say that nothing is to be done: the customer is left alone, or the merchant pauses the collection.
 """
 
 from collections.abc import Sequence
@@ -111,8 +111,8 @@ TOLD = {
     "not_found": "The policy's end action ({step}) was left out: Stripe does not know the object.",
     "newer_invoice_paid": "The policy's end action ({step}) was left out: a newer invoice of the subscription is paid. "
     + _BY_HAND,
-    "payment_under_way": "The policy's end action ({step}) was left out: a payment of the invoice is still under way. "
-    + _BY_HAND,
+    "payment_under_way": "The policy's end action ({step}) was left out: a payment of the invoice, or of an older one, "
+    "is still under way. " + _BY_HAND,
     "left_alone": "The policy's end action ({step}) was left out: the customer or the subscription is left alone for "
     "good.",
     "not_all_was_done": "The policy's end action ({step}) was left out: not all attempts and messages that come before "
@@ -123,7 +123,8 @@ TOLD = {
     "that the customer can do nothing about. " + _BY_HAND,
 }
 WAITED = {
-    "payment_under_way": "The policy's end action ({step}) waits: a payment of the invoice is under way.",
+    "payment_under_way": "The policy's end action ({step}) waits: a payment of the invoice, or of an older one, is "
+    "under way.",
     "newer_invoice_open": "The policy's end action ({step}) waits: a newer invoice of the subscription is still open.",
     "left_alone": "The policy's end action ({step}) waits: the customer or the subscription is left alone.",
     "collection_paused": "The policy's end action ({step}) waits: the merchant pauses the subscription's collection.",
@@ -251,18 +252,18 @@ def _against(plan: End, reading: Reading, newer: Sequence[InvoiceStatus], *, und
 
     `newer` are the subscription's newer invoices; `under_way`: a payment of this one, or of an older one, is.
     """
-    truth, again = reading.truth, plan.now + LOOK_AGAIN
+    truth, again, prevented = reading.truth, plan.now + LOOK_AGAIN, newer_against(newer)
     patient = plan.now < plan.patience
     against: Done | Later | None = None
     if _already_so(plan.action, truth):
         against = Done(plan.action, "already_so")
     elif not truth.payment_under_way and (truth.paid or truth.status is not InvoiceStatus.OPEN):
         against = Done(plan.action, "invoice_settled")
-    elif newer_against(newer) == "newer_invoice_paid":
+    elif prevented == "newer_invoice_paid":
         against = Done(plan.action, "newer_invoice_paid")
     elif under_way:
         against = Later(plan.action, "payment_under_way", again) if patient else Done(plan.action, "payment_under_way")
-    elif newer_against(newer) == "newer_invoice_open" and patient:
+    elif prevented == "newer_invoice_open" and patient:
         against = Later(plan.action, "newer_invoice_open", again)
     elif truth.paused is not None and not plan.pause_is_ours and plan.action != "pause":
         against = Later(plan.action, "collection_paused", max(again, truth.paused.resumes_at or again))

@@ -145,7 +145,8 @@ async def _plan(
     due = _due(dossier)
     if lead is None or due is None or due > dossier.now:
         return Nothing("no message is due", again=None if lead is None else due)
-    if dossier.attempt_is_due and dossier.now - (dossier.next_attempt_at or due) < EVALUATED_WITHIN:
+    planned_at = dossier.next_attempt_at if dossier.attempt_is_due else None
+    if planned_at is not None and dossier.now - planned_at < EVALUATED_WITHIN:
         return Nothing("an attempt is about to be made: its outcome says what to write", again=dossier.now + turns.SOON)
     hurries = lead.kind is MessageKind.ACTION_REQUIRED and all(m.kind is not lead.kind for m in dossier.story.sent)
     earliest = turn.free_from(dossier.now, dossier.story.sent, hurries=hurries)

@@ -12,7 +12,7 @@ import stripe
 
 from services.worker.dossier.dossier import Dossier
 from services.worker.dossier.ending import ANNOUNCED, newer_than
-from services.worker.dossier.permission import NEWS
+from services.worker.dossier.store import UNREAD_NEWS
 from services.worker.errors import InvoiceMissing, MerchantUnreachable, Refused
 from services.worker.messages.campaign import LINKS, Link, Message
 from services.worker.messages.cards import card_page
@@ -139,7 +139,7 @@ async def deliver(remote: Remote, due: Due) -> Told | SilenceReason:
     if any(LINKS[each.draft.message] is Link.CARD for each in sheets.values()):
         until = max(part.dossier.window_ends for part in due.parts)
         page = await card_page(client, due.recipient.customer_id, f"card_page:{due.task_id}", until, remote.lease)
-    for dossier in (part.dossier for part in due.parts if part.dossier.recovery_id in sheets):
+    for dossier in [part.dossier for part in due.parts if part.dossier.recovery_id in sheets]:
         refusal = await remote.permission.refusal(dossier.recovery_id, dossier.story.last_id)
         if refusal is not None:
             left_out[dossier.recovery_id] = _refused(refusal)
@@ -173,7 +173,7 @@ async def _sheets(
 
 
 def _refused(refusal: str) -> NotSent:
-    if refusal == NEWS:
+    if refusal == UNREAD_NEWS:
         return NotSent("news", look=True)
     held = refusal in {recovery_model.LEFT_ALONE, recovery_model.COLLECTION_OFF}
     return NotSent("held" if held else "stopped")

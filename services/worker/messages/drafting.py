@@ -25,6 +25,7 @@ from services.worker.recovery import (
     SentMessage,
     classify,
 )
+from services.worker.recovery.method import FIRST_TRIES
 from shared.ids import PaymentMethodId, RecoveryId
 from shared.recovery_model import RecoveryState
 
@@ -38,9 +39,6 @@ BECAUSE = {
     DeclineCause.LIMIT_EXCEEDED: "limit_exceeded",
 }
 DECLINED = "declined"
-
-# The rules by which a payment method is tried for the first time.
-NEW = frozenset({"new_payment_method", "customers_default", "backup_method"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +105,8 @@ def drafted(part: Part, invoice: dict[str, Any], newer: Collection[InvoiceStatus
     # A bank debit is processed for days: the invoice is open, and not unpaid.
     if reading.truth.payment_under_way or dossier.in_flight is not None:
         return "under_way"
-    if isinstance(decision, AttemptNow) and decision.reason.rule in NEW and kind is not MessageKind.PAYMENT_FAILED:
+    first_try = isinstance(decision, AttemptNow) and decision.reason.rule in FIRST_TRIES
+    if first_try and kind is not MessageKind.PAYMENT_FAILED:
         return "method_is_there"  # the customer has brought another by now, and its event is late
     end = ending(dossier, reading)
     sent = dossier.story.sent

@@ -31,42 +31,50 @@ from shared.ids import PaymentMethodId
 from shared.policy import DeclineCause
 from shared.recovery_model import EndReason
 
+NEW_METHOD, CUSTOMERS_DEFAULT, BACKUP_METHOD = "new_payment_method", "customers_default", "backup_method"
+FIRST_TRIES = frozenset({NEW_METHOD, CUSTOMERS_DEFAULT, BACKUP_METHOD})
+"""The rules by which a payment method is tried for the first time."""
+
 
 def decide_method(case: Case) -> Decision:
     """The next step for an open invoice whose attempts all have an outcome."""
     by_stripe = case.policy.driver == "stripe"
     others = [] if by_stripe else [each for each in case.brought if each.payment_method_id != _charged(case)]
     roads = [case.naming(each, "brought") for each in others]
-    asked: AskNewMethod | RequireAction | None = None
-    refused: list[Considered] = []
     last = None if by_stripe else newer_default(case.recovery, case.invoice)
     ways = [case, *roads] if case.method_is_new else [*roads, case]
+    asks: list[tuple[AskNewMethod | RequireAction, Considered]] = []
     for road in ways if last is None else [*ways, case.naming(last, "default")]:
-        if isinstance(asked, RequireAction) and not road.is_brought:
+        if _confirming(asks) is not None and not road.is_brought:
             break  # who has brought another card is asked to confirm with it, not charged on the old one
         decision = _decide_one(road)
-        if not isinstance(decision, AskNewMethod | RequireAction):
-            return _also(decision, *refused)
-        if asked is None or (isinstance(asked, AskNewMethod) and isinstance(decision, RequireAction)):
-            asked = decision  # to confirm is less to ask for than another card
         name = "default_method" if road.named is None else f"{road.named}_method {_charged(road)}"
-        refused.append(Considered(name, decision.reason.text))
-    if asked is None:
+        if not isinstance(decision, AskNewMethod | RequireAction):
+            return _also(decision, *(refused for _, refused in asks))
+        asks.append((decision, Considered(name, decision.reason.text)))
+    if not asks:
         raise ValueError("every case has the payment method of Stripe's order, or its lack")
+    # To confirm is less to ask for than another card.
+    asked = _confirming(asks) or asks[0][0]
+    others_refused = [refused for each, refused in asks if each is not asked]
     if isinstance(asked, RequireAction):
-        return _also(asked, *refused[1:])
+        return _also(asked, *others_refused)
     if by_stripe or not case.policy.backup_methods:
         why = "Stripe makes the retries" if by_stripe else "the policy does not allow it"
-        return _also(asked, *refused[1:], *([Considered("backup_method", why)] if case.invoice.backups else []))
+        return _also(asked, *others_refused, *([Considered("backup_method", why)] if case.invoice.backups else []))
     tried = {_charged(road) for road in ways} | ({last.payment_method_id} if last else set())
     for other in case.invoice.backups:
         if other.payment_method_id in tried:
             continue
         instead = _decide_one(case.naming(other, "backup"))
         if isinstance(instead, AttemptNow | Wait):
-            return _also(instead, *refused)
-        refused.append(Considered(f"backup_method {other.payment_method_id}", instead.reason.text))
-    return _also(asked, *refused[1:])
+            return _also(instead, asks[0][1], *others_refused)
+        others_refused.append(Considered(f"backup_method {other.payment_method_id}", instead.reason.text))
+    return _also(asked, *others_refused)
+
+
+def _confirming(asks: Sequence[tuple[AskNewMethod | RequireAction, Considered]]) -> RequireAction | None:
+    return next((asked for asked, _ in asks if isinstance(asked, RequireAction)), None)
 
 
 def _charged(case: Case) -> PaymentMethodId | None:
@@ -213,11 +221,11 @@ def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
     due, cause = upcoming.at, upcoming.cause
     inputs: dict[str, JsonScalar] = {"due": iso(due), "tries_with_method": len(case.on_method)}
     if case.named == "backup" and case.method_is_new:
-        rule, text = "backup_method", "Another payment method that the customer has on file is tried."
+        rule, text = BACKUP_METHOD, "Another payment method that the customer has on file is tried."
     elif case.named == "default" and case.method_is_new:
-        rule, text = "customers_default", "The customer's default, which is newer than what was charged, is tried."
+        rule, text = CUSTOMERS_DEFAULT, "The customer's default, which is newer than what was charged, is tried."
     elif case.method_is_new:
-        rule, text = "new_payment_method", "A payment method that was not tried yet: at once."
+        rule, text = NEW_METHOD, "A payment method that was not tried yet: at once."
     else:
         rule, text = "schedule", f"The next attempt after {cause} is due at {iso(due)}."
         inputs |= {"cause": cause, "timing": case.policy.timing}

@@ -2,17 +2,15 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
 from hashlib import sha256
 from itertools import count
 from typing import assert_never
 
-from services.worker.recovery.attempt_times import is_holiday
+from services.worker.recovery.business_days import last_business_day
 from services.worker.recovery.model import as_utc
 from services.worker.recovery.timezones import zone_of
 from shared.policy import WEEKDAYS, Delays, Paydays
 
-FRIDAY = 4
 # A delay is lengthened by up to this share, so that invoices that failed together are not retried together.
 DELAY_SPREAD = 0.1
 # How far learned timing may change the schedule's delay: to half or to double.
@@ -64,20 +62,6 @@ def is_payday(day: date, schedule: Paydays = COMMON_PAYDAYS, country: str | None
     if day.day in schedule.days_of_month or WEEKDAYS[day.weekday()] in schedule.weekdays:
         return True
     return schedule.last_business_day and day == last_business_day(day, country)
-
-
-def last_business_day(day: date, country: str | None = None) -> date:
-    """The last working day of the day's month: neither a weekend nor a public holiday of the country."""
-    return _last_business_day(day.year, day.month, country)
-
-
-@lru_cache(maxsize=4096)
-def _last_business_day(year: int, month: int, country: str | None) -> date:
-    first_of_next = (date(year, month, 1) + timedelta(days=32)).replace(day=1)
-    last = first_of_next - timedelta(days=1)
-    while last.weekday() > FRIDAY or is_holiday(last, country):
-        last -= timedelta(days=1)
-    return last
 
 
 def spread(key: str, tries: int) -> float:

@@ -6,17 +6,19 @@ none: wages that are due on a weekend are usually paid before it.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import cache
 from typing import Final
 
-from services.worker.recovery.attempt_times import is_holiday
-from services.worker.recovery.schedule import last_business_day
+from services.worker.recovery.business_days import (
+    A_DAY,
+    business_day_before,
+    first_of_next,
+    is_business_day,
+    last_business_day,
+)
 from shared.policy.paydays import ORDINALS, PAIRS
 
-_A_DAY: Final = timedelta(days=1)
-_LAST_DAYS: Final = 28
-SATURDAY: Final = 5
 _WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -28,31 +30,16 @@ class PaydayRule:
     is_payday: Callable[[date, str | None], bool]
 
 
-def _business_day(day: date, country: str | None) -> bool:
-    return day.weekday() < SATURDAY and not is_holiday(day, country)
-
-
-def _at_or_before(day: date, country: str | None) -> date:
-    while not _business_day(day, country):
-        day -= _A_DAY
-    return day
-
-
-@cache
-def _last_of_month(year: int, month: int) -> date:
-    return (date(year, month, _LAST_DAYS) + timedelta(days=4)).replace(day=1) - _A_DAY
-
-
 @cache
 def _paid_for(year: int, month: int, number: int, country: str | None) -> date:
     """The day on which wages that are due on this day of the month are paid; the last one where it has fewer days."""
-    last = _last_of_month(year, month)
-    return _at_or_before(last.replace(day=min(number, last.day)), country)
+    last = first_of_next(date(year, month, 1)) - A_DAY
+    return business_day_before(last.replace(day=min(number, last.day)), country)
 
 
 def _on_day(number: int) -> Callable[[date, str | None], bool]:
     def is_payday(day: date, country: str | None) -> bool:
-        following = _last_of_month(day.year, day.month) + _A_DAY  # the 1st may be paid in the month before
+        following = first_of_next(day)  # the 1st may be paid in the month before
         return day in (
             _paid_for(day.year, day.month, number, country),
             _paid_for(following.year, following.month, number, country),
@@ -65,10 +52,10 @@ def _on_day(number: int) -> Callable[[date, str | None], bool]:
 def _nth_business_day(year: int, month: int, number: int, country: str | None) -> date:
     day = date(year, month, 1)
     while True:
-        number -= _business_day(day, country)
+        number -= is_business_day(day, country)
         if number == 0:
             return day
-        day += _A_DAY
+        day += A_DAY
 
 
 def _is_nth_business_day(number: int) -> Callable[[date, str | None], bool]:
@@ -76,7 +63,7 @@ def _is_nth_business_day(number: int) -> Callable[[date, str | None], bool]:
 
 
 def _is_last(weekday: int) -> Callable[[date, str | None], bool]:
-    return lambda day, _: day.weekday() == weekday and (day + timedelta(days=7)).month != day.month
+    return lambda day, _: day.weekday() == weekday and (day + 7 * A_DAY).month != day.month
 
 
 def _is_weekday(weekday: int) -> Callable[[date, str | None], bool]:

@@ -9,7 +9,7 @@ rule that says so.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
+from functools import lru_cache, reduce
 from heapq import heapify, heappop, heappushpop
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -83,10 +83,10 @@ def _hour(at: datetime) -> datetime:
 
 @lru_cache(maxsize=16_384)
 def _planned(stories: Stories, declined: tuple[datetime, ...], limits: Limits) -> tuple[Planned, ...]:
-    failed_at, alive, began = declined[0], ALL, 0
-    for at in declined:
-        alive &= ~stories.ruled_out(stories.accepting(at, failed_at), at.timestamp())
-        began = began or alive.bit_count()
+    failed_at = declined[0]
+    out = [stories.ruled_out(stories.accepting(at, failed_at), at.timestamp()) for at in declined]
+    began = (ALL & ~out[0]).bit_count()
+    alive = reduce(lambda left, each: left & ~each, out, ALL)
     # The decline was at some minute of its hour.
     first = (declined[-1] + limits.after + _AN_HOUR).timestamp()
     gap = limits.after.total_seconds()

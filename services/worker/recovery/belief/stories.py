@@ -87,19 +87,12 @@ class Stories:
 
     def why(self, reached: int) -> str | None:
         """What most of these stories have in common, as a sentence for the merchant; None if they have little."""
-        total = reached.bit_count()
-        best, share = None, _LEAST_IN_COMMON
-        for waged in self._waged:
-            here = _run(waged.first, len(waged.stays)) & reached
-            if total and here.bit_count() / total > share:
-                best, share = f"customers are paid {RULES[waged.rule].name}", here.bit_count() / total
-        for first, delays in self._delayed:
-            if total and (_run(first, len(delays)) & reached).bit_count() / total > share:
-                best, share = "such declines pass with time", (_run(first, len(delays)) & reached).bit_count() / total
-        for first, count, window in self._reset:
-            if total and (_run(first, count) & reached).bit_count() / total > share:
-                best, share = f"limits of a {window} are over", (_run(first, count) & reached).bit_count() / total
-        return best
+        groups = [(w.first, len(w.stays), f"customers are paid {RULES[w.rule].name}") for w in self._waged]
+        groups += [(first, len(delays), "such declines pass with time") for first, delays in self._delayed]
+        groups += [(first, count, f"limits of a {window} are over") for first, count, window in self._reset]
+        reasons = [((_run(first, count) & reached).bit_count(), text) for first, count, text in groups]
+        most, text = max(reasons, key=lambda each: each[0], default=(0, ""))
+        return text if most > _LEAST_IN_COMMON * reached.bit_count() else None
 
     def _with_money(self, day: date, hour: int) -> int:
         if not self._waged:

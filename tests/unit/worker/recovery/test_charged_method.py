@@ -299,6 +299,36 @@ def test_what_flips_between_two_cards_is_slowed_down_all_the_same() -> None:
     assert decision.until == flips[2].at + 2 * HOUR
 
 
+def test_a_confirmation_is_asked_for_before_another_card_and_says_what_the_others_said() -> None:
+    """The default was declined for good, the other card that was brought asks for the customer."""
+    facts = replace(recovery(), brought=frozenset({NEW, OTHER}))
+    past = [
+        first_failure("lost_card"),
+        attempt("stolen_card", method=NEW, fingerprint="fp_new"),
+        attempt("authentication_required", method=OTHER, fingerprint="fp_2"),
+    ]
+    other = OnFile(OTHER, replace(VISA, fingerprint="fp_2"))
+    decision = decided(past, pinned(None, other), facts)
+    assert isinstance(decision, RequireAction)
+    roads = [(each.action, each.rejected_because) for each in decision.reason.considered]
+    assert ("brought_method pm_new", "The payment method was declined for good.") in roads
+    assert not any(action == "brought_method pm_other" for action, _ in roads)
+
+
+def test_what_was_brought_last_and_may_be_tried_again_comes_before_a_confirmation() -> None:
+    facts = replace(recovery(), brought=frozenset({NEW, OTHER}))
+    past = [
+        first_failure("lost_card"),
+        attempt("authentication_required", method=NEW, fingerprint="fp_new"),
+        attempt("insufficient_funds", method=OTHER, fingerprint="fp_2"),
+    ]
+    other = OnFile(OTHER, replace(VISA, fingerprint="fp_2"))
+    decision = decided(past, pinned(None, other), facts)
+    assert isinstance(decision, Wait)
+    assert decision.reason.rule == "schedule"
+    assert any(each.action == "brought_method pm_new" for each in decision.reason.considered)
+
+
 # -- at the window's end -----------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,10 @@ def test_it_waits_for_the_likeliest_time_says_how_likely_and_attempts_then() -> 
     assert isinstance(waits, Wait)
     assert waits.reason.rule == "likeliest"
     assert "likely to succeed" in waits.reason.text
-    assert 0 < float(waits.reason.inputs["chance"]) < float(waits.reason.inputs["collected"]) < 1  # type: ignore[arg-type]  # numbers
+    chance, collected = waits.reason.inputs["chance"], waits.reason.inputs["collected"]
+    assert isinstance(chance, float)
+    assert isinstance(collected, float)
+    assert 0 < chance < collected < 1
     assert OPENED + timedelta(hours=20) <= waits.until < DEADLINE
     now = decide(LIKELIEST, recovery(), invoice(), past, waits.until)
     assert isinstance(now, AttemptNow)

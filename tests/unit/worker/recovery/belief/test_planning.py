@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.worker.recovery import DeclineCause
 from services.worker.recovery.attempt_times import next_open
+from services.worker.recovery.belief import planning
 from services.worker.recovery.belief.planning import HOURS, Limits, Planned, plan
 from services.worker.recovery.belief.prior import PRIORS
 from services.worker.recovery.belief.stories import stories_of
@@ -20,7 +21,7 @@ ALWAYS = AttemptTimes()
 FUNDS = DeclineCause.INSUFFICIENT_FUNDS
 causes = st.sampled_from(sorted(PRIORS))
 countries = st.sampled_from(["US", "DE", None])
-failures = st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31)).map(lambda at: at.replace(tzinfo=UTC))  # noqa: DTZ001 - made aware at once
+failures = st.integers(0, 2 * 365 * 24).map(lambda hours: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hours))
 
 
 def limits(
@@ -133,6 +134,16 @@ def test_known_paydays_are_tried_first() -> None:
     assert found[0].why == "customers are paid on the 25."
 
 
-def test_what_comes_earlier_is_preferred_among_equals() -> None:
-    (only,) = planned(DeclineCause.NOT_ALLOWED, FAILED, within=limits(most=1, days=60))
-    assert only.at < FAILED + timedelta(days=59)
+def test_money_sooner_is_worth_more_than_a_little_more_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A little fewer are paid on the 10th than on the 25th."""
+    stories = stories_of(FUNDS, "DE", {"day_10": 0.49, "day_25": 0.51})
+
+    def first_day() -> int:
+        planning._planned.cache_clear()
+        (only,) = plan(stories, [FAILED], limits(most=1))
+        return only.at.astimezone(zone_of("DE")).day
+
+    assert first_day() == 10
+    monkeypatch.setattr(planning, "A_DAY_COSTS", 0.0)
+    assert first_day() == 25
+    planning._planned.cache_clear()
