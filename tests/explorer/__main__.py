@@ -14,8 +14,8 @@ import orjson
 from console.local.interruption import Interrupted
 from console.local.interruption import run as run_until_signal
 from tests.explorer import mutants
+from tests.explorer.moods import MOODS
 from tests.explorer.play import play, shortest
-from tests.explorer.plot import MOODS
 from tests.explorer.run import a_server, be_quiet, explore, new_database, told, told_shortest
 from tests.explorer.stage import staged
 from tests.explorer.story import Story

@@ -11,9 +11,9 @@ from simulator.book import Movement
 from simulator.world import Attempt
 from tests.chaos.store import SUMS
 from tests.explorer.evidence import Evidence
+from tests.explorer.seen import Charging, Closed, Seen, Written
 from tests.explorer.story import DAY, Act, Story
 from tests.explorer.truth import Method, Truth
-from tests.explorer.world import Charging, Closed, Seen, Written
 
 START = 1_790_000_000
 ACCOUNT, INVOICE, CUSTOMER, SUBSCRIPTION, CARD, CHARGE = "acct_1", "in_1", "cus_1", "sub_1", "pm_1", "ch_2"

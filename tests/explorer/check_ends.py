@@ -8,9 +8,9 @@ import orjson
 
 from tests.explorer.evidence import Evidence, Row, counted, left_alone, paused_by_us, was_refused
 from tests.explorer.finding import Finding
+from tests.explorer.seen import Closed, Ended, Written
 from tests.explorer.story import DAY, HOUR
 from tests.explorer.truth import Truth
-from tests.explorer.world import Closed, Ended, Written
 
 ENDS = frozenset({"recovered", "exhausted", "stopped"})
 LATEST = 11

@@ -11,9 +11,9 @@ from simulator.world import Attempt
 from tests.explorer.check_money import CUSTOMER
 from tests.explorer.evidence import Evidence, Row, left_alone, paused_by_us, was_refused
 from tests.explorer.finding import Finding
+from tests.explorer.seen import Written
 from tests.explorer.story import DAY
 from tests.explorer.truth import Truth
-from tests.explorer.world import Written
 
 ASKING = frozenset({"payment_failed", "reminder", "last_notice", "action_required", "new_method_needed"})
 THANKS, SEVERAL, ENDED = "recovered", "several", "ended"

@@ -9,8 +9,8 @@ from simulator.world import Attempt
 from tests.chaos.checks import sums_of_the_book
 from tests.explorer.evidence import Evidence, Row, counted, left_alone, paused_by_us
 from tests.explorer.finding import Finding
+from tests.explorer.seen import Charging
 from tests.explorer.story import HOUR
-from tests.explorer.world import Charging
 
 OURS, CUSTOMER = "api_pay", "hosted_page"
 UNRESOLVED = frozenset({"started", "processing"})

@@ -10,9 +10,10 @@ import asyncpg
 from simulator.book import Movement
 from simulator.world import Attempt
 from tests.chaos import store
+from tests.explorer.seen import Seen, Word
 from tests.explorer.story import DAY, Story
 from tests.explorer.truth import Method, Truth
-from tests.explorer.world import Seen, Word, World
+from tests.explorer.world import World
 
 Row = dict[str, Any]
 Rows = list[Row]

@@ -27,9 +27,9 @@ from tests.explorer.builders import (
 from tests.explorer.check_letters import amounts_in, as_people_count
 from tests.explorer.checks import CHECKS, findings
 from tests.explorer.evidence import Evidence
+from tests.explorer.seen import Charging, Closed, Ended, Seen, Word
 from tests.explorer.story import DAY
 from tests.explorer.truth import Method
-from tests.explorer.world import Charging, Closed, Ended, Seen, Word
 
 GOOD = Method("pm_new", "card", "other", good=True, expired=False, needs_3ds=False)
 BANK = Method("pm_bank", "us_bank_account", "bank", good=True, expired=False, needs_3ds=False)

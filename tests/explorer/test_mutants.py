@@ -6,8 +6,8 @@ import pytest
 
 from tests.chaos.mutants import ROOT
 from tests.explorer.checks import CHECKS
+from tests.explorer.moods import MOODS
 from tests.explorer.mutants import MUTANTS, Mutant
-from tests.explorer.plot import MOODS
 
 KINDS = range(1, 11)
 

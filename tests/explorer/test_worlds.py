@@ -7,8 +7,10 @@ import pytest
 from simulator.resend import Resend
 from tests.explorer.checks import findings
 from tests.explorer.evidence import Evidence, collect
+from tests.explorer.happenings import HAPPENINGS, TROUBLES
+from tests.explorer.moods import MOODS
 from tests.explorer.play import play
-from tests.explorer.plot import HAPPENINGS, MOODS, TROUBLES, Plot, draw
+from tests.explorer.plot import Plot, draw
 from tests.explorer.stage import Stage, staged
 from tests.explorer.story import DAY, HOUR, Act, Story
 from tests.explorer.world import DOINGS, World

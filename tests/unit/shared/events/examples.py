@@ -5,6 +5,9 @@ from typing import Any
 
 import orjson
 
+from shared.events.intents import Intent
+from shared.events.routing import route
+
 FOLDER = Path(__file__).parents[3] / "data" / "stripe_events"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 
@@ -86,3 +89,8 @@ def invoice_of_2014(**fields: Any) -> dict[str, Any]:
         "subscription": "sub_1",
         **fields,
     }
+
+
+def intent(kind: str, resource: dict[str, Any], previous: dict[str, Any] | None = None) -> Intent:
+    """What an event of this type, about this object, means."""
+    return route(event_of(kind, resource, previous)).intent
