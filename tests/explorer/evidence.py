@@ -166,7 +166,7 @@ def was_refused(evidence: Evidence, invoice: str, method: Method, at: float) -> 
         and row["payment_method_id"] == method.id
         and row["card_fingerprint"] in {None, method.fingerprint}
         and row["result"] in {"failed", "declined"}
-        and row["at"] <= at
+        and int(row["at"]) <= at  # the simulation's clock has whole seconds
         for row in evidence.attempts
     )
 

@@ -118,6 +118,20 @@ STORIES: dict[str, Story] = {
         start=1_788_918_673,
         days=40,
     ),
+    "nobody is asked for another card after a block of the merchant's own, whatever the network says": _story(
+        (0, "renewal", "a", {"source": {"decline": "rule", "country": "IN"}}),
+        seed=60723,
+        start=1_790_465_853,
+        days=36,
+    ),
+    "a method that Stripe refuses within the second is no method that was never tried": _story(
+        (0, "renewal", "a", {"card": {"decline": "payment_intent_authentication_failure"}}),
+        (DAY, "refuses_pay", "", {"code": "billing_invalid_mandate", "hours": 600}),
+        (6 * DAY, "card_renewed", "a", {"number": True}),
+        seed=61651,
+        start=1_789_513_179,
+        days=34,
+    ),
     "a message whose answer was lost is sent again and not replaced": _story(
         RENEWAL,
         (60, "another_subscription", "a", {"as": "c"}),

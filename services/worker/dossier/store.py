@@ -7,7 +7,7 @@ import orjson
 
 from services.worker.dossier.attempt_store import COLUMNS, decline_of, known_attempt
 from services.worker.dossier.dossier import Dossier, cards_of, method_in
-from services.worker.dossier.story import NEWS, Story, Told
+from services.worker.dossier.story import NEWS, UNREAD_NEWS, Story, Told
 from services.worker.merchants import merchant_key
 from services.worker.outside.invoices import Reading
 from services.worker.recovery import (
@@ -113,9 +113,6 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) AS p
 """
-
-UNREAD_NEWS = "news"
-"""The refusal of what was decided before the newest event: that is to be looked at first."""
 
 # Asked before every payment and message: by the key of `merchants`, whose ids a task holds as any text.
 REFUSAL = """

@@ -22,6 +22,8 @@ from shared.recovery_model import (
 
 NEWS = frozenset({CARD_CHANGED, FAILED_AGAIN, INVOICE_CHANGED, PAID_SOMEHOW, PAYMENT_NEWS, SUBSCRIPTION_CHANGED})
 """The rules of entries about events that a reading made before may not have seen."""
+UNREAD_NEWS = "news"
+"""The refusal of what was decided before the newest event: that is to be looked at first."""
 _TURNED = frozenset({COLLECTION_OFF, COLLECTION_ON})
 _NO_TIME = timedelta(0)
 

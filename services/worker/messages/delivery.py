@@ -12,7 +12,7 @@ import stripe
 
 from services.worker.dossier.dossier import Dossier
 from services.worker.dossier.ending import ANNOUNCED, newer_than
-from services.worker.dossier.store import UNREAD_NEWS
+from services.worker.dossier.story import UNREAD_NEWS
 from services.worker.errors import InvoiceMissing, MerchantUnreachable, Refused
 from services.worker.messages.campaign import LINKS, Link, Message
 from services.worker.messages.cards import card_page

@@ -27,6 +27,7 @@ from services.worker.recovery.model import (
 )
 from services.worker.recovery.networks import Allowed, Never, NotBefore, check
 from services.worker.recovery.reasons import exhaust, iso, not_attempted, reason, wait
+from services.worker.recovery.refusals import not_the_customers_fault
 from shared.ids import PaymentMethodId
 from shared.policy import DeclineCause
 from shared.recovery_model import EndReason
@@ -155,13 +156,21 @@ def _stripe_makes_the_retries(case: Case) -> Wait | None:
     return wait(case, until, "driver_is_stripe", text, stripe_next_attempt_at=None if theirs is None else iso(theirs))
 
 
-def _cause_used_up(case: Case) -> AskNewMethod | None:
+def _cause_used_up(case: Case) -> Wait | AskNewMethod | None:
     cause = next_cause(case)
     most = case.policy.schedules.for_cause(cause).max_attempts
     if most is None or case.method_is_new or used_for(case, cause) < most:
         return None
     text = f"The policy makes no more than {most} attempts with one payment method after {cause}."
-    return AskNewMethod(not_attempted(case, "cause_used_up", text, cause=cause, most=most), case.deadline)
+    return _no_more(case, "cause_used_up", text, cause=cause, most=most)
+
+
+def _no_more(case: Case, rule: str, text: str, **inputs: JsonScalar) -> Wait | AskNewMethod:
+    """The end of the retries with a payment method: another is asked for, unless that would not help either."""
+    if not case.on_method or not not_the_customers_fault(case.on_method[-1]):
+        return AskNewMethod(not_attempted(case, rule, text, **inputs), case.deadline)
+    text = f"{text} The last one failed for what only the merchant can change; the customer is not asked for anything."
+    return wait(case, case.deadline, "merchants_matter", text, **inputs)
 
 
 # --- Not yet ----------------------------------------------------------------------------------------------------------
@@ -208,7 +217,7 @@ def _network_rules(case: Case) -> Wait | AskNewMethod | None:
             return wait(case, at, "network_limit", "The card network allows no attempt yet.", limit=rule, **named)
         case Never(rule):
             text = "The card network forbids another attempt with this card."
-            return AskNewMethod(not_attempted(case, "network_never", text, limit=rule, **named), case.deadline)
+            return _no_more(case, "network_never", text, limit=rule, **named)
     assert_never(verdict)
 
 

@@ -14,6 +14,7 @@ from services.worker.recovery import (
     Card,
     Close,
     Decision,
+    Decline,
     Delays,
     InvoiceStatus,
     InvoiceTruth,
@@ -344,6 +345,15 @@ def test_a_network_limit_is_waited_for_and_a_network_never_asks_for_another_card
     never = decided(first_failure(), truth=invoice(card=replace(VISA, country="IN")))
     assert isinstance(never, AskNewMethod)
     assert never.reason.inputs["limit"] == "india_no_retries"
+
+
+def test_nobody_is_asked_for_another_card_after_what_only_the_merchant_can_change() -> None:
+    blocked = replace(first_failure(), decline=Decline(decline_code="rule"))
+    refused = replace(first_failure(), result=AttemptResult.FAILED, decline=None, error_code="charges_not_enabled")
+    for last in (blocked, refused):
+        never = decided(last, truth=invoice(card=replace(VISA, country="IN")))
+        assert isinstance(never, Wait)
+        assert (never.reason.rule, never.reason.inputs["limit"]) == ("merchants_matter", "india_no_retries")
 
 
 def test_attempts_for_other_invoices_count_for_the_network_and_not_for_the_budget() -> None:
