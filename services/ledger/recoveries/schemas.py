@@ -110,6 +110,10 @@ class Attempt(Outgoing):
     advice_code: str | None
     network_decline_code: str | None
     network_advice_code: str | None
+    predicted_chance: float | None = Field(
+        description="how likely it was to succeed, by its plan, from 0 to 1; null where nothing predicts that"
+    )
+    after_cause: str | None = Field(description="the cause of the decline that the prediction is about")
     started_at: datetime
     finished_at: datetime | None
 

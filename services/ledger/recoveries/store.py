@@ -62,7 +62,7 @@ ORDER BY r.opened_at DESC, r.id DESC
 ATTEMPTS_OF_RECOVERY = """
 SELECT id, origin, number, result, amount, currency, payment_method_id, card_network, card_country,
     payment_intent_id, charge_id, error_code, decline_code, advice_code, network_decline_code,
-    network_advice_code, started_at, finished_at
+    network_advice_code, predicted_chance, after_cause, started_at, finished_at
 FROM attempts
 WHERE recovery_id = $1 AND merchant_id = $2
 ORDER BY started_at, number

@@ -40,8 +40,9 @@ AT_ONCE = timedelta(hours=12)
 
 START_ATTEMPT = """
 INSERT INTO attempts
-    (recovery_id, merchant_id, origin, number, idempotency_key, amount, currency, payment_method_id, card_fingerprint)
-VALUES ($1, $2, 'citadel', $3, $4, $5, $6, $7, $8)
+    (recovery_id, merchant_id, origin, number, idempotency_key, amount, currency, payment_method_id, card_fingerprint,
+     predicted_chance, after_cause)
+VALUES ($1, $2, 'citadel', $3, $4, $5, $6, $7, $8, $9, $10)
 RETURNING id, started_at
 """
 
@@ -104,11 +105,11 @@ RETURNING id
 
 async def start_attempt(db: Connection, dossier: Dossier) -> KnownAttempt:
     """Insert our next attempt, with its key, its payment method and its card, so that other recoveries on that card
-    count it.
+    count it; and with the chance that its plan predicted, which is thus written before anybody knows how it ends.
 
     At most one attempt is in flight; a second one raises.
     """
-    method, card = dossier.next_method, dossier.next_fingerprint
+    method, card, predicted = dossier.next_method, dossier.next_fingerprint, dossier.next_prediction
     number, key = dossier.next_number, f"{dossier.recovery_id}:{dossier.next_number}"
     row = await db.fetchrow(
         START_ATTEMPT,
@@ -120,6 +121,8 @@ async def start_attempt(db: Connection, dossier: Dossier) -> KnownAttempt:
         dossier.due.currency,
         method,
         card,
+        predicted.chance if predicted else None,
+        predicted.after_cause if predicted else None,
     )
     if row is None:
         raise LookupError(f"attempt {key} was not written")

@@ -19,6 +19,7 @@ from services.worker.recovery import (
     Origin,
     PastAttempt,
     Policy,
+    Prediction,
     RecoveryFacts,
     SentMessage,
     Timing,
@@ -81,10 +82,10 @@ class Dossier:
 
     `pinned` is the policy version that the recovery was opened under (or moved to). `cards` are the fingerprints of
     the cards whose attempts for other invoices were read (`elsewhere`). `next_method` and `next_fingerprint` are the
-    payment method that the planned attempt is for, and its card's fingerprint if Stripe gives one. `brought` and
-    `first_default` are those of `RecoveryFacts`. `window_until` is the window's end where it is later than the policy's
-    days say. `paid_before` is what of the invoice had been paid when it opened; `stripe_attempts` is how often Stripe
-    had tried by itself when the invoice was last read.
+    payment method that the planned attempt is for, and its card's fingerprint if Stripe gives one; `next_prediction`
+    is the plan's, None if it has none. `brought` and `first_default` are those of `RecoveryFacts`. `window_until` is
+    the window's end where it is later than the policy's days say. `paid_before` is what of the invoice had been paid
+    when it opened; `stripe_attempts` is how often Stripe had tried by itself when the invoice was last read.
     `left_alone` has until when the customer or the subscription is left alone, None for good. `paused_by_us`: an end
     action of ours paused the subscription's collection while this recovery was open.
     """
@@ -119,6 +120,7 @@ class Dossier:
     stripe_attempts: int | None = None
     left_alone: tuple[datetime | None, ...] = ()
     paused_by_us: bool = False
+    next_prediction: Prediction | None = None
 
     @property
     def counted_from(self) -> datetime:

@@ -12,8 +12,11 @@ from services.worker.merchants import merchant_key
 from services.worker.outside.invoices import Reading
 from services.worker.recovery import (
     BY_THE_RULES,
+    AttemptNow,
+    DeclineCause,
     FirstDefault,
     Policy,
+    Prediction,
     Timing,
     classify,
 )
@@ -28,8 +31,9 @@ from shared.recovery_model import EndReason, RecoveredBy, RecoveryState
 # is under the lock. Attempts for other invoices are read too, because the networks count by card.
 READ_DOSSIER = """
 SELECT r.invoice_id, r.state, r.stop_requested, r.amount_due, r.currency, r.opened_at, r.next_attempt_at,
-    r.customer_id, r.subscription_id, r.cards, r.next_method, r.next_fingerprint, r.brought, r.first_default,
-    r.window_until, r.end_reason, r.recovered_by, r.paid_before, r.stripe_attempts, p.document AS policy,
+    r.customer_id, r.subscription_id, r.cards, r.next_method, r.next_fingerprint, r.next_chance,
+    r.next_after_cause, r.brought, r.first_default, r.window_until, r.end_reason, r.recovered_by, r.paid_before,
+    r.stripe_attempts, p.document AS policy,
     citadel_now() AS now,
     m.stripe_connect_id AS account, COALESCE(m.status = 'active', false) AS merchant_active,
     ARRAY(
@@ -86,10 +90,10 @@ LOCK_CARD = "SELECT pg_advisory_xact_lock(hashtextextended('card/' || $1 || '/' 
 REMEMBER = """
 UPDATE recoveries
 SET cards = $2, next_method = $3, next_fingerprint = $4, holdout = $5, segment_facts = $6,
-    first_default = COALESCE(first_default, $7)
+    first_default = COALESCE(first_default, $7), next_chance = $8, next_after_cause = $9
 WHERE id = $1
-    AND (cards, next_method, next_fingerprint, holdout, segment_facts, first_default)
-        IS DISTINCT FROM ($2, $3, $4, $5, $6, COALESCE(first_default, $7))
+    AND (cards, next_method, next_fingerprint, holdout, segment_facts, first_default, next_chance, next_after_cause)
+        IS DISTINCT FROM ($2, $3, $4, $5, $6, COALESCE(first_default, $7), $8, $9)
 """
 
 LENGTHEN = "UPDATE recoveries SET window_until = $2, updated_at = citadel_now() WHERE id = $1"
@@ -195,6 +199,7 @@ async def open_dossier(
         stripe_attempts=row["stripe_attempts"],
         left_alone=tuple(row["left_alone"]),
         paused_by_us=row["paused_by_us"],
+        next_prediction=_prediction(row["next_chance"], row["next_after_cause"]),
     )
 
 
@@ -228,11 +233,14 @@ async def lock_card(db: Connection, dossier: Dossier) -> None:
         await db.execute(LOCK_CARD, dossier.merchant_id, card)
 
 
-async def remember(db: Connection, dossier: Dossier, reading: Reading, *, next_method: PaymentMethodId | None) -> None:
-    """Keep which payment method is charged next, which cards may be, the customer's first default, and what segments
-    ask."""
+async def remember(db: Connection, dossier: Dossier, reading: Reading, *, planned: AttemptNow | None) -> None:
+    """Keep which payment method is charged next and how likely that is to succeed, which cards may be charged, the
+    customer's first default, and what segments ask. `planned` is the decision at the time of the next attempt, None
+    where none is planned."""
     truth = reading.truth
-    planned = method_in(reading, next_method) if next_method is not None else None
+    method = planned.payment_method_id if planned is not None else None
+    card = method_in(reading, method) if method is not None else None
+    predicted = planned.prediction if planned is not None else None
     facts = {
         "amount": truth.amount_remaining.amount,
         "products": sorted(truth.products),
@@ -244,12 +252,18 @@ async def remember(db: Connection, dossier: Dossier, reading: Reading, *, next_m
         REMEMBER,
         dossier.recovery_id,
         list(cards_of(reading)),
-        next_method,
-        planned.fingerprint if planned else None,
+        method,
+        card.fingerprint if card else None,
         dossier.in_holdout,
         facts,
         truth.customers_default.payment_method_id if truth.customers_default else "",
+        predicted.chance if predicted else None,
+        predicted.after_cause if predicted else None,
     )
+
+
+def _prediction(chance: float | None, after_cause: str | None) -> Prediction | None:
+    return None if chance is None or after_cause is None else Prediction(chance, DeclineCause(after_cause))
 
 
 def _first_default(kept: str | None) -> FirstDefault | None:

@@ -325,9 +325,8 @@ async def _hold(db: Connection, dossier: Dossier, reading: Reading, decision: Wa
 
 
 async def _remember(db: Connection, dossier: Dossier, reading: Reading, planned: Decision) -> None:
-    """Save which payment method is charged next, for the run that makes the attempt."""
-    method = planned.payment_method_id if isinstance(planned, AttemptNow) else None
-    await store.remember(db, dossier, reading, next_method=method)
+    """Save which payment method is charged next and what is predicted of it, for the run that makes the attempt."""
+    await store.remember(db, dossier, reading, planned=planned if isinstance(planned, AttemptNow) else None)
 
 
 def _decided(reading: Reading, reason: Reason, next_step: str, next_at: datetime | None) -> Entry:

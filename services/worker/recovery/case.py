@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from services.worker.recovery.attempt_times import next_open
-from services.worker.recovery.belief.planning import Limits, Planned, plan
-from services.worker.recovery.belief.stories import stories_of
+from services.worker.recovery.belief.planning import Limits, Planned, at_another_time, plan
+from services.worker.recovery.belief.stories import Stories, stories_of
 from services.worker.recovery.consent import brought
 from services.worker.recovery.declines import (
     CURED_BY_ENTERING_AGAIN,
@@ -134,7 +134,8 @@ def used_for(case: Case, cause: DeclineCause) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """When the next attempt is due, and the cause that it is scheduled by; `planned` if it follows from a belief.
+    """When the next attempt is due, and the cause that it is scheduled by; `planned` if it follows from a belief: the
+    attempt first, in the hour in which it is made.
 
     `worthless`: it is believed that no attempt in the window would gain enough.
     """
@@ -159,16 +160,18 @@ def when_due(case: Case) -> Due:
         due = _scheduled(case, cause, since)
         due = replace(due, at=max([due.at, *(each.over_at + gap for each in case.attempts if each.counts)]))
     due = replace(due, at=max(due.at, _backed_off(case, gap)))
-    return due if case.customer_acted or due.worthless else replace(due, at=_opened(case, due.at))
+    if not (case.customer_acted or due.worthless):
+        due = replace(due, at=_opened(case, due.at))
+    return _in_its_hour(case, due)
 
 
 def _scheduled(case: Case, cause: DeclineCause, since: datetime) -> Due:
     """The schedule's time, or the one that learned timing picks, if the policy asks for that."""
-    country = case.invoice.card.country if case.invoice.card else None
+    country = _country(case)
     schedule = case.policy.schedules.for_cause(cause)
     tries = max(1, len(case.on_method))
     if isinstance(schedule, Likeliest):
-        return _likeliest(case, schedule, cause, country)
+        return _likeliest(case, schedule, cause)
     due = next_retry(schedule, since, tries, country, case.recovery.jitter_key)
     if case.policy.timing == "rules":
         return Due(due, cause)
@@ -177,9 +180,9 @@ def _scheduled(case: Case, cause: DeclineCause, since: datetime) -> Due:
     return Due(picked, cause)
 
 
-def _likeliest(case: Case, schedule: Likeliest, cause: DeclineCause, country: str | None) -> Due:
+def _likeliest(case: Case, schedule: Likeliest, cause: DeclineCause) -> Due:
     """The first of the attempts that are likeliest to collect in all; within its hour, spread by the recovery's key."""
-    declined = [each.over_at for each in case.on_method] or [case.recovery.opened_at]
+    stories, declined = _belief(case, schedule, cause)
     most = case.budget.attempts_left + len(declined) - 1
     if schedule.max_attempts is not None:
         most = min(most, schedule.max_attempts - used_for(case, cause) + len(declined) - 1)
@@ -189,21 +192,40 @@ def _likeliest(case: Case, schedule: Likeliest, cause: DeclineCause, country: st
         most,
         schedule.least_gain,
         case.policy.attempt_times,
-        country,
+        _country(case),
     )
-    planned = plan(stories_of(cause, country, schedule.wages), declined, limits)
+    planned = plan(stories, declined, limits)
     if not planned:
         return Due(case.deadline, cause, worthless=True)
     share = spread(case.recovery.jitter_key, max(1, len(case.on_method)))
     return Due(planned[0].at + ONE_HOUR * share, cause, planned)
 
 
+def _belief(case: Case, schedule: Likeliest, cause: DeclineCause) -> tuple[Stories, list[datetime]]:
+    """What is believed after this cause, and the declines that count for it, the failure first."""
+    declined = [each.over_at for each in case.on_method] or [case.recovery.opened_at]
+    return stories_of(cause, _country(case), schedule.wages), declined
+
+
+def _in_its_hour(case: Case, due: Due) -> Due:
+    """With the chance that the attempt has when it is made, where something has put it off: a network's rule, a gap, an
+    attempt of Stripe's. What follows is planned after it."""
+    schedule = case.policy.schedules.for_cause(due.cause)
+    at = max(due.at, case.now)
+    if not due.planned or not isinstance(schedule, Likeliest) or at < due.planned[0].at + ONE_HOUR:
+        return due
+    return replace(due, planned=(at_another_time(*_belief(case, schedule, due.cause), at),))
+
+
+def _country(case: Case) -> str | None:
+    return case.invoice.card.country if case.invoice.card else None
+
+
 def _opened(case: Case, due: datetime) -> datetime:
     """The first time from `due` on at which the policy allows attempts; if that has passed, the first from now on."""
     if case.policy.attempt_times.always:
         return due
-    country = case.invoice.card.country if case.invoice.card else None
-    return next_open(case.policy.attempt_times, max(due, case.now), country)
+    return next_open(case.policy.attempt_times, max(due, case.now), _country(case))
 
 
 def _backed_off(case: Case, gap: timedelta) -> datetime:

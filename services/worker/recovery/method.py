@@ -22,6 +22,7 @@ from services.worker.recovery.model import (
     Considered,
     Decision,
     JsonScalar,
+    Prediction,
     RequireAction,
     Wait,
 )
@@ -244,7 +245,8 @@ def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
             inputs |= {"chance": round(first.chance, 3), "collected": round(last.collected, 3), "by": iso(last.at)}
     if due <= case.now:
         road = Considered("wait", f"the attempt was due at {iso(due)}")
-        return AttemptNow(reason(case, rule, text, road, **inputs), method)
+        expected = Prediction(upcoming.planned[0].chance, cause) if upcoming.planned else None
+        return AttemptNow(reason(case, rule, text, road, **inputs), method, expected)
     if upcoming.worthless:
         text = f"After {cause} no further attempt is likely enough to succeed; messages go on until the window's end."
         return wait(case, case.deadline, "nothing_likely", text, **inputs)

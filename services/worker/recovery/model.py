@@ -12,7 +12,7 @@ from typing import Literal
 
 from shared.ids import InvoiceId, PaymentMethodId
 from shared.money import Money
-from shared.policy import EndAction
+from shared.policy import DeclineCause, EndAction
 from shared.recovery_model import EndReason
 
 JsonScalar = str | int | float | bool | None
@@ -305,11 +305,25 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class Prediction:
+    """How likely an attempt is to succeed, from 0 to 1, and the cause of the decline that it follows."""
+
+    chance: float
+    after_cause: DeclineCause
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.chance <= 1:
+            raise ValueError(f"a chance is from 0 to 1, not {self.chance}")
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptNow:
-    """Charge this payment method now."""
+    """Charge this payment method now. `prediction`: None where nothing predicts how the attempt ends, as for the first
+    try of a payment method, and for schedules that do not follow from a belief."""
 
     reason: Reason
     payment_method_id: PaymentMethodId
+    prediction: Prediction | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,8 @@ async def test_a_recovery_is_shown_with_its_attempts_and_its_whole_timeline(api:
     recovery = await world.recovery(merchant)
     await world.execute(
         "INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key, result, amount, currency, "
-        "decline_code) VALUES ($1, $2, 'citadel', 1, 'k', 'declined', 1000, 'usd', 'insufficient_funds')",
+        "decline_code, predicted_chance, after_cause) "
+        "VALUES ($1, $2, 'citadel', 1, 'k', 'declined', 1000, 'usd', 'insufficient_funds', 0.375, 'do_not_honor')",
         recovery,
         merchant,
     )
@@ -152,7 +153,9 @@ async def test_a_recovery_is_shown_with_its_attempts_and_its_whole_timeline(api:
     assert [attempt["decline_code"] for attempt in story["attempts"]] == ["insufficient_funds"]
     assert [entry["rule"] for entry in story["timeline"]] == ["renewal_failed", "paid_by_retry"]
     assert story["timeline"][1]["from_state"] == "open"
-    assert "idempotency_key" not in story["attempts"][0]
+    (attempt,) = story["attempts"]
+    assert (attempt["predicted_chance"], attempt["after_cause"]) == (0.375, "do_not_honor")
+    assert "idempotency_key" not in attempt
 
 
 async def test_recoveries_are_found_by_each_filter(api: Api, world: World) -> None:

@@ -231,6 +231,39 @@ def test_the_default_is_in_force_down_and_up_again_without_recoveries(empty_url:
     assert len(before) == 1
 
 
+AN_ATTEMPT = """
+INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key, amount, currency{})
+    SELECT id, merchant_id, '{}', {}, {}, 100, 'usd'{} FROM recoveries WHERE merchant_id = 'm1'
+"""
+
+
+def test_attempts_stay_when_predicted_chances_come_and_go(empty_url: str) -> None:
+    migrations.upgrade(empty_url, "0029")
+    _run(empty_url, LIVED_IN, AN_ATTEMPT.format("", "citadel", 1, "'k1'", ""))
+    before = _columns(empty_url)
+    _run(empty_url, "UPDATE attempts SET result = 'declined'")
+    migrations.upgrade(empty_url, "0030")
+    predicted = (", predicted_chance, after_cause", "citadel", 2, "'k2'", ", 0.25, 'unknown'")
+    _run(empty_url, AN_ATTEMPT.format(*predicted))
+    chances = [tuple(row) for row in _run(empty_url, query="SELECT predicted_chance FROM attempts ORDER BY number")]
+    assert chances == [(None,), (0.25,)]
+    for columns, origin, key, values in (
+        (", predicted_chance, after_cause", "citadel", "'k3'", ", 1.01, 'unknown'"),
+        (", predicted_chance, after_cause", "citadel", "'k3'", ", -0.01, 'unknown'"),
+        (", predicted_chance, after_cause", "citadel", "'k3'", ", 'NaN', 'unknown'"),
+        (", predicted_chance", "citadel", "'k3'", ", 0.5"),
+        (", after_cause", "citadel", "'k3'", ", 'unknown'"),
+        (", predicted_chance, after_cause", "stripe", "NULL", ", 0.5, 'unknown'"),
+    ):
+        with pytest.raises(asyncpg.CheckViolationError, match="attempts_predicted"):
+            _run(
+                empty_url, "UPDATE attempts SET result = 'declined'", AN_ATTEMPT.format(columns, origin, 3, key, values)
+            )
+    migrations.downgrade(empty_url, "0029")
+    assert _columns(empty_url) == before
+    assert [row["number"] for row in _run(empty_url, query="SELECT number FROM attempts ORDER BY number")] == [1, 2]
+
+
 def test_migrating_again_changes_nothing(empty_url: str) -> None:
     migrations.upgrade(empty_url)
     before = _columns(empty_url)

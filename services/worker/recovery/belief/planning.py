@@ -6,7 +6,7 @@ reached. For such gains the greedy choice is close to the best (at least 1 - 1/e
 rule that says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache, reduce
@@ -69,6 +69,19 @@ def plan(stories: Stories, declined: Sequence[datetime], limits: Limits) -> tupl
     return _planned(stories, hours, by_hours)
 
 
+def at_another_time(stories: Stories, declined: Sequence[datetime], at: datetime) -> Planned:
+    """The attempt that is made in the hour of `at`, whatever was planned: as `plan` would tell it, if it were alone."""
+    hours, made = [_hour(each) for each in declined], _hour(at)
+    alive = _alive(stories.ruled_out(stories.accepting(each, hours[0]), each.timestamp()) for each in hours)
+    reached = alive & stories.ruled_out(stories.accepting(made, hours[0]), made.timestamp())
+    chance = 1 - (alive & ~reached).bit_count() / alive.bit_count() if alive else 0.0
+    return Planned(made, chance, chance, stories.why(reached))
+
+
+def _alive(ruled_out: Iterable[int]) -> int:
+    return reduce(lambda left, each: left & ~each, ruled_out, ALL)
+
+
 def _from(planned: tuple[Planned, ...], made: int) -> tuple[Planned, ...]:
     """The rest of a plan after so many declines: what it collects counts from here."""
     if made == 0:
@@ -86,7 +99,7 @@ def _planned(stories: Stories, declined: tuple[datetime, ...], limits: Limits) -
     failed_at = declined[0]
     out = [stories.ruled_out(stories.accepting(at, failed_at), at.timestamp()) for at in declined]
     began = (ALL & ~out[0]).bit_count()
-    alive = reduce(lambda left, each: left & ~each, out, ALL)
+    alive = _alive(out)
     # The decline was at some minute of its hour.
     first = (declined[-1] + limits.after + _AN_HOUR).timestamp()
     gap = limits.after.total_seconds()
