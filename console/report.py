@@ -1,9 +1,10 @@
-"""`citadel report recoveries`: what was recovered, by whom, and what would have been paid anyway."""
+"""`citadel report`: what was recovered, by whom, and what would have been paid anyway; what predictions were worth."""
 
 import sys
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
@@ -12,6 +13,9 @@ from rich.table import Table
 from console.database import DATA, DataDir, in_transaction, merchant_id_of
 from console.terminal import print_json, refuse, terminal
 from services.ledger.api.csv_export import lines
+from services.ledger.calibration.endpoints import calibration
+from services.ledger.calibration.schemas import Calibration, CalibrationBin, CalibrationReport
+from services.ledger.calibration.store import CalibratedBy
 from services.ledger.reports.endpoints import file_of, flat, report
 from services.ledger.reports.lift import ENOUGH, Verdict
 from services.ledger.reports.schemas import Lift, RecoveryReport
@@ -19,8 +23,16 @@ from services.ledger.reports.store import GroupBy
 from services.ledger.stats.schemas import Sum
 from shared.database import Connection, Role
 from shared.http import Problem
+from shared.ids import MerchantId
+
+T = TypeVar("T")
 
 report_app = typer.Typer(help="Reports: what the engine is worth, measured.", no_args_is_help=True)
+
+_Merchant = Annotated[str | None, typer.Option(help="acct_… or our id; by default all merchants together.")]
+_First = Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day of opening (UTC).")]
+_Last = Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day; by default today.")]
+_Json = Annotated[bool, typer.Option("--json", help="As the API would.")]
 
 
 @report_app.callback()
@@ -30,22 +42,22 @@ def _reports() -> None:
 
 @report_app.command("recoveries")
 def recoveries(
-    merchant: Annotated[str | None, typer.Option(help="acct_… or our id; by default all merchants together.")] = None,
+    merchant: _Merchant = None,
     by: Annotated[GroupBy | None, typer.Option(help="Break down by this.")] = None,
-    first: Annotated[
-        datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day of opening (UTC).")
-    ] = None,
-    last: Annotated[
-        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day; by default today.")
-    ] = None,
+    first: _First = None,
+    last: _Last = None,
     csv: Annotated[bool, typer.Option("--csv", help="As CSV, a row per group and currency.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="As the API would.")] = False,
+    json: _Json = False,
     data_dir: DataDir = DATA,
 ) -> None:
     """What failed, what was recovered and by whom, and how much more than without us, by the holdout."""
     if csv and json:
         refuse("--csv or --json, not both")
-    found = _read(data_dir, merchant, first.date() if first else None, last.date() if last else None, by)
+
+    async def read(db: Connection, merchant_id: MerchantId | None) -> RecoveryReport:
+        return await report(db, merchant_id, _day(first), _day(last), by)
+
+    found = _read(data_dir, merchant, read)
     if json:
         print_json(found)
     elif csv:
@@ -56,12 +68,34 @@ def recoveries(
         _show(found, terminal(160))
 
 
-def _read(
-    data_dir: Path, merchant: str | None, first: date | None, last: date | None, by: GroupBy | None
-) -> RecoveryReport:
-    async def read(db: Connection) -> RecoveryReport:
-        merchant_id = None if merchant is None else await merchant_id_of(db, merchant)
-        return await report(db, merchant_id, first, last, by)
+@report_app.command("calibration")
+def calibrated(
+    merchant: _Merchant = None,
+    by: Annotated[CalibratedBy, typer.Option(help="Break down by this.")] = "cause",
+    first: _First = None,
+    last: _Last = None,
+    json: _Json = False,
+    data_dir: DataDir = DATA,
+) -> None:
+    """How likely attempts were said to be to succeed, and how many of them did."""
+
+    async def read(db: Connection, merchant_id: MerchantId | None) -> CalibrationReport:
+        return await calibration(db, merchant_id, _day(first), _day(last), by)
+
+    found = _read(data_dir, merchant, read)
+    if json:
+        print_json(found)
+    else:
+        _show_calibration(found, terminal(120))
+
+
+def _day(at: datetime | None) -> date | None:
+    return None if at is None else at.date()
+
+
+def _read(data_dir: Path, merchant: str | None, asked: Callable[[Connection, MerchantId | None], Awaitable[T]]) -> T:
+    async def read(db: Connection) -> T:
+        return await asked(db, None if merchant is None else await merchant_id_of(db, merchant))
 
     try:
         return in_transaction(data_dir, Role.LEDGER, read, status=1)
@@ -126,3 +160,44 @@ def told(lift: Lift) -> str:
     )
     unclear = "; no difference that chance could not make" if lift.verdict is Verdict.UNCLEAR else ""
     return f"{points} ({groups}){unclear}"
+
+
+def _show_calibration(found: CalibrationReport, console: Console) -> None:
+    console.print(f"Attempts with a predicted chance, of recoveries opened from {found.from_} to {found.to}.\n")
+    if not found.data:
+        console.print("None: only schedules of the kind `likeliest` predict.")
+        return
+    figures = ("attempts", "predicted", "succeeded", "95 % interval")
+    table = _table(str(found.group_by), (*figures, "error", "by chance", "no outcome", "refused"))
+    groups = [(each.group, each) for each in found.data]
+    for name, each in (*groups, ("all", found.total)):
+        errors = ("-" if error is None else f"{error:.3f}" for error in (each.error, each.error_by_chance))
+        table.add_row(name, *_compared(each), *errors, *(f"{n:,}" if n else "-" for n in _left_out(each)))
+    console.print(table)
+    console.print()
+    for name, each in (*groups, ("all", found.total)):
+        console.print(f"  {name}: {each.text}")
+    console.print("\nAll of them, by the predicted chance:\n")
+    bins = _table("chance", figures)
+    for place in found.total.bins:
+        bins.add_row(f"{place.at_least:.0%} to {place.below:.0%}", *_compared(place))
+    console.print(bins)
+
+
+def _table(first: str, columns: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column(first)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _compared(each: Calibration | CalibrationBin) -> tuple[str, str, str, str]:
+    if each.predicted is None or each.observed is None or each.low is None or each.high is None:
+        return "-", "-", "-", "-"
+    between = f"{each.low:.1%} to {each.high:.1%}"
+    return f"{each.attempts:,}", f"{each.predicted:.1%}", f"{each.observed:.1%}", between
+
+
+def _left_out(each: Calibration) -> tuple[int, int]:
+    return each.without_outcome, each.refused

@@ -102,6 +102,73 @@ def test_too_little_is_said_to_be_too_little(database_url: str, citadel: Citadel
     assert "None." in citadel("report", "recoveries", "--merchant", "acct_2").stdout
 
 
+def _predicted(url: str) -> None:
+    """Attempts of acct_1: of 40 with 85 % after `try_later` 30 succeeded, of 4 with 20 % one; two have no outcome."""
+
+    async def work(db: Connection) -> None:
+        merchant = await db.fetchval("SELECT id::text FROM merchants WHERE stripe_connect_id = 'acct_1'")
+        await db.execute("SET LOCAL session_replication_role = replica")
+        recoveries = [row["id"] for row in await db.fetch("SELECT id FROM recoveries LIMIT 46")]
+        results = ["succeeded"] * 30 + ["declined"] * 10 + ["succeeded"] + ["declined"] * 3 + ["started"] * 2
+        for number, (recovery, result) in enumerate(zip(recoveries, results, strict=True)):
+            chance, cause = (0.85, "try_later") if number < 40 else (0.2, "insufficient_funds")
+            await db.execute(
+                "INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key, result, amount, "
+                "currency, predicted_chance, after_cause) VALUES ($1, $2, 'citadel', 1, $3, $4, 1, 'usd', $5, $6)",
+                recovery,
+                merchant,
+                str(number),
+                result,
+                chance,
+                cause,
+            )
+
+    _in_database(url, work)
+
+
+def test_calibration_is_told_by_cause_and_printed_as_the_api_would(database_url: str, citadel: Citadel) -> None:
+    _past(database_url, held=0)
+    assert "None: only schedules of the kind" in citadel("report", "calibration").stdout
+    _predicted(database_url)
+    mine = ("report", "calibration", "--merchant", "acct_1")
+
+    told = citadel(*mine)
+    assert told.exit_code == 0
+    rows = [line.split() for line in told.stdout.splitlines()]
+    head = next(row for row in rows if row[:1] == ["cause"])
+    assert head[1:4] == ["attempts", "predicted", "succeeded"]
+    assert ["try_later", "40", "85.0%", "75.0%", "59.8%", "to", "85.8%", "0.100"] in [row[:8] for row in rows]
+    funds = next(row for row in rows if row[:2] == ["insufficient_funds", "4"])
+    assert funds[-2:] == ["2", "-"]
+    assert next(row for row in rows if row[:2] == ["all", "44"])[2:4] == ["79.1%", "70.5%"]
+    assert "  try_later: predicted 85.0%, succeeded 75.0% (59.8% to 85.8%): as predicted" in told.stdout
+    assert ["80%", "to", "90%", "40", "85.0%", "75.0%", "59.8%", "to", "85.8%"] in rows
+    assert ["90%", "to", "100%", "-", "-", "-", "-"] in rows
+
+    found = json.loads(citadel(*mine, "--json").stdout)
+    assert ("from" in found, found["group_by"], found["total"]["attempts"]) == (True, "cause", 44)
+    assert [each["group"] for each in found["data"]] == ["try_later", "insufficient_funds"]
+    by_merchant = json.loads(citadel("report", "calibration", "--by", "merchant", "--json").stdout)
+    (only,) = by_merchant["data"]
+    assert (only["attempts"], only["without_outcome"]) == (44, 2)
+    assert "None" in citadel("report", "calibration", "--merchant", "acct_2").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (("--merchant", "acct_none"), 1),
+        (("--by", "weather"), 2),
+        (("--from", "2026-02-30"), 2),
+        (("--from", "2020-01-01", "--to", "2026-01-01"), 2),
+    ],
+)
+def test_a_calibration_that_makes_no_sense_is_refused(citadel: Citadel, words: tuple[str, ...], status: int) -> None:
+    refused = citadel("report", "calibration", *words)
+    assert refused.exit_code == status
+    assert refused.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "status"),
     [

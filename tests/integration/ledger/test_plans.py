@@ -8,6 +8,7 @@ import pytest
 
 from services.ledger.api.pagination import ById, ByTime
 from services.ledger.api.select import Select
+from services.ledger.calibration.store import select_calibration
 from services.ledger.left_alone.store import select_left_alone
 from services.ledger.merchants.store import select_merchants
 from services.ledger.recoveries.store import (
@@ -60,8 +61,10 @@ INSERT INTO recoveries (merchant_id, invoice_id, subscription_id, customer_id, a
     FROM generate_series(1, 20000) AS n;
 INSERT INTO recovery_timeline (recovery_id, merchant_id, kind, rule, explanation)
     SELECT id, merchant_id, 'opened', 'r', 'e' FROM recoveries, generate_series(1, 2);
-INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key, amount, currency)
-    SELECT id, merchant_id, 'citadel', 1, id::text, 100, 'usd' FROM recoveries;
+INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key, amount, currency, result,
+        predicted_chance, after_cause)
+    SELECT id, merchant_id, 'citadel', n, id || ':' || n, 100, 'usd', 'declined', n / 10.0, 'unknown'
+    FROM recoveries, generate_series(1, 2) AS n;
 INSERT INTO recovered_charges (merchant_id, charge_id, recovery_id, amount, currency, charged_at, refunded)
     SELECT merchant_id, 'ch_' || invoice_id, id, 100, 'usd', now(), CASE WHEN invoice_id LIKE '%77' THEN 100 ELSE 0 END
     FROM recoveries;
@@ -119,6 +122,8 @@ LISTS: dict[str, Select] = {
     "card warnings of a merchant": select_card_warnings(51, {"merchant_id": MERCHANT, "before": ById(9_000)}),
     "report of a day": select_report(DAY, DAY + timedelta(days=1), MERCHANT, "cause"),
     "report of a small merchant": select_report(DAY, DAY + timedelta(days=30), SMALL, "policy_version"),
+    "calibration of two hours": select_calibration(DAY, DAY + timedelta(hours=2), MERCHANT, "cause"),
+    "calibration of a small merchant": select_calibration(DAY, DAY + timedelta(days=30), SMALL, "cause"),
     "export of a customer": select_export(None, {"merchant_id": MERCHANT, "customer_id": "cus_9"}),
     "export of a small merchant": select_export(None, {"merchant_id": SMALL}),
     "activity": select_activity(51, None, ById(30_000)),
@@ -195,6 +200,16 @@ async def test_a_report_reads_the_recoveries_of_its_merchant_and_range_only(full
     # One that has half of everything may be read by the range alone: at most twice its own rows.
     assert rows_read(short) < 2 * 720 + 50
     assert rows_read(long) < 2 * 2160 + 50
+
+
+async def test_calibration_reads_the_attempts_of_those_recoveries_only(full: Database) -> None:
+    """Two of each, found by the index of a recovery's attempts; a long range of many reads the table once instead."""
+    small = await explain(full, LISTS["calibration of a small merchant"])
+    assert rows_read(small) < 400
+    large = await explain(full, LISTS["calibration of two hours"])
+    assert rows_read(large) < 2 * 120 + 2 * 60 + 50
+    every = await explain(full, select_calibration(DAY, DAY + timedelta(hours=2), None, "merchant"))
+    assert rows_read(every) < 3 * 120 + 50
 
 
 async def test_the_numbers_of_the_first_screen_never_touch_the_book(full: Database) -> None:

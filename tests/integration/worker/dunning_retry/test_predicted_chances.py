@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
+from services.ledger.calibration.endpoints import calibration
 from services.worker.outside import stripe_calls
+from shared.database import Role
+from tests.conftest import OpenDatabase
 from tests.integration.worker.world import Failed, World
 
 LIKELIEST = {"kind": "likeliest", "after_hours": 20}
@@ -43,6 +46,18 @@ async def test_each_attempt_of_a_whole_recovery_keeps_what_its_plan_told(world: 
     made = [row["detail"]["reason"]["inputs"]["chance"] for row in await failed.story("attempted")]
     assert made == chances
     assert {predicted(row) for row in await failed.theirs()} == {(None, None)}
+
+
+async def test_what_was_predicted_is_in_the_report_with_what_came(world: World, open_database: OpenDatabase) -> None:
+    await policy(world, "insufficient_funds")
+    paid = await world.fail(decline="insufficient_funds", clears_after=3)
+    assert (await paid.finish())["end_reason"] == "paid_by_retry"
+    async with open_database(Role.LEDGER) as ledger, ledger.transaction() as db:
+        found = await calibration(db, world.merchant_id, None, None, "cause")
+    ours = await paid.ours()
+    (group,) = found.data
+    assert (group.group, group.attempts, group.succeeded) == ("insufficient_funds", 3, 1)
+    assert group.predicted == pytest.approx(sum(row["predicted_chance"] for row in ours) / 3, abs=1e-6)
 
 
 async def test_it_is_written_before_the_request_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

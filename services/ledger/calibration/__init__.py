@@ -1,0 +1,1 @@
+"""The report on calibration: predicted chances against what came of the attempts."""
