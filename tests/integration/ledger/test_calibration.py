@@ -107,6 +107,7 @@ async def test_a_chance_at_the_edge_of_a_bin_is_in_the_one_that_it_begins(api: A
 
 async def test_what_has_no_outcome_or_was_refused_is_left_out_and_counted(api: Api, tried: Tried) -> None:
     await tried.attempts(0.25, declined=3, succeeded=1, started=2, processing=4, unknown=1, failed=5, abandoned=6)
+    await tried.attempts(0.25, cause="try_later", abandoned=1)
     await tried.attempts(None, declined=9, succeeded=9)
     await tried.attempts(None, origin="stripe", declined=9)
 
