@@ -168,10 +168,10 @@ def _show_calibration(found: CalibrationReport, console: Console) -> None:
         console.print("None: only schedules of the kind `likeliest` predict.")
         return
     figures = ("attempts", "predicted", "succeeded", "95 % interval")
-    table = _table(str(found.group_by), (*figures, "error", "by chance", "no outcome", "refused"))
+    table = _table(str(found.group_by), (*figures, "error", "chance's limit", "no outcome", "refused"))
     groups = [(each.group, each) for each in found.data]
     for name, each in (*groups, ("all", found.total)):
-        errors = ("-" if error is None else f"{error:.3f}" for error in (each.error, each.error_by_chance))
+        errors = ("-" if error is None else f"{error:.3f}" for error in (each.error, each.error_limit))
         table.add_row(name, *_compared(each), *errors, *(f"{n:,}" if n else "-" for n in _left_out(each)))
     console.print(table)
     console.print()

@@ -58,11 +58,12 @@ def shown(cells: Sequence[Cell]) -> dict[str, Any]:
     for cell in cells:
         places[cell["bin"]] += Bin(cell["attempts"], cell["expected"], cell["succeeded"])
     whole = sum(places, Bin())
-    verdict = agreement(whole)
+    verdict, chance = agreement(places), error_by_chance(places)
     return {
         **_figures(whole),
         "error": _rounded(calibration_error(places)),
-        "error_by_chance": _rounded(error_by_chance(places)),
+        "error_by_chance": None if chance is None else round(chance.mean, 6),
+        "error_limit": None if chance is None else round(chance.limit, 6),
         "verdict": verdict,
         "text": told(whole, verdict),
         "without_outcome": sum(cell["without_outcome"] for cell in cells),

@@ -3,9 +3,9 @@
 Pure: counts in, figures out. **The error** is the expected calibration error over bins of equal width: the mean over
 the attempts of |mean predicted - share that succeeded| of their bin (Naeini, Cooper and Hauskrecht, "Obtaining well
 calibrated probabilities using Bayesian binning", AAAI 2015). It is never quite 0, because shares of few attempts stray
-from the truth. So beside it stands the error that chance alone makes on average if every prediction is right: the mean
-deviation of a binomial share, exactly, by De Moivre's formula (Diaconis and Zabell, "Closed form summation for
-classical distributions", Statistical Science 6 (1991), 284-302).
+from the truth. So beside it stands what chance alone makes of it if every prediction is right: its mean, the mean
+deviations of binomial shares, exactly, by De Moivre's formula (Diaconis and Zabell, "Closed form summation for
+classical distributions", Statistical Science 6 (1991), 284-302), and its limit, 1.96 standard deviations above that.
 
 **The interval** of a share is Wilson's, as for the lift. It takes the attempts for independent, which several of one
 recovery are not quite. But each is predicted for the case that those before it failed, so where the predictions are
@@ -15,11 +15,12 @@ right, their deviations are uncorrelated.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import exp, floor, lgamma, log, log1p
+from math import exp, floor, lgamma, log, log1p, sqrt
 
 from services.ledger.reports.lift import ENOUGH, wilson
 
 BINS = 10
+_STANDARD_DEVIATIONS = 1.96
 _ROUNDING = 1e-9
 
 
@@ -54,9 +55,18 @@ class Bin:
         return wilson(self.succeeded / self.attempts, self.attempts) if self.attempts else None
 
 
-class Agreement(StrEnum):
-    """What the interval of the observed share says about the mean predicted chance."""
+@dataclass(frozen=True, slots=True)
+class ByChance:
+    """The error of so many attempts if every prediction is right: on average, and the most that chance explains."""
 
+    mean: float
+    limit: float
+
+
+class Agreement(StrEnum):
+    """What the interval of the observed share says about the mean predicted chance, and the error about single ones."""
+
+    RIGHT_ON_AVERAGE = "right_on_average"
     AS_PREDICTED = "as_predicted"
     LESS_THAN_PREDICTED = "less_than_predicted"
     MORE_THAN_PREDICTED = "more_than_predicted"
@@ -69,12 +79,17 @@ def calibration_error(bins: Sequence[Bin]) -> float | None:
     return sum(abs(each.expected - each.succeeded) for each in bins) / attempts if attempts else None
 
 
-def error_by_chance(bins: Sequence[Bin]) -> float | None:
+def error_by_chance(bins: Sequence[Bin]) -> ByChance | None:
     """The error that is to be expected of as many attempts if every prediction is right; None without attempts."""
     attempts = sum(each.attempts for each in bins)
     if not attempts:
         return None
-    return sum(_mean_deviation(each.attempts, each.predicted) for each in bins if each.predicted is not None) / attempts
+    total = variance = 0.0
+    for n, p in ((each.attempts, each.predicted) for each in bins):
+        deviation = 0.0 if p is None else _mean_deviation(n, p)
+        total += deviation
+        variance += 0.0 if p is None else max(0.0, n * p * (1 - p) - deviation**2)
+    return ByChance(total / attempts, min(1.0, (total + _STANDARD_DEVIATIONS * sqrt(variance)) / attempts))
 
 
 def _mean_deviation(n: int, p: float) -> float:
@@ -86,15 +101,20 @@ def _mean_deviation(n: int, p: float) -> float:
     return 2 * v * (1 - p) * exp(ways + v * log(p) + (n - v) * log1p(-p))
 
 
-def agreement(whole: Bin, enough: int = ENOUGH) -> Agreement:
-    """Whether so many attempts succeeded as predicted; no verdict on fewer than `enough`."""
+def agreement(bins: Sequence[Bin], enough: int = ENOUGH) -> Agreement:
+    """Whether so many attempts succeeded as predicted, in all and bin by bin; no verdict on fewer than `enough`."""
+    whole = sum(bins, Bin())
     predicted, interval = whole.predicted, whole.interval
-    if predicted is None or interval is None or whole.attempts < enough:
+    error, chance = calibration_error(bins), error_by_chance(bins)
+    if predicted is None or interval is None or error is None or chance is None or whole.attempts < enough:
         return Agreement.NOT_ENOUGH_DATA
     low, high = interval
     if predicted > high:
         return Agreement.LESS_THAN_PREDICTED
-    return Agreement.MORE_THAN_PREDICTED if predicted < low else Agreement.AS_PREDICTED
+    if predicted < low:
+        return Agreement.MORE_THAN_PREDICTED
+    both_ways = error > abs(whole.expected - whole.succeeded) / whole.attempts + _ROUNDING
+    return Agreement.RIGHT_ON_AVERAGE if both_ways and error > chance.limit + _ROUNDING else Agreement.AS_PREDICTED
 
 
 def told(whole: Bin, verdict: Agreement) -> str:
@@ -108,6 +128,8 @@ def told(whole: Bin, verdict: Agreement) -> str:
             return f"{figures}: too few to tell, fewer than {ENOUGH} attempts"
         case Agreement.AS_PREDICTED:
             return f"{figures}: as predicted"
+        case Agreement.RIGHT_ON_AVERAGE:
+            return f"{figures}: right on average, but too high for some attempts and too low for others"
         case Agreement.LESS_THAN_PREDICTED:
             return f"{figures}: less often than predicted"
         case Agreement.MORE_THAN_PREDICTED:

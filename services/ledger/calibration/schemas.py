@@ -38,9 +38,10 @@ class CalibrationBin(Outgoing):
 class Calibration(Outgoing):
     """What was predicted of attempts and what came of them.
 
-    `as_predicted`: the interval of the observed share contains the mean predicted chance. `less_than_predicted`,
-    `more_than_predicted`: all of it is below, above. `not_enough_data`: fewer than 30 attempts. `text` says so for
-    people. A verdict is about the means; whether single chances are right, only `bins` and `error` show.
+    `as_predicted`: the interval of the observed share contains the mean predicted chance, and `error` is not above its
+    limit. `right_on_average`: the first, but not the second, because bins are off in both directions.
+    `less_than_predicted`, `more_than_predicted`: all of the interval is below, above. `not_enough_data`: fewer than 30
+    attempts. `text` says so for people.
     """
 
     attempts: int = Field(description="those that had a predicted chance, and whose outcome is known")
@@ -55,6 +56,7 @@ class Calibration(Outgoing):
     error_by_chance: float | None = Field(
         description="how large the error is on average, with as many attempts, if every prediction is right"
     )
+    error_limit: float | None = Field(description="1.96 standard deviations above that: a larger error is no chance")
     verdict: Agreement
     text: str
     without_outcome: int = Field(description="predicted, and left out: no outcome is known yet")

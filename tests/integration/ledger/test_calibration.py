@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.ledger.calibration.measure import Bin, error_by_chance
 from services.ledger.reports.lift import wilson
 from shared.api_keys import Scope
 from shared.ids import MerchantId
@@ -85,6 +86,9 @@ async def test_predicted_is_held_against_observed_in_all_and_by_cause(api: Api, 
     assert filled(total) == [(0.3, 20, 6, 0.35), (0.8, 40, 30, 0.85)]
     # |0.35 - 0.30| of 20 attempts and |0.85 - 0.75| of 40.
     assert total["error"] == pytest.approx((20 * 0.05 + 40 * 0.10) / 60, abs=1e-6)
+    chance = error_by_chance([Bin(20, 7.0, 6), Bin(40, 34.0, 30)])
+    assert chance is not None
+    assert (total["error_by_chance"], total["error_limit"]) == (round(chance.mean, 6), round(chance.limit, 6))
     assert (total["low"], total["high"]) == tuple(round(each, 6) for each in wilson(0.6, 60))
     assert [each["at_least"] for each in total["bins"]] == [n / 10 for n in range(10)]
 
@@ -125,7 +129,7 @@ async def test_nothing_predicted_is_no_number(api: Api, tried: Tried) -> None:
     body = (await api.get(PATH, merchant_id=tried.merchant)).body
     assert body["data"] == []
     total = body["total"]
-    for name in ("predicted", "observed", "low", "high", "error", "error_by_chance"):
+    for name in ("predicted", "observed", "low", "high", "error", "error_by_chance", "error_limit"):
         assert total[name] is None
     assert (total["attempts"], total["verdict"]) == (0, "not_enough_data")
     await tried.attempts(0.5, processing=1)

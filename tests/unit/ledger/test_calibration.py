@@ -104,35 +104,61 @@ def test_cells_of_one_bin_and_several_groups_are_one_bin() -> None:
 @pytest.mark.parametrize(("n", "p"), [(1, 0.5), (2, 0.1), (7, 0.3), (10, 0.5), (40, 0.05), (200, 0.41), (25, 0.96)])
 def test_what_chance_alone_makes_is_the_mean_deviation_over_every_outcome(n: int, p: float) -> None:
     by_hand = sum(comb(n, k) * p**k * (1 - p) ** (n - k) * abs(k - n * p) for k in range(n + 1))
-    assert error_by_chance([Bin(n, n * p, 0)]) == pytest.approx(by_hand / n)
+    found = error_by_chance([Bin(n, n * p, 0)])
+    assert found is not None
+    assert found.mean == pytest.approx(by_hand / n)
     # Each bin counts by its attempts, whatever succeeded.
     mixed = [Bin(n, n * p, n), Bin(3, 0.0, 1), Bin(2, 2.0, 1)]
-    assert error_by_chance(mixed) == pytest.approx(by_hand / (n + 5))
+    of_all = error_by_chance(mixed)
+    assert of_all is not None
+    assert of_all.mean == pytest.approx(by_hand / (n + 5))
+    # The variance of |K - np| is that of K less the square of its mean.
+    squares = sum(comb(n, k) * p**k * (1 - p) ** (n - k) * (k - n * p) ** 2 for k in range(n + 1))
+    limit = by_hand / n + 1.96 * (squares - by_hand**2) ** 0.5 / n
+    assert found.limit == pytest.approx(min(1.0, limit), abs=1e-9)
 
 
-def test_a_forecaster_that_is_right_has_the_error_of_chance_and_no_other() -> None:
-    random, errors, by_chance = Random(5), [], []  # noqa: S311 - the same draws in every run
-    for _ in range(400):
+def test_a_forecaster_that_is_right_has_the_error_of_chance_and_is_hardly_ever_blamed() -> None:
+    random = Random(5)  # noqa: S311 - the same draws in every run
+    errors, means, above, verdicts = [], [], 0, []
+    for _ in range(600):
         places = [Bin()] * BINS
         for _ in range(250):
             chance = random.betavariate(1, 3)
             places[min(9, int(chance * 10))] += Bin(1, chance, random.random() < chance)
-        errors.append(calibration_error(places) or 0)
-        by_chance.append(error_by_chance(places) or 0)
-    assert mean(errors) == pytest.approx(mean(by_chance), rel=0.05)
-    assert mean(by_chance) > 0.03  # 250 attempts cannot show less
+        error, by_chance = calibration_error(places), error_by_chance(places)
+        assert error is not None
+        assert by_chance is not None
+        errors.append(error)
+        means.append(by_chance.mean)
+        above += error > by_chance.limit
+        verdicts.append(agreement(places))
+    assert mean(errors) == pytest.approx(mean(means), rel=0.05)
+    assert mean(means) > 0.03  # 250 attempts cannot show less
+    assert 0.005 < above / 600 < 0.05
+    assert verdicts.count(Agreement.AS_PREDICTED) > 0.9 * 600
 
 
 def test_the_verdict_is_that_of_the_interval() -> None:
     # Wilson's interval of 39 of 100 is 0.3000 to 0.4883.
-    assert agreement(Bin(100, 41.0, 39)) is Agreement.AS_PREDICTED
-    assert agreement(Bin(100, 30.1, 39)) is Agreement.AS_PREDICTED
-    assert agreement(Bin(100, 29.9, 39)) is Agreement.MORE_THAN_PREDICTED
-    assert agreement(Bin(100, 48.7, 39)) is Agreement.AS_PREDICTED
-    assert agreement(Bin(100, 48.9, 39)) is Agreement.LESS_THAN_PREDICTED
-    assert agreement(Bin(ENOUGH - 1, 0.0, ENOUGH - 1)) is Agreement.NOT_ENOUGH_DATA
-    assert agreement(Bin(ENOUGH, 0.0, ENOUGH)) is Agreement.MORE_THAN_PREDICTED
-    assert agreement(Bin()) is Agreement.NOT_ENOUGH_DATA
+    assert agreement([Bin(100, 41.0, 39)]) is Agreement.AS_PREDICTED
+    assert agreement([Bin(100, 30.1, 39)]) is Agreement.AS_PREDICTED
+    assert agreement([Bin(100, 29.9, 39)]) is Agreement.MORE_THAN_PREDICTED
+    assert agreement([Bin(100, 48.7, 39)]) is Agreement.AS_PREDICTED
+    assert agreement([Bin(100, 48.9, 39)]) is Agreement.LESS_THAN_PREDICTED
+    assert agreement([Bin(ENOUGH - 1, 0.0, ENOUGH - 1)]) is Agreement.NOT_ENOUGH_DATA
+    assert agreement([Bin(ENOUGH, 0.0, ENOUGH)]) is Agreement.MORE_THAN_PREDICTED
+    assert agreement([Bin()]) is Agreement.NOT_ENOUGH_DATA
+
+
+def test_who_is_right_only_on_average_is_told_so() -> None:
+    assert agreement([Bin(100, 10.0, 30), Bin(100, 50.0, 30)]) is Agreement.RIGHT_ON_AVERAGE
+    assert agreement([Bin(100, 27.0, 30), Bin(100, 33.0, 30)]) is Agreement.AS_PREDICTED
+    # Both bins off in one direction, and the whole within its interval: nothing cancels out.
+    assert agreement([Bin(50, 0.5, 1), Bin(50, 25.0, 33)]) is Agreement.AS_PREDICTED
+    # Where chances are 0 and 1, chance makes no error at all.
+    assert agreement([Bin(20, 0.0, 1), Bin(20, 20.0, 19)]) is Agreement.RIGHT_ON_AVERAGE
+    assert agreement([Bin(20, 0.0, 0), Bin(20, 20.0, 20)]) is Agreement.AS_PREDICTED
 
 
 @pytest.mark.parametrize(
@@ -146,7 +172,13 @@ def test_the_verdict_is_that_of_the_interval() -> None:
     ],
 )
 def test_it_is_told_in_one_line(whole: Bin, text: str) -> None:
-    assert told(whole, agreement(whole)) == text
+    assert told(whole, agreement([whole])) == text
+
+
+def test_right_on_average_is_told_with_what_is_wrong() -> None:
+    whole = Bin(200, 60.0, 60)
+    said = told(whole, Agreement.RIGHT_ON_AVERAGE)
+    assert said.endswith(": right on average, but too high for some attempts and too low for others")
 
 
 def test_the_line_in_the_document_is_what_the_report_says() -> None:
