@@ -21,6 +21,7 @@ from console.evaluation.worlds import World
 from services.worker.recovery import DeclineCause, Policy, Timing
 from services.worker.recovery.estimator import Estimator, Observed
 from services.worker.recovery.timezones import zone_of
+from services.worker.recovery.timing import Hours
 
 WEEKS: Final = 12
 REMEMBERED: Final = 2_000
@@ -85,17 +86,17 @@ def _midnight(day: date) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Remembering:
-    """Caches the answers of another timing, because many failures ask the same."""
+    """Caches which hours are picked, because many failures ask the same."""
 
     picked: Callable[[DeclineCause, datetime, tuple[datetime, datetime], ZoneInfo], datetime]
 
     def pick(
         self, cause: DeclineCause, scheduled: datetime, between: tuple[datetime, datetime], zone: ZoneInfo
     ) -> datetime:
-        """As the cached timing."""
+        """As what is cached."""
         return self.picked(cause, scheduled, between, zone)
 
 
-def remembering(timing: Timing) -> Timing:
-    """The same timing with a cache."""
-    return _Remembering(cache(timing.pick))
+def remembering(hours: Hours) -> Timing:
+    """A timing that picks these hours, with a cache."""
+    return Timing(_Remembering(cache(hours.pick)))

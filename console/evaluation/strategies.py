@@ -24,6 +24,7 @@ from services.worker.recovery import (
     DeclineCause,
     InvoiceStatus,
     InvoiceTruth,
+    Likeliest,
     MessageKind,
     Origin,
     PastAttempt,
@@ -47,6 +48,7 @@ from shared.policy.segments import segment_of
 SOME_AMOUNT: Final = Money(1000, "usd")
 RUPEES: Final = Money(1000, "inr")
 METHOD: Final = PaymentMethodId("pm_synthetic")
+CREDIT: Final = "credit"
 
 
 @dataclass(slots=True)
@@ -105,7 +107,8 @@ class Unfolding(Sequence[Step]):
 
 
 class Planned:
-    """Keeps a strategy's plans by kind. `in_detail`: whether its plans depend on funding, currency and amount, too.
+    """Keeps a strategy's plans by kind. `in_detail`: whether its plans depend on funding, currency and amount, too;
+    `by_credit`: on whether it is a credit card.
 
     Plans in detail are many more, and each takes about a millisecond: a simulation is slower with them.
     """
@@ -113,12 +116,18 @@ class Planned:
     hears_of_new_cards = False
 
     def __init__(
-        self, name: str, messages: Policy, steps: Callable[[Kind], Iterator[Step]], *, in_detail: bool = False
+        self,
+        name: str,
+        messages: Policy,
+        steps: Callable[[Kind], Iterator[Step]],
+        *,
+        in_detail: bool = False,
+        by_credit: bool = False,
     ) -> None:
         self._name = name
         self._messages = messages
         self._steps = steps
-        self._in_detail = in_detail
+        self._in_detail, self._by_credit = in_detail, by_credit
         self._plans: dict[Hashable, Plan] = {}
         self._gaps: dict[tuple[MessageKind, str | None], tuple[float, ...]] = {}
 
@@ -129,10 +138,13 @@ class Planned:
 
     def plan(self, kind: Kind) -> Plan:
         """What it does about failures of a kind."""
-        key = kind if self._in_detail else (kind.code, kind.opened_at, kind.country, kind.network, kind.spread)
-        plan = self._plans.get(key)
-        if plan is None:
-            seen = kind if self._in_detail else replace(kind, funding=None, currency=None, amount=None)
+        credit = self._by_credit and kind.funding == CREDIT
+        key = (kind.code, kind.opened_at, kind.country, kind.network, kind.spread, credit)
+        plan = self._plans.get(kind if self._in_detail else key)
+        if plan is None and self._in_detail:
+            plan = self._plans[kind] = self._planned(kind)
+        elif plan is None:
+            seen = replace(kind, funding=CREDIT if credit else None, currency=None, amount=None)
             plan = self._plans[key] = self._planned(seen)
         return plan
 
@@ -155,7 +167,14 @@ class Brain(Planned):
     hears_of_new_cards = True
 
     def __init__(self, name: str, policy: Policy, timing: Timing = BY_THE_RULES) -> None:
-        super().__init__(name, policy, lambda kind: _decided(policy, kind, timing), in_detail=bool(policy.segments))
+        believes = any(isinstance(each, Likeliest) for _, each in policy.schedules)
+        super().__init__(
+            name,
+            policy,
+            lambda kind: _decided(policy, kind, timing),
+            in_detail=bool(policy.segments),
+            by_credit=believes,
+        )
 
 
 class Ladder(Planned):

@@ -102,14 +102,14 @@ class Likeliest(_Document):
     """Retry when the attempts that are left are likeliest to collect, by what is believed of customers after this cause
     (`services/worker/recovery/belief`): of their paydays, of how long money stays, of the hours at which banks decline.
 
-    least_gain: an attempt is made only if it adds this much to the chance that the invoice is collected at all.
+    least_chance: an attempt is made only if it is so likely to succeed, should all others fail.
     after_hours: at least so long after the last attempt. wages: the shares of your customers that are known to be paid
     so (`last_business_day`: 0.6; the names are `shared.policy.paydays.PAYDAYS`); of the others it is believed what is
     believed of their country. max_attempts: as for delays.
     """
 
     kind: Literal["likeliest"] = "likeliest"
-    least_gain: Annotated[float, Field(ge=0.001, le=0.5)] = 0.005
+    least_chance: Annotated[float, Field(ge=0.001, le=0.5)] = 0.01
     after_hours: Hours = 20
     wages: Mapping[PaydayName, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
     max_attempts: Annotated[int, Field(ge=0, le=20)] | None = None

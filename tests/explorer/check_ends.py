@@ -273,9 +273,10 @@ def _unannounced(evidence: Evidence, done: Ended, rows: list[Row], told: str) ->
     if letters and _reachable(evidence, done, letters) and not any(word in each.text for each in letters):
         kinds = ", ".join(each.kind for each in letters)
         yield Finding("ends", "an end action that was not announced", f"{told}, after {kinds}")
-    for day in _ON.findall(letters[-1].text) if letters else []:
-        if done.at < _start_of(day, done.at) - DAY:  # give or take the time zone
-            yield Finding("ends", "an end action before the day that was told", f"{told}, told for {day}")
+    # An email about several invoices names the day of each.
+    days = _ON.findall(letters[-1].text) if letters else []
+    if days and all(done.at < _start_of(day, done.at) - DAY for day in days):  # give or take the time zone
+        yield Finding("ends", "an end action before the day that was told", f"{told}, told for {' and '.join(days)}")
 
 
 def _email_of(row: Row) -> str | None:

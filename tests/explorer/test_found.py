@@ -124,6 +124,23 @@ STORIES: dict[str, Story] = {
         start=1_790_465_853,
         days=36,
     ),
+    "a refusal that passes by itself makes a block of the merchant's no matter of the customer's": _story(
+        (2 * DAY, "renewal", "b", {"card": {"decline": "rule"}}),
+        (6 * DAY, "refuses_pay", "", {"code": "payment_intent_unexpected_state", "hours": 600}),
+        seed=64920,
+        start=1_789_975_390,
+        days=48,
+    ),
+    "an email about several invoices names the day of each": _story(
+        RENEWAL,
+        (HOUR, "another_subscription", "a", {"as": "c"}),
+        (6 * HOUR, "restricted", "", {"charges": False}),
+        (8 * DAY, "restricted", "", {"charges": True}),
+        seed=63244,
+        start=1_789_504_226,
+        days=41,
+        policy=CANCEL,
+    ),
     "a method that Stripe refuses within the second is no method that was never tried": _story(
         (0, "renewal", "a", {"card": {"decline": "payment_intent_authentication_failure"}}),
         (DAY, "refuses_pay", "", {"code": "billing_invalid_mandate", "hours": 600}),

@@ -28,7 +28,7 @@ from services.worker.recovery import (
     next_message,
 )
 from services.worker.recovery.case import window_end
-from services.worker.recovery.refusals import not_the_customers_fault
+from services.worker.recovery.refusals import merchants_matter
 from shared.ids import (
     AccountId,
     ChargeId,
@@ -213,8 +213,7 @@ class Dossier:
     @property
     def merchants_matter(self) -> bool:
         """Whether the last attempt failed for something that only the merchant, or we, can set right."""
-        last = next((each.past for each in reversed(self.attempts) if each.past.counts), None)
-        return last is not None and not_the_customers_fault(last)
+        return merchants_matter([each.past for each in self.attempts])
 
     @property
     def last_decline(self) -> Decline | None:

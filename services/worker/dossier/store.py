@@ -214,7 +214,7 @@ async def _timing(db: Connection, merchant_id: MerchantId) -> Timing:
         )
         for row in rows
     )
-    return Estimator.learn(observed)
+    return Timing(Estimator.learn(observed))
 
 
 async def refusal(db: Connection, recovery_id: RecoveryId, last_id: int) -> str | None:

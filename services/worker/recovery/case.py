@@ -7,7 +7,7 @@ from typing import Literal
 
 from services.worker.recovery.attempt_times import next_open
 from services.worker.recovery.belief.planning import Limits, Planned, at_another_time, plan
-from services.worker.recovery.belief.stories import Stories, stories_of
+from services.worker.recovery.belief.stories import Stories
 from services.worker.recovery.consent import brought
 from services.worker.recovery.declines import (
     CURED_BY_ENTERING_AGAIN,
@@ -190,7 +190,7 @@ def _likeliest(case: Case, schedule: Likeliest, cause: DeclineCause) -> Due:
         timedelta(hours=schedule.after_hours),
         case.deadline,
         most,
-        schedule.least_gain,
+        schedule.least_chance,
         case.policy.attempt_times,
         _country(case),
     )
@@ -204,7 +204,8 @@ def _likeliest(case: Case, schedule: Likeliest, cause: DeclineCause) -> Due:
 def _belief(case: Case, schedule: Likeliest, cause: DeclineCause) -> tuple[Stories, list[datetime]]:
     """What is believed after this cause, and the declines that count for it, the failure first."""
     declined = [each.over_at for each in case.on_method] or [case.recovery.opened_at]
-    return stories_of(cause, _country(case), schedule.wages), declined
+    timing = case.timing if case.policy.timing == "learned" else BY_THE_RULES
+    return timing.believed(cause, case.invoice.card, schedule.wages), declined
 
 
 def _in_its_hour(case: Case, due: Due) -> Due:

@@ -28,7 +28,7 @@ from services.worker.recovery.model import (
 )
 from services.worker.recovery.networks import Allowed, Never, NotBefore, check
 from services.worker.recovery.reasons import exhaust, iso, not_attempted, reason, wait
-from services.worker.recovery.refusals import not_the_customers_fault
+from services.worker.recovery.refusals import merchants_matter
 from shared.ids import PaymentMethodId
 from shared.policy import DeclineCause
 from shared.recovery_model import EndReason
@@ -168,7 +168,7 @@ def _cause_used_up(case: Case) -> Wait | AskNewMethod | None:
 
 def _no_more(case: Case, rule: str, text: str, **inputs: JsonScalar) -> Wait | AskNewMethod:
     """The end of the retries with a payment method: another is asked for, unless that would not help either."""
-    if not case.on_method or not not_the_customers_fault(case.on_method[-1]):
+    if not merchants_matter(case.on_method):
         return AskNewMethod(not_attempted(case, rule, text, **inputs), case.deadline)
     text = f"{text} The last one failed for what only the merchant can change; the customer is not asked for anything."
     return wait(case, case.deadline, "merchants_matter", text, **inputs)

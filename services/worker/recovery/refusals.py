@@ -4,7 +4,7 @@ Nothing was charged. A code that is not in the table waits, is logged, and is no
 to write to the customer, nor for an end action.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -140,9 +140,16 @@ def remedy(attempt: PastAttempt) -> Remedy | None:
     return known_remedy(attempt.error_code) or Remedy.OURS
 
 
-def not_the_customers_fault(attempt: PastAttempt) -> bool:
-    """Whether an attempt failed for something that its customer can do nothing about."""
-    if attempt.decline is not None:
-        return classify(attempt.decline).merchants_matter
-    helps = remedy(attempt)
+def merchants_matter(attempts: Sequence[PastAttempt]) -> bool:
+    """Whether the last of these attempts failed for something that its customer can do nothing about.
+
+    A refusal that passes by itself says nothing about that: the attempt before it does.
+    """
+    telling = (each for each in reversed(attempts) if each.counts and remedy(each) is not Remedy.WAIT)
+    last = next(telling, None)
+    if last is None:
+        return False
+    if last.decline is not None:
+        return classify(last.decline).merchants_matter
+    helps = remedy(last)
     return helps is not None and helps not in _SPEAKS_FOR_THE_CUSTOMER

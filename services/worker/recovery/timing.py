@@ -1,18 +1,23 @@
-"""The timing signal: picks the time at which another attempt is most likely to succeed.
+"""The timing signal: what is believed of customers, and the hour of the day that is picked within a schedule's span.
 
-The rules come first: a signal picks within the schedule's span, and the time that it picks must still pass the policy's
-attempt times, the quiet period around Stripe's attempts and the networks' limits.
+The rules come first: what is planned or picked must still pass the policy's attempt times, the quiet period around
+Stripe's attempts and the networks' limits.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
+from services.worker.recovery.belief.beliefs import Learned, believed_before
+from services.worker.recovery.belief.stories import Stories
+from services.worker.recovery.model import Card
 from shared.policy import DeclineCause
 
 
-class Timing(Protocol):
-    """Picks a time. Pure: the same arguments give the same answer."""
+class Hours(Protocol):
+    """Picks a time near a scheduled one. Pure: the same arguments give the same answer."""
 
     def pick(
         self, cause: DeclineCause, scheduled: datetime, between: tuple[datetime, datetime], zone: ZoneInfo
@@ -24,20 +29,27 @@ class Timing(Protocol):
         """
 
 
-class ByTheRules:
-    """No signal: the schedule's own time."""
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What was learned: the belief by which schedules of the kind `likeliest` plan, and the hours by which the others
+    pick. Where nothing was learned, the prior and the schedule's own time."""
 
-    __slots__ = ()
+    hours: Hours | None = None
+    learned: Learned | None = None
 
     def pick(
-        self,
-        cause: DeclineCause,  # noqa: ARG002 - Timing's: the rules need no signal
-        scheduled: datetime,
-        between: tuple[datetime, datetime],  # noqa: ARG002 - Timing's: the rules need no signal
-        zone: ZoneInfo,  # noqa: ARG002 - Timing's: the rules need no signal
+        self, cause: DeclineCause, scheduled: datetime, between: tuple[datetime, datetime], zone: ZoneInfo
     ) -> datetime:
-        """The schedule's own time."""
-        return scheduled
+        """As `Hours.pick`."""
+        return scheduled if self.hours is None else self.hours.pick(cause, scheduled, between, zone)
+
+    def believed(self, cause: DeclineCause, card: Card | None, wages: Mapping[str, float]) -> Stories:
+        """What is believed of customers after a decline of this cause. `wages`: the shares of paydays that the merchant
+        knows."""
+        if self.learned is None:
+            return believed_before(cause, card, wages)
+        return self.learned.believed(cause, card, wages)
 
 
-BY_THE_RULES: Timing = ByTheRules()
+BY_THE_RULES = Timing()
+"""Nothing was learned."""

@@ -15,7 +15,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from services.worker.recovery.attempt_times import next_open
-from services.worker.recovery.belief.stories import ALL, Stories
+from services.worker.recovery.belief.stories import Stories
 from shared.policy import AttemptTimes
 
 # The local hours at which attempts begin: every third one, because nobody knows at which hours a bank declines.
@@ -42,13 +42,13 @@ class Planned:
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What a plan has to keep to: attempts from `after` the last decline on until before `until`, so far apart, at most
-    `most` from the failure on, at the policy's local `times` (`country` is the card's). Each has to add `least_gain` to
-    the chance that the invoice is collected at all, as of its failure."""
+    `most` from the failure on, at the policy's local `times` (`country` is the card's). Each has to have the chance
+    `least_chance`, if all others fail."""
 
     after: timedelta
     until: datetime
     most: int
-    least_gain: float
+    least_chance: float
     times: AttemptTimes
     country: str | None = None
 
@@ -72,14 +72,15 @@ def plan(stories: Stories, declined: Sequence[datetime], limits: Limits) -> tupl
 def at_another_time(stories: Stories, declined: Sequence[datetime], at: datetime) -> Planned:
     """The attempt that is made in the hour of `at`, whatever was planned: as `plan` would tell it, if it were alone."""
     hours, made = [_hour(each) for each in declined], _hour(at)
-    alive = _alive(stories.ruled_out(stories.accepting(each, hours[0]), each.timestamp()) for each in hours)
+    out = (stories.ruled_out(stories.accepting(each, hours[0]), each.timestamp()) for each in hours)
+    alive = _alive(stories, out)
     reached = alive & stories.ruled_out(stories.accepting(made, hours[0]), made.timestamp())
     chance = 1 - (alive & ~reached).bit_count() / alive.bit_count() if alive else 0.0
     return Planned(made, chance, chance, stories.why(reached))
 
 
-def _alive(ruled_out: Iterable[int]) -> int:
-    return reduce(lambda left, each: left & ~each, ruled_out, ALL)
+def _alive(stories: Stories, ruled_out: Iterable[int]) -> int:
+    return reduce(lambda left, each: left & ~each, ruled_out, stories.all)
 
 
 def _from(planned: tuple[Planned, ...], made: int) -> tuple[Planned, ...]:
@@ -98,8 +99,7 @@ def _hour(at: datetime) -> datetime:
 def _planned(stories: Stories, declined: tuple[datetime, ...], limits: Limits) -> tuple[Planned, ...]:
     failed_at = declined[0]
     out = [stories.ruled_out(stories.accepting(at, failed_at), at.timestamp()) for at in declined]
-    began = (ALL & ~out[0]).bit_count()
-    alive = _alive(out)
+    alive = _alive(stories, out)
     # The decline was at some minute of its hour.
     first = (declined[-1] + limits.after + _AN_HOUR).timestamp()
     gap = limits.after.total_seconds()
@@ -115,7 +115,7 @@ def _planned(stories: Stories, declined: tuple[datetime, ...], limits: Limits) -
         while heap and heap[0] < best:
             _, when, accepting = heappushpop(heap, best)
             best = (-_worth(accepting & left, when, first), when, accepting)
-        if (best[2] & left).bit_count() < limits.least_gain * began:
+        if (best[2] & left).bit_count() < limits.least_chance * left.bit_count():
             break
         if any(abs(best[1] - other) <= gap for other, _ in chosen):
             continue

@@ -6,40 +6,52 @@ of a country's paydays weighs more, and never alone. Sources are named; everythi
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from math import exp, log
 from typing import Final
 
-from shared.policy import DeclineCause
+from services.worker.recovery.belief.parts import BANKS, DELAYS, STAYS, Belief, kind_of
+from services.worker.recovery.belief.paydays import RULES
+from shared.policy import WEEKDAYS, DeclineCause
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """The shares of the stories after one cause, which add up to 1 with `never`.
+    """The shares of the ways after one cause, which add up to 1 with `never`.
 
-    wages: the money comes with the customer's wages and goes again. delays: (share, from, to): possible for good after
-    so many hours, evenly on a logarithmic scale. resets: at the end of the day, the week, the month.
+    delays: (share, from, to): possible for good after so many hours, evenly on a logarithmic scale. resets: at the end
+    of the day, the week, the month.
     """
 
     never: float
     wages: float = 0.0
     delays: tuple[tuple[float, float, float], ...] = ()
-    resets: Mapping[str, float] | None = None
+    resets: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """By `parts.WAYS`."""
+        delays = [
+            sum(share * _within(begins, ends, least, most) for share, least, most in self.delays)
+            for begins, ends in DELAYS
+        ]
+        return (self.never, self.wages, *delays, *self.resets)
 
 
 _C: Final = DeclineCause
 PRIORS: Final[Mapping[DeclineCause, Prior]] = {
     # Some have money again at a time that no calendar knows.
-    _C.INSUFFICIENT_FUNDS: Prior(never=0.22, wages=0.70, delays=((0.08, 4, 400),)),
-    _C.LIMIT_EXCEEDED: Prior(never=0.16, resets={"day": 0.36, "week": 0.18, "month": 0.22}, delays=((0.08, 1, 300),)),
-    _C.TRY_LATER: Prior(never=0.10, delays=((0.70, 0.3, 30), (0.20, 20, 250))),
+    _C.INSUFFICIENT_FUNDS: Prior(0.22, wages=0.70, delays=((0.06, 4, 400),), resets=(0, 0, 0.02)),
+    _C.LIMIT_EXCEEDED: Prior(0.16, resets=(0.36, 0.18, 0.22), delays=((0.08, 1, 300),)),
+    _C.TRY_LATER: Prior(0.10, delays=((0.70, 0.3, 30), (0.20, 20, 250))),
     # Banks that do not say that the account is empty say this.
-    _C.DO_NOT_HONOR: Prior(never=0.50, wages=0.12, delays=((0.38, 4, 500),)),
-    _C.UNKNOWN: Prior(never=0.50, wages=0.12, delays=((0.38, 4, 500),)),
-    _C.NOT_ALLOWED: Prior(never=0.82, delays=((0.18, 12, 500),)),
-    _C.EXPIRED_CARD: Prior(never=0.76, delays=((0.24, 24, 500),)),
+    _C.DO_NOT_HONOR: Prior(0.50, wages=0.12, delays=((0.38, 4, 500),)),
+    _C.UNKNOWN: Prior(0.50, wages=0.12, delays=((0.38, 4, 500),)),
+    _C.NOT_ALLOWED: Prior(0.82, delays=((0.18, 12, 500),)),
+    _C.EXPIRED_CARD: Prior(0.76, delays=((0.24, 24, 500),)),
 }
-
-APPROVED: Final = 0.92
-"""How often a bank accepts an attempt at a time at which it would, by the story."""
+ON_CREDIT: Final = Prior(0.22, wages=0.55, delays=((0.05, 4, 400),), resets=(0, 0, 0.18))
+"""Missing funds on a credit card: what is missing may be the month's limit. Assumed."""
 
 # --- Wages ------------------------------------------------------------------------------------------------------------
 
@@ -87,20 +99,25 @@ STAYS_DAYS: Final = (0.7, 1.5, 3.0, 6.0, 12.0)
 
 # The share of banks that decline in some hours, of unknown place and length.
 DECLINE_BY_HOUR: Final = 0.35
-HOURS_CLOSED: Final = (5, 14)
 DECLINE_AT_WEEKENDS: Final = 0.04
 
 
-def payday_shares(country: str | None, known_here: Mapping[str, float]) -> dict[str, float]:
-    """The share of each payday rule (`paydays.RULES`) among customers of a country; they add up to 1.
+@lru_cache(maxsize=256)
+def prior(country: str | None) -> Belief:
+    """What is believed of a country's customers before anything was seen."""
+    kinds = {kind_of(cause, credit=False): each.shares for cause, each in PRIORS.items()}
+    kinds[kind_of(DeclineCause.INSUFFICIENT_FUNDS, credit=True)] = ON_CREDIT.shares
+    return Belief(kinds, payday_shares(country), _stays(), _banks())
 
-    `known_here` are the shares that the merchant knows; the rest is of the country.
-    """
-    shares = {f"day_{n}": _ANY_DAY / 31 for n in range(1, 32)}
-    weekdays = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-    for day in weekdays:
+
+def payday_shares(country: str | None) -> dict[str, float]:
+    """The share of each payday rule among a country's customers who wait for wages; they add up to 1."""
+    shares = dict.fromkeys(RULES, 0.0)
+    for number in range(1, 32):
+        shares[f"day_{number}"] = _ANY_DAY / 31
+    for day in WEEKDAYS:
         shares[f"weekly_{day}"] = _ANY_WEEK / 7
-    for day in weekdays[:5]:
+    for day in WEEKDAYS[:5]:
         for week in (0, 1):
             shares[f"biweekly_{day}_{week}"] = _ANY_OTHER_WEEK / 10
     for pair in ("days_1_15", "days_5_20", "days_10_25", "days_15_31"):
@@ -108,6 +125,23 @@ def payday_shares(country: str | None, known_here: Mapping[str, float]) -> dict[
     known = KNOWN.get((country or "").upper(), ELSEWHERE)
     rest = (1 - sum(shares.values())) / sum(known.values())
     for name, share in known.items():
-        shares[name] = shares.get(name, 0.0) + rest * share
-    left = max(0.0, 1 - sum(known_here.values()))
-    return {name: left * shares.get(name, 0.0) + known_here.get(name, 0.0) for name in {**shares, **known_here}}
+        shares[name] += rest * share
+    return {name: share for name, share in shares.items() if share}
+
+
+def _within(begins: float, ends: float, least: float, most: float) -> float:
+    """The share of what is evenly between `least` and `most`, on a logarithmic scale, that is between the others."""
+    return max(0.0, log(min(ends, most)) - log(max(begins, least))) / (log(most) - log(least))
+
+
+def _stays() -> tuple[float, ...]:
+    def longer(hours: float) -> float:
+        return sum(exp(-hours / (24 * mean)) for mean in STAYS_DAYS) / len(STAYS_DAYS)
+
+    shares = [longer(begins) - longer(ends) for begins, ends in STAYS]
+    return tuple(share / sum(shares) for share in shares)
+
+
+def _banks() -> tuple[float, ...]:
+    by_hours = DECLINE_BY_HOUR / (len(BANKS) - 2)
+    return (1 - DECLINE_BY_HOUR - DECLINE_AT_WEEKENDS, DECLINE_AT_WEEKENDS, *[by_hours] * (len(BANKS) - 2))

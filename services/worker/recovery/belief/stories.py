@@ -1,11 +1,12 @@
 """The belief as a set of stories: bit `i` of a number says whether the `i`-th story accepts an attempt at a time.
 
-So thousands of stories are asked at once: the share that accepts is a count of bits. Stories of one payday rule lie
-beside each other, ordered by how long their money stays, so that those whose money is still there are a run of bits.
+So thousands of stories are asked at once: the share that accepts is a count of bits. Stories of one way lie beside each
+other; those of one payday are ordered by how long their money stays, so that those whose money is still there are a run
+of bits.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -14,55 +15,58 @@ from random import Random
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from services.worker.recovery.belief.parts import BANKS, DELAY_NAMES, DELAYS, NEVER, RESETS, STAYS, Weights
 from services.worker.recovery.belief.paydays import RULES
-from services.worker.recovery.belief.prior import (
-    APPROVED,
-    DECLINE_AT_WEEKENDS,
-    DECLINE_BY_HOUR,
-    HOURS_CLOSED,
-    PRIORS,
-    STAYS_DAYS,
-    Prior,
-    payday_shares,
-)
 from services.worker.recovery.timezones import zone_of
-from shared.policy import DeclineCause
 
 SIZE: Final = 4096
-ALL: Final = (1 << SIZE) - 1
+APPROVED: Final = 0.82
+"""How often a bank accepts an attempt at a time at which it would, by the story. Assumed."""
 _HOURS: Final = 24
 _HOUR_S: Final = 3600.0
-# Wages are booked overnight.
-_PAID_AT_HOUR: Final = 5
+PAID_AT_HOUR: Final = 5
+"""Wages are booked overnight, by the local clock."""
 # Money that has been there longer is taken for gone.
 _LONGEST_STAY_DAYS: Final = 60
 _NOISES: Final = 32
 # What fewer of the stories have in common is no reason.
 _LEAST_IN_COMMON: Final = 0.3
+_KEPT_HOURS: Final = 1_500
 
 
 @dataclass(frozen=True, slots=True)
-class _Waged:
-    """Stories of one payday rule: `first` is the bit of the one whose money stays longest. `stays` in hours, rising."""
+class Run:
+    """The stories of one way: so many bits from `first` on.
 
-    rule: str
+    `hours`, rising: how long their money stays, the longest at the first bit; or after how long they become possible,
+    the soonest at the first bit.
+    """
+
+    way: str
     first: int
-    stays: tuple[float, ...]
+    count: int
+    hours: tuple[float, ...] = ()
+
+    @property
+    def bits(self) -> int:
+        """Its stories."""
+        return _run(self.first, self.count)
 
 
 class Stories:
-    """The stories after one cause, for cards of one country; `wages` are shares of paydays that the merchant knows."""
+    """The stories of a belief, for cards of one country."""
 
-    def __init__(self, cause: DeclineCause, country: str | None, wages: Mapping[str, float]) -> None:
-        self.zone, self._country = zone_of(country), country
-        prior = PRIORS.get(cause, PRIORS[DeclineCause.UNKNOWN])
-        random = Random(f"{cause}/{country}")  # noqa: S311 - the same belief in every process
-        self._waged, used = _wages(prior, country, wages)
-        self._delayed, used = _delays(prior, used)
-        self._reset, used = _resets(prior, used)
-        self._open = _hours(random)
-        self._noise = tuple(_draw(random, APPROVED) for _ in range(_NOISES))
+    def __init__(self, weights: Weights, country: str | None, size: int = SIZE) -> None:
+        self.zone, self.all, self._country = zone_of(country), (1 << size) - 1, country
+        runs = _runs(weights, size)
+        self._waged = [run for run in runs if run.way in RULES]
+        self._delayed = [run for run in runs if run.way in DELAY_NAMES]
+        self._reset = [run for run in runs if run.way in RESETS]
+        self._open = _hours(_banks(weights.banks, size), size)
+        self._noise = _noise(size)
         self._money: dict[tuple[int, int], int] = {}
+        self._by_hour: dict[tuple[int, int], int] = {}
+        self._by_elapsed: dict[int, int] = {}
 
     def accepting(self, at: datetime, failed_at: datetime) -> int:
         """The stories in which the bank accepts an attempt at `at`, of a payment that failed first at `failed_at`."""
@@ -71,14 +75,23 @@ class Stories:
 
     def accepting_at(self, at: float, day: date, hour: int, failed_at: datetime) -> int:
         """As `accepting`, for who knows the local day and hour already."""
-        possible = self._with_money(day, hour)
-        elapsed = (at - failed_at.timestamp()) / _HOUR_S
-        for first, delays in self._delayed:
-            possible |= _run(first, bisect_right(delays, elapsed))
-        for first, count, window in self._reset:
-            if at >= _reset_at(window, failed_at, self.zone):
-                possible |= _run(first, count)
-        return possible & self._open[day.weekday()][hour]
+        key = (day.toordinal(), hour)
+        waged = self._by_hour.get(key)
+        if waged is None:
+            waged = self._by_hour[key] = self._with_money(day, hour) & self._open[day.weekday()][hour]
+            if len(self._by_hour) > _KEPT_HOURS:
+                self._by_hour.pop(next(iter(self._by_hour)))
+        elapsed = int((at - failed_at.timestamp()) // _HOUR_S)
+        passed = self._by_elapsed.get(elapsed)
+        if passed is None:
+            passed = 0
+            for run in self._delayed:
+                passed |= _run(run.first, bisect_right(run.hours, elapsed))
+            self._by_elapsed[elapsed] = passed
+        for run in self._reset:
+            if at >= reset_at(run.way, failed_at, self.zone):
+                passed |= run.bits
+        return waged | passed & self._open[day.weekday()][hour]
 
     def ruled_out(self, accepting: int, at: float) -> int:
         """Of the stories that accept an attempt at this time, those that its decline rules out: not quite all, because
@@ -87,10 +100,10 @@ class Stories:
 
     def why(self, reached: int) -> str | None:
         """What most of these stories have in common, as a sentence for the merchant; None if they have little."""
-        groups = [(w.first, len(w.stays), f"customers are paid {RULES[w.rule].name}") for w in self._waged]
-        groups += [(first, len(delays), "such declines pass with time") for first, delays in self._delayed]
-        groups += [(first, count, f"limits of a {window} are over") for first, count, window in self._reset]
-        reasons = [((_run(first, count) & reached).bit_count(), text) for first, count, text in groups]
+        groups = [(run.bits, f"customers are paid {RULES[run.way].name}") for run in self._waged]
+        groups.append((sum(run.bits for run in self._delayed), "such declines pass with time"))
+        groups += [(run.bits, f"limits of a {run.way} are over") for run in self._reset]
+        reasons = [((bits & reached).bit_count(), text) for bits, text in groups]
         most, text = max(reasons, key=lambda each: each[0], default=(0, ""))
         return text if most > _LEAST_IN_COMMON * reached.bit_count() else None
 
@@ -102,30 +115,29 @@ class Stories:
         found = self._money.get(key)
         if found is None:
             found = self._money[key] = self._count_money(day, quarter * 6 + 3)
-            if len(self._money) > 2_000:
+            if len(self._money) > _KEPT_HOURS:
                 self._money.pop(next(iter(self._money)))
         return found
 
     def _count_money(self, day: date, hour: int) -> int:
         money = 0
-        for waged in self._waged:
-            since = _days_since(waged.rule, self._country, day if hour >= _PAID_AT_HOUR else day - timedelta(days=1))
-            if since is None:
-                continue
-            gone = since * _HOURS + hour - _PAID_AT_HOUR + (_HOURS if hour < _PAID_AT_HOUR else 0)
-            count = len(waged.stays) - bisect_right(waged.stays, gone)
-            money |= _run(waged.first, count)
+        for run in self._waged:
+            since = hours_since(run.way, self._country, day, hour)
+            if since is not None:
+                money |= _run(run.first, run.count - bisect_right(run.hours, since))
         return money
 
 
-def stories_of(cause: DeclineCause, country: str | None, wages: Mapping[str, float]) -> Stories:
-    """The stories after a cause; made once."""
-    return _stories(cause, country.upper() if country else None, tuple(sorted(wages.items())))
+def hours_since(rule: str, country: str | None, day: date, hour: int) -> int | None:
+    """How many hours ago wages came by this rule at the latest, at a local hour; None when that is long ago."""
+    early = hour < PAID_AT_HOUR
+    days = _days_since(rule, country, day - timedelta(days=1) if early else day)
+    return None if days is None else days * _HOURS + hour - PAID_AT_HOUR + (_HOURS if early else 0)
 
 
-@lru_cache(maxsize=512)
-def _stories(cause: DeclineCause, country: str | None, wages: tuple[tuple[str, float], ...]) -> Stories:
-    return Stories(cause, country, dict(wages))
+def reset_at(window: str, failed_at: datetime, zone: ZoneInfo) -> float:
+    """When a limit that was reached then is reset: at the end of the local day, week or month. Unix seconds."""
+    return _reset_at(window, failed_at.astimezone(zone).date(), zone)
 
 
 @lru_cache(maxsize=65_536)
@@ -139,9 +151,7 @@ def _days_since(rule: str, country: str | None, day: date) -> int | None:
 
 
 @lru_cache(maxsize=65_536)
-def _reset_at(window: str, failed_at: datetime, zone: ZoneInfo) -> float:
-    """When a limit that was reached then is reset."""
-    today = failed_at.astimezone(zone).date()
+def _reset_at(window: str, today: date, zone: ZoneInfo) -> float:
     if window == "day":
         ends = today + timedelta(days=1)
     elif window == "week":
@@ -156,71 +166,83 @@ def _run(first: int, count: int) -> int:
     return ((1 << count) - 1) << first
 
 
-def _wages(prior: Prior, country: str | None, known: Mapping[str, float]) -> tuple[tuple[_Waged, ...], int]:
-    found: list[_Waged] = []
-    used = 0
-    if prior.wages:
-        total = 0.0
-        for rule, share in payday_shares(country, known).items():
-            total += share * prior.wages * SIZE
-            count = round(total) - used
-            if count:
-                found.append(_Waged(rule, used, _stays(count)))
-                used += count
-    return tuple(found), used
-
-
-def _stays(count: int) -> tuple[float, ...]:
-    """Stays in hours, the shortest first: even quantiles of a mixture of exponential durations."""
-
-    def longer(hours: float) -> float:
-        return sum(exp(-hours / (mean * _HOURS)) for mean in STAYS_DAYS) / len(STAYS_DAYS)
-
-    found = []
-    for n in range(count):
-        share, low, high = 1 - (n + 0.5) / count, 0.0, _LONGEST_STAY_DAYS * float(_HOURS)
-        for _ in range(30):
-            middle = (low + high) / 2
-            low, high = (middle, high) if longer(middle) > share else (low, middle)
-        found.append(low)
+def _runs(weights: Weights, size: int) -> tuple[Run, ...]:
+    """So many stories of each way as it has a share."""
+    found: list[Run] = []
+    used, total = 0, 0.0
+    for way, share in weights.ways:
+        if way == NEVER:
+            continue
+        total += share * size
+        count = round(total) - used
+        if not count:
+            continue
+        if way in RULES:
+            hours = _quantiles(STAYS, weights.stays, count)
+        elif way in DELAY_NAMES:
+            hours = _quantiles((DELAYS[DELAY_NAMES.index(way)],), (1.0,), count)
+        else:
+            hours = ()
+        found.append(Run(way, used, count, hours))
+        used += count
     return tuple(found)
 
 
-def _delays(prior: Prior, used: int) -> tuple[tuple[tuple[int, Sequence[float]], ...], int]:
-    found = []
-    for share, least, most in prior.delays:
-        count = round(share * SIZE)
-        hours = tuple(exp(log(least) + (log(most) - log(least)) * (n + 0.5) / count) for n in range(count))
-        found.append((used, hours))
-        used += count
-    return tuple(found), used
+def _quantiles(spans: Sequence[tuple[float, float]], shares: Sequence[float], count: int) -> tuple[float, ...]:
+    """So many even quantiles of durations: spans have these shares, and within each they are even on a log scale."""
+    found, below, at = [], 0.0, 0
+    for n in range(count):
+        wanted = (n + 0.5) / count
+        while at < len(spans) - 1 and below + shares[at] < wanted:
+            below += shares[at]
+            at += 1
+        begins, ends = spans[at]
+        part = min(1.0, (wanted - below) / shares[at]) if shares[at] else 0.5
+        found.append(exp(log(begins) + (log(ends) - log(begins)) * part))
+    return tuple(found)
 
 
-def _resets(prior: Prior, used: int) -> tuple[tuple[tuple[int, int, str], ...], int]:
-    found = []
-    for window, share in (prior.resets or {}).items():
-        count = round(share * SIZE)
-        found.append((used, count, window))
-        used += count
-    return tuple(found), used
+def _banks(shares: Sequence[float], size: int) -> tuple[int, ...]:
+    """The stories of each of `BANKS`: so many as it has a share, anywhere among the ways."""
+    places = _places(size)
+    found, used, total = [], 0, 0.0
+    for share in shares:
+        total += share * size
+        bits = bytearray(size // 8)
+        for story in places[used : round(total)]:
+            bits[story >> 3] |= 1 << (story & 7)
+        used = round(total)
+        found.append(int.from_bytes(bits, "little"))
+    return tuple(found)
 
 
-def _hours(random: Random) -> tuple[tuple[int, ...], ...]:
+def _hours(banks: Sequence[int], size: int) -> tuple[tuple[int, ...], ...]:
     """By weekday and local hour, the stories in which the bank is open."""
-    is_open = [[bytearray(SIZE // 8) for _ in range(_HOURS)] for _ in range(2)]
-    for story in range(SIZE):
-        closed = set[int]()
-        if random.random() < DECLINE_BY_HOUR:
-            first, length = random.randrange(_HOURS), random.randint(*HOURS_CLOSED)
-            closed = {(first + n) % _HOURS for n in range(length)}
-        rests = random.random() < DECLINE_AT_WEEKENDS
-        for kind, open_then in enumerate((True, not rests)):
-            for hour in range(_HOURS):
-                if open_then and hour not in closed:
-                    is_open[kind][hour][story >> 3] |= 1 << (story & 7)
-    week, weekend = (tuple(int.from_bytes(bits, "little") for bits in each) for each in is_open)
-    return (week,) * 5 + (weekend,) * 2
+    week = [(1 << size) - 1] * _HOURS
+    weekend = list(week)
+    for bank, stories in zip(BANKS, banks, strict=True):
+        if bank is None:
+            continue
+        if isinstance(bank, str):
+            weekend = [each & ~stories for each in weekend]
+            continue
+        first, length = bank
+        for hour in range(first, first + length):
+            week[hour % _HOURS] &= ~stories
+            weekend[hour % _HOURS] &= ~stories
+    return (tuple(week),) * 5 + (tuple(weekend),) * 2
 
 
-def _draw(random: Random, share: float) -> int:
-    return sum(1 << story for story in range(SIZE) if random.random() < share)
+@lru_cache(maxsize=4)
+def _places(size: int) -> tuple[int, ...]:
+    """All stories in some order, the same in every process."""
+    places = list(range(size))
+    Random("banks").shuffle(places)  # noqa: S311 - the same belief in every process
+    return tuple(places)
+
+
+@lru_cache(maxsize=4)
+def _noise(size: int) -> tuple[int, ...]:
+    """Which stories a decline rules out: most, drawn anew for each of some hours."""
+    random = Random("noise")  # noqa: S311 - the same belief in every process
+    return tuple(sum(1 << story for story in range(size) if random.random() < APPROVED) for _ in range(_NOISES))

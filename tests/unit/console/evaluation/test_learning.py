@@ -13,7 +13,7 @@ from console.evaluation.population import FIRST_DAY, Kind, Population
 from console.evaluation.simulate import simulate
 from console.evaluation.strategies import Brain
 from console.evaluation.worlds import as_made
-from services.worker.recovery import DeclineCause, Policy
+from services.worker.recovery import DeclineCause, Policy, Timing
 from services.worker.recovery.attempt_times import next_open
 from services.worker.recovery.estimator import Estimator, Observed
 from shared.policy import AttemptTimes
@@ -96,7 +96,7 @@ def test_a_learned_attempt_stays_within_the_rules_whatever_was_learned(
     past: list[Observed], kind: Kind, times: AttemptTimes
 ) -> None:
     policy = as_learned(DEFAULT).model_copy(update={"attempt_times": times})
-    plan = Brain("learned", policy, Estimator.learn(past)).plan(kind)
+    plan = Brain("learned", policy, Timing(Estimator.learn(past))).plan(kind)
     steps = list(plan.attempts)
     assert not any(step.breach for step in steps)
     assert len(steps) <= policy.max_attempts

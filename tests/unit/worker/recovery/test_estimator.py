@@ -35,7 +35,7 @@ def _mornings(count: int, hour: int = 10) -> list[Observed]:
 
 
 def test_without_data_the_schedule_s_time_is_kept() -> None:
-    timing: Timing = Estimator.learn([])
+    timing = Timing(Estimator.learn([]))
     assert timing.pick(CAUSE, MONDAY, SPAN, BERLIN) == MONDAY
 
 
@@ -120,7 +120,7 @@ def test_a_picked_time_is_the_scheduled_one_or_within_the_span(
 
 
 def test_a_policy_that_asks_for_it_retries_at_the_learned_hour() -> None:
-    timing = Estimator.learn(_mornings(300, hour=18))
+    timing = Timing(Estimator.learn(_mornings(300, hour=18)))
     told = {
         name: decide(Policy(timing=name), recovery(), invoice(), [first_failure("do_not_honor")], OPENED, timing=timing)
         for name in ("rules", "learned")

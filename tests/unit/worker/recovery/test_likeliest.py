@@ -44,7 +44,7 @@ def test_a_whole_recovery_makes_at_most_so_many_attempts_and_then_waits_for_the_
 
 
 def test_where_nothing_is_likely_enough_only_messages_go_on() -> None:
-    thrifty = Policy(schedules=Schedules(insufficient_funds=Likeliest(least_gain=0.5)))
+    thrifty = Policy(schedules=Schedules(insufficient_funds=Likeliest(least_chance=0.5)))
     decision = decide(thrifty, recovery(), invoice(), [first_failure()], OPENED)
     assert isinstance(decision, Wait)
     assert (decision.reason.rule, decision.until) == ("nothing_likely", DEADLINE)

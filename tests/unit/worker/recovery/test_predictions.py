@@ -16,9 +16,9 @@ from services.worker.recovery import (
     Wait,
     decide,
 )
+from services.worker.recovery.belief.beliefs import believed_before
 from services.worker.recovery.belief.planning import Limits, at_another_time, plan
 from services.worker.recovery.belief.prior import PRIORS
-from services.worker.recovery.belief.stories import stories_of
 from shared.ids import PaymentMethodId
 from shared.policy import AttemptTimes
 from tests.unit.worker.recovery.builders import DEADLINE, OPENED, VISA, attempt, first_failure, invoice, recovery
@@ -116,7 +116,7 @@ def test_in_the_planned_hour_both_ways_give_one_chance_and_in_any_other_a_share(
     cause: DeclineCause, hours: int, done: int, minute: int, later: int
 ) -> None:
     failed = OPENED + timedelta(hours=hours)
-    stories = stories_of(cause, "DE", {})
+    stories = believed_before(cause, VISA, {})
     limits = Limits(timedelta(hours=20), failed + timedelta(days=21), 12, 0.005, AttemptTimes(), VISA.country)
     whole = plan(stories, [failed], limits)
     declined = [failed, *(each.at for each in whole[:done])]

@@ -4,6 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from services.worker.recovery.belief.parts import among
 from services.worker.recovery.belief.paydays import RULES
 from services.worker.recovery.belief.prior import KNOWN, payday_shares
 from shared.policy.paydays import PAYDAYS
@@ -61,7 +62,7 @@ def test_every_other_week_alternates_and_both_together_are_every_week() -> None:
 def test_shares_are_of_all_customers_and_every_day_of_the_month_is_possible(
     country: str | None, known: dict[str, float]
 ) -> None:
-    shares = payday_shares(country, known)
+    shares = among(payday_shares(country), known)
     assert sum(shares.values()) == pytest.approx(1)
     assert shares.keys() <= RULES.keys()
     assert all(shares[name] >= share for name, share in known.items())

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.worker.recovery import DeclineCause
+from services.worker.recovery import Card, DeclineCause
 from services.worker.recovery.attempt_times import next_open
 from services.worker.recovery.belief import planning
+from services.worker.recovery.belief.beliefs import believed_before
 from services.worker.recovery.belief.planning import HOURS, Limits, Planned, plan
 from services.worker.recovery.belief.prior import PRIORS
-from services.worker.recovery.belief.stories import stories_of
+from services.worker.recovery.belief.stories import Stories
 from services.worker.recovery.timezones import zone_of
 from shared.policy import AttemptTimes
 
@@ -24,13 +25,17 @@ countries = st.sampled_from(["US", "DE", None])
 failures = st.integers(0, 2 * 365 * 24).map(lambda hours: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hours))
 
 
+def stories_of(cause: DeclineCause, country: str | None, wages: dict[str, float]) -> Stories:
+    return believed_before(cause, Card(country=country), wages)
+
+
 def limits(
     *,
     since: datetime = FAILED,
     after: int = 20,
     days: int = 21,
     most: int = 12,
-    least: float = 0.005,
+    least: float = 0.01,
     times: AttemptTimes = ALWAYS,
     country: str | None = "DE",
 ) -> Limits:

@@ -1,13 +1,15 @@
 """The belief: which stories accept an attempt at which time, and what a decline rules out."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.worker.recovery import DeclineCause
-from services.worker.recovery.belief.prior import PRIORS
-from services.worker.recovery.belief.stories import ALL, SIZE, Stories, stories_of
+from services.worker.recovery import Card, DeclineCause
+from services.worker.recovery.belief.beliefs import believed_before
+from services.worker.recovery.belief.parts import BANKS, STAYS, WEEKEND, Weights
+from services.worker.recovery.belief.prior import PRIORS, prior
+from services.worker.recovery.belief.stories import APPROVED, SIZE, Stories
 
 BERLIN = ZoneInfo("Europe/Berlin")
 FAILED = datetime(2026, 9, 22, 9, tzinfo=UTC)
@@ -18,13 +20,24 @@ def share(stories: int) -> float:
     return stories.bit_count() / SIZE
 
 
+def stories_of(cause: DeclineCause, country: str | None, wages: dict[str, float], *, credit: bool = False) -> Stories:
+    return believed_before(cause, Card(country=country, funding="credit" if credit else "debit"), wages)
+
+
+def made_of(way: str, *, stay: int = 0, bank: int = 0, share: float = 1.0) -> Stories:
+    """Stories of one way, one stay of the money and one bank."""
+    stays = tuple(float(number == stay) for number in range(len(STAYS)))
+    banks = tuple(float(number == bank) for number in range(len(BANKS)))
+    return Stories(Weights(((way, share), ("never", 1 - share)), stays, banks), "DE")
+
+
 @pytest.mark.parametrize("cause", CAUSES)
 def test_the_same_belief_in_every_process(cause: DeclineCause) -> None:
-    one, other = Stories(cause, "DE", {}), Stories(cause, "DE", {})
+    one, other = (Stories(prior("DE").weights(cause, {}, credit=False), "DE") for _ in range(2))
     for hours in (0, 5, 77, 400):
         at = FAILED + timedelta(hours=hours)
         assert one.accepting(at, FAILED) == other.accepting(at, FAILED)
-        assert one.ruled_out(ALL, at.timestamp()) == other.ruled_out(ALL, at.timestamp())
+        assert one.ruled_out(one.all, at.timestamp()) == other.ruled_out(other.all, at.timestamp())
 
 
 @pytest.mark.parametrize("cause", CAUSES)
@@ -70,7 +83,7 @@ def test_a_decline_rules_out_most_of_the_stories_that_accept_and_no_other() -> N
     accepting = stories.accepting(at, FAILED)
     out = stories.ruled_out(accepting, at.timestamp())
     assert out & ~accepting == 0
-    assert 0.85 < out.bit_count() / accepting.bit_count() < 0.99
+    assert out.bit_count() / accepting.bit_count() == pytest.approx(APPROVED, abs=0.05)
 
 
 def test_the_reason_is_what_most_stories_have_in_common() -> None:
@@ -84,5 +97,32 @@ def test_the_reason_is_what_most_stories_have_in_common() -> None:
 
 def test_a_cause_without_a_prior_of_its_own_is_believed_as_an_unknown_one() -> None:
     at = FAILED + timedelta(days=3)
-    lost, unknown = (Stories(cause, "DE", {}) for cause in (DeclineCause.LOST_OR_STOLEN, DeclineCause.UNKNOWN))
+    lost, unknown = (stories_of(cause, "DE", {}) for cause in (DeclineCause.LOST_OR_STOLEN, DeclineCause.UNKNOWN))
     assert share(lost.accepting(at, FAILED)) == pytest.approx(share(unknown.accepting(at, FAILED)), abs=0.02)
+
+
+def test_a_credit_card_s_limit_may_be_what_is_missing() -> None:
+    october = datetime(2026, 10, 1, 8, tzinfo=BERLIN)
+    credit, debit = (stories_of(DeclineCause.INSUFFICIENT_FUNDS, "DE", {}, credit=each) for each in (True, False))
+    month_over = share(credit.accepting(october, FAILED)) - share(debit.accepting(october, FAILED))
+    assert month_over > 0.03
+    assert credit.why(credit.accepting(october, FAILED) & ~debit.all) is None
+
+
+@pytest.mark.parametrize("stay", range(len(STAYS)))
+def test_money_stays_as_long_as_it_is_believed_to(stay: int) -> None:
+    stories = made_of("day_25", stay=stay)
+    least, most = STAYS[stay]
+    paid = datetime(2026, 9, 25, 5, tzinfo=BERLIN)
+    assert share(stories.accepting(paid + timedelta(hours=max(4, least - 12)), FAILED)) > 0.9 or least < 12
+    assert share(stories.accepting(paid + timedelta(hours=min(most + 12, 29 * 24)), FAILED)) < 0.1 or most > 29 * 24
+
+
+@pytest.mark.parametrize("closed", [WEEKEND, (22, 8), (9, 4)])
+def test_banks_decline_in_their_local_hours_and_in_no_others(closed: str | tuple[int, int]) -> None:
+    stories = made_of("delay_0", bank=BANKS.index(closed))
+    for day in (date(2026, 9, 25), date(2026, 9, 26)):
+        for hour in range(24):
+            declines = day.weekday() >= 5 if isinstance(closed, str) else (hour - closed[0]) % 24 < closed[1]
+            at = datetime.combine(day, time(hour), BERLIN)
+            assert share(stories.accepting(at, FAILED)) == (0 if declines else 1)

@@ -1,0 +1,262 @@
+"""What a merchant's own recoveries say: the belief after them, from the belief before.
+
+Each recovery is held against every way in which its payment could have become possible, every stay of the money and
+every bank: how likely they make its declines and, if it has one, its success. The shares move to what explains them
+best: expectation and maximization for the shares of a mixture (Dempster, Laird and Rubin 1977,
+https://doi.org/10.1111/j.2517-6161.1977.tb01600.x). The belief before counts as so many recoveries more, so that few
+change little; older recoveries count less, so that what has changed is forgotten. Paydays, stays and banks are the same
+after every cause, so that all recoveries speak for them.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from services.worker.recovery.belief.beliefs import Learned
+from services.worker.recovery.belief.parts import BANKS, DELAYS, NEVER, RESETS, STAYS, WAGES, WAYS, Belief, kind_of
+from services.worker.recovery.belief.paydays import RULES
+from services.worker.recovery.belief.prior import prior
+from services.worker.recovery.belief.stories import hours_since, reset_at
+from services.worker.recovery.timezones import zone_of
+from shared.policy import DeclineCause
+
+Shares = npt.NDArray[np.float64]
+Likelihoods = npt.NDArray[np.float32]
+
+REMEMBERED: Final = 2_000
+"""How many recoveries are learned from at most: the latest."""
+HALF_LIFE: Final = timedelta(days=180)
+LEAST_OF_COUNTRY: Final = 150
+"""From how many recoveries on a country is learned about by itself."""
+# How often a bank accepts an attempt that is possible: lower than in a plan, because a decline at a time at which money
+# should have been there happens for more reasons than are believed in.
+_APPROVED: Final = 0.75
+# A success that nothing explains.
+_UNEXPLAINED: Final = 1e-3
+_SATURDAY: Final = 5
+
+_PAYDAYS: Final = tuple(RULES)
+_WAGED: Final = len(_PAYDAYS) * len(STAYS)
+# Each payday with each stay, then the delays and the resets.
+_EXPLANATIONS: Final = _WAGED + len(DELAYS) + len(RESETS)
+_AT_NEVER, _AT_WAGES = WAYS.index(NEVER), WAYS.index(WAGES)
+_STAYS_FROM, _STAYS_TO = (np.log([each[end] for each in STAYS]) for end in (0, 1))
+_DELAYS_FROM, _DELAYS_TO = (np.log([each[end] for each in DELAYS]) for end in (0, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the attempts of one recovery; `declined` are their times, the failure first.
+
+    `cause` is the failure's; `country` and `credit` are the card's. `accepted_at`: when an attempt succeeded; None if
+    none has, so far.
+    """
+
+    cause: DeclineCause
+    country: str | None
+    declined: tuple[datetime, ...]
+    accepted_at: datetime | None = None
+    credit: bool = False
+
+    @property
+    def last_at(self) -> datetime:
+        """The time of the last attempt."""
+        return self.accepted_at or self.declined[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Strength:
+    """As how many recoveries the belief before counts, for each part; and how often the shares are moved."""
+
+    ways: float
+    paydays: float
+    stays: float
+    banks: float
+    rounds: int
+
+
+_OF_ALL: Final = _Strength(30, 15, 20, 15, 25)
+_OF_COUNTRY: Final = _Strength(60, 40, 60, 30, 12)
+
+
+def learn(outcomes: Sequence[Outcome], now: datetime, before: Learned | None = None) -> Learned:
+    """What is believed after these outcomes, at `now`; `before` them it was the prior, if it is not given.
+
+    The same outcomes give the same answer. Without outcomes it is what was believed before.
+    """
+    latest = sorted(outcomes, key=lambda each: each.last_at)[-REMEMBERED:]
+    seen = [_seen(each, now) for each in latest]
+    by_country: defaultdict[str, list[_Seen]] = defaultdict(list)
+    for outcome, each in zip(latest, seen, strict=True):
+        by_country[(outcome.country or "").upper()].append(each)
+    first = before.everywhere if before else _average({name: len(part) for name, part in by_country.items()})
+    everywhere = _moved(first, seen, _OF_ALL)
+    countries = {
+        name: _moved(everywhere, part, _OF_COUNTRY)
+        for name, part in by_country.items()
+        if len(part) >= LEAST_OF_COUNTRY and len(by_country) > 1
+    }
+    return Learned(everywhere, countries)
+
+
+# --- What one recovery says -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """How likely each explanation (a column) makes an outcome, by the pattern of open banks (a row).
+
+    `banks`: the row of each bank. `never`: how likely it is if the payment never becomes possible. `counts`: as how
+    many recoveries it counts.
+    """
+
+    kind: str
+    likely: Likelihoods
+    banks: npt.NDArray[np.intp]
+    never: float
+    counts: float
+
+
+def _seen(outcome: Outcome, now: datetime) -> _Seen:
+    country = outcome.country.upper() if outcome.country else None
+    zone, failed_at = zone_of(country), outcome.declined[0]
+    times = [*outcome.declined, *([outcome.accepted_at] if outcome.accepted_at else [])]
+    possible = np.empty((len(times), _EXPLANATIONS), np.float32)
+    is_open = np.empty((len(BANKS), len(times)), np.float32)
+    for number, at in enumerate(times):
+        local = at.astimezone(zone)
+        possible[number, :_WAGED] = _money(country, local.date(), local.hour)
+        elapsed = np.log(max(0.01, (at - failed_at).total_seconds() / 3600))
+        delayed = (elapsed - _DELAYS_FROM) / (_DELAYS_TO - _DELAYS_FROM)
+        possible[number, _WAGED : _WAGED + len(DELAYS)] = np.clip(delayed, 0, 1)
+        possible[number, _WAGED + len(DELAYS) :] = [
+            at.timestamp() >= reset_at(window, failed_at, zone) for window in RESETS
+        ]
+        is_open[:, number] = _OPEN[:, int(local.weekday() >= _SATURDAY), local.hour]
+    patterns, banks = np.unique(is_open, axis=0, return_inverse=True)
+    count = len(outcome.declined)
+    likely = np.empty((len(patterns), _EXPLANATIONS), np.float32)
+    for row, pattern in enumerate(patterns):
+        accepted = _APPROVED * pattern[:, None] * possible
+        likely[row] = (1 - accepted[:count]).prod(axis=0)
+        if outcome.accepted_at is not None:
+            likely[row] *= accepted[count] + _UNEXPLAINED
+    kind = kind_of(outcome.cause, credit=outcome.credit)
+    never = 1.0 if outcome.accepted_at is None else _UNEXPLAINED
+    counts = 0.5 ** max(0.0, (now - outcome.last_at) / HALF_LIFE)
+    return _Seen(kind, likely, banks.reshape(-1), never, counts)
+
+
+@lru_cache(maxsize=20_000)
+def _money(country: str | None, day: date, hour: int) -> Likelihoods:
+    """How likely there is money at a local hour: for each payday, by each stay."""
+    since = [hours_since(name, country, day, hour) for name in _PAYDAYS]
+    gone = np.log([np.inf if hours is None else max(0.5, hours) for hours in since])[:, None]
+    part: Likelihoods = np.clip((_STAYS_TO - gone) / (_STAYS_TO - _STAYS_FROM), 0, 1).reshape(-1).astype(np.float32)
+    return part
+
+
+def _open_hours() -> Likelihoods:
+    """By bank, on a weekday or at the weekend, by local hour: 1 where it is open, else 0."""
+    found = np.ones((len(BANKS), 2, 24), np.float32)
+    for number, bank in enumerate(BANKS):
+        if isinstance(bank, str):
+            found[number, 1] = 0
+        elif bank is not None:
+            first, hours = bank
+            found[number, :, [hour % 24 for hour in range(first, first + hours)]] = 0
+    return found
+
+
+_OPEN: Final = _open_hours()
+
+# --- The shares that explain them best --------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Shares as arrays, or how many recoveries speak for each."""
+
+    ways: dict[str, Shares]
+    paydays: Shares
+    stays: Shares
+    banks: Shares
+
+    @classmethod
+    def of(cls, belief: Belief) -> "_Sums":
+        paydays = np.array([belief.paydays.get(name, 0.0) for name in _PAYDAYS])
+        ways = {kind: np.array(shares) for kind, shares in belief.kinds.items()}
+        return cls(ways, paydays, np.array(belief.stays), np.array(belief.banks))
+
+    def times(self, strength: _Strength) -> "_Sums":
+        ways = {kind: strength.ways * shares for kind, shares in self.ways.items()}
+        return _Sums(ways, strength.paydays * self.paydays, strength.stays * self.stays, strength.banks * self.banks)
+
+    def whole(self) -> "_Sums":
+        """As shares that add up to 1."""
+        ways = {kind: sums / sums.sum() for kind, sums in self.ways.items()}
+        return _Sums(ways, *(sums / sums.sum() for sums in (self.paydays, self.stays, self.banks)))
+
+
+def _moved(before: Belief, seen: Sequence[_Seen], strength: _Strength) -> Belief:
+    """The belief after what was seen."""
+    own = _Sums.of(before)
+    by_kind: defaultdict[str, list[_Seen]] = defaultdict(list)
+    for each in seen:
+        by_kind[each.kind if each.kind in own.ways else DeclineCause.UNKNOWN].append(each)
+    believed = own
+    for _ in range(strength.rounds):
+        sums = own.times(strength)
+        for kind, part in by_kind.items():
+            _count(part, believed, kind, sums)
+        believed = sums.whole()
+    return Belief(
+        {kind: _plain(shares) for kind, shares in believed.ways.items()},
+        dict(zip(_PAYDAYS, _plain(believed.paydays), strict=True)),
+        _plain(believed.stays),
+        _plain(believed.banks),
+    )
+
+
+def _count(seen: Iterable[_Seen], believed: _Sums, kind: str, sums: _Sums) -> None:
+    """Add for which explanations these recoveries speak, by what is believed so far."""
+    ways = believed.ways[kind]
+    waged = (ways[_AT_WAGES] * believed.paydays[:, None] * believed.stays[None, :]).reshape(-1)
+    shares = np.concatenate([waged, ways[_AT_WAGES + 1 :]])
+    single = shares.astype(np.float32)
+    explained, never = np.zeros(_EXPLANATIONS), 0.0
+    for each in seen:
+        by_pattern = each.likely @ single
+        open_so = np.bincount(each.banks, weights=believed.banks, minlength=len(each.likely))
+        of_never = ways[_AT_NEVER] * each.never
+        one = each.counts / (float(by_pattern @ open_so) + of_never)
+        explained += (one * open_so) @ each.likely
+        sums.banks += one * by_pattern[each.banks] * believed.banks
+        never += one * of_never
+    explained *= shares
+    by_payday = explained[:_WAGED].reshape(len(_PAYDAYS), len(STAYS))
+    sums.paydays += by_payday.sum(axis=1)
+    sums.stays += by_payday.sum(axis=0)
+    sums.ways[kind] += np.concatenate([[never, by_payday.sum()], explained[_WAGED:]])
+
+
+def _average(countries: Mapping[str, int]) -> Belief:
+    """The prior of customers from so many of each country."""
+    of_any, total = prior(None), sum(countries.values())
+    if not total:
+        return of_any
+    paydays: defaultdict[str, float] = defaultdict(float)
+    for name, count in countries.items():
+        for payday, share in prior(name or None).paydays.items():
+            paydays[payday] += share * count / total
+    return Belief(of_any.kinds, dict(paydays), of_any.stays, of_any.banks)
+
+
+def _plain(shares: npt.NDArray[Any]) -> tuple[float, ...]:
+    return tuple(float(share) for share in shares)
