@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from itertools import count
 from typing import assert_never
+from zoneinfo import ZoneInfo
 
 from services.worker.recovery.business_days import last_business_day
 from services.worker.recovery.model import as_utc
@@ -51,8 +53,7 @@ def span(
         case Paydays():
             zone = zone_of(country)
             day = due.astimezone(zone).date()
-            morning = datetime.combine(day, time(schedule.from_hour), zone).astimezone(UTC)
-            midnight = datetime.combine(day + timedelta(days=1), time(0), zone).astimezone(UTC)
+            morning, midnight = _at(day, schedule.from_hour, zone), _at(day + timedelta(days=1), 0, zone)
             return max(morning, since + timedelta(hours=schedule.after_hours)), midnight
     assert_never(schedule)
 
@@ -78,10 +79,18 @@ def _next_payday(schedule: Paydays, since: datetime, country: str | None, share:
     not_before = since + timedelta(hours=schedule.after_hours)
     into_the_morning = timedelta(minutes=schedule.over_minutes) * share
     for day in _days_from(not_before.astimezone(zone).date()):
-        at = datetime.combine(day, time(schedule.from_hour), zone).astimezone(UTC) + into_the_morning
-        if at >= not_before and is_payday(day, schedule, country):
+        if not is_payday(day, schedule, country):
+            continue
+        at = _at(day, schedule.from_hour, zone) + into_the_morning
+        if at >= not_before:
             return at
     raise AssertionError("unreachable: a schedule names a payday, and every one comes again within two months")
+
+
+@lru_cache(maxsize=8_192)
+def _at(day: date, hour: int, zone: ZoneInfo) -> datetime:
+    """The local hour of a day, in UTC."""
+    return datetime.combine(day, time(hour), zone).astimezone(UTC)
 
 
 def _days_from(first: date) -> Iterator[date]:
