@@ -6,20 +6,25 @@ is counted in the same draw. So an interval includes the chance of other custome
 estimate. It does not include that the model itself may be wrong.
 """
 
+import gc
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from random import Random
 from typing import Final
 
-from console.evaluation.backtest.clearing import RATES, Model, Seen, fit
+from console.evaluation.backtest.clearing import BACKUP_PRIOR, RATES, Model, Seen, fit
 from console.evaluation.backtest.expected import Expected, expected, happened
-from console.evaluation.backtest.past import Past, breach
-from console.evaluation.backtest.replay import Replay, Way
+from console.evaluation.backtest.lessons import Lessons
+from console.evaluation.backtest.past import METHOD, Past, breach
+from console.evaluation.backtest.replay import Replay, learns
+from console.evaluation.backtest.way import Way
 from console.evaluation.history import Failure, Header
 from services.worker.recovery import DeclineCause, Origin, PastAttempt, Policy
+from shared.ids import PaymentMethodId
 
 HAPPENED: Final = "what happened"
 GROUPS: Final = 100
@@ -50,6 +55,8 @@ class Totals:
     attempts: float = 0.0
     estimated: float = 0.0
     messages: float = 0.0
+    first_tries: float = 0.0
+    by_first_try: float = 0.0
     money: dict[str, float] = field(default_factory=dict)
 
     def add(self, past: Past, each: Expected) -> None:
@@ -60,6 +67,8 @@ class Totals:
         self.attempts += each.attempts
         self.estimated += each.estimated
         self.messages += each.messages
+        self.first_tries += each.first_tries
+        self.by_first_try += each.by_first_try
         currency = past.failure.currency
         self.money[currency] = self.money.get(currency, 0.0) + each.paid * past.failure.amount
 
@@ -69,12 +78,24 @@ class Totals:
         return self.by_retry + self.otherwise
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A policy's holdout: those that are only watched and those that it acts on, as expected and as they went."""
+
+    watched: Totals
+    watched_before: Totals
+    acted_on: Totals
+    acted_on_before: Totals
+
+
 @dataclass(slots=True)
 class PolicyOutcome:
     """One policy, or what happened: totals and intervals.
 
     `share` is of failures, `money` in minor units. `gain` and `money_gain` are the differences from what happened,
     failure by failure. `saved`: attempts that were made and would not have been; `added`: the other way round.
+    `moved`: of those checked, the attempts that learned timing put at another time than the schedules'. `held`: None
+    without a holdout.
     """
 
     name: str
@@ -88,16 +109,27 @@ class PolicyOutcome:
     added: float
     breaches: dict[str, int]
     attempts_checked: int
+    moved: int = 0
+    held: Held | None = None
 
 
 @dataclass(slots=True)
 class Comparison:
-    """Everything that a report shows; the first of `outcomes` is what happened."""
+    """Everything that a report shows; the first of `outcomes` is what happened.
+
+    `few`: failures that were ever retried. `retries`: how many there are to learn from. `with_backups`: failures of
+    which the history names other payment methods; `backups_tried`: how many of these were tried in the past, and how
+    often that worked.
+    """
 
     header: Header
     failures: int
     still_open: int
     few: int
+    retries: int
+    with_backups: int
+    backups_tried: int
+    backups_worked: int
     seed: int
     outcomes: list[PolicyOutcome]
     due: dict[str, int]
@@ -122,9 +154,11 @@ def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, 
     for past, group in zip(pasts, groups, strict=True):
         past.teach(seen[group])
     model = fit(_sum(seen))
-    replaying = time.process_time()
-    ways = {name: _in_order(pasts, Replay(policy)) for name, policy in policies.items()}
-    replayed = time.process_time() - replaying
+    lessons = Lessons(pasts if any(map(learns, policies.values())) else ())
+    with _nothing_collected():
+        replaying = time.process_time()
+        ways = {name: _in_order(pasts, Replay(policy, lessons)) for name, policy in policies.items()}
+        replayed = time.process_time() - replaying
     really = [happened(past) for past in pasts]
     hoped = {name: [expected(way, model) for way in of_policy] for name, of_policy in ways.items()}
     draws = _Draws(pasts, groups, really, ways, hoped, _models(seen, model, seed), seed)
@@ -138,12 +172,28 @@ def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, 
         failures=len(pasts),
         still_open=sum(past.paid_at is None and past.ends_at == past.until for past in pasts),
         few=sum(bool(past.retries) for past in pasts),
+        retries=lessons.retries,
+        with_backups=sum(bool(past.failure.backups) for past in pasts),
+        backups_tried=sum(sum(each.backups) for each in seen),
+        backups_worked=sum(each.backups[True] for each in seen),
         seed=seed,
         outcomes=outcomes,
         due=dict(due.most_common()),
         replay_seconds=replayed,
         seconds=time.perf_counter() - began,
     )
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Without the collector of cycles: a replay leaves none behind, and it would go through the whole history."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _in_order(pasts: Sequence[Past], replay: Replay) -> list[Way]:
@@ -179,12 +229,16 @@ class _Draw:
 
 def _models(seen: Sequence[Seen], start: Model, seed: int) -> list[_Draw]:
     random = Random(seed)  # noqa: S311 - a report has to be repeatable
+    of_backups = Random(f"{seed}/backups")  # noqa: S311 - see above
     draws = []
     for _ in range(DRAWS):
         drawn = Counter(random.choices(range(len(seen)), k=len(seen)))
         times = tuple(drawn.get(group, 0) for group in range(len(seen)))
         guess = {index: random.lognormvariate(-(GUESS_SPREAD**2) / 2, GUESS_SPREAD) for index in range(RATES)}
-        draws.append(_Draw(times, fit(_sum(seen, times), start, guess)))
+        drawn_seen = _sum(seen, times)
+        failed, worked = (count + prior for count, prior in zip(drawn_seen.backups, BACKUP_PRIOR, strict=True))
+        backup = of_backups.betavariate(worked, failed)
+        draws.append(_Draw(times, fit(drawn_seen, start, guess, backup)))
     return draws
 
 
@@ -336,6 +390,24 @@ def _of_policy(
         added=sum(each for each in changes if each > 0),
         breaches=dict(broken),
         attempts_checked=sum(way.known + len(way.steps) for way in ways),
+        moved=sum(way.moved for way in ways),
+        held=_held(pasts, really, ways, hoped),
+    )
+
+
+def _held(
+    pasts: Sequence[Past], really: Sequence[Expected], ways: Sequence[Way], hoped: Sequence[Expected]
+) -> Held | None:
+    watched = [number for number, way in enumerate(ways) if way.watched]
+    if not watched:
+        return None
+    acted_on = [number for number, way in enumerate(ways) if not way.watched]
+    return Held(
+        *(
+            _totals([pasts[n] for n in group], [values[n] for n in group])[0]
+            for group in (watched, acted_on)
+            for values in (hoped, really)
+        )
     )
 
 
@@ -346,7 +418,13 @@ def _breaches_of_history(pasts: Sequence[Past]) -> tuple[int, dict[str, int]]:
     for past in pasts:
         all_of_it = [past.failure.attempts[0], *past.retries]
         attempts = [
-            past.attempt(number, Origin.STRIPE, past.opened.fromtimestamp(each.at, past.opened.tzinfo), each)
+            past.attempt(
+                number,
+                Origin.STRIPE,
+                past.opened.fromtimestamp(each.at, past.opened.tzinfo),
+                each,
+                METHOD if each.method is None else PaymentMethodId(each.method),
+            )
             for number, each in enumerate(all_of_it, start=1)
         ]
         made.append((past, attempts))
@@ -359,7 +437,8 @@ def _breaches_of_history(pasts: Sequence[Past]) -> tuple[int, dict[str, int]]:
         elsewhere = [*past.elsewhere, *(each for other, theirs in others if other is not past for each in theirs)]
         for number, attempt in enumerate(attempts[1:], start=1):
             checked += 1
-            rule = breach(past, attempts[:number], elsewhere, attempt.at)
+            method = attempt.payment_method_id or METHOD
+            rule = breach(past, attempts[:number], elsewhere, attempt.at, method)
             if rule is not None:
                 broken[rule] += 1
     return checked, dict(broken)

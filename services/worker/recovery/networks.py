@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from math import inf
 from typing import assert_never
 
 from services.worker.recovery.model import AttemptResult, Card, Decline, PastAttempt, as_utc
@@ -216,6 +217,12 @@ def unlimited(rules: NetworkRules, card: Card | None, amount: Money) -> int:
     return _unlimited(rules, *_whose(card, amount))
 
 
+def windows(rules: NetworkRules, card: Card | None, amount: Money) -> tuple[tuple[float, int], ...]:
+    """For each limit of the card so many seconds, and a number: while fewer attempts than that were made in them, the
+    limit forbids no other."""
+    return _windows(rules, *_whose(card, amount))
+
+
 def answers(rules: NetworkRules, card: Card | None, amount: Money, decline: Decline) -> bool:
     """Whether a row of the table forbids another attempt on the card, for a time or for good, after such a decline."""
     return _answers(rules, *_whose(card, amount), decline)
@@ -318,6 +325,12 @@ def _rows_for(rules: NetworkRules, network: str, country: str | None) -> tuple[N
 def _unlimited(rules: NetworkRules, network: str, country: str | None) -> int:
     limits = (limit for row in _rows_for(rules, network, country) for limit in row.limits)
     return min((each.most - (each.counted is Counted.ATTEMPTS) for each in limits), default=1_000_000)
+
+
+@lru_cache(maxsize=1024)
+def _windows(rules: NetworkRules, network: str, country: str | None) -> tuple[tuple[float, int], ...]:
+    limits = (limit for row in _rows_for(rules, network, country) for limit in row.limits)
+    return tuple((each.within.total_seconds() if each.within else inf, each.most) for each in limits)
 
 
 @lru_cache(maxsize=4096)

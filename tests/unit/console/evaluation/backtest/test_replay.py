@@ -10,7 +10,8 @@ from console.evaluation.backtest.clearing import Model, Seen, fit
 from console.evaluation.backtest.compare import compare
 from console.evaluation.backtest.expected import expected, happened
 from console.evaluation.backtest.past import Past
-from console.evaluation.backtest.replay import Replay, Way
+from console.evaluation.backtest.replay import Replay
+from console.evaluation.backtest.way import Way
 from console.evaluation.history import Attempt, Failure, Header
 from services.worker.recovery import Delays, Policy, Schedules
 from tests.unit.console.evaluation.backtest.synthetic import CITADEL, UNTIL, at, declined, failure, paid
@@ -160,11 +161,6 @@ def test_a_segments_messages_and_a_minimum_are_obeyed() -> None:
     assert [round((each - at(0)) / 86_400) for each in found.messages] == [1]
     below = way(failure(declined(0)), DAILY.model_copy(update={"minimum_amounts": {"usd": 2000}}))
     assert (below.steps, below.messages) == ([], ())
-
-
-def test_a_holdout_is_left_out() -> None:
-    held = DAILY.model_copy(update={"holdout_share": 1.0})
-    assert len(way(failure(declined(0)), held).steps) == 4
 
 
 CODES = [
