@@ -119,7 +119,7 @@ class Comparison:
 
     `few`: failures that were ever retried. `retries`: how many there are to learn from. `with_backups`: failures of
     which the history names other payment methods; `backups_tried`: how many of these were tried in the past, and how
-    often that worked.
+    often that worked. `replayed_a_second`: failures, by policy, per second of this process's processor time.
     """
 
     header: Header
@@ -133,14 +133,8 @@ class Comparison:
     seed: int
     outcomes: list[PolicyOutcome]
     due: dict[str, int]
-    replay_seconds: float
+    replayed_a_second: dict[str, float]
     seconds: float
-
-    @property
-    def replayed_a_second(self) -> float:
-        """Failures replayed under one policy per second of this process's processor time."""
-        policies = len(self.outcomes) - 1
-        return self.failures * policies / self.replay_seconds if self.replay_seconds else 0.0
 
 
 def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, Policy], *, seed: int) -> Comparison:
@@ -155,10 +149,13 @@ def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, 
         past.teach(seen[group])
     model = fit(_sum(seen))
     lessons = Lessons(pasts if any(map(learns, policies.values())) else ())
+    ways: dict[str, list[Way]] = {}
+    replayed: dict[str, float] = {}
     with _nothing_collected():
-        replaying = time.process_time()
-        ways = {name: _in_order(pasts, Replay(policy, lessons)) for name, policy in policies.items()}
-        replayed = time.process_time() - replaying
+        for name, policy in policies.items():
+            replaying = time.process_time()
+            ways[name] = _in_order(pasts, Replay(policy, lessons))
+            replayed[name] = len(pasts) / max(time.process_time() - replaying, 1e-6)
     really = [happened(past) for past in pasts]
     hoped = {name: [expected(way, model) for way in of_policy] for name, of_policy in ways.items()}
     draws = _Draws(pasts, groups, really, ways, hoped, _models(seen, model, seed), seed)
@@ -179,7 +176,7 @@ def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, 
         seed=seed,
         outcomes=outcomes,
         due=dict(due.most_common()),
-        replay_seconds=replayed,
+        replayed_a_second=replayed,
         seconds=time.perf_counter() - began,
     )
 

@@ -48,7 +48,7 @@ def as_json(comparison: Comparison, policies: dict[str, Policy]) -> dict[str, An
         "due": comparison.due,
         "seed": comparison.seed,
         "network_rules": CURRENT_RULES.version,
-        "replayed_per_second": round(comparison.replayed_a_second),
+        "replayed_per_second": {name: round(each) for name, each in comparison.replayed_a_second.items()},
         "outcomes": {each.name: _figures(each) for each in comparison.outcomes},
         "cannot_tell": cannot_tell(comparison, policies),
     }
@@ -138,9 +138,10 @@ def show(comparison: Comparison, policies: dict[str, Policy], console: Console) 
     console.print("\n[bold]What history cannot tell[/]", highlight=False)
     for line in cannot_tell(comparison, policies):
         console.print(Padding(f"- {escape(line)}", (0, 0, 0, 2)), highlight=False)
+    speeds = ", ".join(f"{escape(name)} {each:,.0f}" for name, each in comparison.replayed_a_second.items())
     console.print(
-        f"\nReplayed at {comparison.replayed_a_second:,.0f} failures a second of processor time; "
-        f"all in {comparison.seconds:.1f} s. Intervals are 95 %.",
+        f"\nFailures replayed a second of processor time: {speeds}; all in {comparison.seconds:.1f} s. "
+        f"Intervals are 95 %.",
         style="dim",
         highlight=False,
     )

@@ -4,13 +4,15 @@ from random import Random
 
 import pytest
 
+from console.evaluation.backtest import run
 from console.evaluation.backtest.lessons import Lessons
 from console.evaluation.backtest.past import Past
 from console.evaluation.backtest.replay import Replay
 from console.evaluation.backtest.way import Way
-from services.worker.recovery import Policy
+from console.evaluation.history import Failure
+from services.worker.recovery import Decision, Policy, decide
 from tests.unit.console.evaluation.backtest import random_pasts
-from tests.unit.console.evaluation.backtest.synthetic import at
+from tests.unit.console.evaluation.backtest.synthetic import CITADEL, at, ladder, past
 
 UNTIL = at(170)
 
@@ -34,3 +36,34 @@ def test_shortcuts_lead_the_same_way_whatever_the_past_and_the_policy(seed: int)
         plain, quick = both(policy, pasts)
         for one, other in zip(plain, quick, strict=True):
             assert one == other, policy.model_dump_json(exclude_defaults=True)
+
+
+def test_for_most_failures_the_brain_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    header, failures, _ = past(500, 1, ladder("stripe"))
+    pasts = [Past(each, header.until) for each in failures]
+    asked: list[object] = []
+
+    def counting(*given: object, **named: object) -> Decision:
+        asked.append(given)
+        return decide(*given, **named)  # type: ignore[arg-type]  # as it was given
+
+    monkeypatch.setattr(run, "decide", counting)
+    plain, quick = both(CITADEL, pasts[:50])
+    assert plain == quick
+    assert len(asked) > 300
+    asked.clear()
+    assert sum(len(way.steps) for way in Replay(CITADEL)(pasts)) > 1_500
+    assert len(asked) < 50
+
+
+def test_attempts_on_one_card_are_counted_together_with_shortcuts_too() -> None:
+    """Every failure is on one card, so limits are reached again and again."""
+    random = Random(3)  # noqa: S311 - a test has to be repeatable
+    card = {"fingerprint": "one", "network": "mastercard", "country": "BR"}
+    given = [each.model_dump(exclude={"card"}) | {"card": card} for each in random_pasts.failures(random, 60)]
+    pasts = [Past(Failure.model_validate(each), UNTIL) for each in given]
+    for number in range(12):
+        policy = random_pasts.policy(Random(number))  # noqa: S311 - see above
+        plain, quick = both(policy, pasts)
+        assert plain == quick
+        assert not any(way.breaches for way in quick)
