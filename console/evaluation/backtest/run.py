@@ -273,7 +273,9 @@ class Run:
     def _estimate(self, method: PaymentMethodId, at: float) -> Attempt:
         """Add a step for an attempt now that nobody made in the past; the answer is how it ends if it fails."""
         past = self._past
-        last = next((each for each in reversed(self.made) if each.method == method), None)
+        last: Made | None = self.made[-1]
+        if self.made[-1].method != method:
+            last = next((each for each in reversed(self.made) if each.method == method), None)
         if last is None:
             self._way.steps.append(Step(at, (), SUPPOSED_CAUSE, backup=True))
             return SUPPOSED

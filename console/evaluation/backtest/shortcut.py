@@ -41,7 +41,7 @@ from services.worker.recovery import (
 )
 from services.worker.recovery.attempt_times import next_open
 from services.worker.recovery.case import Case, when_due
-from services.worker.recovery.networks import windows
+from services.worker.recovery.networks import few_enough
 from services.worker.recovery.schedule import span, spread
 from services.worker.recovery.timezones import zone_of
 from shared.policy.segments import segment_of
@@ -87,10 +87,10 @@ class _Kind:
     merchants_matter: bool
     # So many attempts that all ended like this break no rule, whenever they are made.
     harmless: int = -1
-    windows: tuple[tuple[float, int], ...] = ()
     # What the brain says at once, whenever it is.
     at_once: Decision | None = None
-    # The first of the likeliest attempts, by the hours of those before and the number of ours.
+    # The first of the likeliest attempts, by the hours of those before and the number of ours; all kinds of one cause
+    # and country have the same.
     likeliest: dict[tuple[int, ...], datetime | None] = field(default_factory=dict)
     # Of the policy, because each decision asks.
     window: timedelta = field(init=False)
@@ -129,6 +129,7 @@ class Shortcut:
             each.tenure_days_at_least is not None or each.tenure_days_below is not None for each in conditions
         )
         self._kinds: dict[tuple[str | None, ...], _Kind] = {}
+        self._likeliest: dict[tuple[str | None, ...], dict[tuple[int, ...], datetime | None]] = {}
 
     def course(self, past: Past, watched: bool) -> "Course | None":
         """The shortcuts for one failure; None: the brain has to be asked each time."""
@@ -151,10 +152,11 @@ class Shortcut:
         policy, why = self._policy.segment(segment), past.why
         schedule = policy.schedules.for_cause(why.cause)
         kind = _Kind(policy, segment, why.cause, schedule, why.merchants_matter)
+        alike = (segment, why.cause, past.failure.card.country)
+        kind.likeliest = self._likeliest.setdefault(alike, kind.likeliest)
         if why.merchants_matter and why.hard:
             return kind
         kind.harmless = harmless(past.card, past.amount, first)
-        kind.windows = windows(CURRENT_RULES, past.card, past.amount)
         if why.hard or (why.cause is DeclineCause.EXPIRED_CARD and not dated):
             facts, before = RecoveryFacts(past.opened), [past.attempt(1, Origin.STRIPE, past.opened, first)]
             free = policy.model_copy(update={"minimum_amounts": {}, "segments": ()})
@@ -221,8 +223,9 @@ class Course:
             return False
         if len(made) + len(elsewhere) <= harmless:
             return True
-        now, times = so_far.now.timestamp(), [*(each.unix for each in made), *elsewhere]
-        return all(sum(at >= now - seconds for at in times) < most for seconds, most in self._kind.windows)
+        times = [*(each.unix for each in made), *elsewhere]
+        past = self._past
+        return few_enough(CURRENT_RULES, past.card, past.amount, times, so_far.now.timestamp())
 
     def _after_stripe(self, so_far: Situation) -> datetime | None:
         """Until when Stripe's own attempts are waited for; None: there are none."""

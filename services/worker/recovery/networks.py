@@ -217,10 +217,11 @@ def unlimited(rules: NetworkRules, card: Card | None, amount: Money) -> int:
     return _unlimited(rules, *_whose(card, amount))
 
 
-def windows(rules: NetworkRules, card: Card | None, amount: Money) -> tuple[tuple[float, int], ...]:
-    """For each limit of the card so many seconds, and a number: while fewer attempts than that were made in them, the
-    limit forbids no other."""
-    return _windows(rules, *_whose(card, amount))
+def few_enough(rules: NetworkRules, card: Card | None, amount: Money, times: Sequence[float], now: float) -> bool:
+    """Whether no limit of the card can forbid another attempt after those made at `times` (unix seconds): in no limit's
+    window are as many as it allows. False: `check` knows."""
+    limits = _windows(rules, *_whose(card, amount))
+    return all(sum(at >= now - seconds for at in times) < most for seconds, most in limits)
 
 
 def answers(rules: NetworkRules, card: Card | None, amount: Money, decline: Decline) -> bool:

@@ -19,7 +19,16 @@ from services.worker.recovery import (
     check,
     networks,
 )
-from services.worker.recovery.networks import ACH_NEVER, Counted, Limit, NetworkRule, Per, answers, unlimited
+from services.worker.recovery.networks import (
+    ACH_NEVER,
+    Counted,
+    Limit,
+    NetworkRule,
+    Per,
+    answers,
+    few_enough,
+    unlimited,
+)
 from shared.money import Money
 from tests.unit.worker.recovery.builders import DUE, OPENED, VISA, attempt
 
@@ -263,3 +272,30 @@ def test_where_few_attempts_say_nothing_the_whole_table_says_nothing(
         answers(CURRENT_RULES, card, DUE, each) for each in said
     ):
         assert quickly == Allowed()
+
+
+@given(
+    lately=st.integers(0, 40),
+    before=st.integers(0, 3),
+    within=st.sampled_from([timedelta(hours=24), timedelta(days=30), timedelta(days=31)]),
+    network=st.sampled_from(["visa", "mastercard", "amex", "us_bank_account", "jcb", None]),
+    country=st.sampled_from(["DE", "BR", "IN", None]),
+)
+def test_where_attempts_are_few_enough_the_table_forbids_none(
+    lately: int, before: int, within: timedelta, network: str | None, country: str | None
+) -> None:
+    """As many attempts as fit into a limit's window, and some right before it began."""
+    now, card = OPENED + timedelta(days=100), replace(VISA, network=network, country=country)
+    times = [now - within - timedelta(hours=1)] * before + [now - within + timedelta(minutes=1)] * lately
+    verdict = check(CURRENT_RULES, card, attempts_at(*times), DUE, now)
+    if few_enough(CURRENT_RULES, card, DUE, [at.timestamp() for at in times], now.timestamp()):
+        assert verdict == Allowed()
+
+
+@pytest.mark.parametrize(("row", "limit", "within"), WINDOWED, ids=lambda each: getattr(each, "name", None))
+def test_as_many_as_a_limit_allows_are_not_few_enough(row: NetworkRule, limit: Limit, within: timedelta) -> None:
+    rules = replace(CURRENT_RULES, rows=(replace(row, limits=(limit,)),))
+    now = OPENED + timedelta(days=400)
+    times = [now.timestamp() - within.total_seconds() + 60] * limit.most
+    assert not few_enough(rules, card_of(row), DUE, times, now.timestamp())
+    assert few_enough(rules, card_of(row), DUE, times[1:], now.timestamp())

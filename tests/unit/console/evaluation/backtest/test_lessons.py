@@ -58,8 +58,10 @@ def test_what_was_learned_moves_attempts_to_better_hours_and_breaks_no_rule() ->
     assert not any(way.breaches for way in found)
 
 
-def test_shortcuts_lead_the_same_way_with_what_was_learned() -> None:
-    assert ways(LEARNED, PASTS) == ways(LEARNED, PASTS, shortcuts=False)
+@pytest.mark.parametrize("window", [1, 3, 21])
+def test_shortcuts_lead_the_same_way_with_what_was_learned(window: int) -> None:
+    policy = LEARNED.model_copy(update={"window_days": window, "max_attempts": 20, "message_days": ()})
+    assert ways(policy, PASTS) == ways(policy, PASTS, shortcuts=False)
 
 
 def test_what_comes_later_teaches_nothing_before() -> None:

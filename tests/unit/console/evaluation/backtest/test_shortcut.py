@@ -12,7 +12,7 @@ from console.evaluation.backtest.way import Way
 from console.evaluation.history import Failure
 from services.worker.recovery import Decision, Policy, decide
 from tests.unit.console.evaluation.backtest import random_pasts
-from tests.unit.console.evaluation.backtest.synthetic import CITADEL, at, ladder, past
+from tests.unit.console.evaluation.backtest.synthetic import CITADEL, at, declined, failure, ladder, past
 
 UNTIL = at(170)
 
@@ -67,3 +67,22 @@ def test_attempts_on_one_card_are_counted_together_with_shortcuts_too() -> None:
         plain, quick = both(policy, pasts)
         assert plain == quick
         assert not any(way.breaches for way in quick)
+
+
+@pytest.mark.parametrize("code", sorted(set(random_pasts.CODES)))
+def test_failures_of_one_kind_each_have_their_own_window(code: str) -> None:
+    pasts = [Past(failure(declined(day, code), invoice=f"in_{day}"), UNTIL) for day in (0, 60, 30)]
+    plain, quick = both(CITADEL, pasts)
+    assert plain == quick
+
+
+def test_what_a_network_said_about_the_card_elsewhere_is_heard() -> None:
+    card = {"fingerprint": "one", "network": "visa", "country": "US"}
+    given = [
+        failure(declined(0), invoice="in_1", card=card),
+        failure(declined(0.5, network_decline_code="14"), invoice="in_2", card=card),
+        failure(declined(0), invoice="in_3"),
+    ]
+    plain, quick = both(CITADEL, [Past(each, UNTIL) for each in given])
+    assert plain == quick
+    assert [bool(way.steps) for way in quick] == [False, False, True]
