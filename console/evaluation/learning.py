@@ -19,7 +19,7 @@ from console.evaluation.population import DAY, FIRST_DAY, Failure, Population, c
 from console.evaluation.strategies import Brain
 from console.evaluation.worlds import World
 from services.worker.recovery import DeclineCause, Policy, Timing
-from services.worker.recovery.estimator import Estimator, Observed
+from services.worker.recovery.estimator import ONE_HOUR, Estimator, Observed
 from services.worker.recovery.timezones import zone_of
 from services.worker.recovery.timing import Hours
 
@@ -27,6 +27,7 @@ WEEKS: Final = 12
 REMEMBERED: Final = 2_000
 """How many of a merchant's last retries are used, as in the worker (`services/worker/dossier/store.py`)."""
 _WEEK: Final = 7 * DAY
+_QUARTER: Final = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +87,26 @@ def _midnight(day: date) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Remembering:
-    """Caches which hours are picked, because many failures ask the same."""
+    """Keeps the answers of an estimator by the quarter of an hour: no zone's offset is finer, so all times in one have
+    the same local hours before and after them, and the same number of hours is picked."""
 
-    picked: Callable[[DeclineCause, datetime, tuple[datetime, datetime], ZoneInfo], datetime]
+    hours: Callable[[DeclineCause, int, int, int, ZoneInfo], int]
 
     def pick(
         self, cause: DeclineCause, scheduled: datetime, between: tuple[datetime, datetime], zone: ZoneInfo
     ) -> datetime:
-        """As what is cached."""
-        return self.picked(cause, scheduled, between, zone)
+        """As the estimator."""
+        earliest, latest = between
+        first, last = -((scheduled - earliest) // ONE_HOUR), (latest - scheduled) // ONE_HOUR
+        return scheduled + ONE_HOUR * self.hours(cause, int(scheduled.timestamp()) // _QUARTER, first, last, zone)
 
 
-def remembering(hours: Hours) -> Timing:
-    """A timing that picks these hours, with a cache."""
-    return Timing(_Remembering(cache(hours.pick)))
+def remembering(estimator: Hours) -> Timing:
+    """A timing that picks as the estimator, with a cache, because many failures ask the same."""
+
+    @cache
+    def hours(cause: DeclineCause, quarter: int, first: int, last: int, zone: ZoneInfo) -> int:
+        at = datetime.fromtimestamp(quarter * _QUARTER, UTC)
+        return (estimator.pick(cause, at, (at + first * ONE_HOUR, at + last * ONE_HOUR), zone) - at) // ONE_HOUR
+
+    return Timing(_Remembering(hours))

@@ -16,13 +16,18 @@ the rate of all causes together: so little data changes little, and no rate beco
 the merchant never retried the rate is a guess: half of the one before, because most clearing happens early.
 
 Customers who pay by themselves are a second, independent process, whose times are known.
+
+Whether another payment method that the customer has on file works at its first try does not depend on the time: that is
+one chance, the mean of a Beta distribution of the merchant's own such tries. Few merchants have any: then it is one in
+two, and anything between never and always in the intervals. If it is declined, it is taken to be as a card after an
+unspecific decline.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from math import exp, expm1
 from typing import Final
 
@@ -49,6 +54,9 @@ PRIOR_EVENTS: Final = 0.5
 # Before any data: one in fifty clears per day, one in ten on a payday.
 FIRST_RATES: Final = (*(0.02,) * len(SPANS), 0.1, 0.1)
 FIRST_CUSTOMER_RATE: Final = 0.01
+# How often another payment method on file fails and works, before any data: all chances are equally likely. Nobody
+# publishes a share that says of which customers.
+BACKUP_PRIOR: Final = (1.0, 1.0)
 # With fewer days watched, a span has too little data; its rate is derived from the span before.
 UNSEEN_DAYS: Final = 1.0
 FADES: Final = 0.5
@@ -102,6 +110,7 @@ def _payday_morning(day: int, country: str | None) -> int | None:
     return int(morning.timestamp()) // HOUR
 
 
+@lru_cache(maxsize=65_536)
 def _payday_mornings(at_hour: int, country: str | None, after_hour: int) -> bool:
     for day in range(after_hour // 24 - 1, at_hour // 24 + 2):
         morning = _payday_morning(day, country)
@@ -115,13 +124,15 @@ class Seen:
     """Counts from history, which can be added up and weighted.
 
     `yes`, `no`: attempts that succeeded or failed, by cell. `paid`, `watched`: customers who paid by themselves, and
-    days in which they could have, by cause and span.
+    days in which they could have, by cause and span. `backups`: first tries of another payment method on file, those
+    that failed and those that succeeded.
     """
 
     yes: Counter[Cell] = field(default_factory=Counter)
     no: Counter[Cell] = field(default_factory=Counter)
     paid: Counter[tuple[DeclineCause, int]] = field(default_factory=Counter)
     watched: dict[tuple[DeclineCause, int], float] = field(default_factory=dict)
+    backups: list[int] = field(default_factory=lambda: [0, 0])
 
     def add(self, other: "Seen", times: int = 1) -> None:
         """Add the counts of another one, so many times."""
@@ -132,6 +143,8 @@ class Seen:
             self.paid[span] += count * times
         for key, days in other.watched.items():
             self.watched[key] = self.watched.get(key, 0.0) + days * times
+        for worked, count in enumerate(other.backups):
+            self.backups[worked] += count * times
 
     def watch(self, cause: DeclineCause, hours: float, *, paid: bool) -> None:
         """Count a customer who could have paid for so many hours from the failure on; `paid`: and did at their end."""
@@ -149,10 +162,14 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The rates by cause: of events at the bank, and of customers paying by themselves; each by day and span."""
+    """The rates by cause: of events at the bank, and of customers paying by themselves; each by day and span.
+
+    `backup`: the chance that another payment method on file works at its first try.
+    """
 
     bank: Rates
     customer: Rates
+    backup: float
 
     def chance(self, cause: DeclineCause, seen: Exposure) -> float:
         """The chance that an attempt with this exposure succeeds."""
@@ -172,11 +189,16 @@ class Model:
         return exp(-total / 24)
 
 
-def fit(seen: Seen, start: Model | None = None, prior_factor: Mapping[int, float] | None = None) -> Model:
+def fit(
+    seen: Seen,
+    start: Model | None = None,
+    prior_factor: Mapping[int, float] | None = None,
+    backup: float | None = None,
+) -> Model:
     """The most likely model, given the history and the prior; `start` is where the search begins.
 
     `prior_factor` multiplies the prior's rates, by their index: the prior is a guess, and a bootstrap varies it in each
-    draw.
+    draw. `backup` is such a draw of the chance of that name; None: its mean.
     """
     cells = _by_cause(seen)
     everything: dict[Exposure, tuple[float, float]] = {}
@@ -191,7 +213,8 @@ def fit(seen: Seen, start: Model | None = None, prior_factor: Mapping[int, float
         cause: _rates(cells.get(cause, {}), prior, start.bank[cause] if start else prior, factors)
         for cause in DeclineCause
     }
-    return Model(bank, _customers(seen))
+    failed, worked = (count + prior for count, prior in zip(seen.backups, BACKUP_PRIOR, strict=True))
+    return Model(bank, _customers(seen), worked / (failed + worked) if backup is None else backup)
 
 
 def _by_cause(seen: Seen) -> dict[DeclineCause, dict[Exposure, tuple[float, float]]]:

@@ -6,20 +6,25 @@ is counted in the same draw. So an interval includes the chance of other custome
 estimate. It does not include that the model itself may be wrong.
 """
 
+import gc
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from random import Random
 from typing import Final
 
-from console.evaluation.backtest.clearing import RATES, Model, Seen, fit
+from console.evaluation.backtest.clearing import BACKUP_PRIOR, RATES, Model, Seen, fit
 from console.evaluation.backtest.expected import Expected, expected, happened
-from console.evaluation.backtest.past import Past, breach
-from console.evaluation.backtest.replay import Replay, Way
+from console.evaluation.backtest.lessons import Lessons
+from console.evaluation.backtest.past import METHOD, Past, breach
+from console.evaluation.backtest.replay import Replay, learns
+from console.evaluation.backtest.trace import Trace
 from console.evaluation.history import Failure, Header
 from services.worker.recovery import DeclineCause, Origin, PastAttempt, Policy
+from shared.ids import PaymentMethodId
 
 HAPPENED: Final = "what happened"
 GROUPS: Final = 100
@@ -50,6 +55,8 @@ class Totals:
     attempts: float = 0.0
     estimated: float = 0.0
     messages: float = 0.0
+    first_tries: float = 0.0
+    by_first_try: float = 0.0
     money: dict[str, float] = field(default_factory=dict)
 
     def add(self, past: Past, each: Expected) -> None:
@@ -60,6 +67,8 @@ class Totals:
         self.attempts += each.attempts
         self.estimated += each.estimated
         self.messages += each.messages
+        self.first_tries += each.first_tries
+        self.by_first_try += each.by_first_try
         currency = past.failure.currency
         self.money[currency] = self.money.get(currency, 0.0) + each.paid * past.failure.amount
 
@@ -69,12 +78,24 @@ class Totals:
         return self.by_retry + self.otherwise
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A policy's holdout: those that are only watched and those that it acts on, as expected and as they went."""
+
+    watched: Totals
+    watched_before: Totals
+    acted_on: Totals
+    acted_on_before: Totals
+
+
 @dataclass(slots=True)
 class PolicyOutcome:
     """One policy, or what happened: totals and intervals.
 
     `share` is of failures, `money` in minor units. `gain` and `money_gain` are the differences from what happened,
     failure by failure. `saved`: attempts that were made and would not have been; `added`: the other way round.
+    `moved`: of those checked, the attempts that learned timing put at another time than the schedules'. `held`: None
+    without a holdout.
     """
 
     name: str
@@ -88,27 +109,32 @@ class PolicyOutcome:
     added: float
     breaches: dict[str, int]
     attempts_checked: int
+    moved: int = 0
+    held: Held | None = None
 
 
 @dataclass(slots=True)
 class Comparison:
-    """Everything that a report shows; the first of `outcomes` is what happened."""
+    """Everything that a report shows; the first of `outcomes` is what happened.
+
+    `few`: failures that were ever retried. `retries`: how many there are to learn from. `with_backups`: failures of
+    which the history names other payment methods; `backups_tried`: how many of these were tried in the past, and how
+    often that worked. `replayed_a_second`: failures, by policy, per second of this process's processor time.
+    """
 
     header: Header
     failures: int
     still_open: int
     few: int
+    retries: int
+    with_backups: int
+    backups_tried: int
+    backups_worked: int
     seed: int
     outcomes: list[PolicyOutcome]
     due: dict[str, int]
-    replay_seconds: float
+    replayed_a_second: dict[str, float]
     seconds: float
-
-    @property
-    def replayed_a_second(self) -> float:
-        """Failures replayed under one policy per second of this process's processor time."""
-        policies = len(self.outcomes) - 1
-        return self.failures * policies / self.replay_seconds if self.replay_seconds else 0.0
 
 
 def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, Policy], *, seed: int) -> Comparison:
@@ -122,14 +148,19 @@ def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, 
     for past, group in zip(pasts, groups, strict=True):
         past.teach(seen[group])
     model = fit(_sum(seen))
-    replaying = time.process_time()
-    ways = {name: _in_order(pasts, Replay(policy)) for name, policy in policies.items()}
-    replayed = time.process_time() - replaying
+    lessons = Lessons(pasts if any(map(learns, policies.values())) else ())
+    traces: dict[str, list[Trace]] = {}
+    replayed: dict[str, float] = {}
+    with _nothing_collected():
+        for name, policy in policies.items():
+            replaying = time.process_time()
+            traces[name] = _in_order(pasts, Replay(policy, lessons))
+            replayed[name] = len(pasts) / max(time.process_time() - replaying, 1e-6)
     really = [happened(past) for past in pasts]
-    hoped = {name: [expected(way, model) for way in of_policy] for name, of_policy in ways.items()}
-    draws = _Draws(pasts, groups, really, ways, hoped, _models(seen, model, seed), seed)
+    hoped = {name: [expected(trace, model) for trace in of_policy] for name, of_policy in traces.items()}
+    draws = _Draws(pasts, groups, really, traces, hoped, _models(seen, model, seed), seed)
     outcomes = [_of_history(pasts, really, draws)]
-    outcomes += [_of_policy(name, pasts, really, ways[name], hoped[name], draws) for name in policies]
+    outcomes += [_of_policy(name, pasts, really, traces[name], hoped[name], draws) for name in policies]
     due: Counter[str] = Counter()
     for failure in failures:
         due[failure.currency] += failure.amount
@@ -138,16 +169,32 @@ def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, 
         failures=len(pasts),
         still_open=sum(past.paid_at is None and past.ends_at == past.until for past in pasts),
         few=sum(bool(past.retries) for past in pasts),
+        retries=lessons.retries,
+        with_backups=sum(bool(past.failure.backups) for past in pasts),
+        backups_tried=sum(sum(each.backups) for each in seen),
+        backups_worked=sum(each.backups[True] for each in seen),
         seed=seed,
         outcomes=outcomes,
         due=dict(due.most_common()),
-        replay_seconds=replayed,
+        replayed_a_second=replayed,
         seconds=time.perf_counter() - began,
     )
 
 
-def _in_order(pasts: Sequence[Past], replay: Replay) -> list[Way]:
-    by_past = {id(way.past): way for way in replay(pasts)}
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Without the collector of cycles: a replay leaves none behind, and it would go through the whole history."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _in_order(pasts: Sequence[Past], replay: Replay) -> list[Trace]:
+    by_past = {id(trace.past): trace for trace in replay(pasts)}
     return [by_past[id(past)] for past in pasts]
 
 
@@ -179,12 +226,16 @@ class _Draw:
 
 def _models(seen: Sequence[Seen], start: Model, seed: int) -> list[_Draw]:
     random = Random(seed)  # noqa: S311 - a report has to be repeatable
+    of_backups = Random(f"{seed}/backups")  # noqa: S311 - see above
     draws = []
     for _ in range(DRAWS):
         drawn = Counter(random.choices(range(len(seen)), k=len(seen)))
         times = tuple(drawn.get(group, 0) for group in range(len(seen)))
         guess = {index: random.lognormvariate(-(GUESS_SPREAD**2) / 2, GUESS_SPREAD) for index in range(RATES)}
-        draws.append(_Draw(times, fit(_sum(seen, times), start, guess)))
+        drawn_seen = _sum(seen, times)
+        failed, worked = (count + prior for count, prior in zip(drawn_seen.backups, BACKUP_PRIOR, strict=True))
+        backup = of_backups.betavariate(worked, failed)
+        draws.append(_Draw(times, fit(drawn_seen, start, guess, backup)))
     return draws
 
 
@@ -196,7 +247,7 @@ class _Draws:
         pasts: Sequence[Past],
         groups: Sequence[int],
         really: Sequence[Expected],
-        ways: Mapping[str, Sequence[Way]],
+        traces: Mapping[str, Sequence[Trace]],
         hoped: Mapping[str, Sequence[Expected]],
         draws: Sequence[_Draw],
         seed: int,
@@ -210,7 +261,9 @@ class _Draws:
         weights = {c: [p.failure.amount * (p.failure.currency == c) for p in pasts] for c in currencies}
         sample = sorted(Random(seed).sample(range(len(pasts)), min(SAMPLE, len(pasts))))  # noqa: S311 - see above
         for name, values in ((HAPPENED, really), *hoped.items()):
-            moved = self._moved([ways[name][i] for i in sample], [values[i] for i in sample]) if name in ways else None
+            moved = (
+                self._moved([traces[name][i] for i in sample], [values[i] for i in sample]) if name in traces else None
+            )
             paid = [each.paid for each in values]
             shares = self._drawn(groups, paid)
             means = [total / count for total, count in zip(shares, self._drawn_sizes(), strict=True)]
@@ -238,13 +291,13 @@ class _Draws:
     def _drawn_sizes(self) -> list[float]:
         return [sum(n * size for n, size in zip(d.times, self._sizes, strict=True)) for d in self._draws]
 
-    def _moved(self, ways: Sequence[Way], values: Sequence[Expected]) -> list[list[float]]:
+    def _moved(self, traces: Sequence[Trace], values: Sequence[Expected]) -> list[list[float]]:
         """For each draw, how much each failure's chance to be paid changes with the model."""
-        uncertain = [way.paid_at is None and (bool(way.steps) or way.past.paid_by_retry) for way in ways]
+        uncertain = [trace.paid_at is None and (bool(trace.steps) or trace.past.paid_by_retry) for trace in traces]
         return [
             [
-                expected(way, draw.model).paid - value.paid if moves else 0.0
-                for way, value, moves in zip(ways, values, uncertain, strict=True)
+                expected(trace, draw.model).paid - value.paid if moves else 0.0
+                for trace, value, moves in zip(traces, values, uncertain, strict=True)
             ]
             for draw in self._draws
         ]
@@ -310,14 +363,14 @@ def _of_policy(
     name: str,
     pasts: Sequence[Past],
     really: Sequence[Expected],
-    ways: Sequence[Way],
+    traces: Sequence[Trace],
     hoped: Sequence[Expected],
     draws: _Draws,
 ) -> PolicyOutcome:
     totals, by_cause = _totals(pasts, hoped)
     before, _ = _totals(pasts, really)
     due = _due(pasts)
-    broken = Counter(rule for way in ways for rule in way.breaches)
+    broken = Counter(rule for trace in traces for rule in trace.breaches)
     gains = [one - other for one, other in zip(draws.shares[name], draws.shares[HAPPENED], strict=True)]
     money_gain = {}
     for c in totals.money:
@@ -335,7 +388,25 @@ def _of_policy(
         saved=-sum(each for each in changes if each < 0),
         added=sum(each for each in changes if each > 0),
         breaches=dict(broken),
-        attempts_checked=sum(way.known + len(way.steps) for way in ways),
+        attempts_checked=sum(trace.known + len(trace.steps) for trace in traces),
+        moved=sum(trace.moved for trace in traces),
+        held=_held(pasts, really, traces, hoped),
+    )
+
+
+def _held(
+    pasts: Sequence[Past], really: Sequence[Expected], traces: Sequence[Trace], hoped: Sequence[Expected]
+) -> Held | None:
+    watched = [number for number, trace in enumerate(traces) if trace.watched]
+    if not watched:
+        return None
+    acted_on = [number for number, trace in enumerate(traces) if not trace.watched]
+    return Held(
+        *(
+            _totals([pasts[n] for n in group], [values[n] for n in group])[0]
+            for group in (watched, acted_on)
+            for values in (hoped, really)
+        )
     )
 
 
@@ -346,7 +417,13 @@ def _breaches_of_history(pasts: Sequence[Past]) -> tuple[int, dict[str, int]]:
     for past in pasts:
         all_of_it = [past.failure.attempts[0], *past.retries]
         attempts = [
-            past.attempt(number, Origin.STRIPE, past.opened.fromtimestamp(each.at, past.opened.tzinfo), each)
+            past.attempt(
+                number,
+                Origin.STRIPE,
+                past.opened.fromtimestamp(each.at, past.opened.tzinfo),
+                each,
+                METHOD if each.method is None else PaymentMethodId(each.method),
+            )
             for number, each in enumerate(all_of_it, start=1)
         ]
         made.append((past, attempts))
@@ -359,7 +436,8 @@ def _breaches_of_history(pasts: Sequence[Past]) -> tuple[int, dict[str, int]]:
         elsewhere = [*past.elsewhere, *(each for other, theirs in others if other is not past for each in theirs)]
         for number, attempt in enumerate(attempts[1:], start=1):
             checked += 1
-            rule = breach(past, attempts[:number], elsewhere, attempt.at)
+            method = attempt.payment_method_id or METHOD
+            rule = breach(past, attempts[:number], elsewhere, attempt.at, method)
             if rule is not None:
                 broken[rule] += 1
     return checked, dict(broken)

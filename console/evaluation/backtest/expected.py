@@ -5,14 +5,16 @@ from typing import Final
 
 from console.evaluation.backtest.clearing import HOUR, Model
 from console.evaluation.backtest.past import Past
-from console.evaluation.backtest.replay import Way
+from console.evaluation.backtest.trace import Step, Trace
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
     """One failure under one policy: the chances (0 to 1) to be paid, and the expected attempts and messages.
 
-    `estimated`: the part of `attempts` that is estimated and not known from history.
+    `estimated`: the part of `attempts` that is estimated and not known from history. `first_tries`: the expected
+    number of first tries of other payment methods on file that are estimated, and `by_first_try` the chance that one of
+    them pays; parts of `attempts` and `by_retry`.
     """
 
     by_retry: float
@@ -20,6 +22,8 @@ class Expected:
     attempts: float
     estimated: float
     messages: float
+    first_tries: float = 0.0
+    by_first_try: float = 0.0
 
     @property
     def paid(self) -> float:
@@ -27,19 +31,22 @@ class Expected:
         return self.by_retry + self.otherwise
 
 
-def expected(way: Way, model: Model) -> Expected:
-    """The expected outcome of a policy's way under the model."""
-    past = way.past
-    if way.paid_at is not None:
-        sent = sum(at < way.paid_at for at in way.messages)
-        return Expected(1.0, 0.0, way.known, 0.0, sent)
+def expected(trace: Trace, model: Model) -> Expected:
+    """The expected outcome of a policy's trace under the model."""
+    past = trace.past
+    if trace.paid_at is not None and not trace.steps:
+        sent = sum(at < trace.paid_at for at in trace.messages)
+        return Expected(1.0, 0.0, trace.known, 0.0, sent)
     open_, by_retry, alone, estimated = 1.0, 0.0, 0.0, 0.0
-    messages, sent = way.messages, 0
+    first_tries, by_first_try = 0.0, 0.0
+    messages, sent = trace.messages, 0
+    if trace.paid_at is not None:
+        messages = tuple(at for at in messages if at < trace.paid_at)
     mailed = 0.0
     # What the customer would have done after the successful retry is not on record: the model estimates that, too.
     unknown_from = past.hours(past.paid_at) if past.paid_by_retry and past.paid_at is not None else None
     before = 0.0
-    for step in way.steps:
+    for step in trace.steps:
         hours = (step.at - past.opened_at) / HOUR
         while sent < len(messages) and messages[sent] < step.at:
             mailed += open_
@@ -49,17 +56,28 @@ def expected(way: Way, model: Model) -> Expected:
             alone += open_ * (1 - stays)
             open_ *= stays
         before = hours
-        yes = open_ * model.chance(past.cause, step.exposure)
+        yes = open_ * _chance(step, model)
         estimated += yes if step.on_news else open_
+        if step.backup:
+            first_tries += open_
+            by_first_try += yes
         by_retry += yes
         open_ -= yes
     mailed += open_ * (len(messages) - sent)
-    if unknown_from is not None:
+    known: float = trace.known
+    if trace.paid_at is not None:  # the last of the known attempts is made if none of the steps before it paid
+        by_retry += open_
+        known += open_ - 1
+    elif unknown_from is not None:
         stays = model.nobody_paid(past.cause, max(unknown_from, before), past.hours(past.followed_until))
         alone += open_ * (1 - stays)
     elif past.paid_at is not None:
         alone += open_  # the customer paid, as they did
-    return Expected(by_retry, alone, way.known + estimated, estimated, mailed)
+    return Expected(by_retry, alone, known + estimated, estimated, mailed, first_tries, by_first_try)
+
+
+def _chance(step: Step, model: Model) -> float:
+    return model.backup if step.backup else model.chance(step.cause, step.exposure)
 
 
 HAPPENED_MESSAGES: Final = 0.0

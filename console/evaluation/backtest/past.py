@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Final
 
 from console.evaluation.backtest.clearing import DAY, HOUR, Seen, grid_place, payday_between
@@ -18,11 +18,13 @@ from services.worker.recovery import (
     InvoiceTruth,
     Never,
     NotBefore,
+    OnFile,
     Origin,
     PastAttempt,
     check,
     classify,
 )
+from services.worker.recovery.networks import answers, unlimited
 from shared.ids import PaymentMethodId
 from shared.money import Money
 
@@ -66,7 +68,7 @@ class Past:
 
     @cached_property
     def retries(self) -> tuple[Attempt, ...]:
-        """The attempts that followed with the same payment method, until the customer first acted."""
+        """The attempts that followed without the customer, until the customer first acted."""
         found = []
         for each in self.failure.attempts[1:]:
             if each.by == "customer":
@@ -96,7 +98,7 @@ class Past:
 
     @cached_property
     def paid_by_retry(self) -> bool:
-        """Whether a retry with the same payment method paid it."""
+        """Whether a retry paid it, and not the customer."""
         last = self.failure.attempts[-1]
         return self.paid_at is not None and last.result == "succeeded" and last.by == "retry"
 
@@ -124,15 +126,42 @@ class Past:
             self.amount,
             payment_method_id=METHOD,
             card=self.card,
+            backups=self.backups,
             products=frozenset(given.products),
             prices=frozenset(given.prices),
             subscribed_at=datetime.fromtimestamp(subscribed, UTC) if subscribed else None,
         )
 
-    def attempt(self, number: int, origin: Origin, at: datetime, said: Attempt) -> PastAttempt:
-        """An attempt with the first payment method that ended as `said` did."""
+    @cached_property
+    def backups(self) -> tuple[OnFile, ...]:
+        """The customer's other payment methods, in the order in which they are tried."""
+        return tuple(
+            OnFile(
+                PaymentMethodId(each.method),
+                Card(each.fingerprint, each.network, each.country, each.exp_month, each.exp_year),
+            )
+            for each in self.failure.backups
+        )
+
+    def card_of(self, method: PaymentMethodId) -> Card:
+        """The card of a payment method; nothing is known of one that is not among the customer's."""
+        if method == METHOD:
+            return self.card
+        return next((each.card for each in self.backups if each.payment_method_id == method and each.card), Card())
+
+    def attempt(
+        self, number: int, origin: Origin, at: datetime, said: Attempt, method: PaymentMethodId = METHOD
+    ) -> PastAttempt:
+        """An attempt with this payment method that ended as `said` did."""
         return PastAttempt(
-            number, origin, _RESULTS[said.result], at, METHOD, self.card.fingerprint, self.amount, decline_of(said)
+            number,
+            origin,
+            _RESULTS[said.result],
+            at,
+            method,
+            self.card_of(method).fingerprint,
+            self.amount,
+            decline_of(said),
         )
 
     @cached_property
@@ -153,6 +182,12 @@ class Past:
         )
         return tuple(sorted(attempts, key=lambda each: each.at))
 
+    @cached_property
+    def elsewhere_answers(self) -> bool:
+        """Whether a network's answer to one of the other charges may forbid an attempt on the card."""
+        declines = (each.decline for each in self.elsewhere if each.decline is not None)
+        return any(answers(CURRENT_RULES, self.card, self.amount, each) for each in declines)
+
     def hours(self, at: float) -> float:
         """The hours from the failure until then."""
         return (at - self.opened_at) / HOUR
@@ -160,9 +195,15 @@ class Past:
     def teach(self, seen: Seen) -> None:
         """Add this failure's data about the bank and the customer to the counts."""
         before = self.failure.attempts[0]
+        tried: set[str] = set()
         for each in self.retries:
             if each.at >= self.followed_until:
                 break
+            if each.method is not None:
+                if each.method not in tried:  # what follows on a decline is another matter than a first try
+                    seen.backups[each.result == "succeeded"] += 1
+                tried.add(each.method)
+                continue
             payday = self.payday_between(before.at, each.at)
             cell = (self.cause, grid_place(self.hours(before.at)), grid_place(self.hours(each.at)), payday)
             (seen.yes if each.result == "succeeded" else seen.no)[cell] += 1
@@ -194,15 +235,43 @@ def understood(said: Attempt) -> Classified:
 AFTER_HARD: Final = "after a hard decline"
 
 
-def breach(past: Past, before: list[PastAttempt], elsewhere: list[PastAttempt], at: datetime) -> str | None:
-    """The rule that forbids an attempt with the first payment method at `at`; None: it is allowed.
+def breach(
+    past: Past,
+    before: list[PastAttempt],
+    elsewhere: list[PastAttempt],
+    at: datetime,
+    method: PaymentMethodId = METHOD,
+) -> str | None:
+    """The rule that forbids an attempt with this payment method at `at`; None: it is allowed.
 
-    `before`: this failure's attempts so far; `elsewhere`: others on the card. The card networks' table is checked here
+    `before`: this failure's attempts so far; `elsewhere`: others on its cards. The card networks' table is checked here
     again, independently of `decide`.
     """
     recent = [each for each in elsewhere if at - timedelta(days=60) <= each.at <= at]
     for each in before:
-        if each.result is AttemptResult.REQUIRES_ACTION or (each.decline is not None and classify(each.decline).hard):
+        hard = each.result is AttemptResult.REQUIRES_ACTION or (each.decline and classify(each.decline).hard)
+        if hard and each.payment_method_id == method:
             return AFTER_HARD
-    verdict = check(CURRENT_RULES, past.card, before, past.amount, at, elsewhere=recent)
+    verdict = check(CURRENT_RULES, past.card_of(method), before, past.amount, at, elsewhere=recent, method=method)
     return verdict.rule if isinstance(verdict, Never | NotBefore) else None
+
+
+def answered(past: Past, said: Attempt) -> bool:
+    """Whether the card's network forbids another attempt, for a time or for good, after one that ended so."""
+    decline = decline_of(said)
+    return decline is not None and answers(CURRENT_RULES, past.card, past.amount, decline)
+
+
+def harmless(card: Card, amount: Money, said: Attempt) -> int:
+    """So many attempts that all ended as `said` did, on this card, break no rule, at whatever times: `breach` need not
+    be asked. -1: another attempt may break one."""
+    decline = decline_of(said)
+    return -1 if decline is None else _harmless(card.network, card.country, amount.currency, decline)
+
+
+@lru_cache(maxsize=4096)
+def _harmless(network: str | None, country: str | None, currency: str, decline: Decline) -> int:
+    card, amount = Card(network=network, country=country), Money(1, currency)
+    if classify(decline).hard or answers(CURRENT_RULES, card, amount, decline):
+        return -1
+    return unlimited(CURRENT_RULES, card, amount)

@@ -1,5 +1,6 @@
 """A back-test as tables for people and as JSON for programs."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +9,8 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from console.evaluation.backtest.compare import HAPPENED, Comparison, Interval, PolicyOutcome
+from console.evaluation.backtest.compare import HAPPENED, Comparison, Held, Interval, PolicyOutcome, Totals
+from console.evaluation.backtest.replay import learns, tries_backups
 from services.worker.recovery import CURRENT_RULES, Policy
 from shared.money import Money, readable
 
@@ -38,12 +40,15 @@ def as_json(comparison: Comparison, policies: dict[str, Policy]) -> dict[str, An
         "until": header.until,
         "failures": comparison.failures,
         "failures_ever_retried": comparison.few,
+        "failures_with_backups": comparison.with_backups,
+        "backups_tried": comparison.backups_tried,
+        "backups_worked": comparison.backups_worked,
         "still_open": comparison.still_open,
         "left_out": header.left_out,
         "due": comparison.due,
         "seed": comparison.seed,
         "network_rules": CURRENT_RULES.version,
-        "replayed_per_second": round(comparison.replayed_a_second),
+        "replayed_per_second": {name: round(each) for name, each in comparison.replayed_a_second.items()},
         "outcomes": {each.name: _figures(each) for each in comparison.outcomes},
         "cannot_tell": cannot_tell(comparison, policies),
     }
@@ -77,8 +82,30 @@ def _figures(outcome: PolicyOutcome) -> dict[str, Any]:
             "attempts_added": round(outcome.added, 2),
             "attempts_estimated": round(totals.estimated, 2),
             "messages": round(totals.messages, 2),
+            "learned_timing_moved": outcome.moved,
+            "backup_first_tries": round(totals.first_tries, 2),
+            "paid_by_backup_first_tries": round(totals.by_first_try, 2),
         }
+        if outcome.held is not None:
+            figures["holdout"] = _holdout_figures(outcome.held)
     return figures
+
+
+def _holdout_figures(held: Held) -> dict[str, Any]:
+    def each(after: Totals, before: Totals) -> dict[str, Any]:
+        count = after.failures or 1
+        return {
+            "failures": after.failures,
+            "paid_share": round(after.paid / count, 5),
+            "paid_share_happened": round(before.paid / count, 5),
+            "attempts": round(after.attempts, 2),
+            "messages": round(after.messages, 2),
+        }
+
+    return {
+        "watched": each(held.watched, held.watched_before),
+        "acted_on": each(held.acted_on, held.acted_on_before),
+    }
 
 
 def _spread(each: Interval, digits: int) -> dict[str, float]:
@@ -111,9 +138,10 @@ def show(comparison: Comparison, policies: dict[str, Policy], console: Console) 
     console.print("\n[bold]What history cannot tell[/]", highlight=False)
     for line in cannot_tell(comparison, policies):
         console.print(Padding(f"- {escape(line)}", (0, 0, 0, 2)), highlight=False)
+    speeds = ", ".join(f"{escape(name)} {each:,.0f}" for name, each in comparison.replayed_a_second.items())
     console.print(
-        f"\nReplayed at {comparison.replayed_a_second:,.0f} failures a second of processor time; "
-        f"all in {comparison.seconds:.1f} s. Intervals are 95 %.",
+        f"\nFailures replayed a second of processor time: {speeds}; all in {comparison.seconds:.1f} s. "
+        f"Intervals are 95 %.",
         style="dim",
         highlight=False,
     )
@@ -175,6 +203,28 @@ def _tell_difference(outcome: PolicyOutcome, console: Console) -> None:
         f"all those that it could come to make (rules version {CURRENT_RULES.version})",
         highlight=False,
     )
+    if outcome.moved:
+        console.print(
+            f"    hours     {outcome.moved:,} of these at the hours that learned timing picks", highlight=False
+        )
+    if outcome.totals.first_tries:
+        tried, paid = outcome.totals.first_tries, outcome.totals.by_first_try
+        console.print(f"    backups   {tried:,.0f} other cards on file tried first, {paid:,.0f} paid", highlight=False)
+    if outcome.held is not None:
+        _tell_held(outcome.held, console)
+
+
+def _tell_held(held: Held, console: Console) -> None:
+    for word, after, before in (
+        ("watched", held.watched, held.watched_before),
+        ("acted on", held.acted_on, held.acted_on_before),
+    ):
+        count = after.failures or 1
+        console.print(
+            f"    holdout   {after.failures:,} {word}: {after.paid / count:.1%} paid, {before.paid / count:.1%} in the "
+            f"past; {after.attempts:,.0f} attempts, {after.messages:,.0f} messages",
+            highlight=False,
+        )
 
 
 def _money(comparison: Comparison) -> Table:
@@ -232,17 +282,46 @@ def cannot_tell(comparison: Comparison, policies: dict[str, Policy]) -> list[str
             f"{rest}. All past retries count as Stripe's. Compare with --driver citadel."
         )
     for name, policy in policies.items():
-        if policy.timing == "learned":
-            lines.append(f"What learned hours gain: {name} is replayed by the hours of its schedules.")
-        if policy.holdout_share:
-            lines.append(f"The holdout of {name} is left out: the figures are for invoices that it acts on.")
-        if policy.backup_methods:
-            lines.append(f"What other cards on file would have done: {name} allows them, history does not have them.")
+        lines += _of_policy(name, policy, comparison)
     lines.extend(
         f"About {count:,} renewals: {reason}. They are left out."
         for reason, count in comparison.header.left_out.items()
     )
     return lines
+
+
+def _of_policy(name: str, policy: Policy, comparison: Comparison) -> Iterator[str]:
+    """What cannot be told of a policy's learned timing, backup methods and holdout."""
+    if learns(policy):
+        yield (
+            f"What the hours gain that {name} learns: its attempts are at the hours that it would have picked, week by "
+            f"week, from the {comparison.retries:,} retries on record; but the estimate takes all hours of a day to be "
+            f"alike. It learns from the retries that were made, because nobody knows how its own would have ended."
+        )
+    elif policy.timing == "learned":
+        yield (
+            f"What the hours gain that {name} learns: past retries count as Stripe's, from which it learns nothing. "
+            f"Compare with --driver citadel."
+        )
+    if tries_backups(policy) and not comparison.with_backups:
+        yield (
+            f"What other cards on file would have done: {name} allows them, and the history names none (`backups`). "
+            f"They are not read from Stripe."
+        )
+    elif tries_backups(policy):
+        tried, worked = comparison.backups_tried, comparison.backups_worked
+        yield (
+            f"How often other cards on file would have worked under {name}: that is guessed at one in two, and "
+            f"corrected by the first tries of such cards in the past ({worked:,} of {tried:,} worked); the intervals "
+            f"have in them how little that is. One that is declined is taken to be declined without a reason. The "
+            f"history names other cards of {comparison.with_backups:,} of {comparison.failures:,} failures; of the "
+            f"others none are known. It does not say whether the customers agreed to be charged on them."
+        )
+    if policy.holdout_share:
+        yield (
+            f"What the holdout of {name} would show: the failures that it only watches are in its row, and shown "
+            f"apart. Whether their customers would have paid alone is estimated where a retry paid in the past."
+        )
 
 
 def _signed(value: float, currency: str) -> str:

@@ -67,6 +67,12 @@ class Card(_Line):
     exp_year: Annotated[int, Field(ge=2000, le=2100)] | None = None
 
 
+class OnFile(Card):
+    """Another payment method that the customer had with the merchant when the renewal failed: its id and its card."""
+
+    method: Id
+
+
 class Attempt(_Line):
     """One attempt. `by` is who made it: `retry`: off-session, by any software; `customer`: on a page."""
 
@@ -104,6 +110,8 @@ class Failure(_Line):
     currency: Currency
     attempts: Annotated[tuple[Attempt, ...], Field(max_length=500)]
     card: Card = Card()
+    # In the order in which they would be tried.
+    backups: Annotated[tuple[OnFile, ...], Field(max_length=100)] = ()
     elsewhere: tuple[Elsewhere, ...] = ()
     ending: Ending = "open"
     ended_at: Time | None = None
@@ -130,6 +138,8 @@ class Failure(_Line):
             raise ValueError("an attempt succeeded: `ending` is then left out")
         if self.ended_at is not None and self.ended_at < first.at:
             raise ValueError("`ended_at` is before the first attempt")
+        if len({each.method for each in self.backups}) < len(self.backups):
+            raise ValueError("two of `backups` have the same `method`")
         return self
 
     @property

@@ -29,6 +29,7 @@ def business_day_after(day: date, country: str | None) -> date:
     return day
 
 
+@lru_cache(maxsize=4096)
 def first_of_next(day: date) -> date:
     """The first day of the next month."""
     return (day.replace(day=1) + timedelta(days=32)).replace(day=1)

@@ -171,7 +171,7 @@ def _scheduled(case: Case, cause: DeclineCause, since: datetime) -> Due:
     schedule = case.policy.schedules.for_cause(cause)
     tries = max(1, len(case.on_method))
     if isinstance(schedule, Likeliest):
-        return _likeliest(case, schedule, cause)
+        return by_belief(case, schedule, cause)
     due = next_retry(schedule, since, tries, country, case.recovery.jitter_key)
     if case.policy.timing == "rules":
         return Due(due, cause)
@@ -180,7 +180,7 @@ def _scheduled(case: Case, cause: DeclineCause, since: datetime) -> Due:
     return Due(picked, cause)
 
 
-def _likeliest(case: Case, schedule: Likeliest, cause: DeclineCause) -> Due:
+def by_belief(case: Case, schedule: Likeliest, cause: DeclineCause) -> Due:
     """The first of the attempts that are likeliest to collect in all; within its hour, spread by the recovery's key."""
     stories, declined = _belief(case, schedule, cause)
     most = case.budget.attempts_left + len(declined) - 1

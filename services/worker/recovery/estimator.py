@@ -16,7 +16,7 @@ quite (the 1st is sometimes a Friday), but only the order of times is used, whic
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import exp, log, sqrt
 from typing import Self
@@ -49,6 +49,8 @@ class Estimator:
     """Tries and successes by cause, and by cause and each part of the time. Pure: it never changes."""
 
     counts: Mapping[Hashable, tuple[int, int]]
+    # What follows from the counts for a cause, once it was asked for.
+    _of_causes: dict[DeclineCause, "_OfCause"] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @classmethod
     def learn(cls, observed: Iterable[Observed]) -> Self:
@@ -87,14 +89,21 @@ class Estimator:
             at = in_utc + step * ONE_HOUR
             weekday, day, hour = _when(at.astimezone(zone))
             ahead = weekdays[weekday].mean + days[day].mean + hours[hour].mean
+            if ahead <= best_lead:
+                continue
             variance = weekdays[weekday].variance + days[day].variance + hours[hour].variance
             lead = ahead - SURE * sqrt(variance)
             if lead > best_lead and _probability(scheduled_score + ahead) > scheduled_rate + WORTH_IT:
                 best, best_lead = at, lead
         return best
 
-    def _said(self, cause: DeclineCause) -> "tuple[float, tuple[list[_Said], list[_Said], list[_Said]]]":
+    def _said(self, cause: DeclineCause) -> "_OfCause":
         """The cause's own score, and what each weekday, day and hour adds; at once, as a pick scores many hours."""
+        if cause not in self._of_causes:
+            self._of_causes[cause] = self._say(cause)
+        return self._of_causes[cause]
+
+    def _say(self, cause: DeclineCause) -> "_OfCause":
         of_cause = self._mean(cause, _prior(self._mean("all", PRIOR_OF_ALL)))
         base, prior = _logit(of_cause), _prior(of_cause)
 
@@ -120,6 +129,9 @@ class _Said:
 
     mean: float
     variance: float
+
+
+_OfCause = tuple[float, tuple[list[_Said], list[_Said], list[_Said]]]
 
 
 def _leads(of_part: list[_Said], own: int) -> list[_Said]:

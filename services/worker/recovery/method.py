@@ -92,6 +92,8 @@ def _decide_one(case: Case) -> Decision:
 
 
 def _also(decision: Decision, *considered: Considered) -> Decision:
+    if not considered:
+        return decision
     why = replace(decision.reason, considered=(*decision.reason.considered, *considered))
     return replace(decision, reason=why)
 

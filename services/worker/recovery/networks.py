@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
+from math import inf
 from typing import assert_never
 
-from services.worker.recovery.model import AttemptResult, Card, PastAttempt, as_utc
+from services.worker.recovery.model import AttemptResult, Card, Decline, PastAttempt, as_utc
 from shared.ids import PaymentMethodId
 from shared.money import Money
 
@@ -63,9 +65,12 @@ class NetworkRule:
     wait_by_advice: Mapping[str, timedelta] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class NetworkRules:
-    """The whole table. `version` changes with any row, and is recorded in each decision that a row made."""
+    """The whole table. `version` changes with any row, and is recorded in each decision that a row made.
+
+    A table is equal to itself only, so that what follows from it for a card can be kept.
+    """
 
     version: str
     rows: tuple[NetworkRule, ...]
@@ -92,6 +97,7 @@ class Never:
 
 
 Verdict = Allowed | NotBefore | Never
+_ALLOWED = Allowed()
 
 VISA_CATEGORY_1 = frozenset({"04", "07", "12", "14", "15", "41", "43", "46", "57", "R0", "R1", "R3"})
 # Nacha lets an entry be sent again after R01 and R09; after these Stripe blocks the bank account.
@@ -185,6 +191,11 @@ def check(
     this one: else a payment method without a fingerprint could never be tried after a card.
     """
     now = as_utc("now", now)
+    whose = _whose(card, amount)
+    if len(attempts) + len(elsewhere) <= _unlimited(rules, *whose) and not any(
+        each.decline is not None and _answers(rules, *whose, each.decline) for each in (*attempts, *elsewhere)
+    ):
+        return _ALLOWED
     here = _on_card(attempts, card)
     on_card = sorted((*here, *_on_card(elsewhere, card)), key=lambda a: a.at)
     if method is not None and (card is None or card.fingerprint is None):
@@ -193,12 +204,29 @@ def check(
         answered = on_card
     earliest: NotBefore | None = None
     tried = _Tried(on_card, answered, _since_success(here))
-    for verdict in _verdicts(_rows_for(rules, card, amount), tried, amount, now):
+    for verdict in _verdicts(_rows_for(rules, *whose), tried, amount, now):
         if isinstance(verdict, Never):
             return verdict
         if earliest is None or verdict.at > earliest.at:
             earliest = verdict
-    return earliest or Allowed()
+    return earliest or _ALLOWED
+
+
+def unlimited(rules: NetworkRules, card: Card | None, amount: Money) -> int:
+    """So many attempts on the card break no limit, at whatever times they are made."""
+    return _unlimited(rules, *_whose(card, amount))
+
+
+def few_enough(rules: NetworkRules, card: Card | None, amount: Money, times: Sequence[float], now: float) -> bool:
+    """Whether no limit of the card can forbid another attempt after those made at `times` (unix seconds): in no limit's
+    window are as many as it allows. False: `check` knows."""
+    limits = _windows(rules, *_whose(card, amount))
+    return all(sum(at >= now - seconds for at in times) < most for seconds, most in limits)
+
+
+def answers(rules: NetworkRules, card: Card | None, amount: Money, decline: Decline) -> bool:
+    """Whether a row of the table forbids another attempt on the card, for a time or for good, after such a decline."""
+    return _answers(rules, *_whose(card, amount), decline)
 
 
 def network_code(code: str | None) -> str | None:
@@ -278,15 +306,41 @@ def _of_limit(limit: Limit, series: Sequence[PastAttempt], now: datetime) -> Ite
         yield NotBefore(in_window[len(in_window) - limit.most] + limit.within, limit.name)
 
 
-def _rows_for(rules: NetworkRules, card: Card | None, amount: Money) -> list[NetworkRule]:
-    network = (card.network or "").lower() if card else ""
+def _whose(card: Card | None, amount: Money) -> tuple[str, str | None]:
+    """The network and the country by which a card's rows are found."""
+    return (card.network or "").lower() if card else "", _country(card, amount)
+
+
+# There are few networks and countries, and each decision asks.
+@lru_cache(maxsize=1024)
+def _rows_for(rules: NetworkRules, network: str, country: str | None) -> tuple[NetworkRule, ...]:
     known = any(row.network == network for row in rules.rows)
-    country = _country(card, amount)
-    return [
+    return tuple(
         row
         for row in rules.rows
         if (not known or row.network in (network, ANY_NETWORK)) and (row.region is None or row.region == country)
-    ]
+    )
+
+
+@lru_cache(maxsize=1024)
+def _unlimited(rules: NetworkRules, network: str, country: str | None) -> int:
+    limits = (limit for row in _rows_for(rules, network, country) for limit in row.limits)
+    return min((each.most - (each.counted is Counted.ATTEMPTS) for each in limits), default=1_000_000)
+
+
+@lru_cache(maxsize=1024)
+def _windows(rules: NetworkRules, network: str, country: str | None) -> tuple[tuple[float, int], ...]:
+    limits = (limit for row in _rows_for(rules, network, country) for limit in row.limits)
+    return tuple((each.within.total_seconds() if each.within else inf, each.most) for each in limits)
+
+
+@lru_cache(maxsize=4096)
+def _answers(rules: NetworkRules, network: str, country: str | None, decline: Decline) -> bool:
+    declined, advised = network_code(decline.network_decline_code), network_code(decline.network_advice_code)
+    return any(
+        declined in row.never_decline_codes or advised in row.never_advice_codes or advised in row.wait_by_advice
+        for row in _rows_for(rules, network, country)
+    )
 
 
 def _country(card: Card | None, amount: Money) -> str | None:

@@ -1,10 +1,12 @@
 """When to try again, by the cause of the last decline. No clock, no randomness: equal inputs give equal times."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from itertools import count
 from typing import assert_never
+from zoneinfo import ZoneInfo
 
 from services.worker.recovery.business_days import last_business_day
 from services.worker.recovery.model import as_utc
@@ -51,17 +53,22 @@ def span(
         case Paydays():
             zone = zone_of(country)
             day = due.astimezone(zone).date()
-            morning = datetime.combine(day, time(schedule.from_hour), zone).astimezone(UTC)
-            midnight = datetime.combine(day + timedelta(days=1), time(0), zone).astimezone(UTC)
+            morning, midnight = _at(day, schedule.from_hour, zone), _at(day + timedelta(days=1), 0, zone)
             return max(morning, since + timedelta(hours=schedule.after_hours)), midnight
     assert_never(schedule)
 
 
 def is_payday(day: date, schedule: Paydays = COMMON_PAYDAYS, country: str | None = None) -> bool:
     """Whether wages are likely to be in on this day: by default the 1st, the 15th, Fridays, the last business day."""
-    if day.day in schedule.days_of_month or WEEKDAYS[day.weekday()] in schedule.weekdays:
+    return _is_payday(day, schedule.days_of_month, schedule.weekdays, schedule.last_business_day, country)
+
+
+def _is_payday(
+    day: date, days_of_month: Sequence[int], weekdays: Sequence[str], last: bool, country: str | None
+) -> bool:
+    if day.day in days_of_month or WEEKDAYS[day.weekday()] in weekdays:
         return True
-    return schedule.last_business_day and day == last_business_day(day, country)
+    return last and day == last_business_day(day, country)
 
 
 def spread(key: str, tries: int) -> float:
@@ -77,11 +84,30 @@ def _next_payday(schedule: Paydays, since: datetime, country: str | None, share:
     zone = zone_of(country)
     not_before = since + timedelta(hours=schedule.after_hours)
     into_the_morning = timedelta(minutes=schedule.over_minutes) * share
-    for day in _days_from(not_before.astimezone(zone).date()):
-        at = datetime.combine(day, time(schedule.from_hour), zone).astimezone(UTC) + into_the_morning
-        if at >= not_before and is_payday(day, schedule, country):
-            return at
+    named = schedule.days_of_month, schedule.weekdays, schedule.last_business_day
+    day = _payday_from(not_before.astimezone(zone).date(), *named, country)
+    at = _at(day, schedule.from_hour, zone) + into_the_morning
+    while at < not_before:
+        day = _payday_from(day + timedelta(days=1), *named, country)
+        at = _at(day, schedule.from_hour, zone) + into_the_morning
+    return at
+
+
+@lru_cache(maxsize=16_384)
+def _payday_from(
+    first: date, days_of_month: tuple[int, ...], weekdays: tuple[str, ...], last: bool, country: str | None
+) -> date:
+    """The first payday from `first` on."""
+    for day in _days_from(first):
+        if _is_payday(day, days_of_month, weekdays, last, country):
+            return day
     raise AssertionError("unreachable: a schedule names a payday, and every one comes again within two months")
+
+
+@lru_cache(maxsize=8_192)
+def _at(day: date, hour: int, zone: ZoneInfo) -> datetime:
+    """The local hour of a day, in UTC."""
+    return datetime.combine(day, time(hour), zone).astimezone(UTC)
 
 
 def _days_from(first: date) -> Iterator[date]:

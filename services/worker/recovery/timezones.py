@@ -5,6 +5,7 @@ listed here, by its name in the IANA tz database.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from babel.core import get_global
@@ -44,6 +45,7 @@ MOST_POPULOUS_ZONE: Mapping[str, str] = {
 UTC = ZoneInfo("UTC")
 
 
+@lru_cache(maxsize=1024)
 def zone_of(country: str | None) -> ZoneInfo:
     """The time zone of a country (ISO 3166 alpha-2); UTC for None and for an unknown one."""
     code = (country or "").upper()

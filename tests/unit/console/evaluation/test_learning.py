@@ -109,18 +109,33 @@ def test_a_learned_attempt_stays_within_the_rules_whatever_was_learned(
         assert next_open(times, at, kind.country) == at
 
 
-def test_a_remembered_answer_is_the_answer() -> None:
-    asked = []
+ZONES = ("UTC", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe")
 
-    class Counting:
-        def pick(
-            self, cause: DeclineCause, scheduled: datetime, between: tuple[datetime, datetime], zone: ZoneInfo
-        ) -> datetime:
-            asked.append((cause, scheduled, between, zone))
-            return between[1]
 
-    timing = learning.remembering(Counting())
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    question = DeclineCause.TRY_LATER, now, (now, now + timedelta(hours=3)), ZoneInfo("UTC")
-    assert [timing.pick(*question) for _ in range(3)] == [now + timedelta(hours=3)] * 3
-    assert asked == [question]
+@settings(max_examples=200, deadline=None)
+@given(
+    past=st.lists(
+        st.builds(
+            Observed,
+            st.just(DeclineCause.TRY_LATER),
+            st.datetimes(datetime(2026, 1, 1), datetime(2026, 1, 8)),  # noqa: DTZ001 - what is learned is local
+            st.booleans(),
+        ),
+        min_size=300,
+        max_size=600,
+    ),
+    asked=st.lists(
+        st.tuples(st.integers(0, 365 * 86_400), st.integers(-40 * 3600, 0), st.integers(-3600, 60 * 3600)),
+        min_size=1,
+        max_size=20,
+    ),
+    zone=st.sampled_from(ZONES),
+)
+def test_a_remembered_answer_is_the_answer(past: list[Observed], asked: list[tuple[int, int, int]], zone: str) -> None:
+    estimator = Estimator.learn(past)
+    timing = learning.remembering(estimator)
+    for after, earliest, latest in asked:
+        at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=after, microseconds=after % 1_000_000)
+        between = at + timedelta(seconds=earliest), at + timedelta(seconds=latest)
+        question = DeclineCause.TRY_LATER, at, between, ZoneInfo(zone)
+        assert timing.pick(*question) == timing.pick(*question) == estimator.pick(*question)

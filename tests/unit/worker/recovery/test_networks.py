@@ -17,8 +17,18 @@ from services.worker.recovery import (
     Origin,
     PastAttempt,
     check,
+    networks,
 )
-from services.worker.recovery.networks import ACH_NEVER, Counted, Limit, NetworkRule, Per
+from services.worker.recovery.networks import (
+    ACH_NEVER,
+    Counted,
+    Limit,
+    NetworkRule,
+    Per,
+    answers,
+    few_enough,
+    unlimited,
+)
 from shared.money import Money
 from tests.unit.worker.recovery.builders import DUE, OPENED, VISA, attempt
 
@@ -231,3 +241,61 @@ def test_not_before_is_in_the_future_and_true(minutes: list[int], network: str |
         assert verdict.at > now
         assert isinstance(check(CURRENT_RULES, card, attempts, DUE, verdict.at - A_MOMENT), NotBefore)
         assert check(CURRENT_RULES, card, attempts, DUE, verdict.at) == Allowed()
+
+
+CODES = st.sampled_from([None, "05", "51", "14", "R02"])
+ADVICE = st.sampled_from([None, "01", "03", "24", "30"])
+
+
+@given(
+    tried=st.lists(st.tuples(st.integers(0, 40 * 24), CODES, ADVICE, st.booleans()), max_size=24),
+    network=st.sampled_from(["visa", "mastercard", "amex", "us_bank_account", "jcb", None]),
+    country=st.sampled_from(["DE", "BR", "IN", None]),
+)
+def test_where_few_attempts_say_nothing_the_whole_table_says_nothing(
+    tried: list[tuple[int, str | None, str | None, bool]], network: str | None, country: str | None
+) -> None:
+    """`check` does not go through the table where it cannot forbid anything: the answer is the same."""
+    now, card = OPENED + timedelta(days=40), replace(VISA, network=network, country=country)
+    made = [
+        attempt(after=timedelta(hours=hours), number=number, network_decline=code, network_advice=advice)
+        for number, (hours, code, advice, _) in enumerate(tried)
+    ]
+    here = [each for each, (*_, is_here) in zip(made, tried, strict=True) if is_here]
+    there = [each for each in made if each not in here]
+    quickly = check(CURRENT_RULES, card, here, DUE, now, elsewhere=there)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "_unlimited", lambda *_: -1)
+        assert check(CURRENT_RULES, card, here, DUE, now, elsewhere=there) == quickly
+    said = [each.decline for each in made if each.decline is not None]
+    if len(made) <= unlimited(CURRENT_RULES, card, DUE) and not any(
+        answers(CURRENT_RULES, card, DUE, each) for each in said
+    ):
+        assert quickly == Allowed()
+
+
+@given(
+    lately=st.integers(0, 40),
+    before=st.integers(0, 3),
+    within=st.sampled_from([timedelta(hours=24), timedelta(days=30), timedelta(days=31)]),
+    network=st.sampled_from(["visa", "mastercard", "amex", "us_bank_account", "jcb", None]),
+    country=st.sampled_from(["DE", "BR", "IN", None]),
+)
+def test_where_attempts_are_few_enough_the_table_forbids_none(
+    lately: int, before: int, within: timedelta, network: str | None, country: str | None
+) -> None:
+    """As many attempts as fit into a limit's window, and some right before it began."""
+    now, card = OPENED + timedelta(days=100), replace(VISA, network=network, country=country)
+    times = [now - within - timedelta(hours=1)] * before + [now - within + timedelta(minutes=1)] * lately
+    verdict = check(CURRENT_RULES, card, attempts_at(*times), DUE, now)
+    if few_enough(CURRENT_RULES, card, DUE, [at.timestamp() for at in times], now.timestamp()):
+        assert verdict == Allowed()
+
+
+@pytest.mark.parametrize(("row", "limit", "within"), WINDOWED, ids=lambda each: getattr(each, "name", None))
+def test_as_many_as_a_limit_allows_are_not_few_enough(row: NetworkRule, limit: Limit, within: timedelta) -> None:
+    rules = replace(CURRENT_RULES, rows=(replace(row, limits=(limit,)),))
+    now = OPENED + timedelta(days=400)
+    times = [now.timestamp() - within.total_seconds() + 60] * limit.most
+    assert not few_enough(rules, card_of(row), DUE, times, now.timestamp())
+    assert few_enough(rules, card_of(row), DUE, times[1:], now.timestamp())

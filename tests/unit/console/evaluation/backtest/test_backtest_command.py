@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from console.__main__ import app
-from console.evaluation.history import write_history
+from console.evaluation.history import OnFile, write_history
 from services.worker.recovery import Policy
 from tests.unit.console.evaluation.backtest.synthetic import ladder, past
 
@@ -77,8 +77,30 @@ def test_a_driver_given_here_holds_for_all_policies(history: Path) -> None:
 def test_what_a_policy_has_that_history_has_not_is_said(history: Path, tmp_path: Path) -> None:
     file = policy(tmp_path, timing="learned", holdout_share=0.1, backup_methods=True)
     told = orjson.loads(run("--from", history, "--policy", file, "--json").stdout)["cannot_tell"]
-    for expected in ("learned hours", "holdout of new.json", "other cards on file"):
+    for expected in ("from which it learns nothing", "holdout of new.json", "the history names none"):
         assert sum(expected in each for each in told) == 1
+    told = orjson.loads(run("--from", history, "--policy", file, "--driver", "citadel", "--json").stdout)["cannot_tell"]
+    assert sum("all hours of a day to be alike" in each for each in told) == 1
+
+
+def test_learned_timing_backups_and_the_holdout_have_their_figures(tmp_path: Path) -> None:
+    header, failures, _ = past(400, 3, ladder("polar"))
+    other = [OnFile(method="pm_2", fingerprint="second", network="visa", country="US")]
+    some = [each.model_copy(update={"backups": tuple(other)}) if n % 2 else each for n, each in enumerate(failures)]
+    write_history(tmp_path / "past.jsonl", header, some)
+    file = policy(tmp_path, driver="citadel", timing="learned", holdout_share=0.2, backup_methods=True)
+    words = ("--from", tmp_path / "past.jsonl", "--policy", file)
+    found = orjson.loads(run(*words, "--json").stdout)
+    ours = found["outcomes"]["new.json"]
+    assert (found["failures_with_backups"], found["backups_tried"], found["backups_worked"]) == (200, 0, 0)
+    assert 0 < ours["paid_by_backup_first_tries"] < ours["backup_first_tries"]
+    watched, acted_on = ours["holdout"]["watched"], ours["holdout"]["acted_on"]
+    assert (watched["attempts"], watched["messages"]) == (0, 0)
+    assert watched["failures"] + acted_on["failures"] == 400
+    assert ours["learned_timing_moved"] >= 0
+    told = " ".join(run(*words).stdout.split())
+    for expected in ("watched:", "acted on:", "other cards on file tried first", "guessed at one in two"):
+        assert expected in told
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def place(hours: int) -> int:
 
 
 def model(rates: tuple[float, ...]) -> Model:
-    return Model(dict.fromkeys(DeclineCause, rates), dict.fromkeys(DeclineCause, (0.01,) * len(SPANS)))
+    return Model(dict.fromkeys(DeclineCause, rates), dict.fromkeys(DeclineCause, (0.01,) * len(SPANS)), 0.5)
 
 
 def test_exposure_is_the_days_in_each_span_and_adds_up() -> None:

@@ -10,7 +10,8 @@ from console.evaluation.backtest.clearing import Model, Seen, fit
 from console.evaluation.backtest.compare import compare
 from console.evaluation.backtest.expected import expected, happened
 from console.evaluation.backtest.past import Past
-from console.evaluation.backtest.replay import Replay, Way
+from console.evaluation.backtest.replay import Replay
+from console.evaluation.backtest.trace import Trace
 from console.evaluation.history import Attempt, Failure, Header
 from services.worker.recovery import Delays, Policy, Schedules
 from tests.unit.console.evaluation.backtest.synthetic import CITADEL, UNTIL, at, declined, failure, paid
@@ -21,21 +22,21 @@ DAILY = CITADEL.model_copy(
 GUESS = fit(Seen())
 
 
-def way(given: Failure, policy: Policy = DAILY, until: int = UNTIL) -> Way:
+def trace(given: Failure, policy: Policy = DAILY, until: int = UNTIL) -> Trace:
     (only,) = Replay(policy)([Past(given, until)])
     return only
 
 
-def days(found: Way) -> list[float]:
+def days(found: Trace) -> list[float]:
     """When the estimated attempts are, in days, without the spread that the brain gives them."""
     return [round((step.at - at(0)) / 86_400, 1) for step in found.steps]
 
 
 def test_attempts_that_history_made_at_the_same_time_are_known() -> None:
     # The brain spreads a delay of a day over up to 10 % more: within the hour of what was made.
-    spread = [step.at for step in way(failure(declined(0))).steps]
+    spread = [step.at for step in trace(failure(declined(0))).steps]
     made = [Attempt(at=int(each), result="declined", decline_code="do_not_honor") for each in spread[:2]]
-    found = way(failure(declined(0), *made, Attempt(at=int(spread[2]) + 1800, result="succeeded")))
+    found = trace(failure(declined(0), *made, Attempt(at=int(spread[2]) + 1800, result="succeeded")))
     assert (found.known, found.steps) == (3, [])
     assert found.paid_at == pytest.approx(spread[2])
     result = expected(found, GUESS)
@@ -43,7 +44,7 @@ def test_attempts_that_history_made_at_the_same_time_are_known() -> None:
 
 
 def test_the_first_attempt_that_nobody_made_ends_what_is_known() -> None:
-    found = way(failure(declined(0), declined(3), paid(4.5)))
+    found = trace(failure(declined(0), declined(3), paid(4.5)))
     assert (found.known, found.paid_at, len(found.steps)) == (0, None, 4)
     assert 1 <= days(found)[0] <= 1.1
     result = expected(found, GUESS)
@@ -53,7 +54,7 @@ def test_the_first_attempt_that_nobody_made_ends_what_is_known() -> None:
 
 
 def test_the_chances_of_a_way_are_those_of_its_steps() -> None:
-    found = way(failure(declined(0)))
+    found = trace(failure(declined(0)))
     open_ = attempts = 0.0
     open_ = 1.0
     for step in found.steps:
@@ -65,7 +66,7 @@ def test_the_chances_of_a_way_are_those_of_its_steps() -> None:
 
 
 def test_a_hard_decline_is_not_tried_again_and_the_customer_is_asked() -> None:
-    found = way(failure(declined(0, "lost_card"), declined(2, "lost_card"), paid(5, by="customer", method="pm_2")))
+    found = trace(failure(declined(0, "lost_card"), declined(2, "lost_card"), paid(5, by="customer", method="pm_2")))
     assert (found.known, found.steps, found.ends_at) == (0, [], at(5))
     result = expected(found, GUESS)
     assert (result.by_retry, result.otherwise, result.attempts) == (0, 1, 0)
@@ -74,7 +75,7 @@ def test_a_hard_decline_is_not_tried_again_and_the_customer_is_asked() -> None:
 
 
 def test_a_customer_pays_when_they_did_and_that_ends_attempts_and_messages() -> None:
-    found = way(failure(declined(0), paid(2.5, by="customer", method="pm_2")))
+    found = trace(failure(declined(0), paid(2.5, by="customer", method="pm_2")))
     assert len(found.steps) == 2
     assert len(found.messages) == 1
     assert expected(found, GUESS).paid == pytest.approx(1)
@@ -82,7 +83,7 @@ def test_a_customer_pays_when_they_did_and_that_ends_attempts_and_messages() -> 
 
 @pytest.mark.parametrize("ending", ["void", "uncollectible", "canceled"])
 def test_nothing_is_done_after_somebody_gave_the_invoice_up(ending: str) -> None:
-    found = way(failure(declined(0), ending=ending, ended_at=at(2.5)))
+    found = trace(failure(declined(0), ending=ending, ended_at=at(2.5)))
     assert len(found.steps) == 2
     result = expected(found, GUESS)
     assert result.otherwise == 0
@@ -90,7 +91,7 @@ def test_nothing_is_done_after_somebody_gave_the_invoice_up(ending: str) -> None
 
 
 def test_nothing_is_done_after_the_history_ends() -> None:
-    found = way(failure(declined(0)), until=at(1.5))
+    found = trace(failure(declined(0)), until=at(1.5))
     assert len(found.steps) == 1
     assert happened(Past(failure(declined(0), paid(3)), at(1.5))).paid == 0
 
@@ -98,7 +99,7 @@ def test_nothing_is_done_after_the_history_ends() -> None:
 def test_after_the_retry_that_paid_the_customer_might_have_paid_too() -> None:
     """Who was paid by a retry on day 1 of the past could have paid on day 2 had there been none."""
     never = CITADEL.model_copy(update={"driver": "citadel", "minimum_amounts": {"usd": 5000}})
-    found = way(failure(declined(0), paid(1)), never)
+    found = trace(failure(declined(0), paid(1)), never)
     assert found.steps == []
     result = expected(found, GUESS)
     hours = (24, 60 * 24)
@@ -109,9 +110,9 @@ def test_after_the_retry_that_paid_the_customer_might_have_paid_too() -> None:
 def test_stripes_retries_stay_as_they_were_unless_we_make_all(driver: str) -> None:
     policy = DAILY.model_copy(update={"driver": driver})
     retried = failure(declined(0), declined(3), declined(5), paid(7))
-    found = way(retried, policy)
+    found = trace(retried, policy)
     assert (found.known, found.steps, found.paid_at) == (3, [], at(7))
-    unpaid = way(failure(declined(0), declined(3), declined(5)), policy)
+    unpaid = trace(failure(declined(0), declined(3), declined(5)), policy)
     assert unpaid.known == 2
     if driver == "stripe":
         assert unpaid.steps == []
@@ -122,11 +123,11 @@ def test_stripes_retries_stay_as_they_were_unless_we_make_all(driver: str) -> No
 
 def test_an_expired_card_is_tried_when_its_renewal_is_heard_of() -> None:
     renewed = failure(declined(0, "expired_card"), declined(2, "expired_card"), paid(4))
-    found = way(renewed, CITADEL)
+    found = trace(renewed, CITADEL)
     assert (found.known, found.paid_at) == (1, at(4))
-    (step,) = way(failure(declined(0, "expired_card"), declined(2, "expired_card")), CITADEL).steps
+    (step,) = trace(failure(declined(0, "expired_card"), declined(2, "expired_card")), CITADEL).steps
     assert step.on_news
-    assert expected(way(failure(declined(0, "expired_card"))), GUESS).attempts < 1
+    assert expected(trace(failure(declined(0, "expired_card"))), GUESS).attempts < 1
 
 
 def test_two_failures_on_one_card_share_its_limits() -> None:
@@ -134,11 +135,11 @@ def test_two_failures_on_one_card_share_its_limits() -> None:
     card = {"fingerprint": "one", "network": "mastercard", "country": "BR"}
     hourly = DAILY.model_copy(update={"max_attempts": 6, "schedules": Schedules(do_not_honor=Delays(hours=(6,)))})
     both = [failure(declined(0.1 * n), invoice=f"in_{n}", card=card) for n in range(2)]
-    ways = list(Replay(hourly)([Past(each, UNTIL) for each in both]))
-    assert [each.breaches for each in ways] == [[], []]
+    traces = list(Replay(hourly)([Past(each, UNTIL) for each in both]))
+    assert [each.breaches for each in traces] == [[], []]
     # Of the 7 repeats one is the second renewal's own first attempt.
-    assert sum(len(each.steps) for each in ways if each.past.failure.invoice == "in_0") <= 6
-    early = [step.at for each in ways for step in each.steps if step.at < at(31)]
+    assert sum(len(each.steps) for each in traces if each.past.failure.invoice == "in_0") <= 6
+    early = [step.at for each in traces for step in each.steps if step.at < at(31)]
     assert len(early) == 6
     alone = list(Replay(hourly)([Past(both[0], UNTIL)]))
     assert len(alone[0].steps) == 6
@@ -147,7 +148,7 @@ def test_two_failures_on_one_card_share_its_limits() -> None:
 def test_other_charges_on_the_card_count() -> None:
     card = {"fingerprint": "one", "network": "mastercard", "country": "BR"}
     others = [{"at": at(-1) + n, "amount": 500, "currency": "usd", "result": "declined"} for n in range(6)]
-    found = way(failure(declined(0), card=card, elsewhere=others))
+    found = trace(failure(declined(0), card=card, elsewhere=others))
     assert len([step for step in found.steps if step.at < at(29)]) == 1
     assert found.breaches == []
 
@@ -156,15 +157,10 @@ def test_a_segments_messages_and_a_minimum_are_obeyed() -> None:
     given = DAILY.model_dump() | {
         "segments": [{"name": "small", "when": {"amount_below": {"usd": 2000}}, "then": {"message_days": [1]}}]
     }
-    found = way(failure(declined(0)), Policy.model_validate(given))
+    found = trace(failure(declined(0)), Policy.model_validate(given))
     assert [round((each - at(0)) / 86_400) for each in found.messages] == [1]
-    below = way(failure(declined(0)), DAILY.model_copy(update={"minimum_amounts": {"usd": 2000}}))
+    below = trace(failure(declined(0)), DAILY.model_copy(update={"minimum_amounts": {"usd": 2000}}))
     assert (below.steps, below.messages) == ([], ())
-
-
-def test_a_holdout_is_left_out() -> None:
-    held = DAILY.model_copy(update={"holdout_share": 1.0})
-    assert len(way(failure(declined(0)), held).steps) == 4
 
 
 CODES = [
@@ -220,13 +216,13 @@ def policies(draw: st.DrawFn) -> Policy:
 @settings(max_examples=60)
 @given(st.lists(pasts(), min_size=1, max_size=4, unique_by=lambda each: each.invoice), policies())
 def test_no_policy_breaks_a_rule_about_any_past(given: list[Failure], policy: Policy) -> None:
-    ways = list(Replay(policy)([Past(each, UNTIL) for each in given]))
-    assert {each.past.failure.invoice for each in ways} == {each.invoice for each in given}
+    traces = list(Replay(policy)([Past(each, UNTIL) for each in given]))
+    assert {each.past.failure.invoice for each in traces} == {each.invoice for each in given}
     seen = Seen()
-    for found in ways:
+    for found in traces:
         found.past.teach(seen)
     model: Model = fit(seen)
-    for found in ways:
+    for found in traces:
         assert found.breaches == []
         assert len(found.steps) <= policy.max_attempts
         assert all(found.past.opened_at < step.at <= found.ends_at for step in found.steps)
@@ -254,7 +250,7 @@ def test_a_time_is_never_asked_about_before_it_came() -> None:
     """The brain is told of nothing that lies ahead: what happens later on the card changes nothing before."""
     card = {"fingerprint": "one", "network": "mastercard", "country": "BR"}
     later = [{"at": at(2) + n, "amount": 500, "currency": "usd", "result": "declined"} for n in range(9)]
-    undisturbed, told = way(failure(declined(0), card=card)), way(failure(declined(0), card=card, elsewhere=later))
+    undisturbed, told = trace(failure(declined(0), card=card)), trace(failure(declined(0), card=card, elsewhere=later))
     before = [step.at for step in undisturbed.steps if step.at < at(2)]
     assert before
     assert [step.at for step in told.steps if step.at < at(2)] == before

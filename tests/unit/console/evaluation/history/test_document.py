@@ -30,6 +30,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     charge = {"at": at(-3), "amount": 5, "currency": "usd", "result": "succeeded"}
     failures = [
         failure(declined(0), paid(1, by="customer", method="pm_2"), invoice="in_1", elsewhere=[charge]),
+        failure(declined(0), invoice="in_3", backups=[{"method": "pm_2", "network": "visa", "exp_year": 2030}]),
         failure(declined(0), invoice="in_2", ending="void", ended_at=at(2), subscribed_at=at(-5), products=["prod_1"]),
     ]
     write_history(tmp_path / "file", header, failures)
@@ -53,6 +54,8 @@ def test_the_smallest_line_that_somebody_else_can_write(tmp_path: Path) -> None:
         ({"attempts": [ATTEMPT | {"result": "failed"}]}, "line 2: attempts.0.result: Input should be 'succeeded'"),
         ({"attempts": [ATTEMPT | {"result": "succeeded"}]}, "line 2: the first attempt succeeded"),
         ({"attempts": [ATTEMPT | {"by": "customer"}]}, "line 2: the first attempt is the renewal"),
+        ({"backups": [{"network": "visa"}]}, "line 2: backups.0.method: Field required"),
+        ({"backups": [{"method": "pm_2"}] * 2}, "line 2: two of `backups` have the same `method`"),
         ({"attempts": [ATTEMPT, ATTEMPT | {"at": at(-1)}]}, "line 2: the attempts are not in the order of time"),
         (
             {"attempts": [ATTEMPT, ATTEMPT | {"result": "succeeded"}, ATTEMPT]},

@@ -1,0 +1,127 @@
+"""Learned timing in a replay: from the retries on record, in the order of time, week by week."""
+
+from datetime import UTC, datetime, timedelta
+from random import Random
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from console.evaluation.backtest.lessons import Lessons
+from console.evaluation.backtest.past import Past
+from console.evaluation.backtest.replay import Replay, learns
+from console.evaluation.backtest.trace import Trace
+from console.evaluation.history import Attempt, Failure
+from console.evaluation.learning import REMEMBERED
+from services.worker.recovery import DeclineCause, Delays, Policy, Schedules
+from services.worker.recovery.estimator import Estimator, Observed
+from tests.unit.console.evaluation.backtest.synthetic import CITADEL, OPENED, UNTIL, at, declined, failure, paid
+
+LEARNED = CITADEL.model_copy(
+    update={"timing": "learned", "schedules": Schedules(try_later=Delays(hours=(24,))), "max_attempts": 4}
+)
+GOOD_HOUR = 9
+
+
+def by_the_hour(count: int) -> list[Failure]:
+    """Failures whose retries work only between 9 and 10 (UTC), whenever they failed."""
+    random = Random(5)  # noqa: S311 - a test has to be repeatable
+    return [_one(random, number) for number in range(count)]
+
+
+def _one(random: Random, number: int) -> Failure:
+    moment = random.randrange(150 * 24)
+    attempts = [declined(moment / 24, "try_again_later")]
+    for _ in range(6):
+        moment += random.randrange(12, 36)
+        if (OPENED + timedelta(hours=moment)).hour == GOOD_HOUR:
+            attempts.append(paid(moment / 24))
+            break
+        attempts.append(declined(moment / 24, "try_again_later"))
+    return failure(*attempts, invoice=f"in_{number}", card={"fingerprint": f"f{number}", "network": "visa"})
+
+
+PASTS = [Past(each, UNTIL) for each in by_the_hour(600)]
+
+
+def traces(policy: Policy, pasts: list[Past], *, shortcuts: bool = True) -> dict[str, Trace]:
+    return {each.past.failure.invoice: each for each in Replay(policy, Lessons(pasts), shortcuts=shortcuts)(pasts)}
+
+
+def test_what_was_learned_moves_attempts_to_better_hours_and_breaks_no_rule() -> None:
+    found = traces(LEARNED, PASTS).values()
+    steps = [step for trace in found for step in trace.steps]
+    good = sum(datetime.fromtimestamp(step.at, UTC).hour == GOOD_HOUR for step in steps)
+    assert sum(trace.moved for trace in found) > len(steps) / 4
+    assert good > len(steps) / 4
+    rules = traces(LEARNED.model_copy(update={"timing": "rules"}), PASTS).values()
+    assert sum(trace.moved for trace in rules) == 0
+    assert not any(trace.breaches for trace in found)
+
+
+@pytest.mark.parametrize("window", [1, 3, 21])
+def test_shortcuts_lead_the_same_way_with_what_was_learned(window: int) -> None:
+    policy = LEARNED.model_copy(update={"window_days": window, "max_attempts": 20, "message_days": ()})
+    assert traces(policy, PASTS) == traces(policy, PASTS, shortcuts=False)
+
+
+def test_what_comes_later_teaches_nothing_before() -> None:
+    """Whatever was retried from day 100 on, every attempt before it is at the same time."""
+    until = at(100)
+    before = [each for each in PASTS if each.failure.attempts[-1].at < until]
+    later = [each for each in PASTS if each.opened_at >= until]
+    told, told_more = traces(LEARNED, before), traces(LEARNED, [*before, *later])
+    assert sum(trace.moved for trace in told.values()) > 0
+    for invoice, trace in told.items():
+        assert [step.at for step in trace.steps if step.at < until] == [
+            step.at for step in told_more[invoice].steps if step.at < until
+        ]
+
+
+def test_it_learns_on_mondays_from_the_last_retries_before() -> None:
+    monday = datetime(2026, 3, 2, tzinfo=UTC)
+    days = [(monday - OPENED) / timedelta(days=1) + hours / 24 for hours in (-30, -2, 1, 30)]
+    past = Past(failure(declined(days[0] - 1), *(declined(day) for day in days), card={"network": "visa"}), UNTIL)
+    lessons = Lessons([past])
+    assert lessons.retries == 4
+    assert (
+        lessons.week(monday - timedelta(seconds=1)) + 1 == lessons.week(monday) == lessons.week(monday + timedelta(6))
+    )
+    assert lessons.at(monday) is lessons.at(monday + timedelta(days=6, hours=23))
+    observed = [Observed(DeclineCause.DO_NOT_HONOR, OPENED + timedelta(days=day), succeeded=False) for day in days[:2]]
+    assert lessons.estimator(monday) == Estimator.learn(observed)
+
+
+def test_only_the_last_two_thousand_are_remembered() -> None:
+    pasts = [
+        Past(failure(declined(0), declined(1 + number / 10_000), invoice=f"in_{number}"), UNTIL)
+        for number in range(REMEMBERED + 100)
+    ]
+    estimator = Lessons(pasts).estimator(OPENED + timedelta(days=30))
+    assert estimator.counts["all"] == (REMEMBERED, 0)
+
+
+def test_a_retry_counts_for_the_decline_before_it_and_not_without_one() -> None:
+    given = failure(
+        Attempt(at=at(0), result="requires_action"),
+        declined(1, "insufficient_funds"),
+        declined(2, "lost_card"),
+        paid(3, by="customer"),
+    )
+    estimator = Lessons([Past(given, UNTIL)]).estimator(OPENED + timedelta(days=30))
+    assert estimator.counts["all"] == (1, 0)
+    assert estimator.counts[DeclineCause.INSUFFICIENT_FUNDS] == (1, 0)
+
+
+@pytest.mark.parametrize("driver", ["auto", "stripe"])
+def test_stripes_retries_teach_nothing(driver: str) -> None:
+    policy = LEARNED.model_copy(update={"driver": driver})
+    assert not learns(policy)
+    assert sum(trace.moved for trace in traces(policy, PASTS[:100]).values()) == 0
+
+
+def test_without_retries_the_schedules_hold() -> None:
+    assert Lessons().estimator(OPENED) == Estimator({})
+    now = OPENED
+    timing = Lessons().at(now)
+    question = (DeclineCause.TRY_LATER, now, (now, now + timedelta(hours=9)))
+    assert timing.pick(*question, ZoneInfo("UTC")) == now
