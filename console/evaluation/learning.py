@@ -1,13 +1,13 @@
 """Trains learned timing on a merchant's own past, before the compared renewals fail.
 
 The past consists of failures of other customers, drawn from the same world, in the twelve weeks before. They are played
-in the order of time under the policy: at the end of each week the estimator learns from the retries so far (the last
-2,000, as in production) and plans the next week's. The comparison uses what it has learned by then; it knows nothing of
+in the order of time under the policy: at the end of each week the estimator and the belief learn from the retries so far (of the
+last 2,000, as in production) and plan the next week's. The comparison uses what it has learned by then; it knows nothing of
 the compared customers.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from itertools import groupby, islice
@@ -15,10 +15,11 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from console.evaluation.play import RETRY, play
-from console.evaluation.population import DAY, FIRST_DAY, Failure, Population, cause_of
-from console.evaluation.strategies import Brain
+from console.evaluation.population import DAY, FIRST_DAY, Failure, Kind, Population, cause_of
+from console.evaluation.strategies import CREDIT, Brain
 from console.evaluation.worlds import World
 from services.worker.recovery import DeclineCause, Policy, Timing
+from services.worker.recovery.belief import learning as beliefs
 from services.worker.recovery.estimator import ONE_HOUR, Estimator, Observed
 from services.worker.recovery.timezones import zone_of
 from services.worker.recovery.timing import Hours
@@ -38,29 +39,57 @@ class Lesson:
     retries: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """A failure of the past, the times of its attempts, and whether the last one was paid. `renewed`: the last one was
+    made with a renewed card."""
+
+    kind: Kind
+    attempts: tuple[float, ...]
+    paid: bool
+    renewed: bool
+
+
 def learn(policy: Policy, failures: int, seed: int, world: World) -> Lesson:
     """The learned timing after so many failed renewals in the twelve weeks before; the same for the same seed
     and world."""
     policy = as_learned(policy)
     first_day = FIRST_DAY - timedelta(weeks=WEEKS)
-    eve = _midnight(FIRST_DAY)
-    past = sorted(
+    failed = sorted(
         islice(Population(world, f"past of {seed}", first_day, WEEKS * 7), failures),
         key=lambda each: each.kind.opened_at,
     )
-    retries: list[tuple[float, Observed]] = []
-    for week, failed in groupby(past, key=lambda each: (each.kind.opened_at - _midnight(first_day)) // _WEEK):
-        estimator, _ = _learned(retries, _midnight(first_day) + week * _WEEK)
-        brain = Brain("past", policy, remembering(estimator))
-        for failure in failed:
-            retries += _retries(brain, failure)
-    estimator, known = _learned(retries, eve)
-    return Lesson(remembering(estimator), known)
+    pasts: list[_Past] = []
+    for week, of_week in groupby(failed, key=lambda each: (each.kind.opened_at - _midnight(first_day)) // _WEEK):
+        lesson = _lesson(policy, pasts, _midnight(first_day) + week * _WEEK)
+        brain = Brain("past", policy, lesson.timing)
+        pasts += [_past(brain, failure) for failure in of_week]
+    return _lesson(policy, pasts, _midnight(FIRST_DAY))
 
 
 def as_learned(policy: Policy) -> Policy:
     """The same policy with `timing: learned`."""
     return policy.model_copy(update={"timing": "learned"})
+
+
+def _past(brain: Brain, failure: Failure) -> _Past:
+    """What is on record of a failure that was played."""
+    fate, plan = play(brain, failure), brain.plan(failure.kind)
+    times = [step.at for step, _ in zip(plan.attempts, range(fate.attempts), strict=False)]
+    renewed = len(times) < fate.attempts
+    if renewed:  # the attempts with a renewed card are in no plan; the first is made when it comes
+        times.append(failure.fate.updated_at)
+    return _Past(failure.kind, tuple(times), fate.by == RETRY and fate.paid_at in times, renewed)
+
+
+def _lesson(policy: Policy, pasts: Sequence[_Past], until: float) -> Lesson:
+    """What can be known at a time, from the attempts before it."""
+    hours, retries = _learned([each for past in pasts for each in _retries(past)], until)
+    timing = remembering(hours)
+    if policy.believes and pasts:
+        learned = beliefs.learn([_outcome(past, until) for past in pasts], datetime.fromtimestamp(until, UTC))
+        timing = replace(timing, learned=learned)
+    return Lesson(timing, retries)
 
 
 def _learned(retries: list[tuple[float, Observed]], until: float) -> tuple[Estimator, int]:
@@ -69,16 +98,22 @@ def _learned(retries: list[tuple[float, Observed]], until: float) -> tuple[Estim
     return Estimator.learn(observed for _, observed in made), len(made)
 
 
-def _retries(brain: Brain, failure: Failure) -> Iterator[tuple[float, Observed]]:
+def _retries(past: _Past) -> Iterator[tuple[float, Observed]]:
     """The retries of a failure as the worker would read them from its rows."""
-    fate, plan = play(brain, failure), brain.plan(failure.kind)
-    cause, zone = cause_of(failure.kind.code), zone_of(failure.kind.country)
-    times = [step.at for step, _ in zip(plan.attempts, range(fate.attempts), strict=False)]
-    if len(times) < fate.attempts:  # the first attempt with a renewed card is in no plan
-        times.append(failure.fate.updated_at)
-    for at in times:
-        paid = fate.by == RETRY and at == fate.paid_at
+    cause, zone = cause_of(past.kind.code), zone_of(past.kind.country)
+    for at in past.attempts:
+        paid = past.paid and at == past.attempts[-1]
         yield at, Observed(cause, datetime.fromtimestamp(at, UTC).astimezone(zone), paid)
+
+
+def _outcome(past: _Past, until: float) -> beliefs.Outcome:
+    """What is known of a failure's attempts with its first card at a time."""
+    made = past.attempts[:-1] if past.renewed else past.attempts
+    times = [datetime.fromtimestamp(at, UTC) for at in (past.kind.opened_at, *made) if at < until]
+    paid = past.paid and not past.renewed and past.attempts[-1] < until
+    declined, accepted_at = (times[:-1], times[-1]) if paid else (times, None)
+    credit, cause = past.kind.funding == CREDIT, cause_of(past.kind.code)
+    return beliefs.Outcome(cause, past.kind.country, tuple(declined), accepted_at, credit=credit)
 
 
 def _midnight(day: date) -> float:

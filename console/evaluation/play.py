@@ -1,16 +1,18 @@
 """Plays one failure under one strategy."""
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
-from console.evaluation.population import NEVER, Failure
+from console.evaluation.population import NEVER, Failure, Kind
 from console.evaluation.strategies import Plan, Strategy
 
 RETRY: Final = "retry"
 MESSAGE: Final = "message"
 ALONE: Final = "alone"
 NOBODY: Final = "nobody"
+UNEXPLAINED: Final = "generic_decline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,21 @@ def play(strategy: Strategy, failure: Failure) -> Fate:
         tried.append(step.at)
     updated_at = failure.fate.updated_at
     if strategy.hears_of_new_cards and updated_at < min(paid_at, plan.ends):
-        # The one attempt that a renewed card causes.
-        made += 1
-        if failure.approves(updated_at, made, tried):
-            paid_at, by = updated_at, RETRY
+        for at in _with_renewed_card(strategy, failure.kind, updated_at):
+            if at >= min(paid_at, plan.ends):
+                break
+            made += 1
+            if failure.approves(at, made, tried):
+                paid_at, by = at, RETRY
+            tried.append(at)
     return Fate(paid_at, by if paid_at < NEVER else NOBODY, made, breaches, messages_until(plan, paid_at))
+
+
+def _with_renewed_card(strategy: Strategy, kind: Kind, updated_at: float) -> Iterator[float]:
+    """At once; and if that is declined, which says nothing of its cause here, as after any decline."""
+    yield updated_at
+    for step in strategy.plan(replace(kind, code=UNEXPLAINED, opened_at=updated_at)).attempts:
+        yield step.at
 
 
 def paid_by_customer(plan: Plan, failure: Failure) -> tuple[float, str]:

@@ -24,7 +24,6 @@ from services.worker.recovery import (
     DeclineCause,
     InvoiceStatus,
     InvoiceTruth,
-    Likeliest,
     MessageKind,
     Origin,
     PastAttempt,
@@ -167,13 +166,12 @@ class Brain(Planned):
     hears_of_new_cards = True
 
     def __init__(self, name: str, policy: Policy, timing: Timing = BY_THE_RULES) -> None:
-        believes = any(isinstance(each, Likeliest) for _, each in policy.schedules)
         super().__init__(
             name,
             policy,
             lambda kind: _decided(policy, kind, timing),
             in_detail=bool(policy.segments),
-            by_credit=believes,
+            by_credit=policy.believes,
         )
 
 

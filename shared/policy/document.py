@@ -322,6 +322,13 @@ class Policy(PolicyFields):
         """The policy of a merchant who has set nothing."""
         return cls()
 
+    @property
+    def believes(self) -> bool:
+        """Whether any of its schedules plans by what is believed of customers."""
+        own = (schedule for _, schedule in self.schedules)
+        of_segments = (schedule for each in self.segments for schedule in (each.then.schedules or {}).values())
+        return any(isinstance(schedule, Likeliest) for schedule in (*own, *of_segments))
+
     def segment(self, name: str | None) -> "Policy":
         """This policy with the overrides of the named segment; itself for None and for an unknown name."""
         found = next((each for each in self.segments if each.name == name), None)

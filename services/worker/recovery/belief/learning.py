@@ -10,7 +10,7 @@ after every cause, so that all recoveries speak for them.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -20,11 +20,12 @@ import numpy.typing as npt
 
 from services.worker.recovery.belief.beliefs import Learned
 from services.worker.recovery.belief.parts import BANKS, DELAYS, NEVER, RESETS, STAYS, WAGES, WAYS, Belief, kind_of
-from services.worker.recovery.belief.paydays import RULES
+from services.worker.recovery.belief.paydays import CONVENTIONS, RULES, VARIANTS
 from services.worker.recovery.belief.prior import prior
 from services.worker.recovery.belief.stories import hours_since, reset_at
 from services.worker.recovery.timezones import zone_of
 from shared.policy import DeclineCause
+from shared.policy.paydays import PAYDAYS
 
 Shares = npt.NDArray[np.float64]
 Likelihoods = npt.NDArray[np.float32]
@@ -41,9 +42,20 @@ _APPROVED: Final = 0.75
 _UNEXPLAINED: Final = 1e-3
 _SATURDAY: Final = 5
 
-_PAYDAYS: Final = tuple(RULES)
-_WAGED: Final = len(_PAYDAYS) * len(STAYS)
-# Each payday with each stay, then the delays and the resets.
+_RULES: Final = tuple(RULES)
+_WAGED: Final = len(_RULES) * len(STAYS)
+# The payday of each rule; and its convention, or that it has none.
+_PAYDAY_OF: Final = np.array(
+    [number for rule in _RULES for number, name in enumerate(PAYDAYS) if rule in VARIANTS[name]]
+)
+_NO_CONVENTION: Final = len(CONVENTIONS)
+_CONVENTION_OF: Final = np.array(
+    [
+        VARIANTS[PAYDAYS[payday]].index(rule) if len(VARIANTS[PAYDAYS[payday]]) > 1 else _NO_CONVENTION
+        for rule, payday in zip(_RULES, _PAYDAY_OF, strict=True)
+    ]
+)
+# Each rule with each stay, then the delays and the resets.
 _EXPLANATIONS: Final = _WAGED + len(DELAYS) + len(RESETS)
 _AT_NEVER, _AT_WAGES = WAYS.index(NEVER), WAYS.index(WAGES)
 _STAYS_FROM, _STAYS_TO = (np.log([each[end] for each in STAYS]) for end in (0, 1))
@@ -76,13 +88,14 @@ class _Strength:
 
     ways: float
     paydays: float
+    conventions: float
     stays: float
     banks: float
     rounds: int
 
 
-_OF_ALL: Final = _Strength(30, 15, 20, 15, 25)
-_OF_COUNTRY: Final = _Strength(60, 40, 60, 30, 12)
+_OF_ALL: Final = _Strength(ways=30, paydays=15, conventions=10, stays=20, banks=15, rounds=25)
+_OF_COUNTRY: Final = _Strength(ways=60, paydays=40, conventions=30, stays=60, banks=30, rounds=12)
 
 
 def learn(outcomes: Sequence[Outcome], now: datetime, before: Learned | None = None) -> Learned:
@@ -155,8 +168,8 @@ def _seen(outcome: Outcome, now: datetime) -> _Seen:
 
 @lru_cache(maxsize=20_000)
 def _money(country: str | None, day: date, hour: int) -> Likelihoods:
-    """How likely there is money at a local hour: for each payday, by each stay."""
-    since = [hours_since(name, country, day, hour) for name in _PAYDAYS]
+    """How likely there is money at a local hour: for each rule, by each stay."""
+    since = [hours_since(rule, country, day, hour) for rule in _RULES]
     gone = np.log([np.inf if hours is None else max(0.5, hours) for hours in since])[:, None]
     part: Likelihoods = np.clip((_STAYS_TO - gone) / (_STAYS_TO - _STAYS_FROM), 0, 1).reshape(-1).astype(np.float32)
     return part
@@ -185,23 +198,40 @@ class _Sums:
 
     ways: dict[str, Shares]
     paydays: Shares
+    conventions: Shares
     stays: Shares
     banks: Shares
 
     @classmethod
     def of(cls, belief: Belief) -> "_Sums":
-        paydays = np.array([belief.paydays.get(name, 0.0) for name in _PAYDAYS])
-        ways = {kind: np.array(shares) for kind, shares in belief.kinds.items()}
-        return cls(ways, paydays, np.array(belief.stays), np.array(belief.banks))
+        return cls(
+            {kind: np.array(shares) for kind, shares in belief.kinds.items()},
+            np.array([belief.paydays.get(name, 0.0) for name in PAYDAYS]),
+            np.array(belief.conventions),
+            np.array(belief.stays),
+            np.array(belief.banks),
+        )
 
     def times(self, strength: _Strength) -> "_Sums":
-        ways = {kind: strength.ways * shares for kind, shares in self.ways.items()}
-        return _Sums(ways, strength.paydays * self.paydays, strength.stays * self.stays, strength.banks * self.banks)
+        return _Sums(
+            {kind: strength.ways * shares for kind, shares in self.ways.items()},
+            strength.paydays * self.paydays,
+            strength.conventions * self.conventions,
+            strength.stays * self.stays,
+            strength.banks * self.banks,
+        )
 
     def whole(self) -> "_Sums":
         """As shares that add up to 1."""
         ways = {kind: sums / sums.sum() for kind, sums in self.ways.items()}
-        return _Sums(ways, *(sums / sums.sum() for sums in (self.paydays, self.stays, self.banks)))
+        parts = (self.paydays, self.conventions, self.stays, self.banks)
+        return _Sums(ways, *(sums / sums.sum() for sums in parts))
+
+    def rules(self) -> Shares:
+        """The share of each rule among those who wait for wages."""
+        by_convention = np.append(self.conventions, 1.0)
+        shares: Shares = self.paydays[_PAYDAY_OF] * by_convention[_CONVENTION_OF]
+        return shares
 
 
 def _moved(before: Belief, seen: Sequence[_Seen], strength: _Strength) -> Belief:
@@ -218,7 +248,8 @@ def _moved(before: Belief, seen: Sequence[_Seen], strength: _Strength) -> Belief
         believed = sums.whole()
     return Belief(
         {kind: _plain(shares) for kind, shares in believed.ways.items()},
-        dict(zip(_PAYDAYS, _plain(believed.paydays), strict=True)),
+        dict(zip(PAYDAYS, _plain(believed.paydays), strict=True)),
+        _plain(believed.conventions),
         _plain(believed.stays),
         _plain(believed.banks),
     )
@@ -227,7 +258,7 @@ def _moved(before: Belief, seen: Sequence[_Seen], strength: _Strength) -> Belief
 def _count(seen: Iterable[_Seen], believed: _Sums, kind: str, sums: _Sums) -> None:
     """Add for which explanations these recoveries speak, by what is believed so far."""
     ways = believed.ways[kind]
-    waged = (ways[_AT_WAGES] * believed.paydays[:, None] * believed.stays[None, :]).reshape(-1)
+    waged = (ways[_AT_WAGES] * believed.rules()[:, None] * believed.stays[None, :]).reshape(-1)
     shares = np.concatenate([waged, ways[_AT_WAGES + 1 :]])
     single = shares.astype(np.float32)
     explained, never = np.zeros(_EXPLANATIONS), 0.0
@@ -240,10 +271,12 @@ def _count(seen: Iterable[_Seen], believed: _Sums, kind: str, sums: _Sums) -> No
         sums.banks += one * by_pattern[each.banks] * believed.banks
         never += one * of_never
     explained *= shares
-    by_payday = explained[:_WAGED].reshape(len(_PAYDAYS), len(STAYS))
-    sums.paydays += by_payday.sum(axis=1)
-    sums.stays += by_payday.sum(axis=0)
-    sums.ways[kind] += np.concatenate([[never, by_payday.sum()], explained[_WAGED:]])
+    by_rule = explained[:_WAGED].reshape(len(_RULES), len(STAYS))
+    of_rules = by_rule.sum(axis=1)
+    sums.paydays += np.bincount(_PAYDAY_OF, weights=of_rules, minlength=len(PAYDAYS))
+    sums.conventions += np.bincount(_CONVENTION_OF, weights=of_rules, minlength=len(CONVENTIONS) + 1)[:_NO_CONVENTION]
+    sums.stays += by_rule.sum(axis=0)
+    sums.ways[kind] += np.concatenate([[never, of_rules.sum()], explained[_WAGED:]])
 
 
 def _average(countries: Mapping[str, int]) -> Belief:
@@ -255,7 +288,7 @@ def _average(countries: Mapping[str, int]) -> Belief:
     for name, count in countries.items():
         for payday, share in prior(name or None).paydays.items():
             paydays[payday] += share * count / total
-    return Belief(of_any.kinds, dict(paydays), of_any.stays, of_any.banks)
+    return replace(of_any, paydays=dict(paydays))
 
 
 def _plain(shares: npt.NDArray[Any]) -> tuple[float, ...]:

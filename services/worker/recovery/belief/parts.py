@@ -1,10 +1,11 @@
 """The parts of a belief, and their names: how payments become possible, how long money stays, when banks decline."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from services.worker.recovery.belief.paydays import CONVENTIONS, VARIANTS
 from shared.policy import DeclineCause
 
 NEVER: Final = "never"
@@ -34,7 +35,7 @@ def kind_of(cause: DeclineCause, *, credit: bool) -> str:
 class Weights:
     """What is believed after one kind of decline, as shares that add up to 1 in each part.
 
-    ways: by name, with a payday's name (`paydays.RULES`) instead of WAGES. stays: by STAYS. banks: by BANKS.
+    ways: by name, with a payday's rule (`paydays.RULES`) instead of WAGES. stays: by STAYS. banks: by BANKS.
     """
 
     ways: tuple[tuple[str, float], ...]
@@ -46,12 +47,13 @@ class Weights:
 class Belief:
     """What is believed of a merchant's customers, as shares that add up to 1 in each part.
 
-    kinds: by kind of decline, the shares of WAYS. paydays: by name, of those who wait for wages. stays: by STAYS.
-    banks: by BANKS.
+    kinds: by kind of decline, the shares of WAYS. paydays: by name (`PAYDAYS`), of those who wait for wages;
+    conventions: of those who are paid on days of the month, by `paydays.CONVENTIONS`. stays: by STAYS. banks: by BANKS.
     """
 
     kinds: Mapping[str, tuple[float, ...]]
     paydays: Mapping[str, float]
+    conventions: tuple[float, ...]
     stays: tuple[float, ...]
     banks: tuple[float, ...]
 
@@ -60,9 +62,18 @@ class Belief:
         shares = self.kinds.get(kind_of(cause, credit=credit)) or self.kinds[DeclineCause.UNKNOWN]
         ways = dict(zip(WAYS, shares, strict=True))
         waged = ways.pop(WAGES)
-        paid = {name: waged * share for name, share in among(self.paydays, wages).items()}
+        paid = {
+            rule: waged * share * part
+            for name, share in among(self.paydays, wages).items()
+            for rule, part in self.rules(name)
+        }
         found = tuple((name, share) for name, share in (paid | ways).items() if share > 0)
         return Weights(found, self.stays, self.banks)
+
+    def rules(self, payday: str) -> Iterator[tuple[str, float]]:
+        """The rules of a payday, and the share of each."""
+        variants = VARIANTS[payday]
+        return zip(variants, self.conventions if len(variants) == len(CONVENTIONS) else (1.0,), strict=True)
 
 
 def among(believed: Mapping[str, float], known: Mapping[str, float]) -> dict[str, float]:

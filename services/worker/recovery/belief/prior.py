@@ -11,8 +11,8 @@ from math import exp, log
 from typing import Final
 
 from services.worker.recovery.belief.parts import BANKS, DELAYS, STAYS, Belief, kind_of
-from services.worker.recovery.belief.paydays import RULES
 from shared.policy import WEEKDAYS, DeclineCause
+from shared.policy.paydays import PAYDAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,16 @@ KNOWN: Final[Mapping[str, Mapping[str, float]]] = {
 """By country, ISO 3166 alpha-2: the shares of those whose payday is what the country is known for."""
 ELSEWHERE: Final = _MONTHLY
 
+# Paid on the business day before, on the day itself, on the one after: assumed.
+CONVENTION_SHARES: Final = (0.6, 0.2, 0.2)
+
 # How long the money stays: the means of exponential durations, in days, believed alike.
-STAYS_DAYS: Final = (0.7, 1.5, 3.0, 6.0, 12.0)
+STAYS_DAYS: Final = (0.7, 1.2, 2.5, 5.0, 10.0)
 
 # --- Banks ------------------------------------------------------------------------------------------------------------
 
 # The share of banks that decline in some hours, of unknown place and length.
-DECLINE_BY_HOUR: Final = 0.35
+DECLINE_BY_HOUR: Final = 0.4
 DECLINE_AT_WEEKENDS: Final = 0.04
 
 
@@ -107,12 +110,12 @@ def prior(country: str | None) -> Belief:
     """What is believed of a country's customers before anything was seen."""
     kinds = {kind_of(cause, credit=False): each.shares for cause, each in PRIORS.items()}
     kinds[kind_of(DeclineCause.INSUFFICIENT_FUNDS, credit=True)] = ON_CREDIT.shares
-    return Belief(kinds, payday_shares(country), _stays(), _banks())
+    return Belief(kinds, payday_shares(country), CONVENTION_SHARES, _stays(), _banks())
 
 
 def payday_shares(country: str | None) -> dict[str, float]:
-    """The share of each payday rule among a country's customers who wait for wages; they add up to 1."""
-    shares = dict.fromkeys(RULES, 0.0)
+    """The share of each payday among a country's customers who wait for wages; they add up to 1."""
+    shares = dict.fromkeys(PAYDAYS, 0.0)
     for number in range(1, 32):
         shares[f"day_{number}"] = _ANY_DAY / 31
     for day in WEEKDAYS:

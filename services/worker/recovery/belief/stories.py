@@ -6,6 +6,7 @@ of bits.
 """
 
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -20,7 +21,7 @@ from services.worker.recovery.belief.paydays import RULES
 from services.worker.recovery.timezones import zone_of
 
 SIZE: Final = 4096
-APPROVED: Final = 0.82
+APPROVED: Final = 0.8
 """How often a bank accepts an attempt at a time at which it would, by the story. Assumed."""
 _HOURS: Final = 24
 _HOUR_S: Final = 3600.0
@@ -100,11 +101,14 @@ class Stories:
 
     def why(self, reached: int) -> str | None:
         """What most of these stories have in common, as a sentence for the merchant; None if they have little."""
-        groups = [(run.bits, f"customers are paid {RULES[run.way].name}") for run in self._waged]
-        groups.append((sum(run.bits for run in self._delayed), "such declines pass with time"))
-        groups += [(run.bits, f"limits of a {run.way} are over") for run in self._reset]
-        reasons = [((bits & reached).bit_count(), text) for bits, text in groups]
-        most, text = max(reasons, key=lambda each: each[0], default=(0, ""))
+        reasons: defaultdict[str, int] = defaultdict(int)
+        for run in self._waged:
+            reasons[f"customers are paid {RULES[run.way].name}"] += (run.bits & reached).bit_count()
+        for run in self._delayed:
+            reasons["such declines pass with time"] += (run.bits & reached).bit_count()
+        for run in self._reset:
+            reasons[f"limits of a {run.way} are over"] += (run.bits & reached).bit_count()
+        text, most = max(reasons.items(), key=lambda each: each[1], default=("", 0))
         return text if most > _LEAST_IN_COMMON * reached.bit_count() else None
 
     def _with_money(self, day: date, hour: int) -> int:

@@ -11,6 +11,7 @@ from services.worker.recovery import Card, DeclineCause
 from services.worker.recovery.belief.beliefs import Learned
 from services.worker.recovery.belief.learning import LEAST_OF_COUNTRY, Outcome, learn
 from services.worker.recovery.belief.parts import BANKS, WAYS, Belief
+from services.worker.recovery.belief.paydays import CONVENTIONS, RULES, variant
 from services.worker.recovery.belief.planning import Limits, plan
 from services.worker.recovery.belief.prior import prior
 from shared.policy import AttemptTimes
@@ -152,9 +153,25 @@ def test_an_unknown_cause_is_learned_as_an_unknown_one() -> None:
 
 def test_what_the_merchant_knows_comes_before_what_was_learned() -> None:
     learned = learn(tried("DE", 200, paid_on(12)), NOW)
-    known = learned.of("DE").weights(FUNDS, {"day_7": 1.0}, credit=False)
-    assert dict(known.ways).get("day_12") is None
-    assert dict(known.ways)["day_7"] == pytest.approx(learned.everywhere.kinds[FUNDS][1])
+    known = dict(learned.of("DE").weights(FUNDS, {"day_7": 1.0}, credit=False).ways)
+    assert not any("day_12" in way for way in known)
+    assert sum(share for way, share in known.items() if "day_7" in way) == pytest.approx(
+        learned.everywhere.kinds[FUNDS][WAYS.index("wages")]
+    )
+
+
+@pytest.mark.parametrize(("convention", "paid"), [("before", date(2026, 10, 9)), ("after", date(2026, 10, 12))])
+def test_when_wages_come_whose_day_is_a_weekend_is_learned(convention: str, paid: date) -> None:
+    """The 10th of October is a Saturday; so are others."""
+    moved = CONVENTIONS[convention]
+
+    def accepts(at: datetime) -> bool:
+        day = moved(at.date().replace(day=10), "DE")
+        return timedelta(0) <= at - datetime.combine(day, time(5), at.tzinfo) < timedelta(hours=60)
+
+    learned = learn(tried("DE", 400, accepts), NOW).everywhere
+    assert learned.conventions[list(CONVENTIONS).index(convention)] > 0.7
+    assert RULES[variant("day_10", convention)].is_payday(paid, "DE")
 
 
 def test_a_failure_that_no_attempt_followed_says_next_to_nothing() -> None:

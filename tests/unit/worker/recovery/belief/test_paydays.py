@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from services.worker.recovery.belief.parts import among
-from services.worker.recovery.belief.paydays import RULES
+from services.worker.recovery.belief.paydays import RULES, VARIANTS
 from services.worker.recovery.belief.prior import KNOWN, payday_shares
 from shared.policy.paydays import PAYDAYS
 
@@ -17,9 +17,11 @@ def paid(rule: str, month: int, country: str | None = None) -> list[int]:
     return [day.day for day in YEAR if day.month == month and RULES[rule].is_payday(day, country)]
 
 
-def test_policies_name_every_rule_and_no_other() -> None:
-    assert set(PAYDAYS) == RULES.keys()
-    assert len({rule.name for rule in RULES.values()}) == len(RULES) - 7  # even and odd weeks read the same
+def test_policies_name_every_payday_and_no_other() -> None:
+    assert {rule for rules in VARIANTS.values() for rule in rules} == RULES.keys()
+    assert VARIANTS.keys() == set(PAYDAYS)
+    told = {rule.name for rule in RULES.values()}
+    assert len(told) == len(PAYDAYS) - 7  # even and odd weeks read the same, and all rules of a payday
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,12 @@ def test_policies_name_every_rule_and_no_other() -> None:
         ("weekly_monday", 9, [7, 14, 21, 28]),
         ("days_1_15", 9, [1, 15]),
         ("days_15_31", 9, [15, 30]),
+        ("day_25/same", 10, [25]),
+        ("day_25/after", 10, [26]),
+        ("day_31/after", 5, []),  # a Sunday: the 1st of June
+        ("day_31/after", 6, [1, 30]),
+        ("day_1/same", 8, [1]),
+        ("day_1/after", 8, [3]),
     ],
 )
 def test_the_days_of_a_month(rule: str, month: int, days: list[int]) -> None:
@@ -64,7 +72,7 @@ def test_shares_are_of_all_customers_and_every_day_of_the_month_is_possible(
 ) -> None:
     shares = among(payday_shares(country), known)
     assert sum(shares.values()) == pytest.approx(1)
-    assert shares.keys() <= RULES.keys()
+    assert shares.keys() <= set(PAYDAYS)
     assert all(shares[name] >= share for name, share in known.items())
     if sum(known.values()) < 1:
         assert all(shares[f"day_{day}"] > 0 for day in range(1, 32))
