@@ -1,9 +1,9 @@
 """Trains learned timing on a merchant's own past, before the compared renewals fail.
 
 The past consists of failures of other customers, drawn from the same world, in the twelve weeks before. They are played
-in the order of time under the policy: at the end of each week the estimator and the belief learn from the retries so far (of the
-last 2,000, as in production) and plan the next week's. The comparison uses what it has learned by then; it knows nothing of
-the compared customers.
+in the order of time under the policy: at the end of each week what was tried so far (the last 2,000, as in production)
+teaches the estimator and the belief, by which the next week's attempts are planned. The comparison uses what was
+learned by then, and nothing of the compared customers.
 """
 
 from collections.abc import Callable, Iterator, Sequence

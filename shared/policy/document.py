@@ -17,7 +17,7 @@ from shared.policy.contradictions import Contradiction, rising_within
 from shared.policy.paydays import PAYDAYS
 from shared.recovery_model import BillingReason
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 def _known_zone(name: str) -> str:
@@ -110,7 +110,7 @@ class Likeliest(_Document):
 
     kind: Literal["likeliest"] = "likeliest"
     least_chance: Annotated[float, Field(ge=0.001, le=0.5)] = 0.01
-    after_hours: Hours = 20
+    after_hours: Hours = 16
     wages: Mapping[PaydayName, Annotated[float, Field(gt=0, le=1)]] = Field(default_factory=dict)
     max_attempts: Annotated[int, Field(ge=0, le=20)] | None = None
 
@@ -127,14 +127,14 @@ Schedule = Annotated[Delays | Paydays | Likeliest, Field(discriminator="kind")]
 class Schedules(_Document):
     """One schedule for each cause that can be soft."""
 
-    insufficient_funds: Schedule = Paydays()
-    try_later: Schedule = Delays(hours=(2, 8, 24, 48, 72, 96, 120))
-    do_not_honor: Schedule = Delays(hours=(48, 72, 72, 96, 96, 120))
-    # Limits run by the day, by the week or by the month: each first try comes an hour after one has passed.
-    limit_exceeded: Schedule = Delays(hours=(25, 73, 169))
-    expired_card: Schedule = Delays(hours=(72, 168))
-    not_allowed: Schedule = Delays(hours=(72, 168))
-    unknown: Schedule = Delays(hours=(48, 72, 96, 120))
+    insufficient_funds: Schedule = Likeliest()
+    try_later: Schedule = Likeliest(after_hours=2)
+    # Banks that hide their reason like attempts that are far apart.
+    do_not_honor: Schedule = Likeliest(after_hours=30)
+    limit_exceeded: Schedule = Likeliest()
+    expired_card: Schedule = Likeliest(after_hours=30)
+    not_allowed: Schedule = Likeliest(after_hours=30)
+    unknown: Schedule = Likeliest(after_hours=30)
 
     def for_cause(self, cause: DeclineCause) -> Schedule:
         """The schedule after a decline of this cause; the one for unknown causes where a cause has none."""
@@ -246,18 +246,19 @@ class PolicyFields(_Document):
     tell_end_customer, tell_end_merchant: whether the customer and the merchant are told when the end action was carried
     out.
     holdout_share: this share of invoices is watched and left alone, so that what the rest gains can be measured.
-    timing: `rules`, as the schedules say; `learned`, the best hours by the merchant's own attempts, within the rules.
+    timing: `learned`: schedules of the kind `likeliest` plan by what the merchant's own recoveries taught, and the
+    others pick the best hours by its attempts, within the rules; `rules`: nothing is learned.
     """
 
-    schema_version: Literal[4] = 4
+    schema_version: Literal[5] = 5
     driver: Literal["auto", "citadel", "stripe"] = "auto"
-    max_attempts: Annotated[int, Field(ge=1, le=20)] = 8
+    max_attempts: Annotated[int, Field(ge=1, le=20)] = 15
     window_days: Annotated[int, Field(ge=1, le=60)] = 21
     minimum_gap_hours: Hours = 1
     quiet_hours_around_stripe: Annotated[int, Field(ge=1, le=7 * 24)] = 24
     schedules: Schedules = Schedules()
     attempt_times: AttemptTimes = AttemptTimes()
-    timing: Literal["rules", "learned"] = "rules"
+    timing: Literal["rules", "learned"] = "learned"
     message_days: Days = (0, 3, 7, 14, 21)
     action_required_days: Days | None = None
     new_method_days: Days | None = None
@@ -280,14 +281,19 @@ class PolicyFields(_Document):
             return document
         match document.get("schema_version"):
             case 1:
-                before: Mapping[str, Any] = {**_BEFORE_4, **_BEFORE_3, **_BEFORE_2}
+                before: Mapping[str, Any] = {**_BEFORE_5, **_BEFORE_4, **_BEFORE_3, **_BEFORE_2}
             case 2:
-                before = {**_BEFORE_4, **_BEFORE_3}
+                before = {**_BEFORE_5, **_BEFORE_4, **_BEFORE_3}
             case 3:
-                before = _BEFORE_4
+                before = {**_BEFORE_5, **_BEFORE_4}
+            case 4:
+                before = _BEFORE_5
             case _:
                 return document
-        return {**before, **document, "schema_version": SCHEMA_VERSION}
+        found = {**before, **document, "schema_version": SCHEMA_VERSION}
+        if isinstance(found["schedules"], Mapping):
+            found["schedules"] = {**_BEFORE_5["schedules"], **found["schedules"]}
+        return found
 
     def contradictions(self) -> Iterator[Contradiction]:
         """The contradictions between the values, each with its place."""
@@ -336,6 +342,20 @@ class Policy(PolicyFields):
 
 
 # The values that a document of version 3 (then of 2, then of 1) did not have, as they were in effect then.
+_BEFORE_5: Mapping[str, Any] = {
+    "max_attempts": 8,
+    "timing": "rules",
+    "schedules": {
+        "insufficient_funds": {"kind": "paydays"},
+        "try_later": {"kind": "delays", "hours": (2, 8, 24, 48, 72, 96, 120)},
+        "do_not_honor": {"kind": "delays", "hours": (48, 72, 72, 96, 96, 120)},
+        # Limits run by the day, by the week or by the month: each first try comes an hour after one has passed.
+        "limit_exceeded": {"kind": "delays", "hours": (25, 73, 169)},
+        "expired_card": {"kind": "delays", "hours": (72, 168)},
+        "not_allowed": {"kind": "delays", "hours": (72, 168)},
+        "unknown": {"kind": "delays", "hours": (48, 72, 96, 120)},
+    },
+}
 _BEFORE_4: Mapping[str, Any] = {
     "collect_ending": True,
     "tell_end_customer": False,

@@ -1,5 +1,6 @@
 """The local times at which an attempt may be made."""
 
+import warnings
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
@@ -62,6 +63,9 @@ def _hour(day: date, hour: int, zone: ZoneInfo) -> datetime:
 @cache
 def _holidays(country: str, year: int) -> AbstractSet[date]:
     try:
-        return frozenset(holidays.country_holidays(country, years=year))
+        with warnings.catch_warnings():
+            # Of some countries it knows the holidays of some years only, and warns.
+            warnings.simplefilter("ignore", UserWarning)
+            return frozenset(holidays.country_holidays(country, years=year))
     except NotImplementedError:  # the library has no calendar of this country
         return frozenset()

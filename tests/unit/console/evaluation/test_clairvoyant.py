@@ -131,7 +131,7 @@ def test_a_ladder_after_the_window_is_counted_as_beyond() -> None:
 def test_a_renewed_card_gives_it_one_attempt_more() -> None:
     """As it does to the brain, which has used up its attempts in vain by then."""
     eager = Policy.model_validate(
-        {"schedules": {"do_not_honor": {"kind": "delays", "hours": [24]}}, "message_days": []}
+        {"schedules": {"do_not_honor": {"kind": "delays", "hours": [24]}}, "message_days": [], "max_attempts": 8}
     )
     declined = next(each for each in failures(as_made(), 400) if each.kind.code == "do_not_honor")
     at = declined.kind.opened_at + 15 * 86_400

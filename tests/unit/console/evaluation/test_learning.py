@@ -18,7 +18,8 @@ from services.worker.recovery.attempt_times import next_open
 from services.worker.recovery.estimator import Estimator, Observed
 from shared.policy import AttemptTimes
 
-DEFAULT = Policy.default()
+DEFAULT = Policy.model_validate({"schema_version": 4})
+"""Fixed schedules, whose hours the estimator picks."""
 EVE = datetime.combine(FIRST_DAY, datetime.min.time(), UTC).timestamp()
 KINDS = [each.kind for each in islice(Population(as_made(), 9), 400)]
 

@@ -46,24 +46,24 @@ def clears_after(each: Failure) -> float:
 
 
 PINNED = {
-    "default": (1369, 869, 467, 33, 3933, 0, 6048),
+    "default": (1369, 870, 466, 33, 3934, 0, 6048),
     "stripe 8 in 14 days": (1282, 783, 461, 38, 7865, 12, 6069),
     "polar 2-5-7-7": (1254, 745, 471, 38, 4951, 636, 6284),
     "kill bill 8-8-8": (1245, 685, 521, 39, 3450, 428, 7329),
 }
-"""What 2,000 failures of seed 7 came to before worlds were documents: paid, by retry, message and alone, attempts,
-breaches, messages."""
+"""What 2,000 failures of seed 7 came to before worlds were documents, under the default of then: paid, by retry,
+message and alone, attempts, breaches, messages. Since then one renewed card was tried again after its decline."""
 
 
 def test_the_world_as_made_is_the_one_that_the_project_was_made_in() -> None:
-    default = Policy.default()
+    default = Policy.model_validate({"schema_version": 4})
     result = simulate([Brain("default", default), *common_ladders(default)], failures=2_000, seed=7, world=as_made())
 
     def pinned(tally: Tally) -> Sequence[int]:
         return tally.paid, tally.retry, tally.message, tally.alone, tally.attempts, tally.breaches, tally.messages
 
     assert {name: pinned(tally) for name, tally in result.tallies.items()} == PINNED
-    assert [round(tally.days / tally.paid, 3) for tally in result.tallies.values()] == [6.264, 5.744, 7.005, 9.342]
+    assert [round(tally.days / tally.paid, 3) for tally in result.tallies.values()] == [6.263, 5.744, 7.005, 9.342]
 
 
 def test_the_weeks_before_are_of_the_same_world() -> None:

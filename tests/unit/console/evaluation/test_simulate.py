@@ -128,7 +128,10 @@ def test_nothing_to_simulate_is_refused() -> None:
 def test_failures_of_one_kind_share_their_plan() -> None:
     brain = Brain("ours", DEFAULT)
     kind = some("do_not_honor").kind
-    assert brain.plan(kind) is brain.plan(Kind(kind.code, kind.opened_at, kind.country, kind.network, kind.spread))
+    alike = Kind(kind.code, kind.opened_at, kind.country, kind.network, kind.spread, kind.funding)
+    assert brain.plan(kind) is brain.plan(alike)
+    on_credit, on_debit = (brain.plan(replace(kind, funding=each)) for each in ("credit", "debit"))
+    assert on_credit is not on_debit
 
 
 def test_what_a_worker_knows_of_amounts_counts_where_a_policy_asks_for_it() -> None:

@@ -20,6 +20,8 @@ from shared.recovery_model import EndReason
 METHOD = PaymentMethodId("pm_1")
 OPENED = datetime(2026, 9, 7, 6, 0, tzinfo=UTC)
 DEFAULT = Policy.default()
+FIXED = Policy.model_validate({"schema_version": 4})
+"""The default before schema 5: fixed schedules, nothing is believed or learned."""
 DEADLINE = OPENED + timedelta(days=DEFAULT.window_days)
 DUE = Money(2000, "eur")
 VISA = Card(fingerprint="fp_1", network="visa", country="DE", exp_month=12, exp_year=2030)

@@ -325,7 +325,7 @@ def test_what_was_brought_last_and_may_be_tried_again_comes_before_a_confirmatio
     other = OnFile(OTHER, replace(VISA, fingerprint="fp_2"))
     decision = decided(past, pinned(None, other), facts)
     assert isinstance(decision, Wait)
-    assert decision.reason.rule == "schedule"
+    assert decision.reason.rule == "likeliest"
     assert any(each.action == "brought_method pm_new" for each in decision.reason.considered)
 
 
@@ -343,7 +343,7 @@ def test_what_was_brought_and_never_tried_is_tried_before_the_window_ends_the_re
 
 
 def test_the_window_ends_it_if_what_was_brought_may_not_be_charged_now() -> None:
-    used_up = [attempt(number=n, after=timedelta(days=n)) for n in range(1, 9)]
+    used_up = [attempt(number=n, after=timedelta(days=n)) for n in range(1, DEFAULT.max_attempts + 1)]
     decision = decided([first_failure(), *used_up], pinned(), at=DEADLINE)
     assert isinstance(decision, Close)
     quiet = replace(pinned(), stripe_next_attempt_at=DEADLINE + HOUR)

@@ -36,6 +36,7 @@ from tests.unit.worker.recovery.builders import (
     DEADLINE,
     DEFAULT,
     DUE,
+    FIXED,
     METHOD,
     OPENED,
     VISA,
@@ -171,7 +172,9 @@ def test_neither_stripes_attempts_nor_those_that_never_left_use_up_the_budget() 
 
 @pytest.mark.parametrize("result", ["failed", "declined"])
 def test_an_attempt_that_reached_stripe_uses_up_the_budget(result: str) -> None:
-    assert isinstance(decided(first_failure(), *ours(8, AttemptResult(result))), Close)
+    every = ours(DEFAULT.max_attempts, AttemptResult(result))
+    assert isinstance(decided(first_failure(), *every), Close)
+    assert not isinstance(decided(first_failure(), *every[1:]), Close)
 
 
 @pytest.mark.parametrize("past", PASTS[:-1], ids=lambda past: f"{len(past)} attempts")
@@ -186,7 +189,7 @@ def test_the_window_closes_everything_at_its_end_and_nothing_before(past: list[P
 
 def test_an_attempt_that_would_come_after_the_window_is_not_made() -> None:
     late = attempt("do_not_honor", after=20 * DAY)
-    decision = decided(late, after=20 * DAY + HOUR)
+    decision = decided(late, after=20 * DAY + HOUR, policy=FIXED)
     assert isinstance(decision, Wait)
     assert (decision.until, decision.reason.rule) == (DEADLINE, "window_ends_first")
 
@@ -302,10 +305,10 @@ def test_december_has_a_month_after_it() -> None:
 
 
 def test_an_expired_card_that_was_renewed_is_tried_and_one_of_unknown_date_is_not() -> None:
-    assert isinstance(decided(first_failure("expired_card")), AttemptNow)
+    assert isinstance(decided(first_failure("expired_card"), policy=FIXED), AttemptNow)
     undated = replace(VISA, exp_month=None, exp_year=None)
     assert isinstance(decided(first_failure("expired_card"), truth=invoice(card=undated)), AskNewMethod)
-    assert isinstance(decided(first_failure(), truth=invoice(card=undated)), AttemptNow)
+    assert isinstance(decided(first_failure(), truth=invoice(card=undated), policy=FIXED), AttemptNow)
 
 
 # --- Stripe's own schedule and the networks ---------------------------------------------------------------------------
@@ -371,7 +374,7 @@ def test_attempts_for_other_invoices_count_for_the_network_and_not_for_the_budge
 
 
 def test_missing_money_is_asked_for_on_the_next_payday_in_the_cards_morning() -> None:
-    decision = decided(first_failure(), after=timedelta(0))
+    decision = decided(first_failure(), after=timedelta(0), policy=FIXED)
     assert isinstance(decision, Wait)
     friday_eight_in_berlin = datetime(2026, 9, 11, 6, 0, tzinfo=UTC)
     assert friday_eight_in_berlin <= decision.until < friday_eight_in_berlin + 2 * HOUR

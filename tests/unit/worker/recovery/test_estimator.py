@@ -11,7 +11,6 @@ from services.worker.recovery import (
     DeclineCause,
     Delays,
     Paydays,
-    Policy,
     Timing,
     Wait,
     decide,
@@ -19,7 +18,7 @@ from services.worker.recovery import (
 )
 from services.worker.recovery.estimator import Estimator, Observed
 from services.worker.recovery.schedule import span
-from tests.unit.worker.recovery.builders import OPENED, first_failure, invoice, recovery
+from tests.unit.worker.recovery.builders import FIXED, OPENED, first_failure, invoice, recovery
 
 CAUSE = DeclineCause.DO_NOT_HONOR
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -121,16 +120,15 @@ def test_a_picked_time_is_the_scheduled_one_or_within_the_span(
 
 def test_a_policy_that_asks_for_it_retries_at_the_learned_hour() -> None:
     timing = Timing(Estimator.learn(_mornings(300, hour=18)))
+    policies = {name: FIXED.model_copy(update={"timing": name}) for name in ("rules", "learned")}
+    past = [first_failure("do_not_honor")]
     told = {
-        name: decide(Policy(timing=name), recovery(), invoice(), [first_failure("do_not_honor")], OPENED, timing=timing)
-        for name in ("rules", "learned")
+        name: decide(policy, recovery(), invoice(), past, OPENED, timing=timing) for name, policy in policies.items()
     }
     by_rules, learned = told["rules"], told["learned"]
     assert isinstance(by_rules, Wait)
     assert isinstance(learned, Wait)
     assert learned.until.astimezone(BERLIN).hour == 18
     assert learned.until != by_rules.until
-    then = decide(
-        Policy(timing="learned"), recovery(), invoice(), [first_failure("do_not_honor")], learned.until, timing=timing
-    )
+    then = decide(policies["learned"], recovery(), invoice(), past, learned.until, timing=timing)
     assert isinstance(then, AttemptNow)

@@ -122,8 +122,8 @@ def test_a_policy_may_leave_what_ends_uncollected(collects: bool, ending: bool, 
         assert (decision.end_reason, decision.end_action) == (EndReason.SUBSCRIPTION_ENDING, "leave")
 
 
-@pytest.mark.parametrize("schema", [1, 2, 3])
+@pytest.mark.parametrize("schema", [1, 2, 3, 4])
 def test_older_documents_collect_what_ends(schema: int) -> None:
     policy = Policy.model_validate({"schema_version": schema})
     assert policy.collect_ending
-    assert policy.model_dump()["schema_version"] == 4
+    assert policy.model_dump()["schema_version"] == 5

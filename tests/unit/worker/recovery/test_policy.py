@@ -4,12 +4,13 @@ import orjson
 import pytest
 from pydantic import ValidationError
 
-from services.worker.recovery import Policy
+from services.worker.recovery import Delays, Paydays, Policy
 
 
 def test_the_default_is_what_the_product_promises() -> None:
     policy = Policy.default()
-    assert (policy.max_attempts, policy.window_days, policy.message_days) == (8, 21, (0, 3, 7, 14, 21))
+    assert (policy.max_attempts, policy.window_days, policy.message_days) == (15, 21, (0, 3, 7, 14, 21))
+    assert (policy.timing, policy.believes) == ("learned", True)
     assert policy.end_action == "leave"
 
 
@@ -19,10 +20,22 @@ def test_a_policy_survives_the_database() -> None:
     assert Policy.model_validate({}) == Policy.default()
 
 
+@pytest.mark.parametrize("schema", [1, 2, 3, 4])
+def test_older_documents_keep_their_schedules(schema: int) -> None:
+    policy = Policy.model_validate({"schema_version": schema})
+    assert (policy.max_attempts, policy.timing, policy.believes) == (8, "rules", False)
+    assert policy.schedules.insufficient_funds == Paydays()
+    assert policy.schedules.try_later == Delays(hours=(2, 8, 24, 48, 72, 96, 120))
+    given = {"schema_version": schema, "max_attempts": 3, "schedules": {"unknown": {"kind": "delays", "hours": [9]}}}
+    own = Policy.model_validate(given)
+    assert own.schedules == policy.schedules.model_copy(update={"unknown": Delays(hours=(9,))})
+    assert Policy.model_validate(own.model_dump(mode="json")) == own
+
+
 @pytest.mark.parametrize(
     "document",
     [
-        {"schema_version": 5},
+        {"schema_version": 6},
         {"driver": "nobody"},
         {"end_action": "delete"},
         {"max_attempts": 0},

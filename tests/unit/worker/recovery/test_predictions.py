@@ -21,7 +21,7 @@ from services.worker.recovery.belief.planning import Limits, at_another_time, pl
 from services.worker.recovery.belief.prior import PRIORS
 from shared.ids import PaymentMethodId
 from shared.policy import AttemptTimes
-from tests.unit.worker.recovery.builders import DEADLINE, OPENED, VISA, attempt, first_failure, invoice, recovery
+from tests.unit.worker.recovery.builders import DEADLINE, FIXED, OPENED, VISA, attempt, first_failure, invoice, recovery
 
 LIKELIEST = Policy(schedules=Schedules(insufficient_funds=Likeliest()), max_attempts=12)
 FUNDS = DeclineCause.INSUFFICIENT_FUNDS
@@ -92,7 +92,7 @@ def test_the_first_try_of_a_payment_method_and_other_schedules_predict_nothing()
     new = decide(LIKELIEST, recovery(), invoice(method=ANOTHER, card=None), [first_failure()], OPENED)
     assert isinstance(new, AttemptNow)
     assert new.prediction is None
-    for policy in (Policy.default(), Policy(timing="learned")):
+    for policy in (FIXED, FIXED.model_copy(update={"timing": "learned"})):
         decision = decide(policy, recovery(), invoice(), [first_failure()], DEADLINE - timedelta(hours=1))
         assert isinstance(decision, AttemptNow)
         assert decision.prediction is None
