@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from console.demo import elsewhere
 from console.demo.checks import Verdict
 from console.demo.figures import Figures, cause_of
 from console.demo.ladder import Way
@@ -27,6 +28,10 @@ def show(told: Told, console: Console) -> None:
         console.print(table)
         console.print()
     console.print(_LADDERS, style="dim", highlight=False)
+    console.print()
+    console.print(elsewhere.told(elsewhere.played()))
+    console.print()
+    console.print(_ELSEWHERE, style="dim", highlight=False)
     console.print()
     work = Table.grid(padding=(0, 2, 0, 0))
     for label, text in _work(told):
@@ -63,6 +68,11 @@ _LADDERS = (
     "The ladders have the same cards, customers and emails, replayed with attempts at fixed gaps.\n"
     "Bank debits are not in them: Stripe retries those by other settings, the others are for cards.\n"
     "All of them are simulated: they show what differs, not what a merchant will recover."
+)
+
+_ELSEWHERE = (
+    f"{elsewhere.FAILURES:,} made-up failures in a world that the default policy was not made for. The clairvoyant\n"
+    "knows each fate and keeps the rules: what could be had. `citadel simulate --worlds` lists more worlds."
 )
 
 
