@@ -128,12 +128,14 @@ class Schedules(_Document):
     """One schedule for each cause that can be soft."""
 
     insufficient_funds: Schedule = Likeliest()
-    try_later: Schedule = Likeliest(after_hours=2)
+    # What passes with time alone needs no belief: attempts that are soon collect as much, and sooner.
+    try_later: Schedule = Delays(hours=(2, 8, 24, 48, 72, 96, 120))
     # Banks that hide their reason like attempts that are far apart.
     do_not_honor: Schedule = Likeliest(after_hours=30)
-    limit_exceeded: Schedule = Likeliest()
-    expired_card: Schedule = Likeliest(after_hours=30)
-    not_allowed: Schedule = Likeliest(after_hours=30)
+    # Limits run by the day, by the week or by the month: each first try comes an hour after one has passed.
+    limit_exceeded: Schedule = Delays(hours=(25, 73, 169, 216))
+    expired_card: Schedule = Delays(hours=(72, 168))
+    not_allowed: Schedule = Delays(hours=(72, 168))
     unknown: Schedule = Likeliest(after_hours=30)
 
     def for_cause(self, cause: DeclineCause) -> Schedule:
@@ -349,7 +351,6 @@ _BEFORE_5: Mapping[str, Any] = {
         "insufficient_funds": {"kind": "paydays"},
         "try_later": {"kind": "delays", "hours": (2, 8, 24, 48, 72, 96, 120)},
         "do_not_honor": {"kind": "delays", "hours": (48, 72, 72, 96, 96, 120)},
-        # Limits run by the day, by the week or by the month: each first try comes an hour after one has passed.
         "limit_exceeded": {"kind": "delays", "hours": (25, 73, 169)},
         "expired_card": {"kind": "delays", "hours": (72, 168)},
         "not_allowed": {"kind": "delays", "hours": (72, 168)},

@@ -22,11 +22,11 @@ SELECT
     "timing": "learned",
     "schedules": {
         "insufficient_funds": {"kind": "likeliest", "least_chance": 0.01, "after_hours": 16, "wages": {}, "max_attempts": null},
-        "try_later": {"kind": "likeliest", "least_chance": 0.01, "after_hours": 2, "wages": {}, "max_attempts": null},
+        "try_later": {"kind": "delays", "hours": [2, 8, 24, 48, 72, 96, 120], "max_attempts": null},
         "do_not_honor": {"kind": "likeliest", "least_chance": 0.01, "after_hours": 30, "wages": {}, "max_attempts": null},
-        "limit_exceeded": {"kind": "likeliest", "least_chance": 0.01, "after_hours": 16, "wages": {}, "max_attempts": null},
-        "expired_card": {"kind": "likeliest", "least_chance": 0.01, "after_hours": 30, "wages": {}, "max_attempts": null},
-        "not_allowed": {"kind": "likeliest", "least_chance": 0.01, "after_hours": 30, "wages": {}, "max_attempts": null},
+        "limit_exceeded": {"kind": "delays", "hours": [25, 73, 169, 216], "max_attempts": null},
+        "expired_card": {"kind": "delays", "hours": [72, 168], "max_attempts": null},
+        "not_allowed": {"kind": "delays", "hours": [72, 168], "max_attempts": null},
         "unknown": {"kind": "likeliest", "least_chance": 0.01, "after_hours": 30, "wages": {}, "max_attempts": null}
     }
 }'

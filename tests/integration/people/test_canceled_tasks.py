@@ -193,7 +193,7 @@ async def test_an_end_action_that_was_canceled_is_not_carried_out(town: Town, wa
 
 
 async def test_a_thank_you_that_was_canceled_is_not_sent(town: Town) -> None:
-    failed = await town.renewal(decline="do_not_honor", clears_after=1)
+    failed = await town.renewal(decline="try_again_later", clears_after=1)
     await failed.finish()
     before = len(await town.subjects())
     await town.cancel(failed, "thank_customer")

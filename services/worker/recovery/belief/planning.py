@@ -21,7 +21,7 @@ from shared.policy import AttemptTimes
 # The local hours at which attempts begin: every third one, because nobody knows at which hours a bank declines.
 HOURS: Final = (1, 4, 7, 10, 13, 16, 19, 22)
 # Money today is worth more than money tomorrow: so much of an attempt's gain is lost with each day of waiting.
-A_DAY_COSTS: Final = 0.002
+A_DAY_COSTS: Final = 0.004
 _A_DAY_S: Final = 86_400.0
 _AN_HOUR: Final = timedelta(hours=1)
 

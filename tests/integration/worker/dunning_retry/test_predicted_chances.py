@@ -110,8 +110,8 @@ async def test_a_network_that_puts_an_attempt_off_leaves_it_the_chance_of_its_ow
 
 
 async def test_what_nothing_predicts_has_no_chance(world: World) -> None:
-    """By the default policy; and another card of the customer's, which is tried for the first time."""
-    failed = await world.fail(decline="insufficient_funds")
+    """By delays; and another card of the customer's, which is tried for the first time."""
+    failed = await world.fail(decline="try_again_later")
     await failed.attempt_due()
     await world.work()
     assert [predicted(row) for row in await failed.ours()] == [(None, None)]
