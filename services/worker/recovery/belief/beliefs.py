@@ -13,13 +13,13 @@ from services.worker.recovery.model import Card
 from shared.policy import DeclineCause
 
 KEPT: Final = 64
-"""So many stories (of 60 KB) are kept of what was learned of one merchant: a few causes, for each of a few countries."""
+"""So many stories (of 40 KB) are kept of what was learned of one merchant: some causes, for each of some countries."""
 _Key = tuple[DeclineCause, str | None, bool, tuple[tuple[str, float], ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What was learned of a merchant's customers: of all, and of those of single countries. Stories are made once, and kept."""
+    """What was learned of a merchant's customers: of all, and of those of single countries. Stories are kept."""
 
     everywhere: Belief
     countries: Mapping[str, Belief] = field(default_factory=dict)

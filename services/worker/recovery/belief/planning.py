@@ -30,7 +30,7 @@ A_DAY_COSTS: Final = 0.004
 _A_DAY_S: Final = 86_400.0
 _AN_HOUR: Final = timedelta(hours=1)
 KEPT_PLANS: Final = 8_192
-"""So many plans (of 2 KB) are kept in a process."""
+"""So many plans (of 1.7 KB, 14 MB in all) are kept in a process."""
 Times = npt.NDArray[np.float64]
 
 

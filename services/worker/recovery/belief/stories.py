@@ -35,7 +35,7 @@ APPROVED: Final = 0.82
 QUARTERS: Final = 4
 """Money is looked at four times a day, in the middle of each quarter."""
 KEPT_DAYS: Final = 8_192
-"""So many days' money (of 2 KB) are kept by all stories of a process together."""
+"""So many days' money (of 2.4 KB, 20 MB in all) are kept by all stories of a process together."""
 _HOURS: Final = 24
 _HOUR_S: Final = 3600.0
 _WORD: Final = 64
@@ -69,7 +69,7 @@ class Run:
 class Stories:
     """The stories of a belief, for cards of one country. `size`: how many, in whole words of 64.
 
-    An object takes about 60 KB, and 2 KB for each day that it is asked about: of these, all objects of a process
+    An object takes about 40 KB, and 2.4 KB for each day that it is asked about: of these, all objects of a process
     together keep `KEPT_DAYS`.
     """
 
@@ -174,7 +174,7 @@ class _Waged:
         # The longest stays are at a run's first bits.
         falling = [Run(run.way, run.first, run.count, run.hours[::-1]) for run in waged]
         self._bytes, self._stays = _in_whole_bytes(falling, 0)
-        self._rules = np.zeros(self._stays.size, np.intp)
+        self._rules = np.zeros(self._stays.size, np.uint8)
         for run in waged:
             begins = run.first - self._bytes.start * 8
             self._rules[begins : begins + run.count] = _PLACE_OF_RULE[run.way]

@@ -159,4 +159,4 @@ def test_stories_take_little_memory() -> None:
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert (after - before) / len(kept) < 80_000
+    assert (after - before) / len(kept) < 60_000
