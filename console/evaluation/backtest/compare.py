@@ -20,7 +20,7 @@ from console.evaluation.backtest.clearing import BACKUP_PRIOR, RATES, Model, See
 from console.evaluation.backtest.expected import Expected, expected, happened
 from console.evaluation.backtest.lessons import Lessons
 from console.evaluation.backtest.past import METHOD, Past, breach
-from console.evaluation.backtest.replay import Replay, learns
+from console.evaluation.backtest.replay import Replay, learns_hours, learns_plans
 from console.evaluation.backtest.trace import Trace
 from console.evaluation.history import Failure, Header
 from services.worker.recovery import DeclineCause, Origin, PastAttempt, Policy
@@ -148,7 +148,7 @@ def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, 
     for past, group in zip(pasts, groups, strict=True):
         past.teach(seen[group])
     model = fit(_sum(seen))
-    lessons = Lessons(pasts if any(map(learns, policies.values())) else ())
+    lessons = Lessons(pasts if any(learns_hours(each) or learns_plans(each) for each in policies.values()) else ())
     traces: dict[str, list[Trace]] = {}
     replayed: dict[str, float] = {}
     with _nothing_collected():

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from console.evaluation.backtest.compare import HAPPENED, Comparison, Held, Interval, PolicyOutcome, Totals
-from console.evaluation.backtest.replay import learns, tries_backups
+from console.evaluation.backtest.replay import learns_hours, tries_backups
 from services.worker.recovery import CURRENT_RULES, Policy
 from shared.money import Money, readable
 
@@ -292,7 +292,7 @@ def cannot_tell(comparison: Comparison, policies: dict[str, Policy]) -> list[str
 
 def _of_policy(name: str, policy: Policy, comparison: Comparison) -> Iterator[str]:
     """What cannot be told of a policy's learned timing, backup methods and holdout."""
-    if learns(policy):
+    if learns_hours(policy):
         yield (
             f"What the hours gain that {name} learns: its attempts are at the hours that it would have picked, week by "
             f"week, from the {comparison.retries:,} retries on record; but the estimate takes all hours of a day to be "
