@@ -6,11 +6,9 @@ is counted in the same draw. So an interval includes the chance of other custome
 estimate. It does not include that the model itself may be wrong.
 """
 
-import gc
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from random import Random
@@ -23,6 +21,7 @@ from console.evaluation.backtest.past import METHOD, Past, breach
 from console.evaluation.backtest.replay import Replay, learns_hours, learns_plans
 from console.evaluation.backtest.trace import Trace
 from console.evaluation.history import Failure, Header
+from console.evaluation.resting import collector_rests
 from services.worker.recovery import DeclineCause, Origin, PastAttempt, Policy
 from shared.ids import PaymentMethodId
 
@@ -151,7 +150,7 @@ def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, 
     lessons = Lessons(pasts if any(learns_hours(each) or learns_plans(each) for each in policies.values()) else ())
     traces: dict[str, list[Trace]] = {}
     replayed: dict[str, float] = {}
-    with _nothing_collected():
+    with collector_rests():
         for name, policy in policies.items():
             replaying = time.process_time()
             traces[name] = _in_order(pasts, Replay(policy, lessons))
@@ -179,18 +178,6 @@ def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, 
         replayed_a_second=replayed,
         seconds=time.perf_counter() - began,
     )
-
-
-@contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """Without the collector of cycles: a replay leaves none behind, and it would go through the whole history."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def _in_order(pasts: Sequence[Past], replay: Replay) -> list[Trace]:
