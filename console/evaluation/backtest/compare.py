@@ -16,6 +16,7 @@ from typing import Final
 
 from console.evaluation.backtest.clearing import BACKUP_PRIOR, RATES, Model, Seen, fit
 from console.evaluation.backtest.expected import Expected, expected, happened
+from console.evaluation.backtest.learned import told
 from console.evaluation.backtest.lessons import Lessons
 from console.evaluation.backtest.past import METHOD, Past, breach
 from console.evaluation.backtest.replay import Replay, learns_hours, learns_plans
@@ -116,7 +117,8 @@ class PolicyOutcome:
 class Comparison:
     """Everything that a report shows; the first of `outcomes` is what happened.
 
-    `few`: failures that were ever retried. `retries`: how many there are to learn from. `with_backups`: failures of
+    `few`: failures that were ever retried. `retries`: how many there are to learn hours from; `recoveries`: to learn
+    beliefs from, and `learned`: what these taught in the end, in sentences. `with_backups`: failures of
     which the history names other payment methods; `backups_tried`: how many of these were tried in the past, and how
     often that worked. `replayed_a_second`: failures, by policy, per second of this process's processor time.
     """
@@ -126,6 +128,8 @@ class Comparison:
     still_open: int
     few: int
     retries: int
+    recoveries: int
+    learned: Sequence[str]
     with_backups: int
     backups_tried: int
     backups_worked: int
@@ -148,6 +152,7 @@ def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, 
         past.teach(seen[group])
     model = fit(_sum(seen))
     lessons = Lessons(pasts if any(learns_hours(each) or learns_plans(each) for each in policies.values()) else ())
+    really = [happened(past) for past in pasts]
     traces: dict[str, list[Trace]] = {}
     replayed: dict[str, float] = {}
     with collector_rests():
@@ -155,7 +160,6 @@ def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, 
             replaying = time.process_time()
             traces[name] = _in_order(pasts, Replay(policy, lessons))
             replayed[name] = len(pasts) / max(time.process_time() - replaying, 1e-6)
-    really = [happened(past) for past in pasts]
     hoped = {name: [expected(trace, model) for trace in of_policy] for name, of_policy in traces.items()}
     draws = _Draws(pasts, groups, really, traces, hoped, _models(seen, model, seed), seed)
     outcomes = [_of_history(pasts, really, draws)]
@@ -169,6 +173,8 @@ def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, 
         still_open=sum(past.paid_at is None and past.ends_at == past.until for past in pasts),
         few=sum(bool(past.retries) for past in pasts),
         retries=lessons.retries,
+        recoveries=lessons.beliefs.recoveries,
+        learned=told(lessons.beliefs.last),
         with_backups=sum(bool(past.failure.backups) for past in pasts),
         backups_tried=sum(sum(each.backups) for each in seen),
         backups_worked=sum(each.backups[True] for each in seen),

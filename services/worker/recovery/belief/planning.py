@@ -189,9 +189,10 @@ def _candidates(stories: Stories, failed_at: datetime, first: float, limits: Lim
     return at[within][is_open], accepting[within][is_open]
 
 
-def _times_between(begins: date, ends: date, zone: ZoneInfo) -> tuple[list[date], Times]:
+@lru_cache(maxsize=1_024)
+def _times_between(begins: date, ends: date, zone: ZoneInfo) -> tuple[tuple[date, ...], Times]:
     """The days from one to another, and when their `HOURS` are."""
-    days = [begins + timedelta(days=number) for number in range((ends - begins).days + 1)]
+    days = tuple([begins + timedelta(days=number) for number in range((ends - begins).days + 1)])
     return days, np.concatenate([_times_of(day, zone) for day in days])
 
 

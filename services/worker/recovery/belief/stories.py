@@ -289,6 +289,7 @@ class _Reasons:
 def runs_of(weights: Weights, size: int) -> tuple[Run, ...]:
     """So many stories of each way as it has a share."""
     found: list[Run] = []
+    stays: dict[int, tuple[float, ...]] = {}  # by the number of stories: many paydays have as many
     used, total = 0, 0.0
     for way, share in weights.ways:
         if way == NEVER:
@@ -298,7 +299,9 @@ def runs_of(weights: Weights, size: int) -> tuple[Run, ...]:
         if not much:
             continue
         if way in RULES:
-            hours = _quantiles(STAYS, weights.stays, much)
+            if much not in stays:
+                stays[much] = _quantiles(STAYS, weights.stays, much)
+            hours = stays[much]
         elif way in DELAY_NAMES:
             hours = _quantiles((DELAYS[DELAY_NAMES.index(way)],), (1.0,), much)
         else:
@@ -310,19 +313,21 @@ def runs_of(weights: Weights, size: int) -> tuple[Run, ...]:
 
 def _quantiles(spans: Sequence[tuple[float, float]], shares: Sequence[float], number: int) -> tuple[float, ...]:
     """So many even quantiles of durations: spans have these shares, and within each they are even on a log scale."""
+    logs = [(log(begins), log(ends) - log(begins)) for begins, ends in spans]
     found, below, at = [], 0.0, 0
     for n in range(number):
         wanted = (n + 0.5) / number
         while at < len(spans) - 1 and below + shares[at] < wanted:
             below += shares[at]
             at += 1
-        begins, ends = spans[at]
+        begins, longer = logs[at]
         part = min(1.0, (wanted - below) / shares[at]) if shares[at] else 0.5
-        found.append(exp(log(begins) + (log(ends) - log(begins)) * part))
+        found.append(exp(begins + longer * part))
     return tuple(found)
 
 
-def _open_hours(shares: Sequence[float], size: int) -> Bits:
+@lru_cache(maxsize=64)
+def _open_hours(shares: tuple[float, ...], size: int) -> Bits:
     """On weekdays and at weekends, by local hour, the stories in which the bank is open: each of `BANKS` has as many as
     it has a share, anywhere among the ways."""
     places = _places(size)
