@@ -69,7 +69,7 @@ class Run:
 class Stories:
     """The stories of a belief, for cards of one country. `size`: how many, in whole words of 64.
 
-    An object takes about 40 KB, and 2.4 KB for each day that it is asked about: of these, all objects of a process
+    An object takes up to 45 KB, and 2.4 KB for each day that it is asked about: of these, all objects of a process
     together keep `KEPT_DAYS`.
     """
 
