@@ -13,7 +13,7 @@ from services.worker.recovery.model import Card
 from shared.policy import DeclineCause
 
 KEPT: Final = 64
-"""So many stories (of up to 45 KB) are kept of what was learned of one merchant: some causes, for each of some countries."""
+"""So many stories (of up to 45 KB) are kept of what was learned of one merchant: some causes, by country."""
 _Key = tuple[DeclineCause, str | None, bool, tuple[tuple[str, float], ...]]
 
 
