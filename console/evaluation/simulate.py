@@ -11,6 +11,7 @@ from typing import Final
 from console.evaluation.clairvoyant import Clairvoyant
 from console.evaluation.play import NOBODY, Fate, play
 from console.evaluation.population import DAY, Failure, Population, cause_of
+from console.evaluation.resting import collector_rests
 from console.evaluation.strategies import Strategy
 from console.evaluation.worlds import World
 from services.worker.recovery import DeclineCause
@@ -129,17 +130,18 @@ def simulate(
     tallies = {name: Tally() for name in names}
     causes: defaultdict[DeclineCause, dict[str, Tally]] = defaultdict(lambda: {name: Tally() for name in names})
     paired = {name: _Paired() for name in names[1:]}
-    for failure in islice(Population(world, seed), failures):
-        of_cause = causes[cause_of(failure.kind.code)]
-        fates = [play(strategy, failure) for strategy in strategies]
-        if clairvoyant is not None:
-            fates.append(clairvoyant.play(failure))
-        first_paid, possible = fates[0].by != NOBODY, clairvoyant is None or fates[-1].by != NOBODY
-        for name, fate in zip(names, fates, strict=True):
-            tallies[name].add(failure, fate, possible=possible)
-            of_cause[name].add(failure, fate, possible=possible)
-            if name in paired:
-                paired[name].add(first_paid - (fate.by != NOBODY))
+    with collector_rests():
+        for failure in islice(Population(world, seed), failures):
+            of_cause = causes[cause_of(failure.kind.code)]
+            fates = [play(strategy, failure) for strategy in strategies]
+            if clairvoyant is not None:
+                fates.append(clairvoyant.play(failure))
+            first_paid, possible = fates[0].by != NOBODY, clairvoyant is None or fates[-1].by != NOBODY
+            for name, fate in zip(names, fates, strict=True):
+                tallies[name].add(failure, fate, possible=possible)
+                of_cause[name].add(failure, fate, possible=possible)
+                if name in paired:
+                    paired[name].add(first_paid - (fate.by != NOBODY))
     seconds = time.process_time() - began
     against = {name: each.difference for name, each in paired.items()}
     known = clairvoyant.name if clairvoyant else None

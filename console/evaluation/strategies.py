@@ -5,12 +5,14 @@ needed, and kept, because failures of one kind share it.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, assert_never
 
+from console.evaluation.courses import Courses, harmless
 from console.evaluation.ladders import LADDERS
 from console.evaluation.population import DAY, Kind
+from console.evaluation.unfolding import Unfolding
 from services.worker.recovery import (
     BY_THE_RULES,
     CURRENT_RULES,
@@ -85,26 +87,6 @@ class Strategy(Protocol):
         """What it does about failures of a kind."""
 
 
-@dataclass(slots=True)
-class Unfolding(Sequence[Step]):
-    """Steps that are computed when they are first needed."""
-
-    source: Iterator[Step]
-    known: list[Step] = field(default_factory=list)
-
-    def __getitem__(self, index: int) -> Step:  # type: ignore[override]  # nobody slices a plan
-        while len(self.known) <= index:
-            step = next(self.source, None)
-            if step is None:
-                raise IndexError(index)
-            self.known.append(step)
-        return self.known[index]
-
-    def __len__(self) -> int:
-        self.known.extend(self.source)
-        return len(self.known)
-
-
 class Planned:
     """Keeps a strategy's plans by kind. `in_detail`: whether its plans depend on funding, currency and amount, too;
     `by_credit`: on whether it is a credit card.
@@ -149,7 +131,7 @@ class Planned:
 
     def _planned(self, kind: Kind) -> Plan:
         segment = segment_for(self._messages, kind)
-        policy = self._messages.segment(segment)
+        policy = self._messages if segment is None else self._messages.segment(segment)
         about = asks_for(kind.decline)
         if (about, segment) not in self._gaps:
             self._gaps[about, segment] = message_gaps(policy, about)
@@ -166,10 +148,11 @@ class Brain(Planned):
     hears_of_new_cards = True
 
     def __init__(self, name: str, policy: Policy, timing: Timing = BY_THE_RULES) -> None:
+        courses = Courses(policy, timing)
         super().__init__(
             name,
             policy,
-            lambda kind: _decided(policy, kind, timing),
+            lambda kind: _decided(policy, kind, timing, courses),
             in_detail=bool(policy.segments),
             by_credit=policy.believes,
         )
@@ -199,30 +182,43 @@ def segment_for(policy: Policy, kind: Kind) -> str | None:
 
 def invoice_of(kind: Kind) -> InvoiceTruth:
     """The invoice as the worker would read it."""
+    return InvoiceTruth(InvoiceStatus.OPEN, amount_of(kind), payment_method_id=METHOD, card=kind.card)
+
+
+def amount_of(kind: Kind) -> Money:
+    """What is due."""
     if kind.amount is not None and kind.currency is not None:
-        amount = Money(kind.amount, kind.currency)
-    else:
-        amount = RUPEES if kind.country == "IN" else SOME_AMOUNT
-    return InvoiceTruth(InvoiceStatus.OPEN, amount, payment_method_id=METHOD, card=kind.card)
+        return Money(kind.amount, kind.currency)
+    return RUPEES if kind.country == "IN" else SOME_AMOUNT
 
 
 def declined(kind: Kind, number: int, origin: Origin, at: datetime) -> PastAttempt:
     """An attempt that was declined like the first one."""
-    amount = invoice_of(kind).amount_remaining
-    return PastAttempt(number, origin, AttemptResult.DECLINED, at, METHOD, kind.card.fingerprint, amount, kind.decline)
+    said, card = AttemptResult.DECLINED, kind.card
+    return PastAttempt(number, origin, said, at, METHOD, card.fingerprint, amount_of(kind), kind.decline)
 
 
-def _decided(policy: Policy, kind: Kind, timing: Timing) -> Iterator[Step]:
-    """The brain's attempts, if each is declined like the first one."""
+def _decided(policy: Policy, kind: Kind, timing: Timing, courses: Courses | None = None) -> Iterator[Step]:
+    """The brain's attempts, if each is declined like the first one. Without `courses` it is asked for each decision."""
     now, invoice = kind.opened, invoice_of(kind)
     facts = RecoveryFacts(now, jitter_key=f"simulated/{kind.spread}")
-    attempts = [declined(kind, 1, Origin.STRIPE, now)]
+    tried = _Tried(kind)
+    course = courses.of(kind, facts, invoice) if courses else None
+    for at in () if course is None else course:
+        if tried.breach(at):
+            break  # and the brain has to say what then
+        now = at
+        yield Step(now.timestamp(), breach=False)
+        tried.add(now)
+    else:
+        if course is not None:
+            return
     while True:
-        decision = decide(policy, facts, invoice, attempts, now, timing=timing)
+        decision = decide(policy, facts, invoice, tried.attempts, now, timing=timing)
         match decision:
             case AttemptNow():
-                yield Step(now.timestamp(), is_breach(kind, attempts, now))
-                attempts.append(declined(kind, len(attempts) + 1, Origin.CITADEL, now))
+                yield Step(now.timestamp(), tried.breach(now))
+                tried.add(now)
             case Wait() | AwaitPayment():
                 now = decision.until
             case AskNewMethod() | RequireAction() | Close():
@@ -234,19 +230,45 @@ def _decided(policy: Policy, kind: Kind, timing: Timing) -> Iterator[Step]:
 def _climbed(gaps: Sequence[timedelta], kind: Kind, *, obeys_hard: bool) -> Iterator[Step]:
     if obeys_hard and classify(kind.decline).hard:
         return
-    now = kind.opened
-    attempts = [declined(kind, 1, Origin.STRIPE, now)]
+    now, tried = kind.opened, _Tried(kind)
     for gap in gaps:
         now += gap
-        yield Step(now.timestamp(), is_breach(kind, attempts, now))
-        attempts.append(declined(kind, len(attempts) + 1, Origin.CITADEL, now))
+        yield Step(now.timestamp(), tried.breach(now))
+        tried.add(now)
+
+
+class _Tried:
+    """The attempts on a kind's card so far, each declined like the first."""
+
+    __slots__ = ("_harmless", "_kind", "_made", "_times")
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind, self._times = kind, [kind.opened]
+        self._made: list[PastAttempt] = []
+        self._harmless = harmless(kind, amount_of(kind))
+
+    @property
+    def attempts(self) -> list[PastAttempt]:
+        """As the brain is told of them."""
+        for number in range(len(self._made), len(self._times)):
+            origin = Origin.CITADEL if number else Origin.STRIPE
+            self._made.append(declined(self._kind, number + 1, origin, self._times[number]))
+        return self._made
+
+    def add(self, at: datetime) -> None:
+        """One of ours."""
+        self._times.append(at)
+
+    def breach(self, at: datetime) -> bool:
+        """Whether one more then breaks a rule."""
+        return len(self._times) > self._harmless and is_breach(self._kind, self.attempts, at)
 
 
 def is_breach(kind: Kind, attempts: Sequence[PastAttempt], now: datetime) -> bool:
     """Whether an attempt now breaks a rule: after a hard decline, or against the card's network."""
     if classify(kind.decline).hard:
         return True
-    verdict = check(CURRENT_RULES, kind.card, attempts, invoice_of(kind).amount_remaining, now)
+    verdict = check(CURRENT_RULES, kind.card, attempts, amount_of(kind), now)
     return not isinstance(verdict, Allowed)
 
 

@@ -6,11 +6,9 @@ is counted in the same draw. So an interval includes the chance of other custome
 estimate. It does not include that the model itself may be wrong.
 """
 
-import gc
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from random import Random
@@ -18,11 +16,13 @@ from typing import Final
 
 from console.evaluation.backtest.clearing import BACKUP_PRIOR, RATES, Model, Seen, fit
 from console.evaluation.backtest.expected import Expected, expected, happened
+from console.evaluation.backtest.learned import told
 from console.evaluation.backtest.lessons import Lessons
 from console.evaluation.backtest.past import METHOD, Past, breach
-from console.evaluation.backtest.replay import Replay, learns
+from console.evaluation.backtest.replay import Replay, learns_hours, learns_plans
 from console.evaluation.backtest.trace import Trace
 from console.evaluation.history import Failure, Header
+from console.evaluation.resting import collector_rests
 from services.worker.recovery import DeclineCause, Origin, PastAttempt, Policy
 from shared.ids import PaymentMethodId
 
@@ -117,7 +117,8 @@ class PolicyOutcome:
 class Comparison:
     """Everything that a report shows; the first of `outcomes` is what happened.
 
-    `few`: failures that were ever retried. `retries`: how many there are to learn from. `with_backups`: failures of
+    `few`: failures that were ever retried. `retries`: how many there are to learn hours from; `recoveries`: to learn
+    beliefs from, and `learned`: what these taught in the end, in sentences. `with_backups`: failures of
     which the history names other payment methods; `backups_tried`: how many of these were tried in the past, and how
     often that worked. `replayed_a_second`: failures, by policy, per second of this process's processor time.
     """
@@ -127,6 +128,8 @@ class Comparison:
     still_open: int
     few: int
     retries: int
+    recoveries: int
+    learned: Sequence[str]
     with_backups: int
     backups_tried: int
     backups_worked: int
@@ -148,15 +151,15 @@ def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, 
     for past, group in zip(pasts, groups, strict=True):
         past.teach(seen[group])
     model = fit(_sum(seen))
-    lessons = Lessons(pasts if any(map(learns, policies.values())) else ())
+    lessons = Lessons(pasts if any(learns_hours(each) or learns_plans(each) for each in policies.values()) else ())
+    really = [happened(past) for past in pasts]
     traces: dict[str, list[Trace]] = {}
     replayed: dict[str, float] = {}
-    with _nothing_collected():
+    with collector_rests():
         for name, policy in policies.items():
             replaying = time.process_time()
             traces[name] = _in_order(pasts, Replay(policy, lessons))
             replayed[name] = len(pasts) / max(time.process_time() - replaying, 1e-6)
-    really = [happened(past) for past in pasts]
     hoped = {name: [expected(trace, model) for trace in of_policy] for name, of_policy in traces.items()}
     draws = _Draws(pasts, groups, really, traces, hoped, _models(seen, model, seed), seed)
     outcomes = [_of_history(pasts, really, draws)]
@@ -170,6 +173,8 @@ def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, 
         still_open=sum(past.paid_at is None and past.ends_at == past.until for past in pasts),
         few=sum(bool(past.retries) for past in pasts),
         retries=lessons.retries,
+        recoveries=lessons.beliefs.recoveries,
+        learned=told(lessons.beliefs.last),
         with_backups=sum(bool(past.failure.backups) for past in pasts),
         backups_tried=sum(sum(each.backups) for each in seen),
         backups_worked=sum(each.backups[True] for each in seen),
@@ -179,18 +184,6 @@ def compare(header: Header, failures: Sequence[Failure], policies: Mapping[str, 
         replayed_a_second=replayed,
         seconds=time.perf_counter() - began,
     )
-
-
-@contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """Without the collector of cycles: a replay leaves none behind, and it would go through the whole history."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def _in_order(pasts: Sequence[Past], replay: Replay) -> list[Trace]:

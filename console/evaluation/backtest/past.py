@@ -7,6 +7,7 @@ from typing import Final
 
 from console.evaluation.backtest.clearing import DAY, HOUR, Seen, grid_place, payday_between
 from console.evaluation.history import Attempt, Failure
+from console.evaluation.history import Card as GivenCard
 from services.worker.recovery import (
     CURRENT_RULES,
     AttemptResult,
@@ -80,7 +81,7 @@ class Past:
     def card(self) -> Card:
         """The card. If its fingerprint is unknown, it counts as the same card in all attempts of this failure."""
         card = self.failure.card
-        return Card(card.fingerprint, card.network, card.country, card.exp_month, card.exp_year)
+        return _card(card)
 
     @cached_property
     def amount(self) -> Money:
@@ -135,13 +136,7 @@ class Past:
     @cached_property
     def backups(self) -> tuple[OnFile, ...]:
         """The customer's other payment methods, in the order in which they are tried."""
-        return tuple(
-            OnFile(
-                PaymentMethodId(each.method),
-                Card(each.fingerprint, each.network, each.country, each.exp_month, each.exp_year),
-            )
-            for each in self.failure.backups
-        )
+        return tuple(OnFile(PaymentMethodId(each.method), _card(each)) for each in self.failure.backups)
 
     def card_of(self, method: PaymentMethodId) -> Card:
         """The card of a payment method; nothing is known of one that is not among the customer's."""
@@ -217,6 +212,10 @@ class Past:
         if self.cause is not DeclineCause.INSUFFICIENT_FUNDS:
             return False
         return payday_between(after, at, self.card.country)
+
+
+def _card(given: GivenCard) -> Card:
+    return Card(given.fingerprint, given.network, given.country, given.exp_month, given.exp_year, funding=given.funding)
 
 
 def decline_of(said: Attempt) -> Decline | None:

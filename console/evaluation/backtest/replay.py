@@ -24,20 +24,20 @@ from console.evaluation.backtest.past import Past
 from console.evaluation.backtest.run import Rules, Run
 from console.evaluation.backtest.shortcut import Shortcut
 from console.evaluation.backtest.trace import Trace
-from services.worker.recovery import Policy
+from services.worker.recovery import Likeliest, Policy
 
 
 class Replay:
     """One policy over the failures of one merchant.
 
-    `lessons` is what learned timing could know. Stripe's retries teach it nothing, as in the worker, so with a driver
-    that leaves them as they were there is nothing to know. Without `shortcuts` the brain is asked for every decision;
-    the traces are the same.
+    `lessons` is what learned timing could know. Stripe's retries teach beliefs, and no hours: so with a driver that
+    leaves them as they were, no hours are known. Without `shortcuts` the brain is asked for every decision; the traces
+    are the same.
     """
 
     def __init__(self, policy: Policy, lessons: Lessons | None = None, *, shortcuts: bool = True) -> None:
         self._backups = tries_backups(policy)
-        known = lessons if lessons is not None and learns(policy) else Lessons()
+        known = lessons_for(policy, lessons or Lessons())
         shortcut = Shortcut(policy, known) if shortcuts else None
         self._rules = Rules(policy, policy.driver != "citadel", known, MessageDays(policy), shortcut)
 
@@ -63,9 +63,25 @@ class Replay:
         return [run.finished() for run in runs]
 
 
-def learns(policy: Policy) -> bool:
-    """Whether learned timing has retries of ours to learn from."""
+def lessons_for(policy: Policy, lessons: Lessons) -> Lessons:
+    """What learned timing may know of these under a policy."""
+    if learns_hours(policy):
+        return lessons
+    return lessons.without_hours() if learns_plans(policy) else Lessons()
+
+
+def learns_hours(policy: Policy) -> bool:
+    """Whether learned timing has retries of ours to learn hours from."""
     return policy.timing == "learned" and policy.driver == "citadel"
+
+
+def learns_plans(policy: Policy) -> bool:
+    """Whether attempts of ours are planned by what was learned of customers."""
+    if policy.timing != "learned" or policy.driver == "stripe":
+        return False
+    schedules = [each for _, each in policy.schedules]
+    schedules += [each for segment in policy.segments for each in (segment.then.schedules or {}).values()]
+    return any(isinstance(each, Likeliest) for each in schedules)
 
 
 def tries_backups(policy: Policy) -> bool:

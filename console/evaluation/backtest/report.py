@@ -10,7 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 
 from console.evaluation.backtest.compare import HAPPENED, Comparison, Held, Interval, PolicyOutcome, Totals
-from console.evaluation.backtest.replay import learns, tries_backups
+from console.evaluation.backtest.lessons import WEEKS_OF_STEP
+from console.evaluation.backtest.replay import learns_hours, learns_plans, tries_backups
 from services.worker.recovery import CURRENT_RULES, Policy
 from shared.money import Money, readable
 
@@ -49,6 +50,8 @@ def as_json(comparison: Comparison, policies: dict[str, Policy]) -> dict[str, An
         "seed": comparison.seed,
         "network_rules": CURRENT_RULES.version,
         "replayed_per_second": {name: round(each) for name, each in comparison.replayed_a_second.items()},
+        "learned_from": comparison.recoveries if comparison.learned else 0,
+        "learned": list(comparison.learned),
         "outcomes": {each.name: _figures(each) for each in comparison.outcomes},
         "cannot_tell": cannot_tell(comparison, policies),
     }
@@ -127,6 +130,10 @@ def show(comparison: Comparison, policies: dict[str, Policy], console: Console) 
         highlight=False,
     )
     console.print(_shares(comparison), highlight=False)
+    if comparison.learned:
+        console.print("\n[bold]What was learned of customers by the end[/]", highlight=False)
+    for sentence in comparison.learned:
+        console.print(f"  {sentence}", highlight=False)
     console.print("\n[bold]Against what happened[/]", highlight=False)
     for outcome in comparison.outcomes[1:]:
         _tell_difference(outcome, console)
@@ -292,7 +299,7 @@ def cannot_tell(comparison: Comparison, policies: dict[str, Policy]) -> list[str
 
 def _of_policy(name: str, policy: Policy, comparison: Comparison) -> Iterator[str]:
     """What cannot be told of a policy's learned timing, backup methods and holdout."""
-    if learns(policy):
+    if learns_hours(policy):
         yield (
             f"What the hours gain that {name} learns: its attempts are at the hours that it would have picked, week by "
             f"week, from the {comparison.retries:,} retries on record; but the estimate takes all hours of a day to be "
@@ -300,8 +307,15 @@ def _of_policy(name: str, policy: Policy, comparison: Comparison) -> Iterator[st
         )
     elif policy.timing == "learned":
         yield (
-            f"What the hours gain that {name} learns: past retries count as Stripe's, from which it learns nothing. "
+            f"What the hours gain that {name} learns: past retries count as Stripe's, which teach it no hours. "
             f"Compare with --driver citadel."
+        )
+    if learns_plans(policy):
+        yield (
+            f"What {name} gains by learning about customers: its likeliest attempts are planned by what could have "
+            f"been learned of them by then, every {WEEKS_OF_STEP} weeks, from up to {comparison.recoveries:,} failures "
+            f"that were retried, by anybody. How these attempts would have gone is as good as the estimate, which "
+            f"knows of each country's usual paydays, of no others, and not that money goes again."
         )
     if tries_backups(policy) and not comparison.with_backups:
         yield (

@@ -197,8 +197,9 @@ class Run:
         if self._facts is None:
             invoice = past.failure.invoice
             self._facts = RecoveryFacts(past.opened, jitter_key=invoice, invoice_id=InvoiceId(invoice))
-        timing = self._rules.lessons.at(self.now)
-        timing.moved = False
+        lessons = self._rules.lessons
+        hours = lessons.at(self.now)
+        hours.moved = False
         return decide(
             policy,
             self._facts,
@@ -206,7 +207,7 @@ class Run:
             self.attempts,
             self.now,
             same_card_elsewhere=self._elsewhere(),
-            timing=Timing(timing),
+            timing=Timing(hours, lessons.learned(self.now)),
         )
 
     def _invoice(self) -> InvoiceTruth:

@@ -9,7 +9,7 @@ the brain has to be asked. `tests/unit/console/evaluation/backtest/test_shortcut
 against those without, over random pasts and policies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -19,7 +19,6 @@ from console.evaluation.backtest.past import METHOD, Past, harmless
 from console.evaluation.backtest.trace import Made
 from console.evaluation.history import Attempt
 from services.worker.recovery import (
-    BY_THE_RULES,
     CURRENT_RULES,
     AskNewMethod,
     AttemptNow,
@@ -33,6 +32,7 @@ from services.worker.recovery import (
     Reason,
     RecoveryFacts,
     Schedule,
+    Timing,
     Wait,
     decide,
     end_of_card,
@@ -48,6 +48,7 @@ from shared.policy.segments import segment_of
 from shared.recovery_model import EndReason
 
 _ONE_HOUR: Final = timedelta(hours=1)
+_HOUR_S: Final = 3600
 _WHY: Final = Reason("shortcut", "It follows from what is decided about all failures of this kind.")
 _ANY_TIME: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _CLOSE: Final = Close("exhausted", EndReason.WINDOW_OVER, _WHY)
@@ -77,6 +78,18 @@ class Situation(Protocol):
 
 
 @dataclass(slots=True)
+class _Plans:
+    """The likeliest attempts after declines of one cause and country.
+
+    first: those planned after the failure, by what was known (a step) and the hour of the failure. later: the next one
+    where that plan was not followed, by the step, the number of ours and the hours of all.
+    """
+
+    first: dict[tuple[int, float], tuple[tuple[datetime, float], ...]] = field(default_factory=dict)
+    later: dict[tuple[float, ...], datetime | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class _Kind:
     """What failures have in common that differ only in when they happened and in their invoice."""
 
@@ -89,9 +102,8 @@ class _Kind:
     harmless: int = -1
     # What the brain says at once, whenever it is.
     at_once: Decision | None = None
-    # The first of the likeliest attempts, by the hours of those before and the number of ours; all kinds of one cause
-    # and country have the same.
-    likeliest: dict[tuple[int, ...], datetime | None] = field(default_factory=dict)
+    # The same for all kinds of one cause and country.
+    plans: "_Plans" = field(default_factory=_Plans)
     # Of the policy, because each decision asks.
     window: timedelta = field(init=False)
     quiet: timedelta = field(init=False)
@@ -129,7 +141,7 @@ class Shortcut:
             each.tenure_days_at_least is not None or each.tenure_days_below is not None for each in conditions
         )
         self._kinds: dict[tuple[str | None, ...], _Kind] = {}
-        self._likeliest: dict[tuple[str | None, ...], dict[tuple[int, ...], datetime | None]] = {}
+        self._plans: dict[Hashable, _Plans] = {}
 
     def course(self, past: Past, watched: bool) -> "Course | None":
         """The shortcuts for one failure; None: the brain has to be asked each time."""
@@ -140,7 +152,7 @@ class Shortcut:
             segment = segment_of(self._policy, segment_facts(past.invoice, past.cause), past.opened)
         card, first = past.failure.card, past.failure.attempts[0]
         dated = "dated" if card.exp_month is not None and card.exp_year is not None else None
-        key = (segment, card.network, card.country, past.failure.currency, dated, *codes_of(first))
+        key = (segment, card.network, card.country, card.funding, past.failure.currency, dated, *codes_of(first))
         kind = self._kinds.get(key)
         if kind is None:
             kind = self._kinds[key] = self._kind(past, segment, first, dated=dated is not None)
@@ -152,8 +164,8 @@ class Shortcut:
         policy, why = self._policy.segment(segment), past.why
         schedule = policy.schedules.for_cause(why.cause)
         kind = _Kind(policy, segment, why.cause, schedule, why.merchants_matter)
-        alike = (segment, why.cause, past.failure.card.country)
-        kind.likeliest = self._likeliest.setdefault(alike, kind.likeliest)
+        alike = (segment, why.cause, past.card.country, past.card.funding == "credit")
+        kind.plans = self._plans.setdefault(alike, kind.plans)
         if why.merchants_matter and why.hard:
             return kind
         kind.harmless = harmless(past.card, past.amount, first)
@@ -173,10 +185,13 @@ class Course:
         "_deadline",
         "_due",
         "_due_for",
+        "_followed",
         "_kind",
         "_moved",
         "_past",
+        "_plan",
         "_shortcut",
+        "_step",
         "_watched",
         "harmless",
     )
@@ -193,6 +208,9 @@ class Course:
         self._due_for: tuple[int, int] | None = None
         self._due: datetime | None = None
         self._moved = False
+        # How many of our attempts were as planned after the failure, by what was known in that step.
+        self._plan: tuple[tuple[datetime, float], ...] | None = None
+        self._step, self._followed = 0, 0
 
     def decide(self, so_far: Situation) -> Decision | None:
         """As `services.worker.recovery.decide`, without its reasons; None: the brain has to be asked."""
@@ -238,7 +256,8 @@ class Course:
 
     def _by_schedule(self, so_far: Situation) -> Decision:
         kind, now = self._kind, so_far.now
-        asked_for = len(so_far.made), self._shortcut.lessons.week(now)
+        lessons = self._shortcut.lessons
+        asked_for = len(so_far.made), lessons.week(now) if lessons.knows else 0
         if asked_for != self._due_for:
             self._due_for, self._due = asked_for, self._scheduled(so_far)
         due = self._due
@@ -247,22 +266,19 @@ class Course:
         if not kind.any_time:
             due = next_open(kind.policy.attempt_times, max(due, now), self._past.failure.card.country)
         if due <= now:
-            if self._shortcut.lessons.retries:
-                self._shortcut.lessons.at(now).moved = self._moved
+            if lessons.retries:
+                lessons.at(now).moved = self._moved
             return _ATTEMPT
         return Wait(min(due, self._deadline), _WHY)
 
     def _scheduled(self, so_far: Situation) -> datetime | None:
         """When the schedule and the gap between attempts allow the next one; None: none is worth it."""
-        kind, past, made, now = self._kind, self._past, so_far.made, so_far.now
+        kind, past, now = self._kind, self._past, so_far.now
         schedule, policy, last, tries = kind.schedule, kind.policy, so_far.made[-1].at, len(so_far.made)
         country, key = past.failure.card.country, past.failure.invoice
         self._moved = False
         if isinstance(schedule, Likeliest):
-            hours = (so_far.ours, *(int(each.unix // 3600) for each in made))
-            if hours not in kind.likeliest:
-                kind.likeliest[hours] = self._first_of_likeliest(so_far, schedule)
-            first = kind.likeliest[hours]
+            first = self._likeliest(so_far, schedule)
             if first is None:
                 return None
             due = first + _ONE_HOUR * spread(key, tries)
@@ -276,12 +292,40 @@ class Course:
                 self._moved = timing.moved
         return max(due, last + kind.gap)
 
-    def _first_of_likeliest(self, so_far: Situation, schedule: Likeliest) -> datetime | None:
-        kind, past = self._kind, self._past
+    def _likeliest(self, so_far: Situation, schedule: Likeliest) -> datetime | None:
+        """The next of the likeliest attempts, as `planning.plan` says it: that of the plan after the failure, while all
+        were made as it says; otherwise of a new one."""
+        plans, made, number = self._kind.plans, so_far.made, len(so_far.made) - 1
+        lessons = self._shortcut.lessons
+        step = lessons.step(so_far.now) if lessons.knows else 0
+        if so_far.ours == number:
+            if self._plan is None or step != self._step:
+                self._step, self._followed, self._plan = step, 0, self._of_failure(so_far, schedule, step)
+            plan, followed = self._plan, self._followed
+            while followed < number and followed < len(plan):
+                if made[followed + 1].unix // _HOUR_S * _HOUR_S != plan[followed][1]:
+                    break
+                followed += 1
+            self._followed = followed
+            if followed == number:
+                return plan[number][0] if number < len(plan) else None
+        hours = (step, so_far.ours, *(each.unix // _HOUR_S for each in made))
+        if hours not in plans.later:
+            plans.later[hours] = next(self._planned(so_far, schedule, so_far.attempts), None)
+        return plans.later[hours]
+
+    def _of_failure(self, so_far: Situation, schedule: Likeliest, step: int) -> tuple[tuple[datetime, float], ...]:
+        """The attempts that are planned after the failure, and when they are in unix seconds."""
+        plans, key = self._kind.plans, (step, so_far.made[0].unix // _HOUR_S)
+        found = plans.first.get(key)
+        if found is None:
+            planned = self._planned(so_far, schedule, so_far.attempts[:1])
+            found = plans.first[key] = tuple([(at, at.timestamp()) for at in planned])
+        return found
+
+    def _planned(self, so_far: Situation, schedule: Likeliest, attempts: Sequence[PastAttempt]) -> Iterator[datetime]:
+        kind, past, now = self._kind, self._past, so_far.now
         facts = RecoveryFacts(past.opened, jitter_key=past.failure.invoice)
-        attempts = tuple(so_far.attempts)
-        case = Case(
-            kind.policy, facts, past.invoice, attempts, so_far.now, (), CURRENT_RULES, BY_THE_RULES, kind.segment
-        )
-        due = by_belief(case, schedule, kind.cause)
-        return due.planned[0].at if due.planned else None
+        timing = Timing(learned=self._shortcut.lessons.learned(now))
+        case = Case(kind.policy, facts, past.invoice, tuple(attempts), now, (), CURRENT_RULES, timing, kind.segment)
+        return (each.at for each in by_belief(case, schedule, kind.cause).planned)

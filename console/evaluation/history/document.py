@@ -1,8 +1,8 @@
 """The history file: JSON Lines, a header and then one failed invoice a line. It is described in
 `console/evaluation/README.md`.
 
-Times are unix seconds, amounts minor units. It holds no customer's data: ids, codes, amounts, times, the card's brand
-and country, and a hash in place of its fingerprint.
+Times are unix seconds, amounts minor units. It holds no customer's data: ids, codes, amounts, times, the card's brand,
+country and funding, and a hash in place of its fingerprint.
 
 HistoryRefused   the file is not a valid history; `problems` says why, each with its line
 """
@@ -63,6 +63,7 @@ class Card(_Line):
     fingerprint: Id | None = None
     network: Code | None = None
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+    funding: Literal["credit", "debit", "prepaid", "unknown"] | None = None
     exp_month: Annotated[int, Field(ge=1, le=12)] | None = None
     exp_year: Annotated[int, Field(ge=2000, le=2100)] | None = None
 

@@ -30,6 +30,7 @@ def charge_row(merchant: str, charge: Json) -> Json | None:
         "fingerprint": sha256(f"{merchant}/{fingerprint}".encode()).hexdigest()[:24] if fingerprint else None,
         "network": card.get("brand") or card.get("network") or details.get("type"),
         "country": card.get("country"),
+        "funding": card.get("funding"),
         "exp_month": card.get("exp_month"),
         "exp_year": card.get("exp_year"),
         "authenticated": secure.get("result") == "authenticated",

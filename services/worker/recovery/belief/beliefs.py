@@ -3,23 +3,27 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Final
 
+from services.worker.recovery.belief.kept import Kept
 from services.worker.recovery.belief.parts import Belief
 from services.worker.recovery.belief.prior import prior
 from services.worker.recovery.belief.stories import Stories
 from services.worker.recovery.model import Card
 from shared.policy import DeclineCause
 
+KEPT: Final = 64
+"""So many stories (of up to 45 KB) are kept of what was learned of one merchant: some causes, by country."""
 _Key = tuple[DeclineCause, str | None, bool, tuple[tuple[str, float], ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What was learned of a merchant's customers: of all, and of those of single countries. Stories are made once."""
+    """What was learned of a merchant's customers: of all, and of those of single countries. Stories are kept."""
 
     everywhere: Belief
     countries: Mapping[str, Belief] = field(default_factory=dict)
-    _stories: dict[_Key, Stories] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _stories: Kept[_Key, Stories] = field(default_factory=lambda: Kept(KEPT), init=False, repr=False, compare=False)
 
     def of(self, country: str | None) -> Belief:
         """What is believed of a country's customers."""
@@ -32,7 +36,7 @@ class Learned:
         if found is None:
             _, country, credit, _ = key
             weights = self.of(country).weights(cause, wages, credit=credit)
-            found = self._stories[key] = Stories(weights, country)
+            found = self._stories.keep(key, Stories(weights, country))
         return found
 
 

@@ -6,24 +6,32 @@ reached. For such gains the greedy choice is close to the best (at least 1 - 1/e
 rule that says so.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache, reduce
-from heapq import heapify, heappop, heappushpop
+from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
 
+import numpy as np
+import numpy.typing as npt
+
 from services.worker.recovery.attempt_times import next_open
-from services.worker.recovery.belief.stories import Stories
+from services.worker.recovery.belief.kept import Kept
+from services.worker.recovery.belief.stories import Bits, Stories, how_many
 from shared.policy import AttemptTimes
 
 # The local hours at which attempts begin: every third one, because nobody knows at which hours a bank declines.
+# As many in each quarter of the day, in which money is looked at once.
 HOURS: Final = (1, 4, 7, 10, 13, 16, 19, 22)
 # Money today is worth more than money tomorrow: so much of an attempt's gain is lost with each day of waiting.
 A_DAY_COSTS: Final = 0.004
 _A_DAY_S: Final = 86_400.0
 _AN_HOUR: Final = timedelta(hours=1)
+KEPT_PLANS: Final = 8_192
+"""So many plans (of 1.7 KB, 14 MB in all) are kept in a process."""
+Times = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,106 +68,141 @@ def plan(stories: Stories, declined: Sequence[datetime], limits: Limits) -> tupl
     one hour share a plan. While the attempts are made as they were planned after the failure, that plan is followed:
     it has reckoned with each decline. Otherwise the rest is planned anew.
     """
-    hours = tuple(_hour(at) for at in declined)
-    by_hours = replace(limits, until=_hour(limits.until))
-    first = _planned(stories, hours[:1], by_hours)
+    hours = tuple([_hour(at) for at in declined])
+    first = _planned(stories, hours[:1], limits)
     made = len(hours) - 1
-    if tuple(each.at for each in first[:made]) == hours[1:]:
+    if made == 0:
+        return first
+    if tuple([each.at for each in first[:made]]) == hours[1:]:
         return _from(first, made)
-    return _planned(stories, hours, by_hours)
+    return _planned(stories, hours, limits)
 
 
 def at_another_time(stories: Stories, declined: Sequence[datetime], at: datetime) -> Planned:
     """The attempt that is made in the hour of `at`, whatever was planned: as `plan` would tell it, if it were alone."""
     hours, made = [_hour(each) for each in declined], _hour(at)
-    out = (stories.ruled_out(stories.accepting(each, hours[0]), each.timestamp()) for each in hours)
-    alive = _alive(stories, out)
+    alive = _alive(stories, hours)
     reached = alive & stories.ruled_out(stories.accepting(made, hours[0]), made.timestamp())
-    chance = 1 - (alive & ~reached).bit_count() / alive.bit_count() if alive else 0.0
-    return Planned(made, chance, chance, stories.why(reached))
+    before = how_many(alive)
+    chance = 1 - how_many(alive & ~reached) / before if before else 0.0
+    return Planned(made, chance, chance, *stories.why(reached[None, :]))
 
 
-def _alive(stories: Stories, ruled_out: Iterable[int]) -> int:
-    return reduce(lambda left, each: left & ~each, ruled_out, stories.all)
+def _alive(stories: Stories, declined: Sequence[datetime]) -> Bits:
+    """The stories that these declines leave."""
+    out = (stories.ruled_out(stories.accepting(at, declined[0]), at.timestamp()) for at in declined)
+    return reduce(lambda left, each: left & ~each, out, stories.all)
 
 
 def _from(planned: tuple[Planned, ...], made: int) -> tuple[Planned, ...]:
     """The rest of a plan after so many declines: what it collects counts from here."""
-    if made == 0:
-        return planned
     missed = 1 - planned[made - 1].collected
-    return tuple(replace(each, collected=1 - (1 - each.collected) / missed) for each in planned[made:])
+    return tuple([replace(each, collected=1 - (1 - each.collected) / missed) for each in planned[made:]])
 
 
 def _hour(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-@lru_cache(maxsize=16_384)
+_Key = tuple[int, tuple[datetime, ...], timedelta, datetime, int, float, AttemptTimes | None, str | None]
+_plans: Final[Kept[_Key, tuple[Planned, ...]]] = Kept(KEPT_PLANS)
+
+
 def _planned(stories: Stories, declined: tuple[datetime, ...], limits: Limits) -> tuple[Planned, ...]:
-    failed_at = declined[0]
-    out = [stories.ruled_out(stories.accepting(at, failed_at), at.timestamp()) for at in declined]
-    alive = _alive(stories, out)
-    # The decline was at some minute of its hour.
-    first = (declined[-1] + limits.after + _AN_HOUR).timestamp()
-    gap = limits.after.total_seconds()
-    # A heap of what each candidate adds, as of the time when it was looked at last: what it adds can only become less.
-    candidates = _candidates(stories, failed_at, first, limits)
-    heap = [(-_worth(accepting & alive, when, first), when, accepting) for when, accepting in candidates]
-    heapify(heap)
-    chosen: list[tuple[float, int]] = []
-    left, most = alive, limits.most - (len(declined) - 1)
-    while heap and len(chosen) < most:
-        _, when, accepting = heappop(heap)
-        best = (-_worth(accepting & left, when, first), when, accepting)
-        while heap and heap[0] < best:
-            _, when, accepting = heappushpop(heap, best)
-            best = (-_worth(accepting & left, when, first), when, accepting)
-        if (best[2] & left).bit_count() < limits.least_chance * left.bit_count():
-            break
-        if any(abs(best[1] - other) <= gap for other, _ in chosen):
-            continue
-        chosen.append((best[1], best[2]))
-        left &= ~stories.ruled_out(best[2], best[1])
-    return _in_order(stories, sorted(chosen), alive)
-
-
-def _in_order(stories: Stories, chosen: list[tuple[float, int]], alive: int) -> tuple[Planned, ...]:
-    found: list[Planned] = []
-    left, total = alive, alive.bit_count()
-    for at, accepting in chosen:
-        before = left
-        left &= ~stories.ruled_out(accepting, at)
-        chance = 1 - left.bit_count() / before.bit_count()
-        moment = datetime.fromtimestamp(at, UTC)
-        found.append(Planned(moment, chance, 1 - left.bit_count() / total, stories.why(before & ~left)))
-    return tuple(found)
-
-
-def _worth(stories: int, at: float, first: float) -> float:
-    return stories.bit_count() * (1 - A_DAY_COSTS * (at - first) / _A_DAY_S)
-
-
-def _candidates(stories: Stories, failed_at: datetime, first: float, limits: Limits) -> list[tuple[float, int]]:
-    """The times at which an attempt may be made, each with the stories that accept it."""
-    day = datetime.fromtimestamp(first, stories.zone).date()
-    last, last_day = limits.until.timestamp(), limits.until.astimezone(stories.zone).date()
-    found: list[tuple[float, int]] = []
-    while day <= last_day:
-        for at, hour in _times_of(day, stories.zone):
-            if first <= at < last and _is_open(limits, at):
-                found.append((at, stories.accepting_at(at, day, hour, failed_at)))
-        day += timedelta(days=1)
+    """The plan after declines in these hours, until the hour of the limits' end."""
+    times = None if limits.times.always else limits.times
+    until, country = _hour(limits.until), None if times is None else limits.country
+    key = (stories.number, declined, limits.after, until, limits.most, limits.least_chance, times, country)
+    found = _plans.get(key)
+    if found is None:
+        found = _plans.keep(key, _made(stories, declined, replace(limits, until=until)))
     return found
 
 
-def _is_open(limits: Limits, at: float) -> bool:
+def _made(stories: Stories, declined: tuple[datetime, ...], limits: Limits) -> tuple[Planned, ...]:
+    alive, most = _alive(stories, declined), limits.most - (len(declined) - 1)
+    # The decline was at some minute of its hour.
+    first = (declined[-1] + limits.after + _AN_HOUR).timestamp()
+    at, accepting = _candidates(stories, declined[0], first, limits)
+    kept = 1 - A_DAY_COSTS * (at - first) / _A_DAY_S
+    gap = limits.after.total_seconds()
+    chosen: list[int] = []
+    dropped: list[int] = []
+    taken: list[float] = []
+    moments = at.tolist()
+    left, counts = alive, _counts(accepting, alive)
+    remaining, worth = how_many(left), counts * kept
+    while len(dropped) < len(moments) and len(chosen) < most:
+        best = int(worth.argmax())
+        if counts[best] < limits.least_chance * remaining:
+            break
+        dropped.append(best)
+        worth[best] = -1
+        moment = moments[best]
+        if any(abs(moment - other) <= gap for other in taken):
+            continue
+        chosen.append(best)
+        taken.append(moment)
+        if len(chosen) < most:
+            left = left & ~stories.ruled_out(accepting[best], moment)
+            counts, remaining = _counts(accepting, left), how_many(left)
+            worth = counts * kept
+            worth[dropped] = -1
+    chosen.sort()
+    return _in_order(stories, at[chosen], accepting[chosen], alive)
+
+
+def _in_order(stories: Stories, times: Times, accepting: Bits, alive: Bits) -> tuple[Planned, ...]:
+    reached, left = np.empty_like(accepting), alive
+    remaining = [how_many(alive)]
+    for number, at in enumerate(times):
+        reached[number] = left & stories.ruled_out(accepting[number], at)
+        left = left & ~reached[number]
+        remaining.append(how_many(left))
+    return tuple(
+        [
+            Planned(datetime.fromtimestamp(at, UTC), 1 - after / before, 1 - after / remaining[0], why)
+            for at, (before, after), why in zip(times, pairwise(remaining), stories.why(reached), strict=True)
+        ]
+    )
+
+
+def _counts(accepting: Bits, left: Bits) -> npt.NDArray[np.uint16]:
+    """What each candidate adds: how many of the stories that are left accept it."""
+    counts: npt.NDArray[np.uint16] = np.bitwise_count(accepting & left).sum(axis=1, dtype=np.uint16)
+    return counts
+
+
+def _candidates(stories: Stories, failed_at: datetime, first: float, limits: Limits) -> tuple[Times, Bits]:
+    """The times at which an attempt may be made, in order, each with the stories that accept it."""
+    begins, last = datetime.fromtimestamp(first, stories.zone).date(), limits.until.timestamp()
+    ends = limits.until.astimezone(stories.zone).date()
+    if first >= last:
+        return np.zeros(0), stories.all[None, :][:0]
+    days, at = _times_between(begins, ends, stories.zone)
+    accepting = stories.accepting_each(days, HOURS, at, failed_at)
+    within = slice(*np.searchsorted(at, (first, last)))
     if limits.times.always:
-        return True
-    moment = datetime.fromtimestamp(at, UTC)
-    return next_open(limits.times, moment, limits.country) == moment
+        return at[within], accepting[within]
+    opened = [_open_of(day, stories.zone, limits.times, limits.country) for day in days]
+    is_open = np.concatenate(opened)[within]
+    return at[within][is_open], accepting[within][is_open]
+
+
+@lru_cache(maxsize=1_024)
+def _times_between(begins: date, ends: date, zone: ZoneInfo) -> tuple[tuple[date, ...], Times]:
+    """The days from one to another, and when their `HOURS` are."""
+    days = tuple([begins + timedelta(days=number) for number in range((ends - begins).days + 1)])
+    return days, np.concatenate([_times_of(day, zone) for day in days])
 
 
 @lru_cache(maxsize=8_192)
-def _times_of(day: date, zone: ZoneInfo) -> tuple[tuple[float, int], ...]:
-    return tuple((datetime.combine(day, time(hour), zone).timestamp(), hour) for hour in HOURS)
+def _times_of(day: date, zone: ZoneInfo) -> Times:
+    return np.array([datetime.combine(day, time(hour), zone).timestamp() for hour in HOURS])
+
+
+@lru_cache(maxsize=8_192)
+def _open_of(day: date, zone: ZoneInfo, times: AttemptTimes, country: str | None) -> npt.NDArray[np.bool_]:
+    """At which of a day's times an attempt may be made."""
+    moments = [datetime.fromtimestamp(at, UTC) for at in _times_of(day, zone)]
+    return np.array([next_open(times, moment, country) == moment for moment in moments])

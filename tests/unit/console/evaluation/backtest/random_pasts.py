@@ -86,6 +86,7 @@ def _card(random: Random, own: str) -> dict[str, Any]:
     card: dict[str, Any] = {
         "network": random.choice((None, "visa", "visa", "mastercard", "amex", "us_bank_account")),
         "country": random.choice((None, "US", "US", "DE", "BR", "IN", "NP")),
+        "funding": random.choice((None, "credit", "debit")),
         "fingerprint": random.choice((None, own, own, own, own, "shared_1", "shared_2")),
     }
     if random.random() < 0.3:

@@ -77,11 +77,27 @@ def test_a_driver_given_here_holds_for_all_policies(history: Path) -> None:
 def test_what_a_policy_has_that_history_has_not_is_said(history: Path, tmp_path: Path) -> None:
     file = policy(tmp_path, schema_version=4, timing="learned", holdout_share=0.1, backup_methods=True)
     told = orjson.loads(run("--from", history, "--policy", file, "--json").stdout)["cannot_tell"]
-    assert sum("from which it learns nothing" in each for each in told) == 2  # and of the default policy
+    assert sum("which teach it no hours" in each for each in told) == 2  # and of the default policy
     for expected in ("holdout of new.json", "the history names none"):
         assert sum(expected in each for each in told) == 1
     told = orjson.loads(run("--from", history, "--policy", file, "--driver", "citadel", "--json").stdout)["cannot_tell"]
     assert sum("all hours of a day to be alike" in each for each in told) == 2
+
+
+def test_what_was_learned_of_customers_is_told(tmp_path: Path) -> None:
+    header, failures, _ = past(600, 3, ladder("stripe"))
+    write_history(tmp_path / "past.jsonl", header, failures)
+    schedules = {"insufficient_funds": {"kind": "likeliest"}}
+    words = ("--from", tmp_path / "past.jsonl", "--policy", policy(tmp_path, timing="learned", schedules=schedules))
+    found = orjson.loads(run(*words, "--json").stdout)
+    assert 300 < found["learned_from"] < 600
+    assert any("paid" in each and "half of the money is gone after" in each for each in found["learned"])
+    assert sum("gains by learning about customers" in each for each in found["cannot_tell"]) == 2
+    text = " ".join(run(*words).stdout.split())
+    assert "What was learned of customers by the end" in text
+    stripes = run("--from", tmp_path / "past.jsonl", "--driver", "stripe", "--json").stdout
+    by_rules = orjson.loads(stripes)  # who leaves the retries to Stripe plans nothing
+    assert (by_rules["learned_from"], by_rules["learned"]) == (0, [])
 
 
 def test_learned_timing_backups_and_the_holdout_have_their_figures(tmp_path: Path) -> None:

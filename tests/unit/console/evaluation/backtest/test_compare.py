@@ -67,7 +67,7 @@ def test_a_seed_repeats_everything_and_another_moves_the_intervals_only() -> Non
     header, failures, _ = past(150, 6, ladder("stripe"))
     first, same, other = (compare(header, failures, {"p": CITADEL}, seed=seed).outcomes[1] for seed in (1, 1, 2))
     assert first == same
-    assert other.share.value == first.share.value
+    assert other.share.value == pytest.approx(first.share.value)
     assert other.share != first.share
 
 

@@ -6,18 +6,25 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from console.evaluation.backtest.lessons import Lessons
+from console.evaluation.backtest.lessons import WEEKS_OF_STEP, Beliefs, Lessons, outcome
 from console.evaluation.backtest.past import Past
-from console.evaluation.backtest.replay import Replay, learns
+from console.evaluation.backtest.replay import Replay, learns_hours, learns_plans
 from console.evaluation.backtest.trace import Trace
 from console.evaluation.history import Attempt, Failure
 from console.evaluation.learning import REMEMBERED
-from services.worker.recovery import DeclineCause, Delays, Policy, Schedules
+from services.worker.recovery import DeclineCause, Likeliest, Policy, Schedules
+from services.worker.recovery.belief.learning import Outcome, learn
 from services.worker.recovery.estimator import Estimator, Observed
 from tests.unit.console.evaluation.backtest.synthetic import CITADEL, OPENED, UNTIL, at, declined, failure, paid
 
-LEARNED = CITADEL.model_copy(
-    update={"timing": "learned", "schedules": Schedules(try_later=Delays(hours=(24,))), "max_attempts": 4}
+LEARNED = Policy.model_validate(
+    {
+        "schema_version": 4,
+        "driver": "citadel",
+        "timing": "learned",
+        "schedules": {"try_later": {"kind": "delays", "hours": [24]}},
+        "max_attempts": 4,
+    }
 )
 GOOD_HOUR = 9
 
@@ -115,7 +122,7 @@ def test_a_retry_counts_for_the_decline_before_it_and_not_without_one() -> None:
 @pytest.mark.parametrize("driver", ["auto", "stripe"])
 def test_stripes_retries_teach_nothing(driver: str) -> None:
     policy = LEARNED.model_copy(update={"driver": driver})
-    assert not learns(policy)
+    assert not learns_hours(policy)
     assert sum(trace.moved for trace in traces(policy, PASTS[:100]).values()) == 0
 
 
@@ -125,3 +132,113 @@ def test_without_retries_the_schedules_hold() -> None:
     timing = Lessons().at(now)
     question = (DeclineCause.TRY_LATER, now, (now, now + timedelta(hours=9)))
     assert timing.pick(*question, ZoneInfo("UTC")) == now
+
+
+# -- what is believed of customers -------------------------------------------------------------------------------------
+
+PLANNED = CITADEL.model_copy(
+    update={"timing": "learned", "schedules": Schedules(insufficient_funds=Likeliest()), "max_attempts": 4}
+)
+PAYDAY = 12
+
+
+def paid_on_the_12th(count: int) -> list[Past]:
+    """Failures whose retries work only on the 12th and the day after, whenever they failed; some on credit cards."""
+    random = Random(6)  # noqa: S311 - a test has to be repeatable
+    return [Past(_waged(random, number), UNTIL) for number in range(count)]
+
+
+def _waged(random: Random, number: int) -> Failure:
+    moment = random.randrange(150 * 24)
+    attempts = [declined(moment / 24, "insufficient_funds")]
+    for _ in range(20):
+        moment += random.randrange(20, 30)
+        if (OPENED + timedelta(hours=moment)).day in (PAYDAY, PAYDAY + 1):
+            attempts.append(paid(moment / 24))
+            break
+        attempts.append(declined(moment / 24, "insufficient_funds"))
+    funding = random.choice(("credit", "debit", None))
+    card = {"fingerprint": f"w{number}", "network": "visa", "country": "DE", "funding": funding}
+    return failure(*attempts, invoice=f"in_{number}", card=card)
+
+
+WAGED = paid_on_the_12th(150)
+
+
+def on_payday(pasts: list[Past], policy: Policy) -> float:
+    """The share of the failures after the first two months that have an attempt on a payday."""
+    found = [each for each in traces(policy, pasts).values() if each.past.opened_at > at(60)]
+    tried = [any(datetime.fromtimestamp(step.at, UTC).day == PAYDAY for step in trace.steps) for trace in found]
+    return sum(tried) / len(tried)
+
+
+def test_a_payday_that_is_on_record_is_planned_for() -> None:
+    by_rules = PLANNED.model_copy(update={"timing": "rules"})
+    assert on_payday(WAGED, PLANNED) > on_payday(WAGED, by_rules) + 0.2
+    assert not any(trace.breaches for trace in traces(PLANNED, WAGED).values())
+
+
+@pytest.mark.parametrize("driver", ["citadel", "auto"])
+@pytest.mark.parametrize("code", ["insufficient_funds", "try_again_later"])
+def test_shortcuts_plan_by_what_was_learned(driver: str, code: str) -> None:
+    schedules = Schedules(insufficient_funds=Likeliest(), try_later=Likeliest(least_chance=0.05))
+    policy = PLANNED.model_copy(update={"driver": driver, "schedules": schedules, "max_attempts": 9})
+    pasts = WAGED if code == "insufficient_funds" else PASTS[:150]
+    assert traces(policy, pasts) == traces(policy, pasts, shortcuts=False)
+
+
+def test_beliefs_are_learned_every_fourth_week_from_what_was_before() -> None:
+    beliefs, lessons = Beliefs(WAGED), Lessons(WAGED)
+    now = OPENED + timedelta(days=100)
+    step = lessons.step(now)
+    begins = next(day for day in (now - timedelta(days=n) for n in range(40)) if lessons.step(day) != step) + timedelta(
+        days=1
+    )
+    begins = begins.replace(hour=0, minute=0)
+    assert begins.weekday() == 0
+    assert {lessons.step(begins + timedelta(weeks=n)) for n in range(WEEKS_OF_STEP)} == {step}
+    known = [found for each in WAGED if (found := outcome(each, begins.timestamp())) is not None]
+    assert 0 < len(known) < beliefs.recoveries
+    assert all(each.last_at < begins for each in known)
+    assert beliefs.at(step) == learn(known, begins)
+    assert lessons.learned(now) is lessons.learned(now)
+
+
+def test_before_anything_is_on_record_nothing_is_learned() -> None:
+    lessons = Lessons(WAGED)
+    assert lessons.learned(OPENED - timedelta(weeks=9)) is None
+    assert Lessons().learned(OPENED) is None
+
+
+def test_an_outcome_ends_with_the_success_the_customer_or_a_decline_for_good() -> None:
+    def told(*attempts: Attempt, card: object = None) -> Outcome | None:
+        given = failure(declined(0, "insufficient_funds"), *attempts)
+        if card is not None:
+            given = Failure.model_validate(given.model_dump() | {"card": card})
+        return outcome(Past(given, UNTIL))
+
+    def days(*numbers: float) -> tuple[datetime, ...]:
+        return tuple(datetime.fromtimestamp(at(number), UTC) for number in numbers)
+
+    no, funds = "insufficient_funds", DeclineCause.INSUFFICIENT_FUNDS
+    assert told(declined(1, no), paid(2)) == Outcome(funds, "US", days(0, 1), days(2)[0])
+    assert told(declined(1, no), paid(2, by="customer")) == Outcome(funds, "US", days(0, 1))
+    assert told(declined(1, no), declined(2, "lost_card"), declined(3, no)) == Outcome(funds, "US", days(0, 1))
+    assert told(declined(1, no, method="pm_9"), declined(2, no)) == Outcome(funds, "US", days(0, 2))
+    assert told(paid(1, by="customer")) is None
+    assert told() is None
+    assert outcome(Past(failure(declined(0, "lost_card"), declined(1)), UNTIL)) is None
+    credit = told(paid(1), card={"country": "DE", "funding": "credit"})
+    assert credit == Outcome(funds, "DE", days(0), days(1)[0], credit=True)
+
+
+def test_stripes_retries_teach_beliefs() -> None:
+    """When a bank accepts does not depend on who asks."""
+    auto = PLANNED.model_copy(update={"driver": "auto"})
+    assert learns_plans(auto)
+    assert not learns_hours(auto)
+    assert not learns_plans(PLANNED.model_copy(update={"driver": "stripe"}))
+    assert not learns_plans(LEARNED)
+    lessons = Lessons(WAGED)
+    assert lessons.without_hours().retries == 0
+    assert lessons.without_hours().learned(OPENED + timedelta(days=90)) is lessons.learned(OPENED + timedelta(days=90))

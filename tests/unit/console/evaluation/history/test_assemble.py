@@ -14,7 +14,8 @@ UNTIL = NOON + 60 * DAY
 
 
 def charge(number: int, at: int, **given: Any) -> dict[str, Any]:
-    card = {"brand": "visa", "country": "US", "fingerprint": "fp", "exp_month": 4, "exp_year": 2030, "last4": "4242"}
+    card = {"brand": "visa", "country": "US", "fingerprint": "fp", "exp_month": 4, "exp_year": 2030}
+    card |= {"funding": "debit", "last4": "4242"}
     return {
         "id": f"ch_{number}",
         "payment_intent": "pi_1",
@@ -71,7 +72,8 @@ def test_a_failure_and_its_retries() -> None:
         ("prod_1",),
         ("price_1",),
     )
-    assert (only.card.network, only.card.country, only.card.exp_year) == ("visa", "US", 2030)
+    card = only.card
+    assert (card.network, card.country, card.exp_year, card.funding) == ("visa", "US", 2030, "debit")
     text = only.model_dump_json()
     assert "jenny" not in text.lower()
     assert '"fp"' not in text

@@ -144,11 +144,11 @@ def test_money_sooner_is_worth_more_than_a_little_more_of_it(monkeypatch: pytest
     stories = stories_of(FUNDS, "DE", {"day_10": 0.51, "day_25": 0.49})
 
     def first_day() -> int:
-        planning._planned.cache_clear()
+        planning._plans.clear()
         (only,) = plan(stories, [FAILED], limits(most=1))
         return only.at.astimezone(zone_of("DE")).day
 
     assert first_day() == 10
     monkeypatch.setattr(planning, "A_DAY_COSTS", 0.0)
     assert first_day() == 25
-    planning._planned.cache_clear()
+    planning._plans.clear()

@@ -1,0 +1,85 @@
+"""When the brain attempts, where only its schedules can speak: worked out once for all failures that share it.
+
+Failures whose declines are soft and have one cause, in one hour, on cards of one country, are tried at the same times,
+whatever the card's network, as long as that allows it. Of the rulebook only the attempts that are used up, the window's
+end and the schedule can then speak: they are asked here by the brain's own functions, without its sentences. Where more
+can speak (segments, smallest amounts, Stripe as the driver, expired cards, hard declines), or the network forbids an
+attempt, the brain is asked for every decision. `tests/unit/console/evaluation/test_strategies.py` holds one against the
+other.
+"""
+
+from collections.abc import Hashable, Iterable, Iterator
+from datetime import datetime
+from functools import lru_cache
+
+from console.evaluation.population import Kind
+from console.evaluation.unfolding import Unfolding
+from services.worker.recovery import (
+    CURRENT_RULES,
+    AttemptResult,
+    Card,
+    Decline,
+    DeclineCause,
+    InvoiceTruth,
+    Origin,
+    PastAttempt,
+    Policy,
+    RecoveryFacts,
+    Timing,
+    classify,
+)
+from services.worker.recovery.case import Case, next_cause, used_for, when_due
+from services.worker.recovery.networks import answers, unlimited
+from shared.money import Money
+
+
+class Courses:
+    """The courses under one policy and timing, by what failures share."""
+
+    def __init__(self, policy: Policy, timing: Timing) -> None:
+        self._policy, self._timing = policy, timing
+        self._simple = not policy.segments and not policy.minimum_amounts and policy.driver != "stripe"
+        self._known: dict[Hashable, Unfolding[datetime]] = {}
+
+    def of(self, kind: Kind, facts: RecoveryFacts, invoice: InvoiceTruth) -> Iterable[datetime] | None:
+        """When the brain attempts while no network forbids it; None: it has to be asked."""
+        why = classify(kind.decline)
+        if not self._simple or why.hard or why.cause is DeclineCause.EXPIRED_CARD:
+            return None
+        key = (why.cause, kind.opened_at, kind.country, kind.funding, kind.spread)
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = Unfolding(self._unfold(kind.decline, facts, invoice))
+        return found
+
+    def _unfold(self, decline: Decline, facts: RecoveryFacts, invoice: InvoiceTruth) -> Iterator[datetime]:
+        def attempt(at: datetime, origin: Origin) -> PastAttempt:
+            said, amount = AttemptResult.DECLINED, invoice.amount_remaining
+            return PastAttempt(len(made) + 1, origin, said, at, invoice.payment_method_id, None, amount, decline)
+
+        made: list[PastAttempt] = []
+        made.append(attempt(facts.opened_at, Origin.STRIPE))
+        while True:
+            case = Case(self._policy, facts, invoice, tuple(made), made[-1].at, (), CURRENT_RULES, self._timing)
+            cause = next_cause(case)
+            most = self._policy.schedules.for_cause(cause).max_attempts
+            if case.budget.attempts_left <= 0 or (most is not None and used_for(case, cause) >= most):
+                return
+            due = when_due(case)
+            if due.worthless or due.at >= case.deadline:
+                return
+            made.append(attempt(max(due.at, case.now), Origin.CITADEL))
+            yield made[-1].at
+
+
+def harmless(kind: Kind, amount: Money) -> int:
+    """So many attempts that are all declined like the first break no rule, at whatever times; -1: the next one may."""
+    return _harmless(kind.network, kind.country, amount.currency, kind.decline)
+
+
+@lru_cache(maxsize=4_096)
+def _harmless(network: str, country: str, currency: str, decline: Decline) -> int:
+    card, amount = Card("fp", network, country), Money(1, currency)
+    if classify(decline).hard or answers(CURRENT_RULES, card, amount, decline):
+        return -1
+    return unlimited(CURRENT_RULES, card, amount)
