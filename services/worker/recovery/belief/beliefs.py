@@ -1,8 +1,10 @@
 """The stories of a belief for one declined payment: of what is believed before anything was seen, or was learned."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Final
 
 from services.worker.recovery.belief.parts import Belief
 from services.worker.recovery.belief.prior import prior
@@ -12,14 +14,21 @@ from shared.policy import DeclineCause
 
 _Key = tuple[DeclineCause, str | None, bool, tuple[tuple[str, float], ...]]
 
+# Stories may take half a megabyte: this many are kept in a process, of all that was learned of whomever.
+KEPT_STORIES: Final = 256
+_kept: OrderedDict[tuple[object, _Key], Stories] = OrderedDict()
+
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What was learned of a merchant's customers: of all, and of those of single countries. Stories are made once."""
+    """What was learned of a merchant's customers: of all, and of those of single countries.
+
+    Stories are made once, as long as they are among the last KEPT_STORIES that were asked for.
+    """
 
     everywhere: Belief
     countries: Mapping[str, Belief] = field(default_factory=dict)
-    _stories: dict[_Key, Stories] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _itself: object = field(default_factory=object, init=False, repr=False, compare=False)
 
     def of(self, country: str | None) -> Belief:
         """What is believed of a country's customers."""
@@ -28,11 +37,13 @@ class Learned:
     def believed(self, cause: DeclineCause, card: Card | None, wages: Mapping[str, float]) -> Stories:
         """The stories after a decline of this cause."""
         key = _key(cause, card, wages)
-        found = self._stories.get(key)
+        found = _kept.pop((self._itself, key), None)
         if found is None:
             _, country, credit, _ = key
-            weights = self.of(country).weights(cause, wages, credit=credit)
-            found = self._stories[key] = Stories(weights, country)
+            found = Stories(self.of(country).weights(cause, wages, credit=credit), country)
+            if len(_kept) >= KEPT_STORIES:
+                _kept.popitem(last=False)
+        _kept[self._itself, key] = found
         return found
 
 
