@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache, reduce
 from heapq import heapify, heappop, heappushpop
 from typing import Final
+from weakref import ref
 from zoneinfo import ZoneInfo
 
 from services.worker.recovery.attempt_times import next_open
@@ -62,11 +63,12 @@ def plan(stories: Stories, declined: Sequence[datetime], limits: Limits) -> tupl
     """
     hours = tuple(_hour(at) for at in declined)
     by_hours = replace(limits, until=_hour(limits.until))
-    first = _planned(stories, hours[:1], by_hours)
+    known = ref(stories)
+    first = _planned(known, hours[:1], by_hours)
     made = len(hours) - 1
     if tuple(each.at for each in first[:made]) == hours[1:]:
         return _from(first, made)
-    return _planned(stories, hours, by_hours)
+    return _planned(known, hours, by_hours)
 
 
 def at_another_time(stories: Stories, declined: Sequence[datetime], at: datetime) -> Planned:
@@ -95,8 +97,12 @@ def _hour(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
+# By a weak reference: stories are large, and whoever has made them says how long they are kept.
 @lru_cache(maxsize=16_384)
-def _planned(stories: Stories, declined: tuple[datetime, ...], limits: Limits) -> tuple[Planned, ...]:
+def _planned(known: "ref[Stories]", declined: tuple[datetime, ...], limits: Limits) -> tuple[Planned, ...]:
+    stories = known()
+    if stories is None:
+        raise ReferenceError("the caller of `plan` holds its stories")
     failed_at = declined[0]
     out = [stories.ruled_out(stories.accepting(at, failed_at), at.timestamp()) for at in declined]
     alive = _alive(stories, out)
