@@ -317,6 +317,12 @@ class Policy(PolicyFields):
             raise ValueError("; ".join(f"{each.place}: {each.message}" for each in found))
         return self
 
+    @property
+    def every_schedule(self) -> Iterator[Delays | Paydays | Likeliest]:
+        """The schedules of all causes, and those of the segments."""
+        for schedules in (dict(self.schedules), *(each.then.schedules or {} for each in self.segments)):
+            yield from schedules.values()
+
     @classmethod
     def default(cls) -> "Policy":
         """The policy of a merchant who has set nothing."""
