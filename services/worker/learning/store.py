@@ -169,6 +169,7 @@ WHERE merchant_id = $1 AND learned_at <= $2
 POOLED_AT_MOST = 200
 OF_ONE_AT_MOST = REMEMBERED // 4
 _READ_IN_ALL = 4 * REMEMBERED
+_AT_A_TIME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,7 @@ async def forget_gone(db: Connection, limit: int) -> int:
 
 async def attempts_of(db: Connection, merchant_id: MerchantId, until: datetime) -> tuple[Tried, ...]:
     """The attempts of a merchant's latest recoveries, by what was known at `until`."""
-    return _tried(await db.fetch(OF_MERCHANT, until, merchant_id, REMEMBERED))
+    return await _tried(db, OF_MERCHANT, until, merchant_id, REMEMBERED)
 
 
 async def attempts_of_pool(db: Connection, until: datetime) -> tuple[Tried, ...]:
@@ -220,7 +221,7 @@ async def attempts_of_pool(db: Connection, until: datetime) -> tuple[Tried, ...]
     day = until.date().toordinal()
     merchants = [row["merchant_id"] for row in await db.fetch(POOLED_MERCHANTS, day, POOLED_AT_MOST)]
     of_each = min(OF_ONE_AT_MOST, _READ_IN_ALL // max(1, len(merchants)))
-    return _tried(await db.fetch(OF_POOL, until, merchants, of_each, REMEMBERED))
+    return await _tried(db, OF_POOL, until, merchants, of_each, REMEMBERED)
 
 
 async def belief_of(db: Connection, merchant_id: MerchantId) -> Any:
@@ -249,20 +250,22 @@ async def forget(db: Connection, merchant_id: MerchantId, learned_at: datetime) 
     await db.execute(FORGET, merchant_id, learned_at)
 
 
-def _tried(rows: Sequence[asyncpg.Record]) -> tuple[Tried, ...]:
-    return tuple(
-        Tried(
-            row["merchant_id"],
-            row["recovery_id"],
-            row["started_at"],
-            row["finished_at"],
-            AttemptResult(row["result"]),
-            row["payment_method_id"],
-            row["card_fingerprint"],
-            row["card_network"],
-            row["card_country"],
-            row["card_funding"],
-            decline_of(dict(row)),
-        )
-        for row in rows
+async def _tried(db: Connection, statement: str, *arguments: Any) -> tuple[Tried, ...]:
+    """The attempts, read piece by piece, so that the process's other tasks go on between."""
+    return tuple([_of_row(row) async for row in db.cursor(statement, *arguments, prefetch=_AT_A_TIME)])
+
+
+def _of_row(row: asyncpg.Record) -> Tried:
+    return Tried(
+        row["merchant_id"],
+        row["recovery_id"],
+        row["started_at"],
+        row["finished_at"],
+        AttemptResult(row["result"]),
+        row["payment_method_id"],
+        row["card_fingerprint"],
+        row["card_network"],
+        row["card_country"],
+        row["card_funding"],
+        decline_of(dict(row)),
     )
