@@ -1,6 +1,6 @@
 """Learning in the background: what merchants' recoveries say of their customers, kept in `learned_beliefs`.
 
-    schedule   periodic work: whose turn it is, and who has enough new recoveries for a task
+    schedule   periodic work: who is looked at, and who has enough new recoveries for a task
     store      the SQL: what is read, what is kept
     outcomes   what the rows of a recovery's attempts say about when its payment was possible
 

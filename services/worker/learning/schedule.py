@@ -32,17 +32,19 @@ FORGOTTEN: Final = 500
 
 
 async def queue_due(db: Connection) -> bool:
-    """Queue a task for each merchant whose turn it is and who has enough new recoveries, and one for the pool. False:
-    what is left has its turn in the next run."""
+    """Queue a task for each merchant that is to be looked at and has enough new recoveries, and one for the pool.
+
+    Returns False: who is left is looked at in the next run.
+    """
     now = await business_now(db)
     wanted: list[MerchantId] = []
     looked: list[MerchantId] = []
-    if await store.is_pools_turn(db, RHYTHM):
+    if await store.is_pools_look_due(db, RHYTHM):
         wanted.append(POOL)
-    for turn in await store.turns(db, RHYTHM, LOOKED_AT):
+    for look in await store.looks_due(db, RHYTHM, LOOKED_AT):
         if len(wanted) == QUEUED:
             break
-        (wanted if turn.enough else looked).append(turn.merchant_id)
+        (wanted if look.enough else looked).append(look.merchant_id)
     for place, merchant_id in enumerate(wanted):
         # Where the last task is not done yet, it is looked again in the next run.
         if await tasks.enqueue(db, next_task(merchant_id, now, now + place * (EVERY / QUEUED))) is not None:

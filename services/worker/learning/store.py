@@ -1,4 +1,4 @@
-"""The SQL of learning: whose turn it is, what recoveries' attempts are learned from, what is kept."""
+"""The SQL of learning: who is looked at, what recoveries' attempts are learned from, what is kept."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from shared.database import Connection
 from shared.ids import MerchantId
 from shared.pool import POOL
 
-# --- Whose turn it is -------------------------------------------------------------------------------------------------
+# --- Who is looked at -------------------------------------------------------------------------------------------------
 
 # A recovery may say something if a bank has answered twice. Only so many of the latest are looked through for those.
 _MAY_TEACH = """(
@@ -27,8 +27,8 @@ _MAY_TEACH = """(
 
 # Those whose last look is longest ago. `fresh`: recoveries that opened since the last learning, counted up to `wanted`.
 # What was learned in another layout cannot be read, and counts as not learned.
-TURNS = f"""
-WITH turns AS MATERIALIZED (
+LOOKS_DUE = f"""
+WITH due AS MATERIALIZED (
     SELECT m.id::text AS merchant_id, b.looked_at,
         CASE WHEN b.layout = $1 THEN b.learned_at END AS learned_at,
         CASE WHEN b.layout = $1 THEN b.recoveries ELSE 0 END AS recoveries
@@ -42,7 +42,7 @@ WITH turns AS MATERIALIZED (
         WHEN learned_at <= citadel_now() - $5::interval THEN 1
         ELSE GREATEST($4, COALESCE(recoveries, 0) / 10)
     END AS wanted
-    FROM turns
+    FROM due
 )
 SELECT merchant_id, (
     SELECT count(*)
@@ -64,7 +64,7 @@ ORDER BY looked_at NULLS FIRST, merchant_id
 """  # noqa: S608 - constants of this file
 
 # Also at once when somebody has left the pool since.
-POOLS_TURN = """
+POOLS_LOOK_DUE = """
 SELECT NOT EXISTS (
     SELECT FROM learned_beliefs AS b
     WHERE b.merchant_id = $1 AND b.looked_at > citadel_now() - $2::interval
@@ -173,8 +173,8 @@ _AT_A_TIME = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """A merchant whose turn it is. `enough`: it has enough recoveries that were not learned from."""
+class Look:
+    """A merchant that is to be looked at. `enough`: it has enough recoveries that were not learned from."""
 
     merchant_id: MerchantId
     enough: bool
@@ -182,7 +182,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """`look`: how long after the last look a merchant has its turn again. `enough`: so many new recoveries, and at
+    """`look`: how long after its last look a merchant is looked at again. `enough`: so many new recoveries, and at
     least a tenth of those that were learned from; after `old` one will do."""
 
     look: timedelta
@@ -190,19 +190,19 @@ class Rhythm:
     enough: int
 
 
-async def turns(db: Connection, rhythm: Rhythm, limit: int) -> list[Turn]:
-    """The merchants whose turn it is, those first that have waited longest."""
-    rows = await db.fetch(TURNS, LAYOUT, rhythm.look, limit, rhythm.enough, rhythm.old)
-    return [Turn(row["merchant_id"], row["enough"]) for row in rows]
+async def looks_due(db: Connection, rhythm: Rhythm, limit: int) -> list[Look]:
+    """The merchants that are to be looked at, those first that have waited longest."""
+    rows = await db.fetch(LOOKS_DUE, LAYOUT, rhythm.look, limit, rhythm.enough, rhythm.old)
+    return [Look(row["merchant_id"], row["enough"]) for row in rows]
 
 
-async def is_pools_turn(db: Connection, rhythm: Rhythm) -> bool:
+async def is_pools_look_due(db: Connection, rhythm: Rhythm) -> bool:
     """Whether the pool is to be learned from again."""
-    return bool(await db.fetchval(POOLS_TURN, POOL, rhythm.look))
+    return bool(await db.fetchval(POOLS_LOOK_DUE, POOL, rhythm.look))
 
 
 async def note_look(db: Connection, merchants: Sequence[MerchantId]) -> None:
-    """Note that it was their turn."""
+    """Note that they were looked at."""
     await db.execute(NOTE_LOOK, list(merchants))
 
 

@@ -1,6 +1,7 @@
 """What is learned from recoveries' rows, for whom, how often, and what decisions make of it."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -12,6 +13,7 @@ from services.worker.dossier import learned as learned_module
 from services.worker.dossier import store as dossiers
 from services.worker.dossier.learned import learned_of
 from services.worker.engine.periodic import PeriodicRunner
+from services.worker.handlers import learn_belief
 from services.worker.learning import store
 from services.worker.learning.outcomes import outcomes_of
 from services.worker.learning.schedule import ENOUGH, LEARNING, QUEUED, next_task, queue_due
@@ -29,6 +31,7 @@ from tests.conftest import OpenDatabase
 from tests.integration.worker.doomed import DOOMED, rescued, run_until_death
 from tests.integration.worker.pasts import Try, write, write_paid_on
 from tests.integration.worker.world import World
+from tests.waiting import PATIENCE_S
 
 FUNDS = DeclineCause.INSUFFICIENT_FUNDS
 MOST_AWAITS = 200
@@ -316,13 +319,36 @@ async def test_a_merchant_that_is_gone_has_no_turn_and_its_belief_is_deleted(wor
     assert await kept(world, world.merchant_id) is not None
 
 
-async def test_who_left_during_the_run_has_nothing_kept(world: World, now: datetime) -> None:
+async def test_who_left_during_the_run_has_nothing_kept(
+    world: World, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await write_paid_on(world, world.merchant_id, ENOUGH, 25, now)
-    handler_rows = await outcomes(world, world.merchant_id, now)
-    assert len(handler_rows) == ENOUGH
+    begun, left = threading.Event(), threading.Event()
+    learned = learn_belief._learned
+
+    def slowly(lessons: learn_belief.Lessons) -> Any:
+        begun.set()
+        assert left.wait(PATIENCE_S)
+        return learned(lessons)
+
+    monkeypatch.setattr(learn_belief, "_learned", slowly)
+    run = asyncio.create_task(learn_now(world, world.merchant_id))
+    assert await asyncio.to_thread(begun.wait, PATIENCE_S)
     await leave(world, world.merchant_id)
-    await learn_now(world, world.merchant_id)
+    left.set()
+    await run
     assert await kept(world, world.merchant_id) is None
+
+
+async def test_an_opt_out_is_heard_although_the_pools_task_was_queued_before(world: World) -> None:
+    assert await queue(world) == [POOL]
+    async with world.database.transaction() as db:
+        await pool.opt_out(db, world.merchant_id)
+    assert await queue(world) == [POOL], "the one that was queued before"
+    await world.work()
+    assert await queue(world) == [POOL], "it may have read what it learns from before the opt-out"
+    await world.work()
+    assert await queue(world) == []
 
 
 # --- What is kept -----------------------------------------------------------------------------------------------------
