@@ -246,7 +246,8 @@ class PolicyFields(_Document):
     tell_end_customer, tell_end_merchant: whether the customer and the merchant are told when the end action was carried
     out.
     holdout_share: this share of invoices is watched and left alone, so that what the rest gains can be measured.
-    timing: `rules`, as the schedules say; `learned`, the best hours by the merchant's own attempts, within the rules.
+    timing: `rules`, as the schedules say; `learned`, by what the merchant's own attempts have taught (where
+    they are few, those of all merchants), within the rules.
     """
 
     schema_version: Literal[4] = 4
