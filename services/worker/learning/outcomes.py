@@ -6,7 +6,7 @@ customer did is no outcome: another card, a payment on the hosted page, 3-D Secu
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 from typing import Final
 from uuid import UUID
@@ -31,7 +31,6 @@ _CARDS: Final = frozenset(
         "visa",
     }
 )
-_LATE: Final = timedelta(hours=12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,6 @@ class Tried:
     merchant_id: MerchantId
     recovery_id: UUID
     at: datetime
-    answered_at: datetime | None
     result: AttemptResult
     payment_method_id: str | None
     fingerprint: str | None
@@ -96,8 +94,6 @@ def _answers(attempts: Sequence[Tried]) -> tuple[tuple[datetime, ...], datetime 
     """The times of the bank's declines, and of its acceptance, up to the first other answer."""
     declined: list[datetime] = []
     for each in attempts:
-        if each.answered_at is not None and each.answered_at - each.at > _LATE:
-            break
         if each.result is AttemptResult.SUCCEEDED:
             return tuple(declined), each.at
         if each.result is not AttemptResult.DECLINED:

@@ -94,7 +94,7 @@ RETURNING 1
 
 # Answers that were known by $1, so that a repeat reads what the first run has read.
 _ATTEMPTS = """
-SELECT a.merchant_id, a.recovery_id, a.started_at, a.finished_at, a.result, a.payment_method_id, a.card_fingerprint,
+SELECT a.merchant_id, a.recovery_id, a.started_at, a.result, a.payment_method_id, a.card_fingerprint,
     a.card_network, a.card_country, a.card_funding, a.error_code, a.decline_code, a.advice_code,
     a.network_decline_code, a.network_advice_code
 FROM ({recoveries}) AS r
@@ -260,7 +260,6 @@ def _of_row(row: asyncpg.Record) -> Tried:
         row["merchant_id"],
         row["recovery_id"],
         row["started_at"],
-        row["finished_at"],
         AttemptResult(row["result"]),
         row["payment_method_id"],
         row["card_fingerprint"],

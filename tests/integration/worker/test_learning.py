@@ -152,6 +152,18 @@ WHAT_IS_READ: dict[str, tuple[Story, tuple[int, int | None] | None]] = {
         ],
         None,
     ),
+    "a debit that came back at once": (
+        lambda now: [Try(days(now, day), origin="stripe", network="us_bank_account") for day in (0, 5)],
+        None,
+    ),
+    "a card whose answer we heard a day later": (
+        lambda now: [Try(days(now, 0), origin="stripe"), Try(days(now, 2), "succeeded", takes=timedelta(days=1))],
+        (1, 2),
+    ),
+    "what has neither a card's nor a debit's name": (
+        lambda now: [Try(days(now, day), origin="stripe", network=None) for day in (0, 5)],
+        None,
+    ),
     "a debit that is under way": (
         lambda now: [
             Try(days(now, 0), origin="stripe", network="sepa_debit"),
@@ -530,20 +542,23 @@ async def test_without_a_belief_of_its_own_a_merchant_has_the_pools(world: World
 
 
 @pytest.mark.parametrize(
-    "spoiled",
+    ("spoiled", "is_told"),
     [
-        "UPDATE learned_beliefs SET layout = 'another' WHERE layout IS NOT NULL",
-        "UPDATE learned_beliefs SET belief = jsonb_set(belief, '{everywhere,stays,0}', '0.9')",
-        "UPDATE learned_beliefs SET belief = belief - 'everywhere'",
-        "DELETE FROM learned_beliefs",
+        ("UPDATE learned_beliefs SET layout = 'another'", False),
+        ("UPDATE learned_beliefs SET belief = jsonb_set(belief, '{everywhere,stays,0}', '0.9')", True),
+        ("UPDATE learned_beliefs SET belief = belief - 'everywhere'", True),
+        ("DELETE FROM learned_beliefs", False),
     ],
 )
-async def test_what_cannot_be_read_is_not_believed(world: World, now: datetime, spoiled: str) -> None:
+async def test_what_cannot_be_read_is_not_believed(
+    world: World, now: datetime, capsys: pytest.CaptureFixture[str], spoiled: str, is_told: bool
+) -> None:
     await write_paid_on(world, world.merchant_id, ENOUGH, 22, now)
     await learn_now(world, world.merchant_id)
     await world.execute(spoiled)
     async with world.worker.transaction() as db:
         assert await learned_of(db, world.merchant_id) is None
+    assert ("belief_unreadable" in capsys.readouterr().out) is is_told
 
 
 async def test_an_unreadable_belief_is_told_once_and_the_pools_is_taken(
