@@ -19,6 +19,7 @@ from console.backtest import backtest
 from console.database import DATA, DataDir, database_url
 from console.emails import emails_app
 from console.keys import keys_app
+from console.learning import learning_app
 from console.leave_alone import leave_alone_app
 from console.ledger import ledger_app
 from console.local.interruption import Interrupted, run
@@ -51,6 +52,7 @@ app.add_typer(report_app, name="report")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(silences_app, name="silences")
 app.add_typer(leave_alone_app, name="leave-alone")
+app.add_typer(learning_app, name="learning")
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from console.database import DATA, DataDir, in_transaction, merchant_id_of
+from console.learning import told as told_of_customers
 from console.terminal import print_json, refuse, terminal
 from services.ledger.api.csv_export import lines
 from services.ledger.calibration.endpoints import calibration
@@ -166,6 +167,7 @@ def _show_calibration(found: CalibrationReport, console: Console) -> None:
     console.print(f"Attempts with a predicted chance, of recoveries opened from {found.from_} to {found.to}.\n")
     if not found.data:
         console.print("None: only schedules of the kind `likeliest` predict.")
+        _show_learned(found, console)
         return
     figures = ("attempts", "predicted", "succeeded", "95 % interval")
     table = _table(str(found.group_by), (*figures, "error", "chance's limit", "no outcome", "refused"))
@@ -182,6 +184,13 @@ def _show_calibration(found: CalibrationReport, console: Console) -> None:
     for place in found.total.bins:
         bins.add_row(f"{place.at_least:.0%} to {place.below:.0%}", *_compared(place))
     console.print(bins)
+    _show_learned(found, console)
+
+
+def _show_learned(found: CalibrationReport, console: Console) -> None:
+    console.print("\nOf the customers:\n")
+    for line in told_of_customers(found.learned):
+        console.print(f"  {line}", highlight=False)
 
 
 def _table(first: str, columns: Sequence[str]) -> Table:

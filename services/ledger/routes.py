@@ -4,6 +4,7 @@ from typing import Any
 
 from services.ledger.api.endpoint import Endpoint
 from services.ledger.calibration import endpoints as calibration
+from services.ledger.learning import endpoints as learning
 from services.ledger.left_alone import endpoints as left_alone
 from services.ledger.merchants import endpoints as merchants
 from services.ledger.policies import endpoints as policies
@@ -19,6 +20,7 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
     *recoveries.ENDPOINTS,
     *reports.ENDPOINTS,
     *calibration.ENDPOINTS,
+    *learning.ENDPOINTS,
     *silences.ENDPOINTS,
     *left_alone.ENDPOINTS,
     *tasks.ENDPOINTS,

@@ -17,6 +17,7 @@ from services.worker.engine.loop import Engine, Pace
 from services.worker.engine.periodic import PeriodicRunner
 from services.worker.handler import Handlers
 from services.worker.handlers import discover
+from services.worker.learning.schedule import LEARNING
 from services.worker.outside.call_rates import CallRates
 from services.worker.outside.circuits import Circuits
 from services.worker.outside.email import REMOTE as RESEND
@@ -134,7 +135,7 @@ async def run(settings: WorkerSettings, database: Database, stop: asyncio.Event)
     async with going_outside(settings, database, rates, mail_rates) as outside:
         engine = Engine(worker_name(), database, handlers, outside, pace_of(settings))
         rescuer = Rescuer(database, handlers, rescue_every(settings.worker_lease_seconds))
-        periodic = PeriodicRunner(database, (*UPKEEP, *catching_up(settings.catch_up_every)))
+        periodic = PeriodicRunner(database, (*UPKEEP, *catching_up(settings.catch_up_every), *LEARNING))
         app = make_worker_app(database, engine, settings.worker_stuck_seconds)
         async with (
             serving(app, settings.host, settings.worker_port, grace_seconds=1.0),

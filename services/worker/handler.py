@@ -89,6 +89,8 @@ class Handler(ABC, Generic[P, Plan, Outcome]):
     """The remote services that a run needs: while the circuit of one is open, tasks wait and are not loaded."""
     locks_customer: ClassVar[bool] = False
     """Whether the customer's other open recoveries are locked together with the task's own."""
+    loads_alone: ClassVar[bool] = False
+    """Whether `load` reads so much that no other task's load is to wait for it in one transaction."""
 
     __slots__ = ()
 
@@ -104,7 +106,8 @@ class Handler(ABC, Generic[P, Plan, Outcome]):
         return Job(task, payload)  # type: ignore[arg-type]  # `payload` is P's class: ClassVar cannot say so
 
     async def load(self, db: Connection, task: Job[P]) -> Plan:
-        """Read what `perform` needs. Committed before `perform` begins; loads of several tasks may share a transaction.
+        """Read what `perform` needs. Committed before `perform` begins; loads of several tasks may share a transaction,
+        unless the type loads alone.
 
         Left out: `perform` gets the payload, and no transaction is made.
         """

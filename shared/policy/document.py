@@ -248,8 +248,9 @@ class PolicyFields(_Document):
     tell_end_customer, tell_end_merchant: whether the customer and the merchant are told when the end action was carried
     out.
     holdout_share: this share of invoices is watched and left alone, so that what the rest gains can be measured.
-    timing: `learned`: schedules of the kind `likeliest` plan by what the merchant's own recoveries taught, and the
-    others pick the best hours by its attempts, within the rules; `rules`: nothing is learned.
+    timing: `learned`: schedules of the kind `likeliest` plan by what the merchant's own recoveries have taught (where
+    they are few, those of all merchants), and the others pick the best hours by its attempts, within the rules;
+    `rules`: nothing is learned.
     """
 
     schema_version: Literal[5] = 5
@@ -324,6 +325,12 @@ class Policy(PolicyFields):
         if found:
             raise ValueError("; ".join(f"{each.place}: {each.message}" for each in found))
         return self
+
+    @property
+    def every_schedule(self) -> Iterator[Delays | Paydays | Likeliest]:
+        """The schedules of all causes, and those of the segments."""
+        for schedules in (dict(self.schedules), *(each.then.schedules or {} for each in self.segments)):
+            yield from schedules.values()
 
     @classmethod
     def default(cls) -> "Policy":

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from services.worker.handlers import discover
+from services.worker.learning.schedule import next_task
 from services.worker.outside.lease import Lease
 from shared import recoveries, recovery_stops, recovery_tasks
+from shared.clock import business_now
 from shared.queue import tasks
 from shared.queue.tasks import NewTask
 from shared.recovery_model import EndReason, Entry, EntryKind
@@ -172,6 +174,16 @@ async def _catches_up(world: World) -> None:
     await world.work()
 
 
+async def _learns(world: World) -> None:
+    """It asks nobody; a payment beside it does."""
+    failed = await world.fail(decline="do_not_honor", clears_after=1)
+    await failed.finish()
+    async with world.worker.transaction() as db:
+        now = await business_now(db)
+        await tasks.enqueue(db, next_task(world.merchant_id, now, now))
+    await world.work()
+
+
 Drive = Callable[[World], Awaitable[None]]
 ROADS: dict[str, tuple[Drive, set[str]]] = {
     "dunning_retry": (_recovers, {READ, CHARGES, PAY, BRAND}),
@@ -192,6 +204,7 @@ ROADS: dict[str, tuple[Drive, set[str]]] = {
     "thank_customer": (_thanks, {READ, CHARGES, PAY, BRAND}),
     "warn_card_expiring": (_warns, {"GET /v1/subscriptions/:id", BRAND, CARD_PAGE}),
     "catch_up": (_catches_up, {INVOICES, READ, EVENTS, CHARGES}),
+    "learn_belief": (_learns, {READ, CHARGES, PAY, BRAND}),
     "report_usage": (_reports, {"POST /v1/billing/meter_events"}),
     "send_weekly_digest": (_digests, {READ, CHARGES, PAY, BRAND}),
 }

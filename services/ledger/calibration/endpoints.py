@@ -24,6 +24,7 @@ from services.ledger.calibration.measure import (
 )
 from services.ledger.calibration.schemas import CalibrationGroup, CalibrationRange, CalibrationReport
 from services.ledger.calibration.store import CalibratedBy, select_calibration
+from services.ledger.learning.endpoints import learned_of
 from services.ledger.reports.endpoints import days_of
 from services.ledger.reports.lift import CONFIDENCE
 from shared.api_keys import Scope
@@ -100,6 +101,7 @@ async def calibration(
             "as_of": now,
             "group_by": group_by,
             "confidence": CONFIDENCE,
+            "learned": await learned_of(db, merchant_id),
             "total": shown(cells),
             "data": groups_of(cells),
         }
@@ -124,7 +126,8 @@ ENDPOINTS: tuple[Endpoint[Any, Any, Any], ...] = (
         summary="How likely attempts were said to be to succeed, and how many of them did",
         description="Of the attempts with a predicted chance of the recoveries that were opened from `from` to `to`: "
         "predicted against observed in ten bins, in all and by group, with the expected calibration error. The chance "
-        "is the one that the plan said before the attempt was made.",
+        "is the one that the plan said before the attempt was made. `learned` says where the customers clearly differ "
+        "from what was expected.",
         handler=calibration_report,
         parameters=CalibrationRange,
         body=NoBody,

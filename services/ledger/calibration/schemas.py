@@ -9,6 +9,7 @@ from services.ledger.api.fields import Day
 from services.ledger.api.schemas import OfMerchant, Outgoing
 from services.ledger.calibration.measure import Agreement
 from services.ledger.calibration.store import CalibratedBy
+from services.ledger.learning.schemas import Learned
 
 
 class CalibrationRange(OfMerchant):
@@ -79,5 +80,6 @@ class CalibrationReport(Outgoing):
     as_of: datetime
     group_by: CalibratedBy
     confidence: float
+    learned: Learned = Field(description="what was learned of these customers, and where they differ from the expected")
     total: Calibration
     data: list[CalibrationGroup]

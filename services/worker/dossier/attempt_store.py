@@ -57,6 +57,7 @@ SET result = $2,
     card_country = $7,
     card_exp_month = $15,
     card_exp_year = $16,
+    card_funding = $17,
     payment_intent_id = $8,
     charge_id = CASE
         WHEN NOT EXISTS (
@@ -93,9 +94,9 @@ NOTE_ATTEMPT = """
 INSERT INTO attempts (
     recovery_id, merchant_id, origin, number, result, amount, currency, payment_method_id, card_fingerprint,
     card_network, card_country, payment_intent_id, charge_id, error_code, decline_code, advice_code,
-    network_decline_code, network_advice_code, started_at, finished_at, card_exp_month, card_exp_year)
+    network_decline_code, network_advice_code, started_at, finished_at, card_exp_month, card_exp_year, card_funding)
 SELECT $1, $2, 'stripe', COALESCE(max(number), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-    $17, $18, $19, $20
+    $17, $18, $19, $20, $21
 FROM attempts
 WHERE recovery_id = $1 AND origin = 'stripe'
 ON CONFLICT (recovery_id, charge_id) WHERE charge_id IS NOT NULL DO NOTHING
@@ -164,6 +165,7 @@ async def settle_attempt(
             said.network_advice_code,
             known.exp_month,
             known.exp_year,
+            known.funding,
         )
         is not None
     )
@@ -214,6 +216,7 @@ async def note_attempt(db: Connection, dossier: Dossier, seen: SeenCharge) -> bo
             dossier.answered_at(seen),
             card.exp_month,
             card.exp_year,
+            card.funding,
         )
         is not None
     )

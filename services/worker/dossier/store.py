@@ -7,6 +7,7 @@ import orjson
 
 from services.worker.dossier.attempt_store import COLUMNS, decline_of, known_attempt
 from services.worker.dossier.dossier import Dossier, cards_of, method_in
+from services.worker.dossier.learned import learned_of
 from services.worker.dossier.story import NEWS, UNREAD_NEWS, Story, Told
 from services.worker.merchants import merchant_key
 from services.worker.outside.invoices import Reading
@@ -192,7 +193,7 @@ async def open_dossier(
         story=Story(tuple(_told(*each) for each in row["story"])),
         now=row["now"],
         window_until=row["window_until"],
-        timing=await _timing(db, merchant_id) if pinned.timing == "learned" else BY_THE_RULES,
+        timing=await _timing(db, merchant_id, pinned) if pinned.timing == "learned" else BY_THE_RULES,
         end_reason=EndReason(row["end_reason"]) if row["end_reason"] else None,
         recovered_by=RecoveredBy(row["recovered_by"]) if row["recovered_by"] else None,
         paid_before=row["paid_before"],
@@ -203,8 +204,15 @@ async def open_dossier(
     )
 
 
-async def _timing(db: Connection, merchant_id: MerchantId) -> Timing:
-    """The timing that was learned from the merchant's last retries."""
+async def _timing(db: Connection, merchant_id: MerchantId, policy: Policy) -> Timing:
+    """The timing that was learned: the belief for schedules of the kind `likeliest`, the hours for the others."""
+    used = {each.kind for each in policy.every_schedule}
+    learned = await learned_of(db, merchant_id) if "likeliest" in used else None
+    return Timing(await _hours(db, merchant_id) if used != {"likeliest"} else None, learned)
+
+
+async def _hours(db: Connection, merchant_id: MerchantId) -> Estimator:
+    """The hours that were learned from the merchant's last retries."""
     rows = await db.fetch(READ_RETRIES, merchant_id)
     observed = (
         Observed(
@@ -214,7 +222,7 @@ async def _timing(db: Connection, merchant_id: MerchantId) -> Timing:
         )
         for row in rows
     )
-    return Timing(Estimator.learn(observed))
+    return Estimator.learn(observed)
 
 
 async def refusal(db: Connection, recovery_id: RecoveryId, last_id: int) -> str | None:

@@ -25,7 +25,10 @@ class _Load:
 
 
 class Loader:
-    """Loads tasks; those that ask at the same time share a transaction. If it fails, each is loaded alone."""
+    """Loads tasks; those that ask at the same time share a transaction. If it fails, each is loaded alone.
+
+    A handler that loads alone is loaded after the others.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -42,7 +45,13 @@ class Loader:
         return await plan
 
     async def _together(self, loads: list[_Load]) -> None:
-        wanted = [load for load in loads if not load.plan.cancelled()]
+        asked = [load for load in loads if not load.plan.cancelled()]
+        await self._shared([load for load in asked if not load.handler.loads_alone])
+        for load in asked:
+            if load.handler.loads_alone:
+                await self._alone(load)
+
+    async def _shared(self, wanted: list[_Load]) -> None:
         if len(wanted) > 1:
             wanted.sort(key=lambda load: str(load.job.recovery_id or ""))
             try:

@@ -154,6 +154,55 @@ def test_calibration_is_told_by_cause_and_printed_as_the_api_would(database_url:
     assert "None" in citadel("report", "calibration", "--merchant", "acct_2").stdout
 
 
+def _learned(url: str) -> None:
+    """What was learned of the customers of acct_1, and that nothing clear was of those of acct_2."""
+
+    async def work(db: Connection) -> None:
+        text = "Most of your customers seem to be paid on the 25th (54% of those who wait for wages; 3% expected)."
+        told = [{"about": "payday", "text": text, "share": 0.54, "expected": 0.03}]
+        for account, found in (("acct_1", told), ("acct_2", [])):
+            await db.execute(
+                "INSERT INTO learned_beliefs "
+                "(merchant_id, looked_at, learned_at, recoveries, layout, belief, differences) "
+                "SELECT id::text, now(), '2026-11-01 09:30Z', 1300, 'any', '{}', $2 "
+                "FROM merchants WHERE stripe_connect_id = $1",
+                account,
+                found,
+            )
+
+    _in_database(url, work)
+
+
+def test_a_merchant_whose_customers_differ_is_told_so(database_url: str, citadel: Citadel) -> None:
+    _past(database_url, held=0)
+    report = ("report", "calibration", "--merchant")
+    assert "nothing was learned, so far" in citadel(*report, "acct_1").stdout
+    _learned(database_url)
+    _predicted(database_url)
+    sentence = "paid on the 25th (54% of those who wait for wages; 3% expected)."
+    for words in ((*report, "acct_1"), ("learning", "show", "--merchant", "acct_1")):
+        told = citadel(*words).stdout
+        assert "learned at 2026-11-01 09:30 UTC from 1,300 recoveries:" in told
+        assert sentence in told
+    assert "1,300 recoveries: nothing that clearly differs from what was expected" in citadel(*report, "acct_2").stdout
+    found = json.loads(citadel(*report, "acct_1", "--json").stdout)["learned"]
+    assert (found["recoveries"], found["differences"][0]["share"]) == (1300, 0.54)
+    assert "nothing was learned, so far" in citadel("report", "calibration").stdout, "of the pool"
+
+
+def test_a_merchant_leaves_the_pool_and_comes_back_by_hand(database_url: str, citadel: Citadel) -> None:
+    _past(database_url, held=0)
+    mine = ("--merchant", "acct_1")
+    assert citadel("learning", "show", *mine).stdout.startswith("in the pool\n")
+    assert citadel("learning", "opt-out", *mine).exit_code == 0
+    assert citadel("learning", "show", *mine).stdout.startswith("not in the pool since ")
+    assert json.loads(citadel("learning", "show", "--merchant", "acct_2", "--json").stdout)["in_pool"] is True
+    assert citadel("learning", "opt-in", *mine).exit_code == 0
+    assert citadel("learning", "show", *mine).stdout.startswith("in the pool\n")
+    refused = citadel("learning", "opt-out", "--merchant", "acct_none")
+    assert (refused.exit_code, "acct_none" in refused.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("words", "status"),
     [

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import count
 from typing import Final
 
 from services.worker.recovery.belief.kept import Kept
@@ -12,18 +13,24 @@ from services.worker.recovery.belief.stories import Stories
 from services.worker.recovery.model import Card
 from shared.policy import DeclineCause
 
-KEPT: Final = 64
-"""So many stories (of up to 45 KB) are kept of what was learned of one merchant: some causes, by country."""
+KEPT: Final = 1_024
+"""So many stories (of up to 45 KB, 46 MB in all) are kept in a process, of all that was learned of whomever."""
 _Key = tuple[DeclineCause, str | None, bool, tuple[tuple[str, float], ...]]
+
+_numbers = count()
+_kept: Final[Kept[tuple[int, _Key], Stories]] = Kept(KEPT)
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What was learned of a merchant's customers: of all, and of those of single countries. Stories are kept."""
+    """What was learned of a merchant's customers: of all, and of those of single countries.
+
+    Stories are kept as long as they are among the last KEPT that were made.
+    """
 
     everywhere: Belief
     countries: Mapping[str, Belief] = field(default_factory=dict)
-    _stories: Kept[_Key, Stories] = field(default_factory=lambda: Kept(KEPT), init=False, repr=False, compare=False)
+    _number: int = field(default_factory=lambda: next(_numbers), init=False, repr=False, compare=False)
 
     def of(self, country: str | None) -> Belief:
         """What is believed of a country's customers."""
@@ -32,11 +39,11 @@ class Learned:
     def believed(self, cause: DeclineCause, card: Card | None, wages: Mapping[str, float]) -> Stories:
         """The stories after a decline of this cause."""
         key = _key(cause, card, wages)
-        found = self._stories.get(key)
+        found = _kept.get((self._number, key))
         if found is None:
             _, country, credit, _ = key
             weights = self.of(country).weights(cause, wages, credit=credit)
-            found = self._stories.keep(key, Stories(weights, country))
+            found = _kept.keep((self._number, key), Stories(weights, country))
         return found
 
 

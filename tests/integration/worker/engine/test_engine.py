@@ -11,8 +11,8 @@ import pytest
 from services.worker import metrics
 from services.worker.engine import loop
 from services.worker.engine.janitor import Rescuer
-from services.worker.engine.loop import Pace
-from services.worker.handler import Job
+from services.worker.engine.loop import Engine, Pace
+from services.worker.handler import Handlers, Job
 from shared.database import Connection, Database, Role
 from tests.integration.worker.engine.bench import PACE, SECRET, Bench, Probe, ProbePayload
 from tests.waiting import until
@@ -293,3 +293,27 @@ async def test_a_commit_that_was_cut_off_is_made_again_and_what_it_is_about_is_n
         await bench.settled()
     assert (probe.cuts, probe.performed) == (0, [1])
     assert await bench.effects() == [1]
+
+
+async def test_who_loads_alone_shares_no_transaction_and_lets_the_others_go_first(bench: Bench) -> None:
+    loaded: list[tuple[int, str]] = []
+
+    class Noting(Probe):
+        async def load(self, db: Connection, task: Job[ProbePayload]) -> ProbePayload:
+            loaded.append((await db.fetchval("SELECT txid_current()"), task.claimed.task_type))
+            return await super().load(db, task)
+
+    class Alone(Noting):
+        loads_alone = True
+
+    handlers: Handlers = {"probe": Noting(), "alone": Alone()}
+    await bench.queue({"n": 1}, task_type="alone")
+    await bench.queue({"n": 2}, {"n": 3})
+    await bench.queue({"n": 4}, task_type="alone")
+    async with bench.open_worker() as database:
+        await Engine("w", database, handlers, bench.outside, PACE).run_due()
+    together = {transaction for transaction, task_type in loaded if task_type == "probe"}
+    alone = [transaction for transaction, task_type in loaded if task_type == "alone"]
+    assert len(together) == 1
+    assert len({*alone, *together}) == 3
+    assert [task_type for _, task_type in loaded] == ["probe", "probe", "alone", "alone"]

@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from services.worker.recovery import Card, DeclineCause
+from services.worker.recovery.belief import beliefs
 from services.worker.recovery.belief.beliefs import Learned
+from services.worker.recovery.belief.kept import Kept
 from services.worker.recovery.belief.learning import LEAST_OF_COUNTRY, Outcome, learn
 from services.worker.recovery.belief.parts import BANKS, WAYS, Belief
 from services.worker.recovery.belief.paydays import CONVENTIONS, RULES, variant
@@ -178,3 +180,15 @@ def test_a_failure_that_no_attempt_followed_says_next_to_nothing() -> None:
     failed = datetime.combine(date(2026, 10, 14), time(9), UTC)
     learned = learn([Outcome(FUNDS, "DE", (failed,))] * 50, NOW).everywhere
     assert learned.kinds[FUNDS][0] == pytest.approx(prior("DE").kinds[FUNDS][0], abs=0.12)
+
+
+def test_stories_are_made_once_and_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beliefs, "_kept", Kept(2))
+    one, other = (Learned(prior(country)) for country in ("DE", "US"))
+    first = one.believed(FUNDS, Card(country="DE"), {})
+    assert one.believed(FUNDS, Card(country="DE"), {}) is first
+    assert other.believed(FUNDS, Card(country="DE"), {}) is not first, "another belief, another story"
+    assert one.believed(FUNDS, Card(country="DE"), {}) is first
+    one.believed(FUNDS, Card(country="FR"), {})
+    assert len(beliefs._kept) == 2
+    assert one.believed(FUNDS, Card(country="DE"), {}) is not first, "what was made first is forgotten first"

@@ -1,5 +1,7 @@
 """The attempts that follow from a belief keep to every limit, cover what others do not, and are followed."""
 
+import gc
+import weakref
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -12,7 +14,7 @@ from services.worker.recovery.attempt_times import next_open
 from services.worker.recovery.belief import planning
 from services.worker.recovery.belief.beliefs import believed_before
 from services.worker.recovery.belief.planning import HOURS, Limits, Planned, plan
-from services.worker.recovery.belief.prior import PRIORS
+from services.worker.recovery.belief.prior import PRIORS, prior
 from services.worker.recovery.belief.stories import Stories
 from services.worker.recovery.timezones import zone_of
 from shared.policy import AttemptTimes
@@ -152,3 +154,13 @@ def test_money_sooner_is_worth_more_than_a_little_more_of_it(monkeypatch: pytest
     monkeypatch.setattr(planning, "A_DAY_COSTS", 0.0)
     assert first_day() == 25
     planning._plans.clear()
+
+
+def test_a_plan_that_is_remembered_keeps_no_stories() -> None:
+    stories = Stories(prior("DE").weights(FUNDS, {}, credit=False), "DE")
+    limits = Limits(timedelta(hours=20), FAILED + timedelta(days=21), 3, 0.01, AttemptTimes(), "DE")
+    assert plan(stories, [FAILED], limits) == plan(stories, [FAILED], limits)
+    gone = weakref.ref(stories)
+    del stories
+    gc.collect()
+    assert gone() is None

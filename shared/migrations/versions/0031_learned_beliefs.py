@@ -1,4 +1,4 @@
-"""The platform's default policy plans by what is believed of customers, and learns."""
+"""What was learned of each merchant's customers, and of all together; who left the pool; a card's funding."""
 
 from shared.migrations.sql_files import from_sql
 

@@ -1,0 +1,1 @@
+"""What was learned of merchants' customers, and who is in the pool."""

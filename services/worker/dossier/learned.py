@@ -1,0 +1,61 @@
+"""What was learned of a merchant's customers, as its decisions use it: its own belief, else the pool's, else none.
+
+A belief is parsed once in a process for as long as its row stays as it is; which row that is, is asked every time.
+"""
+
+from collections import OrderedDict
+from datetime import datetime
+from typing import Any, Final
+
+from services.worker.recovery.belief.beliefs import Learned
+from services.worker.recovery.belief.document import LAYOUT, WrongDocument, read_document
+from shared.database import Connection
+from shared.ids import MerchantId
+from shared.logging import get_logger
+from shared.pool import POOL
+
+log = get_logger(__name__)
+
+# A belief of many countries takes a hundred kilobytes.
+KEPT: Final = 200
+_parsed: OrderedDict[tuple[MerchantId, datetime], Learned | None] = OrderedDict()
+
+LEARNED_AT = """
+SELECT merchant_id, learned_at
+FROM learned_beliefs
+WHERE merchant_id = ANY ($1::text[]) AND layout = $2
+ORDER BY merchant_id = $3
+"""
+BELIEF = "SELECT belief FROM learned_beliefs WHERE merchant_id = $1 AND learned_at = $2 AND layout = $3"
+
+
+async def learned_of(db: Connection, merchant_id: MerchantId) -> Learned | None:
+    """What is believed of the merchant's customers; None: what is believed before anything was seen.
+
+    A belief that cannot be read is passed by, and the log says so.
+    """
+    for row in await db.fetch(LEARNED_AT, [merchant_id, POOL], LAYOUT, POOL):
+        found = await _belief(db, row["merchant_id"], row["learned_at"])
+        if found is not None:
+            return found
+    return None
+
+
+async def _belief(db: Connection, merchant_id: MerchantId, learned_at: datetime) -> Learned | None:
+    key = (merchant_id, learned_at)
+    if key not in _parsed:
+        document = await db.fetchval(BELIEF, merchant_id, learned_at, LAYOUT)
+        found = _read(merchant_id, document)
+        if len(_parsed) >= KEPT:
+            _parsed.popitem(last=False)
+        _parsed[key] = found
+    _parsed.move_to_end(key)
+    return _parsed[key]
+
+
+def _read(merchant_id: MerchantId, document: Any) -> Learned | None:
+    try:
+        return read_document(document)
+    except WrongDocument as wrong:
+        log.warning("belief_unreadable", merchant_id=merchant_id, reason=str(wrong))
+        return None
