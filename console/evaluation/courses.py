@@ -9,6 +9,7 @@ other.
 """
 
 from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -28,7 +29,7 @@ from services.worker.recovery import (
     Timing,
     classify,
 )
-from services.worker.recovery.case import Case, next_cause, used_for, when_due
+from services.worker.recovery.case import Case, Due, next_cause, used_for, when_due
 from services.worker.recovery.networks import answers, unlimited
 from shared.money import Money
 
@@ -39,9 +40,9 @@ class Courses:
     def __init__(self, policy: Policy, timing: Timing) -> None:
         self._policy, self._timing = policy, timing
         self._simple = not policy.segments and not policy.minimum_amounts and policy.driver != "stripe"
-        self._known: dict[Hashable, Unfolding[datetime]] = {}
+        self._known: dict[Hashable, Unfolding[Due]] = {}
 
-    def of(self, kind: Kind, facts: RecoveryFacts, invoice: InvoiceTruth) -> Iterable[datetime] | None:
+    def of(self, kind: Kind, facts: RecoveryFacts, invoice: InvoiceTruth) -> Iterable[Due] | None:
         """When the brain attempts while no network forbids it; None: it has to be asked."""
         why = classify(kind.decline)
         if not self._simple or why.hard or why.cause is DeclineCause.EXPIRED_CARD:
@@ -52,7 +53,7 @@ class Courses:
             found = self._known[key] = Unfolding(self._unfold(kind.decline, facts, invoice))
         return found
 
-    def _unfold(self, decline: Decline, facts: RecoveryFacts, invoice: InvoiceTruth) -> Iterator[datetime]:
+    def _unfold(self, decline: Decline, facts: RecoveryFacts, invoice: InvoiceTruth) -> Iterator[Due]:
         def attempt(at: datetime, origin: Origin) -> PastAttempt:
             said, amount = AttemptResult.DECLINED, invoice.amount_remaining
             return PastAttempt(len(made) + 1, origin, said, at, invoice.payment_method_id, None, amount, decline)
@@ -68,8 +69,9 @@ class Courses:
             due = when_due(case)
             if due.worthless or due.at >= case.deadline:
                 return
-            made.append(attempt(max(due.at, case.now), Origin.CITADEL))
-            yield made[-1].at
+            due = replace(due, at=max(due.at, case.now))
+            made.append(attempt(due.at, Origin.CITADEL))
+            yield due
 
 
 def harmless(kind: Kind, amount: Money) -> int:

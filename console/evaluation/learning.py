@@ -18,7 +18,7 @@ from console.evaluation.play import RETRY, play
 from console.evaluation.population import DAY, FIRST_DAY, Failure, Kind, Population, cause_of
 from console.evaluation.strategies import CREDIT, Brain
 from console.evaluation.worlds import World
-from services.worker.recovery import DeclineCause, Policy, Timing
+from services.worker.recovery import BY_THE_RULES, DeclineCause, Policy, Timing
 from services.worker.recovery.belief import learning as beliefs
 from services.worker.recovery.estimator import ONE_HOUR, Estimator, Observed
 from services.worker.recovery.timezones import zone_of
@@ -85,7 +85,7 @@ def _past(brain: Brain, failure: Failure) -> _Past:
 def _lesson(policy: Policy, pasts: Sequence[_Past], until: float) -> Lesson:
     """What can be known at a time, from the attempts before it."""
     hours, retries = _learned([each for past in pasts for each in _retries(past)], until)
-    timing = remembering(hours)
+    timing = remembering(hours) if policy.learns_hours else BY_THE_RULES
     if policy.believes and pasts:
         learned = beliefs.learn([_outcome(past, until) for past in pasts], datetime.fromtimestamp(until, UTC))
         timing = replace(timing, learned=learned)

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from console.evaluation.simulate import Simulation, Tally
+from services.ledger.calibration.measure import calibration_error
 
 _BAR = 14
 CAUTION = (
@@ -62,6 +63,7 @@ def _figures(tally: Tally) -> dict[str, Any]:
         "messages_per_failure": round(tally.messages * per_failure, 4),
         "rule_breaches": tally.breaches,
         "mean_days_to_payment": round(tally.days / tally.paid, 3) if tally.paid else None,
+        "calibration_error": None if (error := calibration_error(tally.predicted)) is None else round(error, 4),
     }
 
 

@@ -2,18 +2,19 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from math import sqrt
 from typing import Final
 
 from console.evaluation.clairvoyant import Clairvoyant
-from console.evaluation.play import NOBODY, Fate, play
+from console.evaluation.play import NOBODY, RETRY, Fate, play
 from console.evaluation.population import DAY, Failure, Population, cause_of
 from console.evaluation.resting import collector_rests
-from console.evaluation.strategies import Strategy
+from console.evaluation.strategies import Step, Strategy
 from console.evaluation.worlds import World
+from services.ledger.calibration.measure import BINS, Bin
 from services.worker.recovery import DeclineCause
 
 Z_95: Final = 1.96
@@ -22,7 +23,7 @@ Z_95: Final = 1.96
 @dataclass(slots=True)
 class Tally:
     """Sums of a strategy's fates. `beyond`: paid, where the clairvoyant has no payment: by an attempt that breaks a
-    rule, or after the window."""
+    rule, or after the window. `predicted`: the attempts of which somebody had said how likely they succeed, by that."""
 
     failures: int = 0
     retry: int = 0
@@ -33,6 +34,7 @@ class Tally:
     messages: int = 0
     days: float = 0.0
     beyond: int = 0
+    predicted: list[Bin] = field(default_factory=lambda: [Bin()] * BINS)
 
     def add(self, failure: Failure, fate: Fate, *, possible: bool = True) -> None:
         """Count one. `possible`: whether it could be had under the rules."""
@@ -44,6 +46,13 @@ class Tally:
             setattr(self, fate.by, getattr(self, fate.by) + 1)
             self.days += (fate.paid_at - failure.kind.opened_at) / DAY
             self.beyond += not possible
+
+    def compare(self, steps: Iterable[Step], fate: Fate) -> None:
+        """Count what was said of the attempts that were made of a plan's."""
+        for step, _ in zip(steps, range(fate.attempts), strict=False):
+            if step.chance is not None:
+                succeeded = fate.by == RETRY and step.at == fate.paid_at
+                self.predicted[min(BINS - 1, int(step.chance * BINS))] += Bin(1, step.chance, succeeded)
 
     @property
     def paid(self) -> int:
@@ -134,6 +143,9 @@ def simulate(
         for failure in islice(Population(world, seed), failures):
             of_cause = causes[cause_of(failure.kind.code)]
             fates = [play(strategy, failure) for strategy in strategies]
+        for strategy, own in zip(strategies, fates, strict=True):
+            if strategy.predicts:
+                tallies[strategy.name].compare(strategy.plan(failure.kind).attempts, own)
             if clairvoyant is not None:
                 fates.append(clairvoyant.play(failure))
             first_paid, possible = fates[0].by != NOBODY, clairvoyant is None or fates[-1].by != NOBODY

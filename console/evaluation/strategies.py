@@ -66,10 +66,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One attempt. `breach`: a hard decline's or a network's rule forbids it."""
+    """One attempt. `breach`: a hard decline's or a network's rule forbids it. `chance`: how likely it was said to be to
+    succeed, if all before it have failed; None where nobody said."""
 
     at: float
     breach: bool
+    chance: float | None = None
 
 
 class Strategy(Protocol):
@@ -83,6 +85,10 @@ class Strategy(Protocol):
     def hears_of_new_cards(self) -> bool:
         """Whether it tries at once when an event says that a card was renewed."""
 
+    @property
+    def predicts(self) -> bool:
+        """Whether it says how likely its attempts are to succeed."""
+
     def plan(self, kind: Kind) -> Plan:
         """What it does about failures of a kind."""
 
@@ -95,6 +101,7 @@ class Planned:
     """
 
     hears_of_new_cards = False
+    predicts = False
 
     def __init__(
         self,
@@ -156,6 +163,7 @@ class Brain(Planned):
             in_detail=bool(policy.segments),
             by_credit=policy.believes,
         )
+        self.predicts = policy.believes
 
 
 class Ladder(Planned):
@@ -204,11 +212,11 @@ def _decided(policy: Policy, kind: Kind, timing: Timing, courses: Courses | None
     facts = RecoveryFacts(now, jitter_key=f"simulated/{kind.spread}")
     tried = _Tried(kind)
     course = courses.of(kind, facts, invoice) if courses else None
-    for at in () if course is None else course:
-        if tried.breach(at):
+    for due in () if course is None else course:
+        if tried.breach(due.at):
             break  # and the brain has to say what then
-        now = at
-        yield Step(now.timestamp(), breach=False)
+        now = due.at
+        yield Step(now.timestamp(), breach=False, chance=due.planned[0].chance if due.planned else None)
         tried.add(now)
     else:
         if course is not None:
@@ -217,7 +225,8 @@ def _decided(policy: Policy, kind: Kind, timing: Timing, courses: Courses | None
         decision = decide(policy, facts, invoice, tried.attempts, now, timing=timing)
         match decision:
             case AttemptNow():
-                yield Step(now.timestamp(), tried.breach(now))
+                chance = decision.prediction.chance if decision.prediction else None
+                yield Step(now.timestamp(), tried.breach(now), chance)
                 tried.add(now)
             case Wait() | AwaitPayment():
                 now = decision.until

@@ -249,8 +249,8 @@ class PolicyFields(_Document):
     out.
     holdout_share: this share of invoices is watched and left alone, so that what the rest gains can be measured.
     timing: `learned`: schedules of the kind `likeliest` plan by what the merchant's own recoveries have taught (where
-    they are few, those of all merchants), and the others pick the best hours by its attempts, within the rules;
-    `rules`: nothing is learned.
+    they are few, those of all merchants); in a policy without any, the others pick the best hours by the merchant's
+    retries, within the rules. `rules`: nothing is learned.
     """
 
     schema_version: Literal[5] = 5
@@ -340,9 +340,12 @@ class Policy(PolicyFields):
     @property
     def believes(self) -> bool:
         """Whether any of its schedules plans by what is believed of customers."""
-        own = (schedule for _, schedule in self.schedules)
-        of_segments = (schedule for each in self.segments for schedule in (each.then.schedules or {}).values())
-        return any(isinstance(schedule, Likeliest) for schedule in (*own, *of_segments))
+        return any(isinstance(each, Likeliest) for each in self.every_schedule)
+
+    @property
+    def learns_hours(self) -> bool:
+        """Whether it picks the best hours for its schedules by the merchant's own retries."""
+        return self.timing == "learned" and not self.believes
 
     def segment(self, name: str | None) -> "Policy":
         """This policy with the overrides of the named segment; itself for None and for an unknown name."""

@@ -24,7 +24,7 @@ from console.evaluation.backtest.past import Past
 from console.evaluation.backtest.run import Rules, Run
 from console.evaluation.backtest.shortcut import Shortcut
 from console.evaluation.backtest.trace import Trace
-from services.worker.recovery import Likeliest, Policy
+from services.worker.recovery import Policy
 
 
 class Replay:
@@ -72,16 +72,12 @@ def lessons_for(policy: Policy, lessons: Lessons) -> Lessons:
 
 def learns_hours(policy: Policy) -> bool:
     """Whether learned timing has retries of ours to learn hours from."""
-    return policy.timing == "learned" and policy.driver == "citadel"
+    return policy.learns_hours and policy.driver == "citadel"
 
 
 def learns_plans(policy: Policy) -> bool:
     """Whether attempts of ours are planned by what was learned of customers."""
-    if policy.timing != "learned" or policy.driver == "stripe":
-        return False
-    schedules = [each for _, each in policy.schedules]
-    schedules += [each for segment in policy.segments for each in (segment.then.schedules or {}).values()]
-    return any(isinstance(each, Likeliest) for each in schedules)
+    return policy.timing == "learned" and policy.driver != "stripe" and policy.believes
 
 
 def tries_backups(policy: Policy) -> bool:

@@ -205,10 +205,10 @@ async def open_dossier(
 
 
 async def _timing(db: Connection, merchant_id: MerchantId, policy: Policy) -> Timing:
-    """The timing that was learned: the belief for schedules of the kind `likeliest`, the hours for the others."""
-    used = {each.kind for each in policy.every_schedule}
-    learned = await learned_of(db, merchant_id) if "likeliest" in used else None
-    return Timing(await _hours(db, merchant_id) if used != {"likeliest"} else None, learned)
+    """The timing that was learned: the belief for schedules of the kind `likeliest`; hours where there are none."""
+    if policy.believes:
+        return Timing(learned=await learned_of(db, merchant_id))
+    return Timing(hours=await _hours(db, merchant_id))
 
 
 async def _hours(db: Connection, merchant_id: MerchantId) -> Estimator:
