@@ -143,9 +143,9 @@ def simulate(
         for failure in islice(Population(world, seed), failures):
             of_cause = causes[cause_of(failure.kind.code)]
             fates = [play(strategy, failure) for strategy in strategies]
-        for strategy, own in zip(strategies, fates, strict=True):
-            if strategy.predicts:
-                tallies[strategy.name].compare(strategy.plan(failure.kind).attempts, own)
+            for strategy, own in zip(strategies, fates, strict=True):
+                if strategy.predicts:
+                    tallies[strategy.name].compare(strategy.plan(failure.kind).attempts, own)
             if clairvoyant is not None:
                 fates.append(clairvoyant.play(failure))
             first_paid, possible = fates[0].by != NOBODY, clairvoyant is None or fates[-1].by != NOBODY
