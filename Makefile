@@ -56,6 +56,12 @@ check: .venv/dev ## format, lint, types, architecture, migrations
 bench: .venv/bench ## the queue and the intake beside their peers and the limit (QUICK=1: under 3 minutes)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(BENCH)
 
+.PHONY: worlds
+worlds: .venv/demo ## the default policy in the shipped and in 200 random worlds (FAILURES=10000, RANDOM=200, SEED=1000)
+	@$(BIN)/citadel simulate --seed 21 --failures $(or $(FAILURES),10000) \
+	  $(patsubst console/evaluation/worlds/shipped/%.json,--world %,$(wildcard console/evaluation/worlds/shipped/*.json))
+	@$(BIN)/citadel simulate --random-worlds $(or $(RANDOM),200) --seed $(or $(SEED),1000) --failures 1500
+
 .PHONY: format
 format: .venv/dev ## format the code and mend what the linter can mend
 	$(BIN)/ruff format .
