@@ -1,16 +1,16 @@
 """When the brain attempts, where only its schedules can speak: worked out once for all failures that share it.
 
 Failures whose declines are soft and have one cause, in one hour, on cards of one country, are tried at the same times,
-whatever the card's network, as long as that allows it. Of the rulebook only the attempts that are used up, the window's
-end and the schedule can then speak: they are asked here by the brain's own functions, without its sentences. Where more
-can speak (segments, smallest amounts, Stripe as the driver, expired cards, hard declines), or the network forbids an
-attempt, the brain is asked for every decision. `tests/unit/console/evaluation/test_strategies.py` holds one against the
-other.
+whatever the card's network, as long as that allows as many attempts. Of the rulebook only the attempts that are used
+up, the window's end and the schedule can then speak: they are asked here by the brain's own functions, without its
+sentences. Where more can speak (segments, smallest amounts, Stripe as the driver, expired cards, hard declines), or the
+network forbids an attempt, the brain is asked for every decision. `tests/unit/console/evaluation/test_strategies.py`
+holds one against the other.
 """
 
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 from console.evaluation.population import Kind
@@ -30,7 +30,7 @@ from services.worker.recovery import (
     classify,
 )
 from services.worker.recovery.case import Case, Due, next_cause, used_for, when_due
-from services.worker.recovery.networks import answers, unlimited
+from services.worker.recovery.networks import answers, retries_within, unlimited
 from shared.money import Money
 
 
@@ -47,7 +47,11 @@ class Courses:
         why = classify(kind.decline)
         if not self._simple or why.hard or why.cause is DeclineCause.EXPIRED_CARD:
             return None
-        key = (why.cause, kind.opened_at, kind.country, kind.funding, kind.spread)
+        window = timedelta(days=self._policy.window_days)
+        allowed = min(
+            retries_within(CURRENT_RULES, kind.card, invoice.amount_remaining, window), self._policy.max_attempts
+        )
+        key = (why.cause, kind.opened_at, kind.country, kind.funding, kind.spread, allowed)
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = Unfolding(self._unfold(kind.decline, facts, invoice))

@@ -41,7 +41,7 @@ from services.worker.recovery import (
 )
 from services.worker.recovery.attempt_times import next_open
 from services.worker.recovery.case import Case, by_belief
-from services.worker.recovery.networks import few_enough
+from services.worker.recovery.networks import few_enough, retries_within
 from services.worker.recovery.schedule import span, spread
 from services.worker.recovery.timezones import zone_of
 from shared.policy.segments import segment_of
@@ -164,7 +164,9 @@ class Shortcut:
         policy, why = self._policy.segment(segment), past.why
         schedule = policy.schedules.for_cause(why.cause)
         kind = _Kind(policy, segment, why.cause, schedule, why.merchants_matter)
-        alike = (segment, why.cause, past.card.country, past.card.funding == "credit")
+        window = timedelta(days=policy.window_days)
+        allowed = min(retries_within(CURRENT_RULES, past.card, past.amount, window), policy.max_attempts)
+        alike = (segment, why.cause, past.card.country, past.card.funding == "credit", allowed)
         kind.plans = self._plans.setdefault(alike, kind.plans)
         if why.merchants_matter and why.hard:
             return kind

@@ -25,7 +25,7 @@ from services.worker.recovery.model import (
     RecoveryFacts,
     end_of_card,
 )
-from services.worker.recovery.networks import NetworkRules
+from services.worker.recovery.networks import NetworkRules, retries_within
 from services.worker.recovery.refusals import Remedy, remedy
 from services.worker.recovery.schedule import next_retry, span, spread
 from services.worker.recovery.timezones import zone_of
@@ -186,6 +186,8 @@ def by_belief(case: Case, schedule: Likeliest, cause: DeclineCause) -> Due:
     most = case.budget.attempts_left + len(declined) - 1
     if schedule.max_attempts is not None:
         most = min(most, schedule.max_attempts - used_for(case, cause) + len(declined) - 1)
+    # Where a network allows few, the best few are made: none is spent on a chance of 1 %.
+    most = min(most, network_allows(case))
     limits = Limits(
         timedelta(hours=schedule.after_hours),
         case.deadline,
@@ -199,6 +201,12 @@ def by_belief(case: Case, schedule: Likeliest, cause: DeclineCause) -> Due:
         return Due(case.deadline, cause, worthless=True)
     share = spread(case.recovery.jitter_key, max(1, len(case.on_method)))
     return Due(planned[0].at + ONE_HOUR * share, cause, planned)
+
+
+def network_allows(case: Case) -> int:
+    """So many retries the network allows in the window, after the failure."""
+    span = case.deadline - case.recovery.opened_at
+    return retries_within(case.rules, case.invoice.card, case.invoice.amount_remaining, span)
 
 
 def _belief(case: Case, schedule: Likeliest, cause: DeclineCause) -> tuple[Stories, list[datetime]]:

@@ -217,6 +217,11 @@ def unlimited(rules: NetworkRules, card: Card | None, amount: Money) -> int:
     return _unlimited(rules, *_whose(card, amount))
 
 
+def retries_within(rules: NetworkRules, card: Card | None, amount: Money, span: timedelta) -> int:
+    """So many retries after a failure the limits allow within a span, as far as they count over one as long."""
+    return _retries_within(rules, *_whose(card, amount), span)
+
+
 def few_enough(rules: NetworkRules, card: Card | None, amount: Money, times: Sequence[float], now: float) -> bool:
     """Whether no limit of the card can forbid another attempt after those made at `times` (unix seconds): in no limit's
     window are as many as it allows. False: `check` knows."""
@@ -326,6 +331,13 @@ def _rows_for(rules: NetworkRules, network: str, country: str | None) -> tuple[N
 def _unlimited(rules: NetworkRules, network: str, country: str | None) -> int:
     limits = (limit for row in _rows_for(rules, network, country) for limit in row.limits)
     return min((each.most - (each.counted is Counted.ATTEMPTS) for each in limits), default=1_000_000)
+
+
+@lru_cache(maxsize=4096)
+def _retries_within(rules: NetworkRules, network: str, country: str | None, span: timedelta) -> int:
+    limits = (limit for row in _rows_for(rules, network, country) for limit in row.limits)
+    long = (each for each in limits if each.within is None or each.within >= span)
+    return min((each.most - (each.counted is Counted.ATTEMPTS) for each in long), default=1_000_000)
 
 
 @lru_cache(maxsize=1024)

@@ -1,5 +1,6 @@
 """Attempts by what is believed: `likeliest` in a policy, from the failure to the window's end."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -7,7 +8,7 @@ from pydantic import ValidationError
 
 from services.worker.recovery import AttemptNow, Likeliest, Policy, Schedules, Wait, decide
 from shared.policy import PolicyRefused, read_policy
-from tests.unit.worker.recovery.builders import DEADLINE, OPENED, attempt, first_failure, invoice, recovery
+from tests.unit.worker.recovery.builders import DEADLINE, OPENED, VISA, attempt, first_failure, invoice, recovery
 
 LIKELIEST = Policy(schedules=Schedules(insufficient_funds=Likeliest()), max_attempts=12)
 
@@ -41,6 +42,25 @@ def test_a_whole_recovery_makes_at_most_so_many_attempts_and_then_waits_for_the_
         else:
             break
     assert 4 <= made <= 12
+
+
+@pytest.mark.parametrize(("network", "most"), [("us_bank_account", 2), ("visa", 12), (None, 2)])
+def test_where_a_network_allows_few_attempts_the_best_few_are_planned(network: str | None, most: int) -> None:
+    """Of two retries of a debit none is spent on a day on which hardly anybody is paid."""
+    truth = invoice(card=replace(VISA, network=network, country="US"))
+    now, past, chances = OPENED, [first_failure()], []
+    while isinstance(decision := decide(LIKELIEST, recovery(), truth, past, now), AttemptNow | Wait):
+        if isinstance(decision, AttemptNow):
+            assert decision.prediction is not None
+            chances.append(decision.prediction.chance)
+            past.append(attempt(after=now - OPENED, number=len(past)))
+        elif decision.until >= DEADLINE:
+            break
+        else:
+            now = decision.until
+    assert 0 < len(chances) <= most
+    if most == 2:
+        assert min(chances) > 0.1
 
 
 def test_where_nothing_is_likely_enough_only_messages_go_on() -> None:
