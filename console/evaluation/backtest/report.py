@@ -305,7 +305,7 @@ def _of_policy(name: str, policy: Policy, comparison: Comparison) -> Iterator[st
             f"week, from the {comparison.retries:,} retries on record; but the estimate takes all hours of a day to be "
             f"alike. It learns from the retries that were made, because nobody knows how its own would have ended."
         )
-    elif policy.timing == "learned":
+    elif policy.learns_hours:
         yield (
             f"What the hours gain that {name} learns: past retries count as Stripe's, which teach it no hours. "
             f"Compare with --driver citadel."
