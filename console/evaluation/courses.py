@@ -11,14 +11,12 @@ holds one against the other.
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import lru_cache
 
 from console.evaluation.population import Kind
 from console.evaluation.unfolding import Unfolding
 from services.worker.recovery import (
     CURRENT_RULES,
     AttemptResult,
-    Card,
     Decline,
     DeclineCause,
     InvoiceTruth,
@@ -30,8 +28,7 @@ from services.worker.recovery import (
     classify,
 )
 from services.worker.recovery.case import Case, Due, next_cause, used_for, when_due
-from services.worker.recovery.networks import answers, retries_within, unlimited
-from shared.money import Money
+from services.worker.recovery.networks import retries_within
 
 
 class Courses:
@@ -76,16 +73,3 @@ class Courses:
             due = replace(due, at=max(due.at, case.now))
             made.append(attempt(due.at, Origin.CITADEL))
             yield due
-
-
-def harmless(kind: Kind, amount: Money) -> int:
-    """So many attempts that are all declined like the first break no rule, at whatever times; -1: the next one may."""
-    return _harmless(kind.network, kind.country, amount.currency, kind.decline)
-
-
-@lru_cache(maxsize=4_096)
-def _harmless(network: str, country: str, currency: str, decline: Decline) -> int:
-    card, amount = Card("fp", network, country), Money(1, currency)
-    if classify(decline).hard or answers(CURRENT_RULES, card, amount, decline):
-        return -1
-    return unlimited(CURRENT_RULES, card, amount)

@@ -7,7 +7,7 @@ learned by then, and nothing of the compared customers.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from itertools import groupby, islice
@@ -85,11 +85,12 @@ def _past(brain: Brain, failure: Failure) -> _Past:
 def _lesson(policy: Policy, pasts: Sequence[_Past], until: float) -> Lesson:
     """What can be known at a time, from the attempts before it."""
     hours, retries = _learned([each for past in pasts for each in _retries(past)], until)
-    timing = remembering(hours) if policy.learns_hours else BY_THE_RULES
-    if policy.believes and pasts:
-        learned = beliefs.learn([_outcome(past, until) for past in pasts], datetime.fromtimestamp(until, UTC))
-        timing = replace(timing, learned=learned)
-    return Lesson(timing, retries)
+    if policy.learns_hours:
+        return Lesson(Timing(hours=remembering(hours)), retries)
+    if not pasts:
+        return Lesson(BY_THE_RULES, retries)
+    learned = beliefs.learn([_outcome(past, until) for past in pasts], datetime.fromtimestamp(until, UTC))
+    return Lesson(Timing(learned=learned), retries)
 
 
 def _learned(retries: list[tuple[float, Observed]], until: float) -> tuple[Estimator, int]:
@@ -136,12 +137,12 @@ class _Remembering:
         return scheduled + ONE_HOUR * self.hours(cause, int(scheduled.timestamp()) // _QUARTER, first, last, zone)
 
 
-def remembering(estimator: Hours) -> Timing:
-    """A timing that picks as the estimator, with a cache, because many failures ask the same."""
+def remembering(estimator: Hours) -> Hours:
+    """The hours that the estimator picks, with a cache, because many failures ask the same."""
 
     @cache
     def hours(cause: DeclineCause, quarter: int, first: int, last: int, zone: ZoneInfo) -> int:
         at = datetime.fromtimestamp(quarter * _QUARTER, UTC)
         return (estimator.pick(cause, at, (at + first * ONE_HOUR, at + last * ONE_HOUR), zone) - at) // ONE_HOUR
 
-    return Timing(_Remembering(hours))
+    return _Remembering(hours)

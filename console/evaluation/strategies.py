@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol, assert_never
 
-from console.evaluation.courses import Courses, harmless
+from console.evaluation.courses import Courses
+from console.evaluation.harmless import harmless
 from console.evaluation.ladders import LADDERS
 from console.evaluation.population import DAY, Kind
 from console.evaluation.unfolding import Unfolding
@@ -254,7 +255,7 @@ class _Tried:
     def __init__(self, kind: Kind) -> None:
         self._kind, self._times = kind, [kind.opened]
         self._made: list[PastAttempt] = []
-        self._harmless = harmless(kind, amount_of(kind))
+        self._harmless = harmless(kind.card, amount_of(kind), kind.decline)
 
     @property
     def attempts(self) -> list[PastAttempt]:

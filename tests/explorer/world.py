@@ -409,10 +409,9 @@ class World:
             outside = self.stage.outside(Circuits(clock=lambda: float(self.now)))
 
             engine = self.stage.engine(DOOMED, outside, self.story.seed, doomed)
-            process = await die_at(at, engine, self.rows.execute)
-            self._looking = False
             try:
-                await process.bury()
+                async with die_at(at, engine, self.rows.execute):
+                    self._looking = False
             finally:
                 self._looking = True
         await self._rescue()

@@ -17,11 +17,12 @@ from zoneinfo import ZoneInfo
 
 from console.evaluation.backtest.past import Past, understood
 from console.evaluation.learning import REMEMBERED, remembering
-from services.worker.recovery import BY_THE_RULES, DeclineCause, Timing
+from services.worker.recovery import DeclineCause
 from services.worker.recovery.belief.beliefs import Learned
 from services.worker.recovery.belief.learning import Outcome, learn
 from services.worker.recovery.estimator import Estimator, Observed
 from services.worker.recovery.timezones import zone_of
+from services.worker.recovery.timing import Hours
 from shared.ids import PaymentMethodId
 
 _WEEK: Final = timedelta(weeks=1)
@@ -30,19 +31,20 @@ _A_MONDAY: Final = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 class Noting:
-    """A timing that notes whether its last answer was another time than the schedule's (`moved`)."""
+    """Picks hours, and notes whether the last was another time than the schedule's (`moved`). Without `hours` it never
+    is."""
 
-    __slots__ = ("_timing", "moved")
+    __slots__ = ("_hours", "moved")
 
-    def __init__(self, timing: Timing) -> None:
-        self._timing = timing
+    def __init__(self, hours: Hours | None = None) -> None:
+        self._hours = hours
         self.moved = False
 
     def pick(
         self, cause: DeclineCause, scheduled: datetime, between: tuple[datetime, datetime], zone: ZoneInfo
     ) -> datetime:
-        """As the other timing."""
-        picked = self._timing.pick(cause, scheduled, between, zone)
+        """As `Hours.pick`."""
+        picked = scheduled if self._hours is None else self._hours.pick(cause, scheduled, between, zone)
         self.moved = picked != scheduled
         return picked
 
@@ -113,7 +115,7 @@ class Lessons:
         """The hours that could have been learned by the beginning of the week of `now`."""
         week = self.week(now)
         if week not in self._weeks:
-            self._weeks[week] = Noting(remembering(self.estimator(now)) if self._at else BY_THE_RULES)
+            self._weeks[week] = Noting(remembering(self.estimator(now)) if self._at else None)
         return self._weeks[week]
 
     def learned(self, now: datetime) -> Learned | None:

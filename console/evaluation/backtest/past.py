@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Final
 
 from console.evaluation.backtest.clearing import DAY, HOUR, Seen, grid_place, payday_between
@@ -25,7 +25,7 @@ from services.worker.recovery import (
     check,
     classify,
 )
-from services.worker.recovery.networks import answers, unlimited
+from services.worker.recovery.networks import answers
 from shared.ids import PaymentMethodId
 from shared.money import Money
 
@@ -259,18 +259,3 @@ def answered(past: Past, said: Attempt) -> bool:
     """Whether the card's network forbids another attempt, for a time or for good, after one that ended so."""
     decline = decline_of(said)
     return decline is not None and answers(CURRENT_RULES, past.card, past.amount, decline)
-
-
-def harmless(card: Card, amount: Money, said: Attempt) -> int:
-    """So many attempts that all ended as `said` did, on this card, break no rule, at whatever times: `breach` need not
-    be asked. -1: another attempt may break one."""
-    decline = decline_of(said)
-    return -1 if decline is None else _harmless(card.network, card.country, amount.currency, decline)
-
-
-@lru_cache(maxsize=4096)
-def _harmless(network: str | None, country: str | None, currency: str, decline: Decline) -> int:
-    card, amount = Card(network=network, country=country), Money(1, currency)
-    if classify(decline).hard or answers(CURRENT_RULES, card, amount, decline):
-        return -1
-    return unlimited(CURRENT_RULES, card, amount)

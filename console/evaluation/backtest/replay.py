@@ -22,7 +22,7 @@ from console.evaluation.backtest.lessons import Lessons
 from console.evaluation.backtest.messages import MessageDays
 from console.evaluation.backtest.past import Past
 from console.evaluation.backtest.run import Rules, Run
-from console.evaluation.backtest.shortcut import Shortcut
+from console.evaluation.backtest.shortcut import Shortcuts
 from console.evaluation.backtest.trace import Trace
 from services.worker.recovery import Policy
 
@@ -38,8 +38,8 @@ class Replay:
     def __init__(self, policy: Policy, lessons: Lessons | None = None, *, shortcuts: bool = True) -> None:
         self._backups = tries_backups(policy)
         known = lessons_for(policy, lessons or Lessons())
-        shortcut = Shortcut(policy, known) if shortcuts else None
-        self._rules = Rules(policy, policy.driver != "citadel", known, MessageDays(policy), shortcut)
+        known_ahead = Shortcuts(policy, known) if shortcuts else None
+        self._rules = Rules(policy, policy.driver != "citadel", known, MessageDays(policy), known_ahead)
 
     def __call__(self, failures: Iterable[Past]) -> Iterator[Trace]:
         """The trace of each failure. Those on one card are replayed together, because the networks count by card."""

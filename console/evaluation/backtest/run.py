@@ -8,9 +8,10 @@ from typing import Final, assert_never
 from console.evaluation.backtest.clearing import DAY, HOUR, exposure, grid_place, payday_between
 from console.evaluation.backtest.lessons import Lessons
 from console.evaluation.backtest.messages import MessageDays
-from console.evaluation.backtest.past import METHOD, Past, answered, breach, harmless, understood
-from console.evaluation.backtest.shortcut import Course, Shortcut, codes_of
+from console.evaluation.backtest.past import METHOD, Past, answered, breach, decline_of, understood
+from console.evaluation.backtest.shortcut import Shortcut, Shortcuts, codes_of
 from console.evaluation.backtest.trace import Made, Step, Trace
+from console.evaluation.harmless import harmless
 from console.evaluation.history import Attempt, Failure
 from services.worker.recovery import (
     AskNewMethod,
@@ -51,7 +52,7 @@ class Rules:
     sees_stripe: bool
     lessons: Lessons
     messages: MessageDays
-    shortcut: Shortcut | None
+    shortcuts: Shortcuts | None
 
 
 class Run:
@@ -63,7 +64,6 @@ class Run:
         "_asks",
         "_attempts",
         "_closed_at",
-        "_course",
         "_facts",
         "_harmless",
         "_on_record",
@@ -71,7 +71,8 @@ class Run:
         "_past",
         "_rules",
         "_said",
-        "_way",
+        "_shortcut",
+        "_trace",
         "made",
         "now",
         "others",
@@ -89,12 +90,14 @@ class Run:
         self.ours = 0
         self.stripe_last: datetime | None = None
         watched = in_holdout(rules.policy, InvoiceId(failure.invoice))
-        self._way = Trace(past, past.ends_at, watched=watched)
-        self._course: Course | None = rules.shortcut.course(past, watched) if rules.shortcut else None
+        self._trace = Trace(past, past.ends_at, watched=watched)
+        self._shortcut: Shortcut | None = rules.shortcuts.of(past, watched=watched) if rules.shortcuts else None
         # How the last attempt with the first payment method ended that is on record.
         self._said = first
         # So many attempts break no rule, whenever they are made.
-        self._harmless = self._course.harmless if self._course else harmless(past.card, past.amount, first)
+        self._harmless = (
+            self._shortcut.harmless if self._shortcut else harmless(past.card, past.amount, decline_of(first))
+        )
         # Whether a network's answer to an attempt may forbid others on the card.
         self._answered = answered(past, first)
         self._ahead = list(reversed(past.retries))
@@ -158,7 +161,7 @@ class Run:
     def step(self) -> bool:
         """Decide at `now`, and go on to the next time. False: no further attempt follows."""
         theirs = self._theirs()
-        if self.now.timestamp() >= self._way.ends_at:
+        if self.now.timestamp() >= self._trace.ends_at:
             return False
         if self._over:
             return theirs is not None and self._stripe_tries()
@@ -186,11 +189,11 @@ class Run:
 
     def finished(self) -> Trace:
         """The trace, when no further attempt follows."""
-        self._way.messages = self._messages()
-        return self._way
+        self._trace.messages = self._messages()
+        return self._trace
 
     def _decide(self) -> Decision:
-        quickly = self._course.decide(self) if self._course is not None else None
+        quickly = self._shortcut.decide(self) if self._shortcut is not None else None
         if quickly is not None:
             return quickly
         policy, past = self._rules.policy, self._past
@@ -218,7 +221,7 @@ class Run:
 
     def _stripe_tries(self) -> bool:
         """Make Stripe's own next attempt, as it happened."""
-        said, trace = self._ahead.pop(), self._way
+        said, trace = self._ahead.pop(), self._trace
         if said.at >= trace.ends_at:
             return False
         self.now = max(self.now, datetime.fromtimestamp(said.at, UTC))
@@ -234,7 +237,7 @@ class Run:
 
     def _try(self, method: PaymentMethodId) -> bool:
         """Make our attempt now: its outcome is known if history has the same attempt, else estimated."""
-        trace, at = self._way, self.now.timestamp()
+        trace, at = self._trace, self.now.timestamp()
         self._check(method)
         lessons = self._rules.lessons
         if lessons.retries and lessons.at(self.now).moved:
@@ -258,7 +261,7 @@ class Run:
         """Add an attempt; unless it ended as all before, there are no shortcuts any more."""
         self.made.append(Made(self.now, self.now.timestamp(), origin, said, method))
         if said is not self._said and (method != METHOD or codes_of(said) != codes_of(self._said)):
-            self._course, self._harmless = None, -1
+            self._shortcut, self._harmless = None, -1
             self._answered = self._answered or answered(self._past, said)
         if method == METHOD:
             self._said = said
@@ -270,7 +273,7 @@ class Run:
             return
         broken = breach(self._past, self.attempts, self._elsewhere(), self.now, method)
         if broken is not None:
-            self._way.breaches.append(broken)
+            self._trace.breaches.append(broken)
 
     def _estimate(self, method: PaymentMethodId, at: float) -> Attempt:
         """Add a step for an attempt now that nobody made in the past; the answer is how it ends if it fails."""
@@ -279,19 +282,19 @@ class Run:
         if self.made[-1].method != method:
             last = next((each for each in reversed(self.made) if each.method == method), None)
         if last is None:
-            self._way.steps.append(Step(at, (), SUPPOSED_CAUSE, backup=True))
+            self._trace.steps.append(Step(at, (), SUPPOSED_CAUSE, backup=True))
             return SUPPOSED
         cause = past.cause if method == METHOD else understood(last.said).cause
         before, payday = int(last.unix), False
         if cause is DeclineCause.INSUFFICIENT_FUNDS:
             payday = payday_between(before, int(at), past.card_of(method).country)
         seen = exposure(grid_place(past.hours(before)), grid_place(past.hours(at)), payday)
-        self._way.steps.append(Step(at, seen, cause))
+        self._trace.steps.append(Step(at, seen, cause))
         return last.said
 
     def _wait_for_renewal(self) -> None:
         """Try at once when an event says that the card was renewed, up to the end of the window."""
-        past, trace = self._past, self._way
+        past, trace = self._past, self._trace
         ends = min(trace.ends_at, past.opened_at + self._rules.policy.window_days * DAY)
         declined = past.opened_at
         while self._ahead and self._ahead[-1].at < ends:
@@ -314,7 +317,7 @@ class Run:
         if self._asks and self._asks[-1][1] is kind:
             return
         merchants = kind is MessageKind.PAYMENT_FAILED and understood(self.made[-1].said).merchants_matter
-        if not self._way.watched and not merchants:
+        if not self._trace.watched and not merchants:
             self._asks.append((self.now, kind))
 
     def _messages(self) -> tuple[float, ...]:
@@ -324,5 +327,5 @@ class Run:
         past, policy = self._past, self._rules.policy
         segment = segment_of(policy, segment_facts(past.invoice, past.cause), past.opened) if policy.segments else None
         asks = tuple(((at - past.opened).total_seconds(), kind) for at, kind in self._asks)
-        end, opened = min(self._way.ends_at, self._closed_at), past.opened_at
+        end, opened = min(self._trace.ends_at, self._closed_at), past.opened_at
         return tuple([at for gap in self._rules.messages.gaps(segment, asks) if (at := opened + gap) < end])

@@ -15,8 +15,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from console.evaluation.backtest.lessons import Lessons
-from console.evaluation.backtest.past import METHOD, Past, harmless
+from console.evaluation.backtest.past import METHOD, Past, decline_of
 from console.evaluation.backtest.trace import Made
+from console.evaluation.harmless import harmless
 from console.evaluation.history import Attempt
 from services.worker.recovery import (
     CURRENT_RULES,
@@ -129,7 +130,7 @@ def codes_of(said: Attempt) -> tuple[str | None, ...]:
     )
 
 
-class Shortcut:
+class Shortcuts:
     """The shortcuts under one policy."""
 
     def __init__(self, policy: Policy, lessons: Lessons) -> None:
@@ -143,8 +144,8 @@ class Shortcut:
         self._kinds: dict[tuple[str | None, ...], _Kind] = {}
         self._plans: dict[Hashable, _Plans] = {}
 
-    def course(self, past: Past, watched: bool) -> "Course | None":
-        """The shortcuts for one failure; None: the brain has to be asked each time."""
+    def of(self, past: Past, *, watched: bool) -> "Shortcut | None":
+        """The shortcut for one failure; None: the brain has to be asked each time."""
         if self._never:
             return None
         segment = None
@@ -158,7 +159,7 @@ class Shortcut:
             kind = self._kinds[key] = self._kind(past, segment, first, dated=dated is not None)
         if kind.policy.backup_methods and past.failure.backups:
             return None
-        return Course(self, past, kind, watched=watched)
+        return Shortcut(self, past, kind, watched=watched)
 
     def _kind(self, past: Past, segment: str | None, first: Attempt, *, dated: bool) -> _Kind:
         policy, why = self._policy.segment(segment), past.why
@@ -170,7 +171,7 @@ class Shortcut:
         kind.plans = self._plans.setdefault(alike, kind.plans)
         if why.merchants_matter and why.hard:
             return kind
-        kind.harmless = harmless(past.card, past.amount, first)
+        kind.harmless = harmless(past.card, past.amount, decline_of(first))
         if why.hard or (why.cause is DeclineCause.EXPIRED_CARD and not dated):
             facts, before = RecoveryFacts(past.opened), [past.attempt(1, Origin.STRIPE, past.opened, first)]
             free = policy.model_copy(update={"minimum_amounts": {}, "segments": ()})
@@ -178,8 +179,8 @@ class Shortcut:
         return kind
 
 
-class Course:
-    """The shortcuts for one failure. `harmless`: so many attempts that end like the first break no rule."""
+class Shortcut:
+    """The shortcut for one failure. `harmless`: so many attempts that end like the first break no rule."""
 
     __slots__ = (
         "_below",
@@ -192,14 +193,14 @@ class Course:
         "_moved",
         "_past",
         "_plan",
-        "_shortcut",
+        "_shortcuts",
         "_step",
         "_watched",
         "harmless",
     )
 
-    def __init__(self, shortcut: Shortcut, past: Past, kind: _Kind, *, watched: bool) -> None:
-        self._shortcut, self._past, self._kind, self._watched = shortcut, past, kind, watched
+    def __init__(self, shortcuts: Shortcuts, past: Past, kind: _Kind, *, watched: bool) -> None:
+        self._shortcuts, self._past, self._kind, self._watched = shortcuts, past, kind, watched
         policy, failure = kind.policy, past.failure
         least = policy.minimum_amounts.get(failure.currency) if policy.minimum_amounts else None
         self._below = least is not None and failure.amount < least
@@ -258,7 +259,7 @@ class Course:
 
     def _by_schedule(self, so_far: Situation) -> Decision:
         kind, now = self._kind, so_far.now
-        lessons = self._shortcut.lessons
+        lessons = self._shortcuts.lessons
         asked_for = len(so_far.made), lessons.week(now) if lessons.knows else 0
         if asked_for != self._due_for:
             self._due_for, self._due = asked_for, self._scheduled(so_far)
@@ -286,10 +287,10 @@ class Course:
             due = first + _ONE_HOUR * spread(key, tries)
         else:
             due = next_retry(schedule, last, tries, country, key)
-            if policy.timing == "learned":
+            if policy.learns_hours:
                 earliest, latest = span(schedule, last, tries, country, due)
                 latest = min(latest, self._deadline - _ONE_HOUR)
-                timing = self._shortcut.lessons.at(now)
+                timing = self._shortcuts.lessons.at(now)
                 due = timing.pick(kind.cause, due, (earliest, latest), zone_of(country))
                 self._moved = timing.moved
         return max(due, last + kind.gap)
@@ -298,14 +299,14 @@ class Course:
         """The next of the likeliest attempts, as `planning.plan` says it: that of the plan after the failure, while all
         were made as it says; otherwise of a new one."""
         plans, made, number = self._kind.plans, so_far.made, len(so_far.made) - 1
-        lessons = self._shortcut.lessons
+        lessons = self._shortcuts.lessons
         step = lessons.step(so_far.now) if lessons.knows else 0
         if so_far.ours == number:
             if self._plan is None or step != self._step:
                 self._step, self._followed, self._plan = step, 0, self._of_failure(so_far, schedule, step)
             plan, followed = self._plan, self._followed
             while followed < number and followed < len(plan):
-                if made[followed + 1].unix // _HOUR_S * _HOUR_S != plan[followed][1]:
+                if not 0 <= made[followed + 1].unix - plan[followed][1] < _HOUR_S:
                     break
                 followed += 1
             self._followed = followed
@@ -328,6 +329,6 @@ class Course:
     def _planned(self, so_far: Situation, schedule: Likeliest, attempts: Sequence[PastAttempt]) -> Iterator[datetime]:
         kind, past, now = self._kind, self._past, so_far.now
         facts = RecoveryFacts(past.opened, jitter_key=past.failure.invoice)
-        timing = Timing(learned=self._shortcut.lessons.learned(now))
+        timing = Timing(learned=self._shortcuts.lessons.learned(now))
         case = Case(kind.policy, facts, past.invoice, tuple(attempts), now, (), CURRENT_RULES, timing, kind.segment)
         return (each.at for each in by_belief(case, schedule, kind.cause).planned)

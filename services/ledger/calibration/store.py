@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from services.ledger.api.select import Select, narrowed
+from services.ledger.calibration.measure import BINS
 from shared.ids import MerchantId
 
 CalibratedBy = Literal["cause", "merchant"]
@@ -17,7 +18,7 @@ _KNOWN = "a.result IN ('succeeded', 'declined', 'requires_action')"
 CALIBRATION = f"""
 SELECT
     {{group}} AS "group",
-    least(floor(a.predicted_chance * 10)::integer, 9) AS bin,
+    least(floor(a.predicted_chance * {BINS})::integer, {BINS - 1}) AS bin,
     count(*) FILTER (WHERE {_KNOWN}) AS attempts,
     COALESCE(sum(a.predicted_chance) FILTER (WHERE {_KNOWN}), 0) AS expected,
     count(*) FILTER (WHERE a.result = 'succeeded') AS succeeded,
@@ -27,7 +28,7 @@ FROM (SELECT id FROM recoveries WHERE opened_at >= $1 AND opened_at < $2 AND {{c
 JOIN attempts AS a ON a.recovery_id = r.id
 WHERE a.predicted_chance IS NOT NULL AND a.result <> 'abandoned'
 GROUP BY 1, 2
-"""  # noqa: S608 -- constants of this file
+"""  # noqa: S608 - constants of this service
 
 
 def select_calibration(

@@ -57,7 +57,7 @@ FROM (
 ) AS r
 {TAKEN_BACK}
 ORDER BY r.opened_at DESC, r.id DESC
-"""  # noqa: S608 -- constants of this file
+"""  # noqa: S608 - constants of this file
 
 ATTEMPTS_OF_RECOVERY = """
 SELECT id, origin, number, result, amount, currency, payment_method_id, card_network, card_country,

@@ -84,7 +84,7 @@ JOIN versions AS o ON o.id = COALESCE(r.opened_policy_id, r.policy_id)
 JOIN versions AS n ON n.id = r.policy_id
 CROSS JOIN (SELECT citadel_now() AS now) AS clock
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
-"""  # noqa: S608 -- constants of this file
+"""  # noqa: S608 - constants of this file
 
 EXPORT_COLUMNS = (
     "id",
@@ -171,7 +171,7 @@ CROSS JOIN LATERAL (
     OFFSET 0
 ) AS n
 ORDER BY r.opened_at DESC, r.id DESC
-"""  # noqa: S608 -- constants of this file
+"""  # noqa: S608 - constants of this file
 
 
 def select_report(first: datetime, until: datetime, merchant_id: MerchantId | None, group_by: GroupBy | None) -> Select:

@@ -65,7 +65,7 @@ FROM book AS b
 FULL JOIN kept AS k USING ({", ".join(key)})
 WHERE {differ}
 ORDER BY {", ".join(key)}
-"""  # noqa: S608 -- constants of this file
+"""  # noqa: S608 - constants of this file
 
 
 def _correct(table: str) -> str:
@@ -74,7 +74,7 @@ def _correct(table: str) -> str:
     values = ", ".join(f"${place}" for place in range(1, len(columns) + 1))
     numbers = ", ".join(f"{name} = excluded.{name}" for name in NUMBERS)
     return (
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values}) "  # noqa: S608 -- constants of this file
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values}) "  # noqa: S608 - constants of this file
         f"ON CONFLICT ({', '.join(_KEYS[table])}) DO UPDATE SET {numbers}"
     )
 
@@ -82,7 +82,7 @@ def _correct(table: str) -> str:
 def _drop(table: str) -> str:
     """Drop one row that nothing in the book is about."""
     key = " AND ".join(f"{name} = ${place}" for place, name in enumerate(_KEYS[table], 1))
-    return f"DELETE FROM {table} WHERE {key}"  # noqa: S608 -- constants of this file
+    return f"DELETE FROM {table} WHERE {key}"  # noqa: S608 - constants of this file
 
 
 DIFFERENCES = {table: _differences(table) for table in _KEYS}

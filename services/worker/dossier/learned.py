@@ -3,12 +3,12 @@
 A belief is parsed once in a process for as long as its row stays as it is; which row that is, is asked every time.
 """
 
-from collections import OrderedDict
 from datetime import datetime
 from typing import Any, Final
 
 from services.worker.recovery.belief.beliefs import Learned
 from services.worker.recovery.belief.document import LAYOUT, WrongDocument, read_document
+from services.worker.recovery.belief.kept import Kept
 from shared.database import Connection
 from shared.ids import MerchantId
 from shared.logging import get_logger
@@ -18,7 +18,8 @@ log = get_logger(__name__)
 
 # A belief of many countries takes a hundred kilobytes.
 KEPT: Final = 200
-_parsed: OrderedDict[tuple[MerchantId, datetime], Learned | None] = OrderedDict()
+# An unreadable one is kept as nothing, so that it is told once.
+_parsed: Final[Kept[tuple[MerchantId, datetime], tuple[Learned, ...]]] = Kept(KEPT)
 
 LEARNED_AT = """
 SELECT merchant_id, learned_at
@@ -35,27 +36,23 @@ async def learned_of(db: Connection, merchant_id: MerchantId) -> Learned | None:
     A belief that cannot be read is passed by, and the log says so.
     """
     for row in await db.fetch(LEARNED_AT, [merchant_id, POOL], LAYOUT, POOL):
-        found = await _belief(db, row["merchant_id"], row["learned_at"])
-        if found is not None:
+        for found in await _belief(db, row["merchant_id"], row["learned_at"]):
             return found
     return None
 
 
-async def _belief(db: Connection, merchant_id: MerchantId, learned_at: datetime) -> Learned | None:
+async def _belief(db: Connection, merchant_id: MerchantId, learned_at: datetime) -> tuple[Learned, ...]:
     key = (merchant_id, learned_at)
-    if key not in _parsed:
+    found = _parsed.get(key)
+    if found is None:
         document = await db.fetchval(BELIEF, merchant_id, learned_at, LAYOUT)
-        found = _read(merchant_id, document)
-        if len(_parsed) >= KEPT:
-            _parsed.popitem(last=False)
-        _parsed[key] = found
-    _parsed.move_to_end(key)
-    return _parsed[key]
+        found = _parsed.keep(key, _read(merchant_id, document))
+    return found
 
 
-def _read(merchant_id: MerchantId, document: Any) -> Learned | None:
+def _read(merchant_id: MerchantId, document: Any) -> tuple[Learned, ...]:
     try:
-        return read_document(document)
+        return (read_document(document),)
     except WrongDocument as wrong:
         log.warning("belief_unreadable", merchant_id=merchant_id, reason=str(wrong))
-        return None
+        return ()

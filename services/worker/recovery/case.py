@@ -16,6 +16,7 @@ from services.worker.recovery.declines import (
     cured_by_a_later_date,
 )
 from services.worker.recovery.model import (
+    DEBITS_TAKE,
     AttemptResult,
     Card,
     InvoiceTruth,
@@ -195,12 +196,20 @@ def by_belief(case: Case, schedule: Likeliest, cause: DeclineCause) -> Due:
         schedule.least_chance,
         case.policy.attempt_times,
         _country(case),
+        _takes(case),
     )
     planned = plan(stories, declined, limits)
     if not planned:
         return Due(case.deadline, cause, worthless=True)
     share = spread(case.recovery.jitter_key, max(1, len(case.on_method)))
     return Due(planned[0].at + ONE_HOUR * share, cause, planned)
+
+
+def _takes(case: Case) -> timedelta:
+    """How long the bank's answer takes: for a debit what is usual, or as long as one took."""
+    card = case.invoice.card or Card()
+    took = (each.over_at - each.at for each in case.on_method)
+    return max(DEBITS_TAKE.get(card.network or "", timedelta(0)), *took, timedelta(0))
 
 
 def network_allows(case: Case) -> int:

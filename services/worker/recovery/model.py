@@ -128,6 +128,18 @@ def end_of_card(exp_year: int, exp_month: int) -> datetime:
     return datetime(exp_year + years, month + 1, 1, tzinfo=UTC) + LAST_TIME_ZONE
 
 
+DEBITS_TAKE: Mapping[str, timedelta] = {
+    "us_bank_account": timedelta(days=6),
+    "sepa_debit": timedelta(days=7),
+    "bacs_debit": timedelta(days=6),
+}
+"""How long the bank's answer to a debit takes, by the payment method's type: business days by Stripe, and a weekend.
+
+4 for ACH (https://docs.stripe.com/payments/ach-direct-debit), 5 for SEPA (…/sepa-debit/accept-a-payment), 4 for Bacs
+(…/payment-methods/bacs-debit); read December 2026.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """What the rules need of a payment method; each part is None when Stripe does not give it.

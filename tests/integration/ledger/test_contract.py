@@ -54,7 +54,7 @@ INSERT INTO scheduled_tasks (public_id, merchant_id, task_type, payload, status)
     VALUES ('{TASK}', '{MERCHANT}', 'job', '{{}}', 'dead');
 INSERT INTO scheduled_tasks (merchant_id, task_type, payload) SELECT '{MERCHANT}', 'job', '{{}}'
     FROM generate_series(1, 300);
-"""  # noqa: S608 -- constants of this file
+"""  # noqa: S608 - constants of this file
 
 REAL_IDS = {"merchant_id": MERCHANT, "recovery_id": RECOVERY, "task_id": TASK, "left_alone_id": LEFT_ALONE}
 UUID_FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")

@@ -2,9 +2,8 @@
 
 import pytest
 
-from shared.database import Database, Role
 from tests.integration.people.town import Town
-from tests.integration.worker.doomed import DOOMED, rescued, run_until_death
+from tests.integration.worker.doomed import rescued, run_until_death
 
 STRIDE = 9
 MOST_AWAITS = 400
@@ -21,8 +20,7 @@ async def test_killed_anywhere_nothing_is_charged_after_a_person_has_spoken(
         assert at < MOST_AWAITS
         failed = await town.renewal(decline="do_not_honor", clears_after=1)
         await failed.attempt_due()
-        async with Database.open(database_url, Role.WORKER, size=5, name=DOOMED) as doomed:
-            process = await run_until_death(town.world, doomed, at)
+        async with run_until_death(town.world, database_url, at) as process:
             died = process.dead.is_set()
             charged = len(await failed.charges())
             if says == "stop":
@@ -31,7 +29,6 @@ async def test_killed_anywhere_nothing_is_charged_after_a_person_has_spoken(
                 await town.leave_alone(customer_id=failed.customer)
             await rescued(town.world)
             row = await failed.finish()
-            await process.bury()
         assert len(await failed.charges()) == charged
         assert row["end_reason"] == ("paid_by_retry" if charged else "stopped_by_operator")
         spared += not charged

@@ -7,12 +7,13 @@ client's, found by stepping through the run and not by a list.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from services.worker.engine.loop import Engine
 from services.worker.handlers import discover
-from shared.database import Database
+from shared.database import Database, Role
 from shared.queue import tasks
 from tests.integration.worker.world import PACE, World
 from tests.waiting import PATIENCE_S, until
@@ -102,30 +103,40 @@ class _Steps:
                     raise
 
 
-async def run_until_death(world: World, doomed: Database, at: int) -> Process:
-    """Run what is due in a process that dies at its `at`th await, unless it is done before."""
-    engine = Engine(f"{DOOMED}-{at}", doomed, discover(), world.outside, PACE)
-    return await die_at(at, engine, world.execute)
+@asynccontextmanager
+async def run_until_death(world: World, database_url: str, at: int) -> AsyncIterator[Process]:
+    """Run what is due in a process that dies at its `at`th await, unless it is done before; buried after the block."""
+    async with Database.open(database_url, Role.WORKER, size=5, name=DOOMED) as doomed:
+        engine = Engine(f"{DOOMED}-{at}", doomed, discover(), world.outside, PACE)
+        async with die_at(at, engine, world.execute) as process:
+            yield process
 
 
-async def die_at(at: int, engine: Engine, execute: Callable[[str, str], Awaitable[None]]) -> Process:
-    """The same with this engine, whose database was opened as DOOMED; `execute` has the owner's rights."""
+@asynccontextmanager
+async def die_at(at: int, engine: Engine, execute: Callable[[str, str], Awaitable[None]]) -> AsyncIterator[Process]:
+    """The same with this engine, whose database was opened as DOOMED; `execute` has the owner's rights.
+
+    Buried whatever happens: nobody else can cancel a dead process, and a test that fails would never end.
+    """
     process = Process(at)
     loop = asyncio.get_running_loop()
     main, death = process.start(engine.run_due()), loop.create_task(process.dead.wait())
-    loop.set_task_factory(process.make_task)
     try:
-        ended, _ = await asyncio.wait({main, death}, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_S)
-        assert ended, f"the run stands still at its await {process.awaits} and was to die at {at}"
+        loop.set_task_factory(process.make_task)
+        try:
+            ended, _ = await asyncio.wait({main, death}, return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE_S)
+            assert ended, f"the run stands still at its await {process.awaits} and was to die at {at}"
+        finally:
+            loop.set_task_factory(None)
+            death.cancel()
+        await execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE application_name = $1 AND datname = current_database()",
+            DOOMED,
+        )
+        yield process
     finally:
-        loop.set_task_factory(None)
-        death.cancel()
-    await execute(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-        "WHERE application_name = $1 AND datname = current_database()",
-        DOOMED,
-    )
-    return process
+        await process.bury()
 
 
 async def rescued(world: World) -> None:

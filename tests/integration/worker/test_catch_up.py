@@ -15,7 +15,7 @@ from services.worker.handlers import discover
 from services.worker.outside.lease import Lease
 from services.worker.outside.remote import Remote
 from shared.clock import business_now
-from shared.database import Database, Role
+from shared.database import Role
 from shared.events.incoming import Incoming, read_event
 from shared.events.routing import ROUTES
 from shared.events.taking import take
@@ -23,7 +23,7 @@ from shared.queue import control as task_control
 from shared.queue import tasks
 from shared.queue.control import Which
 from tests.conftest import OpenDatabase
-from tests.integration.worker.doomed import DOOMED, rescued, run_until_death
+from tests.integration.worker.doomed import rescued, run_until_death
 from tests.integration.worker.world import World
 
 PERIOD = timedelta(minutes=30)
@@ -279,15 +279,13 @@ async def test_killed_anywhere_every_event_is_taken_once(
         made += 1
         await world.pass_time(minutes=31)
         await _queue(world)
-        async with Database.open(database_url, Role.WORKER, size=5, name=DOOMED) as doomed:
-            process = await run_until_death(world, doomed, at)
+        async with run_until_death(world, database_url, at) as process:
             died = process.dead.is_set()
             await rescued(world)
             await world.pass_time(seconds=30)
             await world.work()
             assert len(await _recoveries(world)) == made
             assert await _booked(world) == made
-            await process.bury()
         # A dead worker may have been at the recovery, too: that is told elsewhere.
         await world.execute(
             "UPDATE scheduled_tasks SET run_at = run_at + interval '60 days' WHERE task_type <> 'catch_up'"
@@ -552,13 +550,11 @@ async def test_killed_at_every_await_each_list_is_taken_to_its_end(
         await world.control.cancel_subscription(made["subscription"]["id"])
         await world.pass_time(minutes=31)
         await _queue(world)
-        async with Database.open(database_url, Role.WORKER, size=5, name=DOOMED) as doomed:
-            process = await run_until_death(world, doomed, at)
+        async with run_until_death(world, database_url, at) as process:
             died = process.dead.is_set()
             await rescued(world)
             await world.pass_time(seconds=30)
             await world.work()
-            await process.bury()
         assert (await _recoveries(world))[made["invoice"]["id"]] == "stopped"
         at += 23
     progress = await _progress(world)

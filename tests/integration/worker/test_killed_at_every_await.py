@@ -2,8 +2,7 @@
 
 import pytest
 
-from shared.database import Database, Role
-from tests.integration.worker.doomed import DOOMED, rescued, run_until_death
+from tests.integration.worker.doomed import rescued, run_until_death
 from tests.integration.worker.world import Failed, World
 
 MOST_AWAITS = 400
@@ -36,12 +35,10 @@ async def test_killed_anywhere_the_customer_is_charged_once_and_booked_once(
         assert at < MOST_AWAITS
         failed = await world.fail(decline="do_not_honor", clears_after=clears_after)
         await failed.attempt_due()
-        async with Database.open(database_url, Role.WORKER, size=5, name=DOOMED) as doomed:
-            process = await run_until_death(world, doomed, at)
+        async with run_until_death(world, database_url, at) as process:
             died = process.dead.is_set()
             await rescued(world)
             await _is_charged_once(failed)
-            await process.bury()
     assert at > 20, "the run was stepped through"
 
 
@@ -57,12 +54,10 @@ async def test_killed_anywhere_a_debit_is_made_once_and_booked_once(
         assert at < MOST_AWAITS
         failed = await world.fail(debit={"takes_days": 3, "fails": ends, "clears_after": 1})
         await failed.attempt_due()
-        async with Database.open(database_url, Role.WORKER, size=5, name=DOOMED) as doomed:
-            process = await run_until_death(world, doomed, at)
+        async with run_until_death(world, database_url, at) as process:
             died = process.dead.is_set()
             await rescued(world)
             await _is_charged_once(failed)
-            await process.bury()
         tries = [each for each in await world.control.attempts(failed.invoice) if each["source"] == "api_pay"]
         begun = [each for each in tries if each["outcome"] == "processing"]
         called = [each for each in await failed.ours() if each["result"] != "abandoned"]

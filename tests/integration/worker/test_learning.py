@@ -19,16 +19,17 @@ from services.worker.learning.outcomes import outcomes_of
 from services.worker.learning.schedule import ENOUGH, LEARNING, QUEUED, next_task, queue_due
 from services.worker.recovery import Card, DeclineCause
 from services.worker.recovery.belief.document import LAYOUT, read_document
+from services.worker.recovery.belief.kept import Kept
 from services.worker.recovery.belief.learning import Outcome
 from shared import pool
 from shared.clock import business_now
-from shared.database import Database, Role
+from shared.database import Role
 from shared.ids import MerchantId
 from shared.policy import Likeliest, Policy, Schedules
 from shared.pool import POOL
 from shared.queue import tasks
 from tests.conftest import OpenDatabase
-from tests.integration.worker.doomed import DOOMED, rescued, run_until_death
+from tests.integration.worker.doomed import rescued, run_until_death
 from tests.integration.worker.pasts import Try, write, write_paid_on
 from tests.integration.worker.world import World
 from tests.waiting import PATIENCE_S
@@ -459,14 +460,12 @@ async def test_killed_anywhere_the_same_is_learned(world: World, database_url: s
         await world.execute("DELETE FROM learned_beliefs")
         async with world.worker.transaction() as db:
             await tasks.enqueue(db, next_task(world.merchant_id, now, now))
-        async with Database.open(database_url, Role.WORKER, size=5, name=DOOMED) as doomed:
-            process = await run_until_death(world, doomed, at)
+        async with run_until_death(world, database_url, at) as process:
             died = process.dead.is_set()
             await rescued(world)
             await world.pass_time(minutes=2)
             await world.work()
             row = await kept(world, world.merchant_id)
-            await process.bury()
         assert row is not None
         assert dict(row) | {"looked_at": None} == whole | {"looked_at": None}
     assert at > 10, "the run was stepped through"
@@ -581,7 +580,7 @@ async def test_an_unreadable_belief_is_told_once_and_the_pools_is_taken(
 async def test_a_belief_is_parsed_once_until_it_is_learned_anew(
     world: World, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learned_module, "KEPT", 2)
+    monkeypatch.setattr(learned_module, "_parsed", Kept(2))
     merchants = [world.merchant_id, await world.connect(), await world.connect()]
     for merchant_id in merchants:
         await write_paid_on(world, merchant_id, ENOUGH, 22, now)
@@ -603,7 +602,7 @@ async def test_a_belief_is_parsed_once_until_it_is_learned_anew(
     for merchant_id in merchants[1:]:
         await ask(merchant_id)
     assert len(learned_module._parsed) == 2
-    assert await ask(merchants[0]) is not anew
+    assert await ask(merchants[0]) is not anew, "it was forgotten"
 
 
 async def test_a_policy_without_likeliest_reads_hours_and_no_belief_and_any_other_the_other_way_round(

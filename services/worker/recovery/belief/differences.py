@@ -7,7 +7,7 @@ prior, never from what other merchants have taught; both halves must say so. The
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -15,7 +15,7 @@ from typing import Final
 from services.worker.recovery.belief.learning import REMEMBERED, Outcome, learn
 from services.worker.recovery.belief.parts import BANKS, STAYS, WEEKEND, Belief
 from services.worker.recovery.belief.paydays import RULES
-from services.worker.recovery.belief.prior import prior
+from services.worker.recovery.belief.prior import prior_among
 from shared.policy import DeclineCause
 from shared.policy.paydays import PAYDAYS
 
@@ -56,7 +56,7 @@ def differences(outcomes: Sequence[Outcome], now: datetime) -> tuple[Difference,
     if banks declined in the afternoon.
     """
     latest = sorted(outcomes, key=lambda each: each.last_at)[-REMEMBERED:]
-    expected = _expected(latest)
+    expected = prior_among(Counter(each.country for each in latest))
     found: list[Difference] = []
     if len(latest) >= ENOUGH:
         one, other = _halves(latest, now)
@@ -85,22 +85,6 @@ def _clear(one: float, other: float, expected: float, times: float = _TIMES) -> 
     """(share, expected) if both halves differ clearly from what was expected; else None."""
     least = max(_LEAST, expected + _ABOVE, expected * times)
     return ((one + other) / 2, expected) if min(one, other) >= least else None
-
-
-def _expected(outcomes: Sequence[Outcome]) -> Belief:
-    """The prior of customers from the countries of these."""
-    of_any = prior(None)
-    countries = Counter(each.country for each in outcomes)
-    priors = [(prior(name).paydays, count / len(outcomes)) for name, count in countries.items()]
-    return replace(of_any, paydays=_mixed(priors))
-
-
-def _mixed(parts: Sequence[tuple[Mapping[str, float], float]]) -> dict[str, float]:
-    mixed: Counter[str] = Counter()
-    for shares, weight in parts:
-        for name, share in shares.items():
-            mixed[name] += share * weight  # type: ignore[assignment]  # a Counter of shares
-    return dict(mixed)
 
 
 # --- Paydays ----------------------------------------------------------------------------------------------------------

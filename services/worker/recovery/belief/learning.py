@@ -9,8 +9,8 @@ after every cause, so that all recoveries speak for them.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from services.worker.recovery.belief.beliefs import Learned
 from services.worker.recovery.belief.parts import BANKS, DELAYS, NEVER, RESETS, STAYS, WAGES, WAYS, Belief, kind_of
 from services.worker.recovery.belief.paydays import CONVENTIONS, RULES, VARIANTS
-from services.worker.recovery.belief.prior import prior
+from services.worker.recovery.belief.prior import prior_among
 from services.worker.recovery.belief.stories import hours_since, reset_at
 from services.worker.recovery.timezones import zone_of
 from shared.policy import DeclineCause
@@ -108,7 +108,7 @@ def learn(outcomes: Sequence[Outcome], now: datetime, before: Learned | None = N
     by_country: defaultdict[str, list[_Seen]] = defaultdict(list)
     for outcome, each in zip(latest, seen, strict=True):
         by_country[(outcome.country or "").upper()].append(each)
-    first = before.everywhere if before else _average({name: len(part) for name, part in by_country.items()})
+    first = before.everywhere if before else prior_among({name or None: len(part) for name, part in by_country.items()})
     everywhere = _moved(first, seen, _OF_ALL)
     countries = {
         name: _moved(everywhere, part, _OF_COUNTRY)
@@ -277,18 +277,6 @@ def _count(seen: Iterable[_Seen], believed: _Sums, kind: str, sums: _Sums) -> No
     sums.conventions += np.bincount(_CONVENTION_OF, weights=of_rules, minlength=len(CONVENTIONS) + 1)[:_NO_CONVENTION]
     sums.stays += by_rule.sum(axis=0)
     sums.ways[kind] += np.concatenate([[never, of_rules.sum()], explained[_WAGED:]])
-
-
-def _average(countries: Mapping[str, int]) -> Belief:
-    """The prior of customers from so many of each country."""
-    of_any, total = prior(None), sum(countries.values())
-    if not total:
-        return of_any
-    paydays: defaultdict[str, float] = defaultdict(float)
-    for name, count in countries.items():
-        for payday, share in prior(name or None).paydays.items():
-            paydays[payday] += share * count / total
-    return replace(of_any, paydays=dict(paydays))
 
 
 def _plain(shares: npt.NDArray[Any]) -> tuple[float, ...]:

@@ -49,9 +49,10 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a plan has to keep to: attempts from `after` the last decline on until before `until`, so far apart, at most
-    `most` from the failure on, at the policy's local `times` (`country` is the card's). Each has to have the chance
-    `least_chance`, if all others fail."""
+    """What a plan has to keep to: attempts from `after` the last decline on until before `until`, at most `most` from
+    the failure on, at the policy's local `times` (`country` is the card's). Each has to have the chance `least_chance`,
+    if all others fail. `takes`: how long the bank needs for an answer, which is days for a debit; the next attempt
+    comes `after` that."""
 
     after: timedelta
     until: datetime
@@ -59,6 +60,7 @@ class Limits:
     least_chance: float
     times: AttemptTimes
     country: str | None = None
+    takes: timedelta = timedelta(0)
 
 
 def plan(stories: Stories, declined: Sequence[datetime], limits: Limits) -> tuple[Planned, ...]:
@@ -68,14 +70,15 @@ def plan(stories: Stories, declined: Sequence[datetime], limits: Limits) -> tupl
     one hour share a plan. While the attempts are made as they were planned after the failure, that plan is followed:
     it has reckoned with each decline. Otherwise the rest is planned anew.
     """
-    hours = tuple([_hour(at) for at in declined])
-    first = _planned(stories, hours[:1], limits)
-    made = len(hours) - 1
+    first = _planned(stories, (_hour(declined[0]),), limits)
+    made = len(declined) - 1
     if made == 0:
         return first
-    if tuple([each.at for each in first[:made]]) == hours[1:]:
-        return _from(first, made)
-    return _planned(stories, hours, limits)
+    # From the time that was planned on it is made within an hour, which need not be one of UTC's.
+    followed = len(first) >= made and all(
+        each.at <= at < each.at + _AN_HOUR for each, at in zip(first, declined[1:], strict=False)
+    )
+    return _from(first, made) if followed else _planned(stories, tuple([_hour(at) for at in declined]), limits)
 
 
 def at_another_time(stories: Stories, declined: Sequence[datetime], at: datetime) -> Planned:
@@ -104,7 +107,7 @@ def _hour(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-_Key = tuple[int, tuple[datetime, ...], timedelta, datetime, int, float, AttemptTimes | None, str | None]
+_Key = tuple[int, tuple[datetime, ...], timedelta, timedelta, datetime, int, float, AttemptTimes | None, str | None]
 _plans: Final[Kept[_Key, tuple[Planned, ...]]] = Kept(KEPT_PLANS)
 
 
@@ -112,7 +115,8 @@ def _planned(stories: Stories, declined: tuple[datetime, ...], limits: Limits) -
     """The plan after declines in these hours, until the hour of the limits' end."""
     times = None if limits.times.always else limits.times
     until, country = _hour(limits.until), None if times is None else limits.country
-    key = (stories.number, declined, limits.after, until, limits.most, limits.least_chance, times, country)
+    apart = (limits.after, limits.takes)
+    key = (stories.number, declined, *apart, until, limits.most, limits.least_chance, times, country)
     found = _plans.get(key)
     if found is None:
         found = _plans.keep(key, _made(stories, declined, replace(limits, until=until)))
@@ -125,7 +129,7 @@ def _made(stories: Stories, declined: tuple[datetime, ...], limits: Limits) -> t
     first = (declined[-1] + limits.after + _AN_HOUR).timestamp()
     at, accepting = _candidates(stories, declined[0], first, limits)
     kept = 1 - A_DAY_COSTS * (at - first) / _A_DAY_S
-    gap = limits.after.total_seconds()
+    gap = (limits.after + limits.takes).total_seconds()
     chosen: list[int] = []
     dropped: list[int] = []
     taken: list[float] = []

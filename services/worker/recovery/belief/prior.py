@@ -4,8 +4,9 @@ It is wide on purpose: a merchant's customers may be paid on any day, and a bank
 of a country's paydays weighs more, and never alone. Sources are named; everything else is assumed.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import exp, log
 from typing import Final
@@ -111,6 +112,18 @@ def prior(country: str | None) -> Belief:
     kinds = {kind_of(cause, credit=False): each.shares for cause, each in PRIORS.items()}
     kinds[kind_of(DeclineCause.INSUFFICIENT_FUNDS, credit=True)] = ON_CREDIT.shares
     return Belief(kinds, payday_shares(country), CONVENTION_SHARES, _stays(), _banks())
+
+
+def prior_among(countries: Mapping[str | None, int]) -> Belief:
+    """What is believed, before anything was seen, of customers of whom so many are from each country."""
+    total, of_any = sum(countries.values()), prior(None)
+    if not total:
+        return of_any
+    paydays: defaultdict[str, float] = defaultdict(float)
+    for country, count in countries.items():
+        for payday, share in prior(country).paydays.items():
+            paydays[payday] += share * count / total
+    return replace(of_any, paydays=dict(paydays))
 
 
 def payday_shares(country: str | None) -> dict[str, float]:

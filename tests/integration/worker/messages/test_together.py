@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.database import Database, Role
-from tests.integration.worker.doomed import DOOMED, rescued, run_until_death
+from tests.integration.worker.doomed import rescued, run_until_death
 from tests.integration.worker.messages.town import Town
 from tests.integration.worker.world import Failed
 
@@ -174,8 +173,7 @@ async def test_killed_anywhere_the_email_is_sent_once_and_told_in_each_timeline(
         first = await town.fail(4_200, decline="lost_card")
         second = await town.fail_again(first.customer, 900)
         before = len(await town.emails())
-        async with Database.open(database_url, Role.WORKER, size=5, name=DOOMED) as doomed:
-            process = await run_until_death(town.world, doomed, at)
+        async with run_until_death(town.world, database_url, at) as process:
             died = process.dead.is_set()
             await rescued(town.world)
             for _ in range(4):
@@ -184,7 +182,6 @@ async def test_killed_anywhere_the_email_is_sent_once_and_told_in_each_timeline(
             sent = (await town.world.control.outbox())[before:]
             assert len(sent) == 1, f"killed at await {at}"
             assert await _told(first, second) == [{sent[0]["id"]}] * 2, f"killed at await {at}"
-            await process.bury()
         at += stride
 
 

@@ -9,7 +9,8 @@ from random import Random
 import pytest
 
 from console.evaluation import strategies
-from console.evaluation.courses import Courses, harmless
+from console.evaluation.courses import Courses
+from console.evaluation.harmless import harmless
 from console.evaluation.population import Kind, Population
 from console.evaluation.strategies import Brain, Ladder, Step, amount_of, is_breach
 from console.evaluation.unfolding import Unfolding
@@ -74,7 +75,7 @@ def test_ladders_are_held_against_the_rules() -> None:
         for number, step in enumerate(steps):
             at = kind.opened + timedelta(hours=number + 1)
             assert step == Step(at.timestamp(), is_breach(kind, tried, at))
-            assert not (step.breach and len(tried) <= harmless(kind, amount_of(kind)))
+            assert not (step.breach and len(tried) <= harmless(kind.card, amount_of(kind), kind.decline))
             broken += step.breach
             tried.append(strategies.declined(kind, number + 2, Origin.CITADEL, at))
     assert broken > 0

@@ -63,6 +63,26 @@ def test_where_a_network_allows_few_attempts_the_best_few_are_planned(network: s
         assert min(chances) > 0.1
 
 
+@pytest.mark.parametrize("day", range(0, 30, 2))
+def test_both_attempts_that_a_debit_is_allowed_are_begun_in_the_window(day: int) -> None:
+    """Although the bank's answer to the first takes four days. How long the renewal's took, nobody knows."""
+    truth, took = invoice(card=replace(VISA, network="us_bank_account", country=None)), timedelta(days=4)
+    opened = OPENED + timedelta(days=day)
+    facts = replace(recovery(), opened_at=opened)
+    past = [replace(first_failure(), at=opened)]
+    now, made = opened, 0
+    while isinstance(decision := decide(LIKELIEST, facts, truth, past, now), AttemptNow | Wait):
+        if isinstance(decision, AttemptNow):
+            made += 1
+            past.append(replace(attempt(after=now - OPENED, number=made), answered_at=now + took))
+            now += took
+        elif decision.until >= opened + timedelta(days=21):
+            break
+        else:
+            now = decision.until
+    assert made == 2
+
+
 def test_where_nothing_is_likely_enough_only_messages_go_on() -> None:
     thrifty = Policy(schedules=Schedules(insufficient_funds=Likeliest(least_chance=0.5)))
     decision = decide(thrifty, recovery(), invoice(), [first_failure()], OPENED)

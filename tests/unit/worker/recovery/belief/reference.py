@@ -72,7 +72,8 @@ class Reference:
         hours = [each.astimezone(UTC).replace(minute=0, second=0, microsecond=0) for each in declined]
         by_hours = replace(limits, until=limits.until.astimezone(UTC).replace(minute=0, second=0, microsecond=0))
         first, made = self._planned(hours[:1], by_hours), len(hours) - 1
-        if made == 0 or [each.at for each in first[:made]] != hours[1:]:
+        late = [at - each.at for at, each in zip(declined[1:], first, strict=False)]
+        if made == 0 or len(late) < made or not all(timedelta(0) <= each < timedelta(hours=1) for each in late):
             return self._planned(hours, by_hours)
         missed = 1 - first[made - 1].collected
         return tuple(replace(each, collected=1 - (1 - each.collected) / missed) for each in first[made:])
@@ -97,7 +98,7 @@ class Reference:
             if len(self.accepting(best, declined[0]) & left) < limits.least_chance * len(left):
                 break
             candidates.remove(best)
-            if all(abs(best - other) > limits.after for other in chosen):
+            if all(abs(best - other) > limits.after + limits.takes for other in chosen):
                 chosen.append(best)
                 left -= self.ruled_out(self.accepting(best, declined[0]), best)
         return self._in_order(declined[0], sorted(chosen), alive)

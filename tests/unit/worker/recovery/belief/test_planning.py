@@ -70,16 +70,17 @@ def test_every_plan_keeps_to_its_limits(
 
 
 @settings(max_examples=60, deadline=None)
-@given(causes, failures, st.integers(1, 3), st.integers(0, 59))
+@given(causes, failures, st.integers(1, 3), st.integers(0, 59), st.sampled_from(["DE", "LK", "NP"]))
 def test_a_plan_is_followed_while_its_attempts_are_declined(
-    cause: DeclineCause, failed: datetime, made: int, minute: int
+    cause: DeclineCause, failed: datetime, made: int, minute: int, country: str
 ) -> None:
-    within = limits(since=failed)
-    first = planned(cause, failed, within=within)
+    """Also where no hour of the clock is one of UTC's: Colombo is 5:30 ahead, Kathmandu 5:45."""
+    within = limits(since=failed, country=country)
+    first = planned(cause, failed, within=within, country=country)
     if len(first) <= made:
         return
     declined = [each.at + timedelta(minutes=minute) for each in first[:made]]
-    rest = planned(cause, failed, *declined, within=within)
+    rest = planned(cause, failed, *declined, within=within, country=country)
     assert [each.at for each in rest] == [each.at for each in first[made:]]
     assert [each.chance for each in rest] == [each.chance for each in first[made:]]
     missed = 1 - first[made - 1].collected

@@ -60,6 +60,7 @@ def _shares(draw: st.DrawFn, number: int) -> tuple[float, ...]:
         st.sampled_from([1, 20, 60]), st.integers(1, 40), st.integers(0, 12), st.sampled_from([0.001, 0.01, 0.1])
     ),
     st.sampled_from(TIMES),
+    st.sampled_from([0, 4]),
     st.integers(0, 3),
 )
 def test_plans_are_those_of_the_reference(
@@ -69,11 +70,13 @@ def test_plans_are_those_of_the_reference(
     later: list[int],
     within: tuple[int, int, int, float],
     times: AttemptTimes,
+    takes: int,
     followed: int,
 ) -> None:
     stories, reference = Stories(weights, country, SIZE), Reference(weights, country, SIZE)
     after, days, most, least = within
-    limits = Limits(timedelta(hours=after), failed + timedelta(days=days), most, least, times, country)
+    until, answer = failed + timedelta(days=days), timedelta(days=takes)
+    limits = Limits(timedelta(hours=after), until, most, least, times, country, answer)
     first = plan(stories, [failed], limits)
     assert first == reference.plan([failed], limits)
     as_planned = [failed, *(each.at + timedelta(minutes=7) for each in first[:followed])]
