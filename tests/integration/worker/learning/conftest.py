@@ -1,0 +1,22 @@
+"""What the tests of learning begin with."""
+
+from datetime import datetime
+
+import pytest
+
+from services.worker.dossier import learned as learned_module
+from shared.clock import business_now
+from tests.integration.worker.world import World
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_parsed() -> None:
+    """What another test's database held is not known."""
+    learned_module._parsed.clear()
+
+
+@pytest.fixture
+async def now(world: World) -> datetime:
+    """The business time at which the test begins."""
+    async with world.database.transaction() as db:
+        return await business_now(db)
