@@ -219,7 +219,7 @@ class _Draw:
 
 def _models(seen: Sequence[Seen], start: Model, seed: int) -> list[_Draw]:
     random = Random(seed)  # noqa: S311 - a report has to be repeatable
-    of_backups = Random(f"{seed}/backups")  # noqa: S311 - see above
+    of_backups = Random(f"{seed}/backups")  # noqa: S311 - a report has to be repeatable
     draws = []
     for _ in range(DRAWS):
         drawn = Counter(random.choices(range(len(seen)), k=len(seen)))
@@ -252,7 +252,8 @@ class _Draws:
         self.money: dict[str, dict[str, list[float]]] = {}
         currencies = sorted({past.failure.currency for past in pasts})
         weights = {c: [p.failure.amount * (p.failure.currency == c) for p in pasts] for c in currencies}
-        sample = sorted(Random(seed).sample(range(len(pasts)), min(SAMPLE, len(pasts))))  # noqa: S311 - see above
+        random = Random(seed)  # noqa: S311 - a report has to be repeatable
+        sample = sorted(random.sample(range(len(pasts)), min(SAMPLE, len(pasts))))
         for name, values in ((HAPPENED, really), *hoped.items()):
             moved = (
                 self._moved([traces[name][i] for i in sample], [values[i] for i in sample]) if name in traces else None

@@ -277,20 +277,7 @@ def _settled(answer: PayOutcome, reading: Reading, dossier: Dossier, seen: tuple
     truth = reading.truth
     match answer:
         case Paid():
-            charged = reading.payment_intents[-1] if reading.payment_intents else (None, None)
-            made = next((each for each in seen if each.charge_id == charged[1]), None)
-            if made is not None and made.result is AttemptResult.SUCCEEDED:
-                return from_charge(made, how)
-            paid = reading.paid_by
-            return Settled(
-                AttemptResult.SUCCEEDED,
-                how,
-                payment_intent_id=charged[0],
-                charge_id=charged[1],
-                payment_method_id=truth.payment_method_id,
-                card=truth.card,
-                amount=paid.amount if paid is not None and paid.charge_id == charged[1] else None,
-            )
+            return _paid(reading, seen, how)
         case Processing(payment_intent_id=payment_intent_id, charge_id=charge_id):
             # It has begun; if it has ended meanwhile, its charge is among those seen and ends it.
             begun = next((each for each in seen if each.charge_id == charge_id), None)
@@ -335,6 +322,24 @@ def _settled(answer: PayOutcome, reading: Reading, dossier: Dossier, seen: tuple
         case Inconclusive():
             raise ValueError("an inconclusive answer is settled by reading")
     assert_never(answer)
+
+
+def _paid(reading: Reading, seen: tuple[SeenCharge, ...], how: str) -> Settled:
+    """By the charge that was made, where it was seen; else by what the invoice says."""
+    payment_intent_id, charge_id = reading.payment_intents[-1] if reading.payment_intents else (None, None)
+    made = next((each for each in seen if each.charge_id == charge_id), None)
+    if made is not None and made.result is AttemptResult.SUCCEEDED:
+        return from_charge(made, how)
+    paid = reading.paid_by
+    return Settled(
+        AttemptResult.SUCCEEDED,
+        how,
+        payment_intent_id=payment_intent_id,
+        charge_id=charge_id,
+        payment_method_id=reading.truth.payment_method_id,
+        card=reading.truth.card,
+        amount=paid.amount if paid is not None and paid.charge_id == charge_id else None,
+    )
 
 
 # --- An attempt without an outcome ------------------------------------------------------------------------------------

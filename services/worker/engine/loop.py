@@ -245,15 +245,17 @@ class Engine:
                 raise UnknownTaskType(run.task.task_type)
             await self._perform(run, handler, handler.understand(run.task))
         except asyncio.CancelledError:
-            me = asyncio.current_task()
-            if not run.lost or me is None:
+            if not run.lost:
                 raise
-            me.uncancel()
             self._committer.lose(run)
         except LeaseLost:
             self._committer.lose(run)
         except Exception as error:  # noqa: BLE001 - whatever one task does wrong, the loop goes on
             self._committer.fail(run, error)
+        # A lost run's cancel is over with the run, however that ended. One that is left was meant for this worker: two
+        # cancels may come as one error.
+        if run.lost and run.worker is not None and run.worker.uncancel():
+            raise asyncio.CancelledError
 
     async def _perform(self, run: Run, handler: AnyHandler, job: Job[Any]) -> None:
         for name in handler.calls:

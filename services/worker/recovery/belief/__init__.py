@@ -1,10 +1,15 @@
 """What the brain believes about a declined payment, and the attempts that follow from it.
 
-    paydays   when wages may arrive: rules of the calendar
-    prior     what is believed before anything was seen, by cause and country: data, with its sources
-    stories   the belief: many possible stories, each says at which times the bank would accept the payment
-    planning  belief → the attempts that are likeliest to collect in all, each with its chance
-    kept      a bounded memory of what was worked out
+    paydays      when wages may arrive: rules of the calendar
+    parts        what a belief is made of, as shares: ways to become possible, paydays, stays, banks' hours
+    prior        what is believed before anything was seen, by cause and country: data, with its sources
+    stories      the belief: many possible stories, each says at which times the bank would accept the payment
+    beliefs      the stories for one declined payment, of the prior or of what was learned
+    planning     belief → the attempts that are likeliest to collect in all, each with its chance
+    learning     what a merchant's recoveries say: the belief after them, from the belief before
+    differences  where a merchant's customers clearly differ from the prior, in sentences
+    document     what was learned, as JSON and strictly back
+    kept         a bounded memory of what was worked out
 
 A story is one way in which the payment may become possible: the wages come on the 25th and last for two days, and
 the bank declines at night. Thousands of them, drawn once from the prior and weighed alike, are the belief. Each decline

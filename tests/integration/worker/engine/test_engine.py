@@ -13,6 +13,7 @@ from services.worker.engine import loop
 from services.worker.engine.janitor import Rescuer
 from services.worker.engine.loop import Engine, Pace
 from services.worker.handler import Handlers, Job
+from services.worker.outside.remote import Remote
 from shared.database import Connection, Database, Role
 from tests.integration.worker.engine.bench import PACE, SECRET, Bench, Probe, ProbePayload
 from tests.waiting import until
@@ -57,20 +58,23 @@ async def test_a_worker_that_is_handed_its_own_lost_task_drops_the_old_run(bench
     assert await bench.effects() == [1]
 
 
+async def a_renewal(bench: Bench) -> None:
+    """Wait until the heartbeat has renewed a lease."""
+
+    async def lease() -> Any:
+        return await bench.value("SELECT max(lease_expires_at) FROM scheduled_tasks")
+
+    before = await lease()
+    await until(lease, "the heartbeat has renewed the lease", lambda now: now != before)
+
+
 async def test_the_heartbeat_keeps_the_task_of_a_slow_run(bench: Bench) -> None:
-    async def leases() -> list[Any]:
-        return await bench.rows("SELECT lease_expires_at FROM scheduled_tasks")
-
-    async def a_renewal() -> None:
-        before = await leases()
-        await until(leases, "the heartbeat has renewed the lease", lambda now: now != before)
-
     await bench.queue({"n": 1, "does": "wait"})
     pace = Pace(lease=timedelta(seconds=2), poll=(0.005, 0.02), grace_seconds=5)
     async with bench.running("slow", pace):
         await bench.probe.started.wait()
         for _ in range(7):  # longer than two leases
-            await a_renewal()
+            await a_renewal(bench)
             async with bench.open_worker() as database:
                 assert await Rescuer(database, bench.handlers, 1).rescue() == 0
         bench.probe.gate.set()
@@ -86,6 +90,26 @@ async def test_the_heartbeat_ends_a_run_that_was_rescued(bench: Bench) -> None:
         await bench.rows("UPDATE scheduled_tasks SET fence = fence + 1 RETURNING id")
         await bench.idle(engine)
     assert await bench.effects() == []
+
+
+async def test_a_worker_outlives_a_lost_run_that_failed_while_it_was_stopped(bench: Bench) -> None:
+    class Breaks(Probe):
+        async def perform(self, remote: Remote, plan: ProbePayload) -> ProbePayload:
+            try:
+                return await super().perform(remote, plan)
+            finally:
+                if plan.n == 1:
+                    raise KeyError(SECRET)
+
+    probe, pace = Breaks(), Pace(concurrency=1, lease=timedelta(seconds=0.3), poll=(0.005, 0.02), grace_seconds=5)
+    async with bench.running("w", pace, probe) as engine:
+        for n in (1, 2):
+            await bench.queue({"n": n, "does": "wait"})
+            await until(lambda: len(probe.performed), f"task {n} is performed", n.__eq__)
+            await bench.execute("UPDATE scheduled_tasks SET fence = fence + 1")
+            await bench.idle(engine)
+        await bench.queue({"n": 3})
+        await until(bench.effects, "the only worker goes on", [3].__eq__)
 
 
 async def test_a_poisoned_task_dies_and_blocks_nothing(bench: Bench) -> None:
@@ -145,17 +169,46 @@ async def test_a_rate_limit_uses_up_no_attempt(bench: Bench) -> None:
     assert tuple(row) == ("succeeded", 1)
 
 
-async def test_a_graceful_end_finishes_what_runs_and_claims_no_more(bench: Bench) -> None:
+async def test_a_graceful_end_finishes_what_runs_and_claims_no_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finishing = asyncio.Event()
+
+    class Log:
+        def info(self, event: str, **_: Any) -> None:
+            if event == "finishing":
+                finishing.set()
+
+    monkeypatch.setattr(loop, "log", Log())
     await bench.queue({"n": 1, "does": "wait"})
-    stop = asyncio.Event()
-    async with bench.open_worker() as database:
-        loop = asyncio.create_task(bench.engine("w", database).run(stop))
+    stop, pace = asyncio.Event(), Pace(lease=timedelta(seconds=1), poll=(0.005, 0.02), grace_seconds=60)
+    async with bench.open_worker() as database, asyncio.TaskGroup() as group:
+        group.create_task(bench.engine("w", database, pace).run(stop))
         await bench.probe.started.wait()
         stop.set()
+        # A claim that was under way at the stop may still take a task; it is over by then.
+        await until(finishing.is_set, "the engine winds down")
         await bench.queue({"n": 2})
+        for _ in range(2):
+            await a_renewal(bench)  # in between there is time for many claims
         bench.probe.gate.set()
-        await loop
     assert await bench.statuses() == ["succeeded", "pending"]
+
+
+async def test_a_run_that_is_slow_to_stop_after_the_grace_does_not_keep_the_engine_from_ending(bench: Bench) -> None:
+    class SlowToStop(Probe):
+        async def perform(self, remote: Remote, plan: ProbePayload) -> ProbePayload:
+            try:
+                return await super().perform(remote, plan)
+            finally:
+                await asyncio.Event().wait()  # as a connection that does not close
+
+    probe = SlowToStop()
+    await bench.queue({"n": 1, "does": "wait"})
+    async with asyncio.timeout(60):
+        async with bench.running("w", Pace(poll=(0.005, 0.02), grace_seconds=0.05), probe):
+            await probe.started.wait()
+    assert await bench.statuses() == ["pending"]
 
 
 async def test_what_outlasts_the_grace_is_given_back_at_once(bench: Bench) -> None:

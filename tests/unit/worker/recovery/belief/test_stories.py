@@ -2,6 +2,7 @@
 
 import tracemalloc
 from datetime import UTC, date, datetime, time, timedelta
+from math import log
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -13,7 +14,7 @@ from services.worker.recovery.belief.beliefs import believed_before
 from services.worker.recovery.belief.kept import Kept
 from services.worker.recovery.belief.parts import BANKS, STAYS, WEEKEND, Weights
 from services.worker.recovery.belief.prior import PRIORS, prior
-from services.worker.recovery.belief.stories import APPROVED, SIZE, Bits, Stories, how_many
+from services.worker.recovery.belief.stories import APPROVED, PAID_AT_HOUR, SIZE, Bits, Stories, how_many
 
 BERLIN = ZoneInfo("Europe/Berlin")
 FAILED = datetime(2026, 9, 22, 9, tzinfo=UTC)
@@ -115,16 +116,20 @@ def test_a_credit_card_s_limit_may_be_what_is_missing() -> None:
     credit, debit = (stories_of(DeclineCause.INSUFFICIENT_FUNDS, "DE", {}, credit=each) for each in (True, False))
     month_over = share(credit.accepting(october, FAILED)) - share(debit.accepting(october, FAILED))
     assert month_over > 0.03
-    assert why(credit, credit.accepting(october, FAILED) & ~debit.all) is None
+    before, after = (datetime(2026, 9, 30, 23, tzinfo=BERLIN), datetime(2026, 10, 1, 0, tzinfo=BERLIN))
+    new = credit.accepting(after, FAILED) & ~credit.accepting(before, FAILED)
+    assert why(credit, new) == "limits of a month are over"
 
 
 @pytest.mark.parametrize("stay", range(len(STAYS)))
 def test_money_stays_as_long_as_it_is_believed_to(stay: int) -> None:
     stories = made_of("day_25", stay=stay)
     least, most = STAYS[stay]
-    paid = datetime(2026, 9, 25, 5, tzinfo=BERLIN)
-    assert share(stories.accepting(paid + timedelta(hours=max(4, least - 12)), FAILED)) > 0.9 or least < 12
-    assert share(stories.accepting(paid + timedelta(hours=min(most + 12, 29 * 24)), FAILED)) < 0.1 or most > 29 * 24
+    paid = datetime(2026, 9, 25, PAID_AT_HOUR, tzinfo=BERLIN)
+    for hours in range(4, 27 * 24, 6):  # as often as money is looked at, until it comes again
+        still_there = np.clip(log(most / hours) / log(most / least), 0, 1)  # stays are even on a log scale
+        accepting = stories.accepting(paid + timedelta(hours=hours), FAILED)
+        assert share(accepting) == pytest.approx(still_there, abs=0.001), f"{hours} hours after the payday"
 
 
 @pytest.mark.parametrize("closed", [WEEKEND, (22, 8), (9, 4)])
