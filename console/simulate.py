@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from console.evaluation.clairvoyant import Clairvoyant
-from console.evaluation.learning import as_learned, learn
+from console.evaluation.learning import learn
 from console.evaluation.many_worlds import Played, show_worlds, worlds_as_json
 from console.evaluation.report import show
 from console.evaluation.seeds import all_as_json, show_all
@@ -116,7 +116,7 @@ class _Strategies:
     def __init__(self, own: Own, histories: Sequence[int]) -> None:
         self._default = Policy.default()
         self._own, self._histories = own, histories
-        self._given = Brain(*own) if own is not None else None
+        self._given: Strategy | None = Brain(*own) if own is not None else None
         self._by_rules = Brain("citadel default", self._default)
         self._ladders = common_ladders(self._default)
 
@@ -129,9 +129,9 @@ class _Strategies:
         """The first one is compared with the others."""
         own, given = self._own, self._given
         if own is not None and own[1].timing == "learned":
-            given = Brain(*own, learn(own[1], max(self._histories), seed, world).timing)
+            given = learn(own[1], max(self._histories), seed, world).strategy(*own)
         learned = [
-            Brain(f"learned after {each:,}", as_learned(self._default), learn(self._default, each, seed, world).timing)
+            learn(self._default, each, seed, world).strategy(f"learned after {each:,}", self._default)
             for each in self._histories
             if each
         ]

@@ -27,7 +27,7 @@ LEARNED: Final = f"after {HISTORY:,} failures"
 def played() -> Simulation:
     """The world, played under the default policy, under what was learned there, and under the ladders."""
     policy, world = Policy.default(), shipped(WORLD)
-    learned = Brain(LEARNED, policy, learn(policy, HISTORY, SEED, world).timing)
+    learned = learn(policy, HISTORY, SEED, world).strategy(LEARNED, policy)
     strategies = [Brain(NEW_THERE, policy), learned, *common_ladders(policy)]
     return simulate(strategies, failures=FAILURES, seed=SEED, world=world, clairvoyant=Clairvoyant(policy))
 

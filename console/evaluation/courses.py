@@ -8,7 +8,7 @@ network forbids an attempt, the brain is asked for every decision. `tests/unit/c
 holds one against the other.
 """
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -34,8 +34,9 @@ from services.worker.recovery.networks import retries_within
 class Courses:
     """The courses under one policy and timing, by what failures share."""
 
-    def __init__(self, policy: Policy, timing: Timing) -> None:
-        self._policy, self._timing = policy, timing
+    def __init__(self, policy: Policy, timing: Timing, group: Callable[[Kind], Hashable] | None = None) -> None:
+        """`group`: of the kinds for which something else was learned."""
+        self._policy, self._timing, self._group = policy, timing, group
         self._simple = not policy.segments and not policy.minimum_amounts and policy.driver != "stripe"
         self._known: dict[Hashable, Unfolding[Due]] = {}
 
@@ -48,7 +49,9 @@ class Courses:
         allowed = min(
             retries_within(CURRENT_RULES, kind.card, invoice.amount_remaining, window), self._policy.max_attempts
         )
-        key = (why.cause, kind.opened_at, kind.country, kind.funding, kind.spread, allowed)
+        key: tuple[Hashable, ...] = (why.cause, kind.opened_at, kind.country, kind.funding, kind.spread, allowed)
+        if self._group is not None:
+            key = (*key, self._group(kind))
         found = self._known.get(key)
         if found is None:
             found = self._known[key] = Unfolding(self._unfold(kind.decline, facts, invoice))

@@ -1,25 +1,28 @@
-"""Trains learned timing on a merchant's own past, before the compared renewals fail.
+"""Trains learned timing on a merchant's own failures, before the compared renewals fail and while they do.
 
-The past consists of failures of other customers, drawn from the same world, in the twelve weeks before. They are played
-in the order of time under the policy: at the end of each week what was tried so far (the last 2,000, as in production)
-teaches the estimator and the belief, by which the next week's attempts are planned. The comparison uses what was
-learned by then, and nothing of the compared customers.
+They are failures of other customers, drawn from the same world: so many in the twelve weeks before, and as many a week
+in the compared ones. They are played in the order of time under the policy: at the end of each week what was tried so
+far (the last 2,000, as in production) teaches the estimator and the belief, by which the next week's attempts are
+planned. A compared renewal is planned by what was learned until the week in which it fails; nothing is learned from
+the compared customers.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from itertools import groupby, islice
+from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from console.evaluation.play import RETRY, play
-from console.evaluation.population import DAY, FIRST_DAY, Failure, Kind, Population, cause_of
-from console.evaluation.strategies import CREDIT, Brain
+from console.evaluation.population import DAY, DAYS, FIRST_DAY, Failure, Kind, Population, cause_of
+from console.evaluation.strategies import Brain, Plan, Strategy, amount_of
 from console.evaluation.worlds import World
 from services.worker.recovery import BY_THE_RULES, DeclineCause, Policy, Timing
 from services.worker.recovery.belief import learning as beliefs
+from services.worker.recovery.belief.beliefs import traits_of
+from services.worker.recovery.case import is_explored
 from services.worker.recovery.estimator import ONE_HOUR, Estimator, Observed
 from services.worker.recovery.timezones import zone_of
 from services.worker.recovery.timing import Hours
@@ -28,7 +31,15 @@ WEEKS: Final = 12
 REMEMBERED: Final = 2_000
 """How many of a merchant's last retries are used, as in the worker (`services/worker/dossier/store.py`)."""
 _WEEK: Final = 7 * DAY
+_COMPARED_WEEKS: Final = -(-DAYS // 7)
 _QUARTER: Final = 900
+
+
+def _midnight(day: date) -> float:
+    return datetime.combine(day, datetime.min.time(), UTC).timestamp()
+
+
+_BEGINS: Final = _midnight(FIRST_DAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +48,54 @@ class Lesson:
 
     timing: Timing
     retries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What was learned until each of the compared weeks."""
+
+    of_weeks: tuple[Lesson, ...]
+
+    @property
+    def first(self) -> Lesson:
+        """What was learned before the compared renewals."""
+        return self.of_weeks[0]
+
+    def strategy(self, name: str, policy: Policy) -> Strategy:
+        """The brain, which plans each renewal by what was learned until the week in which it fails."""
+        policy = as_learned(policy)
+        return Weekly([Brain(name, policy, each.timing) for each in self.of_weeks], Brain(name, policy))
+
+
+@dataclass(frozen=True, slots=True)
+class Weekly:
+    """The brain with what was learned until each of the compared weeks; and without it for those that it explores."""
+
+    of_weeks: Sequence[Brain]
+    unlearned: Brain
+
+    @property
+    def name(self) -> str:
+        """As of each."""
+        return self.of_weeks[0].name
+
+    @property
+    def hears_of_new_cards(self) -> bool:
+        """As each."""
+        return self.of_weeks[0].hears_of_new_cards
+
+    @property
+    def predicts(self) -> bool:
+        """As each."""
+        return self.of_weeks[0].predicts
+
+    def plan(self, kind: Kind) -> Plan:
+        """By the brain of the week in which it fails."""
+        # Kinds have few jitter keys, so that they share plans: it is another key that says who is explored.
+        if is_explored(f"{kind.opened_at}/{kind.code}/{kind.country}/{kind.network}/{kind.amount}"):
+            return self.unlearned.plan(kind)
+        week = int((kind.opened_at - _BEGINS) // _WEEK)
+        return self.of_weeks[min(max(week, 0), len(self.of_weeks) - 1)].plan(kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +109,32 @@ class _Past:
     renewed: bool
 
 
-def learn(policy: Policy, failures: int, seed: int, world: World) -> Lesson:
-    """The learned timing after so many failed renewals in the twelve weeks before; the same for the same seed
-    and world."""
+def learn(policy: Policy, failures: int, seed: int, world: World) -> Lessons:
+    """The learned timing after so many failed renewals in the twelve weeks before, and as many a week from then on; the
+    same for the same seed and world."""
     policy = as_learned(policy)
-    first_day = FIRST_DAY - timedelta(weeks=WEEKS)
-    failed = sorted(
-        islice(Population(world, f"past of {seed}", first_day, WEEKS * 7), failures),
-        key=lambda each: each.kind.opened_at,
-    )
+    unlearned = Brain("past", policy)
     pasts: list[_Past] = []
-    for week, of_week in groupby(failed, key=lambda each: (each.kind.opened_at - _midnight(first_day)) // _WEEK):
-        lesson = _lesson(policy, pasts, _midnight(first_day) + week * _WEEK)
-        brain = Brain("past", policy, lesson.timing)
+    taught: list[Lesson] = []
+    for week, of_week in enumerate(_by_week(failures, seed, world), start=-WEEKS):
+        lesson = _lesson(policy, pasts, _BEGINS + week * _WEEK)
+        if week >= 0:
+            taught.append(lesson)
+        brain = Weekly([Brain("past", policy, lesson.timing)], unlearned)
         pasts += [_past(brain, failure) for failure in of_week]
-    return _lesson(policy, pasts, _midnight(FIRST_DAY))
+    return Lessons(tuple(taught))
+
+
+def _by_week(failures: int, seed: int, world: World) -> Iterator[list[Failure]]:
+    """The failures of each week, those of the weeks before first, in the order of time."""
+    before, since = (WEEKS, FIRST_DAY - timedelta(weeks=WEEKS)), (_COMPARED_WEEKS, FIRST_DAY)
+    for (weeks, first_day), called in ((before, "past"), (since, "present")):
+        count = round(failures * weeks / WEEKS)
+        failed = islice(Population(world, f"{called} of {seed}", first_day, weeks * 7), count)
+        by_week: list[list[Failure]] = [[] for _ in range(weeks)]
+        for failure in sorted(failed, key=lambda each: each.kind.opened_at):
+            by_week[int((failure.kind.opened_at - _midnight(first_day)) // _WEEK)].append(failure)
+        yield from by_week
 
 
 def as_learned(policy: Policy) -> Policy:
@@ -72,7 +142,7 @@ def as_learned(policy: Policy) -> Policy:
     return policy.model_copy(update={"timing": "learned"})
 
 
-def _past(brain: Brain, failure: Failure) -> _Past:
+def _past(brain: Weekly, failure: Failure) -> _Past:
     """What is on record of a failure that was played."""
     fate, plan = play(brain, failure), brain.plan(failure.kind)
     times = [step.at for step, _ in zip(plan.attempts, range(fate.attempts), strict=False)]
@@ -113,12 +183,8 @@ def _outcome(past: _Past, until: float) -> beliefs.Outcome:
     times = [datetime.fromtimestamp(at, UTC) for at in (past.kind.opened_at, *made) if at < until]
     paid = past.paid and not past.renewed and past.attempts[-1] < until
     declined, accepted_at = (times[:-1], times[-1]) if paid else (times, None)
-    credit, cause = past.kind.funding == CREDIT, cause_of(past.kind.code)
-    return beliefs.Outcome(cause, past.kind.country, tuple(declined), accepted_at, credit=credit)
-
-
-def _midnight(day: date) -> float:
-    return datetime.combine(day, datetime.min.time(), UTC).timestamp()
+    traits = traits_of(past.kind.card, amount_of(past.kind))
+    return beliefs.Outcome(cause_of(past.kind.code), traits, tuple(declined), accepted_at)
 
 
 @dataclass(frozen=True, slots=True)

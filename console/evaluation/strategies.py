@@ -41,6 +41,8 @@ from services.worker.recovery import (
     decide,
     next_message,
 )
+from services.worker.recovery.belief.beliefs import traits_of
+from services.worker.recovery.belief.parts import CREDIT
 from services.worker.recovery.segments import segment_facts
 from shared.ids import PaymentMethodId
 from shared.money import Money
@@ -50,7 +52,6 @@ from shared.policy.segments import segment_of
 SOME_AMOUNT: Final = Money(1000, "usd")
 RUPEES: Final = Money(1000, "inr")
 METHOD: Final = PaymentMethodId("pm_synthetic")
-CREDIT: Final = "credit"
 
 
 @dataclass(slots=True)
@@ -96,7 +97,7 @@ class Strategy(Protocol):
 
 class Planned:
     """Keeps a strategy's plans by kind. `in_detail`: whether its plans depend on funding, currency and amount, too;
-    `by_credit`: on whether it is a credit card.
+    `by_credit`: on whether it is a credit card; `by_group`: on the group that it gives a kind.
 
     Plans in detail are many more, and each takes about a millisecond: a simulation is slower with them.
     """
@@ -112,11 +113,12 @@ class Planned:
         *,
         in_detail: bool = False,
         by_credit: bool = False,
+        by_group: Callable[[Kind], Hashable] | None = None,
     ) -> None:
         self._name = name
         self._messages = messages
         self._steps = steps
-        self._in_detail, self._by_credit = in_detail, by_credit
+        self._in_detail, self._by_credit, self._by_group = in_detail, by_credit, by_group
         self._plans: dict[Hashable, Plan] = {}
         self._gaps: dict[tuple[MessageKind, str | None], tuple[float, ...]] = {}
 
@@ -128,12 +130,14 @@ class Planned:
     def plan(self, kind: Kind) -> Plan:
         """What it does about failures of a kind."""
         credit = self._by_credit and kind.funding == CREDIT
-        key = (kind.code, kind.opened_at, kind.country, kind.network, kind.spread, credit)
+        group = self._by_group(kind) if self._by_group else None
+        key = (kind.code, kind.opened_at, kind.country, kind.network, kind.spread, credit, group)
         plan = self._plans.get(kind if self._in_detail else key)
         if plan is None and self._in_detail:
             plan = self._plans[kind] = self._planned(kind)
         elif plan is None:
-            seen = replace(kind, funding=CREDIT if credit else None, currency=None, amount=None)
+            # Whoever plans by groups looks at all of it, and the first kind of a group stands for the others.
+            seen = kind if group is not None else replace(kind, funding=CREDIT if credit else None, currency=None, amount=None)
             plan = self._plans[key] = self._planned(seen)
         return plan
 
@@ -156,15 +160,25 @@ class Brain(Planned):
     hears_of_new_cards = True
 
     def __init__(self, name: str, policy: Policy, timing: Timing = BY_THE_RULES) -> None:
-        courses = Courses(policy, timing)
+        group = _group_by(timing) if policy.timing == "learned" else None
+        courses = Courses(policy, timing, group)
         super().__init__(
             name,
             policy,
             lambda kind: _decided(policy, kind, timing, courses),
             in_detail=bool(policy.segments),
             by_credit=policy.believes,
+            by_group=group,
         )
         self.predicts = policy.believes
+
+
+def _group_by(timing: Timing) -> Callable[[Kind], Hashable] | None:
+    """The group of a kind, among those that something was learned about; None if there are none."""
+    learned = timing.learned
+    if learned is None or learned.root.by is None:
+        return None
+    return lambda kind: learned.path(traits_of(kind.card, amount_of(kind)))
 
 
 class Ladder(Planned):

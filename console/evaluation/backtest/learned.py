@@ -5,6 +5,7 @@ from math import exp, log
 from typing import Final
 
 from services.worker.recovery.belief.beliefs import Learned
+from services.worker.recovery.belief.groups import Trait
 from services.worker.recovery.belief.parts import BANKS, STAYS, Belief
 from services.worker.recovery.belief.paydays import RULES
 
@@ -16,9 +17,19 @@ def told(learned: Learned | None) -> Sequence[str]:
     """The paydays that most are believed to have, how long money stays, and when banks decline; nothing for None."""
     if learned is None:
         return ()
-    found = [_told(learned.everywhere, "")]
-    found += [_told(belief, f"in {country}, ") for country, belief in sorted(learned.countries.items())]
-    return tuple(found)
+    return tuple([_told(group.belief, _where(path)) for path, group in learned.root.each()])
+
+
+def _where(path: Sequence[tuple[Trait, str]]) -> str:
+    """Whom a group is of: `in DE, prepaid cards, small amounts: `; empty for all."""
+    told = {
+        Trait.COUNTRY: "in {}",
+        Trait.FUNDING: "{} cards",
+        Trait.AMOUNT: "{} amounts",
+        Trait.NETWORK: "{}",
+    }
+    said = [told[trait].format(value or f"an unknown {trait}") for trait, value in path]
+    return f"{', '.join(said)}: " if said else ""
 
 
 def _told(belief: Belief, where: str) -> str:

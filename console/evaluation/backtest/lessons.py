@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from console.evaluation.backtest.past import Past, understood
 from console.evaluation.learning import REMEMBERED, remembering
 from services.worker.recovery import DeclineCause
-from services.worker.recovery.belief.beliefs import Learned
+from services.worker.recovery.belief.beliefs import Learned, traits_of
 from services.worker.recovery.belief.learning import Outcome, learn
 from services.worker.recovery.estimator import Estimator, Observed
 from services.worker.recovery.timezones import zone_of
@@ -148,7 +148,7 @@ def outcome(past: Past, until: float = float("inf")) -> Outcome | None:
             declined.append(at)
     if accepted_at is None and len(declined) == 1:
         return None
-    return Outcome(past.cause, past.card.country, tuple(declined), accepted_at, past.card.funding == "credit")
+    return Outcome(past.cause, traits_of(past.card, past.amount), tuple(declined), accepted_at)
 
 
 def _retries(past: Past) -> Iterable[tuple[int, Observed]]:

@@ -41,7 +41,8 @@ from services.worker.recovery import (
     segment_facts,
 )
 from services.worker.recovery.attempt_times import next_open
-from services.worker.recovery.case import Case, by_belief
+from services.worker.recovery.belief.beliefs import traits_of
+from services.worker.recovery.case import Case, by_belief, is_explored
 from services.worker.recovery.networks import few_enough, retries_within
 from services.worker.recovery.schedule import span, spread
 from services.worker.recovery.timezones import zone_of
@@ -82,12 +83,12 @@ class Situation(Protocol):
 class _Plans:
     """The likeliest attempts after declines of one cause and country.
 
-    first: those planned after the failure, by what was known (a step) and the hour of the failure. later: the next one
-    where that plan was not followed, by the step, the number of ours and the hours of all.
+    first: those planned after the failure, by what is believed and the hour of the failure. later: the next one where
+    that plan was not followed, by what is believed, the number of ours and the hours of all.
     """
 
-    first: dict[tuple[int, float], tuple[tuple[datetime, float], ...]] = field(default_factory=dict)
-    later: dict[tuple[float, ...], datetime | None] = field(default_factory=dict)
+    first: dict[tuple[Hashable, float], tuple[tuple[datetime, float], ...]] = field(default_factory=dict)
+    later: dict[tuple[Hashable, ...], datetime | None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -299,8 +300,7 @@ class Shortcut:
         """The next of the likeliest attempts, as `planning.plan` says it: that of the plan after the failure, while all
         were made as it says; otherwise of a new one."""
         plans, made, number = self._kind.plans, so_far.made, len(so_far.made) - 1
-        lessons = self._shortcuts.lessons
-        step = lessons.step(so_far.now) if lessons.knows else 0
+        step = self._shortcuts.lessons.step(so_far.now) if self._shortcuts.lessons.knows else 0
         if so_far.ours == number:
             if self._plan is None or step != self._step:
                 self._step, self._followed, self._plan = step, 0, self._of_failure(so_far, schedule, step)
@@ -312,19 +312,26 @@ class Shortcut:
             self._followed = followed
             if followed == number:
                 return plan[number][0] if number < len(plan) else None
-        hours = (step, so_far.ours, *(each.unix // _HOUR_S for each in made))
+        hours = (self._believed(so_far.now, step), so_far.ours, *(each.unix // _HOUR_S for each in made))
         if hours not in plans.later:
             plans.later[hours] = next(self._planned(so_far, schedule, so_far.attempts), None)
         return plans.later[hours]
 
     def _of_failure(self, so_far: Situation, schedule: Likeliest, step: int) -> tuple[tuple[datetime, float], ...]:
         """The attempts that are planned after the failure, and when they are in unix seconds."""
-        plans, key = self._kind.plans, (step, so_far.made[0].unix // _HOUR_S)
+        plans, key = self._kind.plans, (self._believed(so_far.now, step), so_far.made[0].unix // _HOUR_S)
         found = plans.first.get(key)
         if found is None:
             planned = self._planned(so_far, schedule, so_far.attempts[:1])
             found = plans.first[key] = tuple([(at, at.timestamp()) for at in planned])
         return found
+
+    def _believed(self, now: datetime, step: int) -> Hashable:
+        """Names what is believed of this failure in this step: failures for which it is the same share a plan."""
+        learned = self._shortcuts.lessons.learned(now)
+        if learned is None or is_explored(self._past.failure.invoice):
+            return ()
+        return step, learned.path(traits_of(self._past.card, self._past.amount))
 
     def _planned(self, so_far: Situation, schedule: Likeliest, attempts: Sequence[PastAttempt]) -> Iterator[datetime]:
         kind, past, now = self._kind, self._past, so_far.now

@@ -12,8 +12,10 @@ from typing import Final
 from uuid import UUID
 
 from services.worker.recovery import AttemptResult, Decline, classify
+from services.worker.recovery.belief.groups import Traits
 from services.worker.recovery.belief.learning import Outcome
 from shared.ids import MerchantId
+from shared.money import Money
 
 # Stripe's `card.brand` (https://docs.stripe.com/api/payment_methods/object, read November 2026). For anything that is
 # no card the rows have the payment method's type: a debit is answered days later, whenever it was begun.
@@ -46,6 +48,7 @@ class Tried:
     network: str | None
     country: str | None
     funding: str | None
+    amount: Money
     decline: Decline
 
 
@@ -79,8 +82,10 @@ def outcome_of(attempts: Sequence[Tried]) -> Outcome | None:
     if len(declined) + (accepted_at is not None) < 2:
         return None
     country = next((each.country for each in same if each.country), None)
-    credit = any(each.funding == "credit" for each in same)
-    return Outcome(cause.cause, country.upper() if country else None, declined, accepted_at, credit)
+    funding = next((each.funding for each in same if each.funding), None)
+    network = next(iter(networks)) if len(networks) == 1 else None
+    traits = Traits(country.upper() if country else None, funding, network, first.amount)
+    return Outcome(cause.cause, traits, declined, accepted_at)
 
 
 def _same_card(first: Tried, other: Tried) -> bool:

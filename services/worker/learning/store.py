@@ -15,6 +15,7 @@ from services.worker.recovery.belief.document import LAYOUT
 from services.worker.recovery.belief.learning import REMEMBERED
 from shared.database import Connection
 from shared.ids import MerchantId
+from shared.money import Money
 from shared.pool import POOL
 
 # --- Who is looked at -------------------------------------------------------------------------------------------------
@@ -95,7 +96,7 @@ RETURNING 1
 # Answers that were known by $1, so that a repeat reads what the first run has read.
 _ATTEMPTS = """
 SELECT a.merchant_id, a.recovery_id, a.started_at, a.result, a.payment_method_id, a.card_fingerprint,
-    a.card_network, a.card_country, a.card_funding, a.error_code, a.decline_code, a.advice_code,
+    a.card_network, a.card_country, a.card_funding, a.amount, a.currency, a.error_code, a.decline_code, a.advice_code,
     a.network_decline_code, a.network_advice_code
 FROM ({recoveries}) AS r
 JOIN attempts AS a ON a.recovery_id = r.id AND a.merchant_id = r.merchant_id
@@ -266,5 +267,6 @@ def _of_row(row: asyncpg.Record) -> Tried:
         row["card_network"],
         row["card_country"],
         row["card_funding"],
+        Money(row["amount"], row["currency"]),
         decline_of(dict(row)),
     )

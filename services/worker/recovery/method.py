@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import assert_never
 
 from services.worker.recovery.belief.planning import Planned
-from services.worker.recovery.case import Case, expired, next_cause, used_for, when_due
+from services.worker.recovery.case import Case, expired, explores, next_cause, used_for, when_due
 from services.worker.recovery.consent import newer_default
 from services.worker.recovery.model import (
     AskNewMethod,
@@ -245,6 +245,8 @@ def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
             rule, text = "likeliest", f"{text} {_expected(upcoming.planned)}"
             first, last = upcoming.planned[0], upcoming.planned[-1]
             inputs |= {"chance": round(first.chance, 3), "collected": round(last.collected, 3), "by": iso(last.at)}
+            if case.policy.timing == "learned" and explores(case):
+                text, inputs["explores"] = f"{text} {_EXPLORES}", True
     if due <= case.now:
         road = Considered("wait", f"the attempt was due at {iso(due)}")
         expected = Prediction(upcoming.planned[0].chance, cause) if upcoming.planned else None
@@ -256,6 +258,12 @@ def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
         text = "The next attempt would come after the window; messages go on until its end."
         return wait(case, case.deadline, "window_ends_first", text, **inputs)
     return wait(case, due, rule, text, **inputs)
+
+
+_EXPLORES = (
+    "This is one of the few recoveries that are planned as if nothing had been learned of your customers, to see "
+    "whether other times have become better."
+)
 
 
 def _expected(planned: Sequence[Planned]) -> str:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from services.worker.recovery.belief.beliefs import Learned, believed_before
 from services.worker.recovery.belief.stories import Stories
 from services.worker.recovery.model import Card
+from shared.money import Money
 from shared.policy import DeclineCause
 
 
@@ -43,12 +44,14 @@ class Timing:
         """As `Hours.pick`."""
         return scheduled if self.hours is None else self.hours.pick(cause, scheduled, between, zone)
 
-    def believed(self, cause: DeclineCause, card: Card | None, wages: Mapping[str, float]) -> Stories:
-        """What is believed of customers after a decline of this cause. `wages`: the shares of paydays that the merchant
-        knows."""
+    def believed(
+        self, cause: DeclineCause, card: Card | None, amount: Money | None, wages: Mapping[str, float]
+    ) -> Stories:
+        """What is believed of customers after a decline of this cause, of so much. `wages`: the shares of paydays that
+        the merchant knows."""
         if self.learned is None:
             return believed_before(cause, card, wages)
-        return self.learned.believed(cause, card, wages)
+        return self.learned.believed(cause, card, amount, wages)
 
 
 BY_THE_RULES = Timing()

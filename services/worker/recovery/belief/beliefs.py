@@ -6,11 +6,13 @@ from functools import lru_cache
 from itertools import count
 from typing import Final
 
+from services.worker.recovery.belief.groups import Group, Path, Traits
 from services.worker.recovery.belief.kept import Kept
-from services.worker.recovery.belief.parts import Belief
+from services.worker.recovery.belief.parts import CREDIT, Belief
 from services.worker.recovery.belief.prior import prior
 from services.worker.recovery.belief.stories import Stories
 from services.worker.recovery.model import Card
+from shared.money import Money
 from shared.policy import DeclineCause
 
 KEPT: Final = 1_024
@@ -18,33 +20,54 @@ KEPT: Final = 1_024
 _Key = tuple[DeclineCause, str | None, bool, tuple[tuple[str, float], ...]]
 
 _numbers = count()
-_kept: Final[Kept[tuple[int, _Key], Stories]] = Kept(KEPT)
+_kept: Final[Kept[tuple[int, Path, _Key], Stories]] = Kept(KEPT)
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What was learned of a merchant's customers: of all, and of those of single countries.
+    """What was learned of a merchant's customers: of all, and of groups of them.
 
-    Stories are kept as long as they are among the last KEPT that were made.
+    `medians`: the amounts, by currency, up to which one is small. Stories are kept as long as they are among the last
+    KEPT that were made.
     """
 
-    everywhere: Belief
-    countries: Mapping[str, Belief] = field(default_factory=dict)
+    root: Group
+    medians: Mapping[str, int] = field(default_factory=dict)
     _number: int = field(default_factory=lambda: next(_numbers), init=False, repr=False, compare=False)
 
-    def of(self, country: str | None) -> Belief:
-        """What is believed of a country's customers."""
-        return self.countries.get(country or "", self.everywhere)
+    @property
+    def everywhere(self) -> Belief:
+        """What is believed of all."""
+        return self.root.belief
 
-    def believed(self, cause: DeclineCause, card: Card | None, wages: Mapping[str, float]) -> Stories:
+    def of(self, traits: Traits) -> Belief:
+        """What is believed of the customers whose payments are like this one."""
+        return self.root.find(traits, self.medians)[1].belief
+
+    def path(self, traits: Traits) -> Path:
+        """The groups that such a payment belongs to: with the same, and a card of the same country, stories are the
+        same."""
+        return self.root.find(traits, self.medians)[0]
+
+    def believed(
+        self, cause: DeclineCause, card: Card | None, amount: Money | None, wages: Mapping[str, float]
+    ) -> Stories:
         """The stories after a decline of this cause."""
         key = _key(cause, card, wages)
-        found = _kept.get((self._number, key))
+        path, group = self.root.find(traits_of(card, amount), self.medians)
+        found = _kept.get((self._number, path, key))
         if found is None:
             _, country, credit, _ = key
-            weights = self.of(country).weights(cause, wages, credit=credit)
-            found = _kept.keep((self._number, key), Stories(weights, country))
+            weights = group.belief.weights(cause, wages, credit=credit)
+            found = _kept.keep((self._number, path, key), Stories(weights, country))
         return found
+
+
+def traits_of(card: Card | None, amount: Money | None) -> Traits:
+    """By what groups are made, of a card and what is due."""
+    if card is None:
+        return Traits(amount=amount)
+    return Traits(card.country.upper() if card.country else None, card.funding, card.network, amount)
 
 
 def believed_before(cause: DeclineCause, card: Card | None, wages: Mapping[str, float]) -> Stories:
@@ -60,4 +83,4 @@ def _before(key: _Key) -> Stories:
 
 def _key(cause: DeclineCause, card: Card | None, wages: Mapping[str, float]) -> _Key:
     country = card.country.upper() if card and card.country else None
-    return cause, country, card is not None and card.funding == "credit", tuple(sorted(wages.items()))
+    return cause, country, card is not None and card.funding == CREDIT, tuple(sorted(wages.items()))

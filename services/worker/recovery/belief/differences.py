@@ -56,7 +56,7 @@ def differences(outcomes: Sequence[Outcome], now: datetime) -> tuple[Difference,
     if banks declined in the afternoon.
     """
     latest = sorted(outcomes, key=lambda each: each.last_at)[-REMEMBERED:]
-    expected = prior_among(Counter(each.country for each in latest))
+    expected = prior_among(Counter(each.traits.country for each in latest))
     found: list[Difference] = []
     if len(latest) >= ENOUGH:
         one, other = _halves(latest, now)

@@ -8,18 +8,31 @@ change little; older recoveries count less, so that what has changed is forgotte
 after every cause, so that all recoveries speak for them.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from statistics import median_low
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from services.worker.recovery.belief.beliefs import Learned
-from services.worker.recovery.belief.parts import BANKS, DELAYS, NEVER, RESETS, STAYS, WAGES, WAYS, Belief, kind_of
+from services.worker.recovery.belief.groups import REST, Group, Trait, Traits
+from services.worker.recovery.belief.parts import (
+    BANKS,
+    CREDIT,
+    DELAYS,
+    NEVER,
+    RESETS,
+    STAYS,
+    WAGES,
+    WAYS,
+    Belief,
+    kind_of,
+)
 from services.worker.recovery.belief.paydays import CONVENTIONS, RULES, VARIANTS
 from services.worker.recovery.belief.prior import prior_among
 from services.worker.recovery.belief.stories import hours_since, reset_at
@@ -33,8 +46,8 @@ Likelihoods = npt.NDArray[np.float32]
 REMEMBERED: Final = 2_000
 """How many recoveries are learned from at most: the latest."""
 HALF_LIFE: Final = timedelta(days=180)
-LEAST_OF_COUNTRY: Final = 150
-"""From how many recoveries on a country is learned about by itself."""
+LEAST_OF_GROUP: Final = 150
+"""From how many recoveries on a group is learned about by itself."""
 # How often a bank accepts an attempt that is possible: lower than in a plan, because a decline at a time at which money
 # should have been there happens for more reasons than are believed in.
 _APPROVED: Final = 0.75
@@ -66,15 +79,14 @@ _DELAYS_FROM, _DELAYS_TO = (np.log([each[end] for each in DELAYS]) for end in (0
 class Outcome:
     """What became of the attempts of one recovery; `declined` are their times, the failure first.
 
-    `cause` is the failure's; `country` and `credit` are the card's. `accepted_at`: when an attempt succeeded; None if
-    none has, so far.
+    `cause` is the failure's; `traits` are its card's and what was due. `accepted_at`: when an attempt succeeded; None
+    if none has, so far.
     """
 
     cause: DeclineCause
-    country: str | None
+    traits: Traits
     declined: tuple[datetime, ...]
     accepted_at: datetime | None = None
-    credit: bool = False
 
     @property
     def last_at(self) -> datetime:
@@ -95,7 +107,7 @@ class _Strength:
 
 
 _OF_ALL: Final = _Strength(ways=30, paydays=15, conventions=10, stays=20, banks=15, rounds=25)
-_OF_COUNTRY: Final = _Strength(ways=60, paydays=40, conventions=30, stays=60, banks=30, rounds=12)
+_OF_GROUP: Final = _Strength(ways=60, paydays=40, conventions=30, stays=60, banks=30, rounds=12)
 
 
 def learn(outcomes: Sequence[Outcome], now: datetime, before: Learned | None = None) -> Learned:
@@ -104,18 +116,35 @@ def learn(outcomes: Sequence[Outcome], now: datetime, before: Learned | None = N
     The same outcomes give the same answer. Without outcomes it is what was believed before.
     """
     latest = sorted(outcomes, key=lambda each: each.last_at)[-REMEMBERED:]
-    seen = [_seen(each, now) for each in latest]
-    by_country: defaultdict[str, list[_Seen]] = defaultdict(list)
-    for outcome, each in zip(latest, seen, strict=True):
-        by_country[(outcome.country or "").upper()].append(each)
-    first = before.everywhere if before else prior_among({name or None: len(part) for name, part in by_country.items()})
-    everywhere = _moved(first, seen, _OF_ALL)
-    countries = {
-        name: _moved(everywhere, part, _OF_COUNTRY)
-        for name, part in by_country.items()
-        if len(part) >= LEAST_OF_COUNTRY and len(by_country) > 1
-    }
-    return Learned(everywhere, countries)
+    medians = _medians(latest)
+    seen = [_seen(each, now, medians) for each in latest]
+    countries = Counter(each.values[Trait.COUNTRY] or None for each in seen)
+    everywhere = _moved(before.everywhere if before else prior_among(countries), seen, _OF_ALL)
+    return Learned(_grown(everywhere, seen, tuple(Trait)), medians)
+
+
+def _medians(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """The median amount of each currency."""
+    amounts: defaultdict[str, list[int]] = defaultdict(list)
+    for each in outcomes:
+        if each.traits.amount is not None:
+            amounts[each.traits.amount.currency].append(each.traits.amount.amount)
+    return {currency: median_low(each) for currency, each in sorted(amounts.items())}
+
+
+def _grown(belief: Belief, seen: "Sequence[_Seen]", traits: Sequence[Trait]) -> Group:
+    """A group with this belief, and its parts by the first of the traits that tells enough recoveries from others."""
+    for number, trait in enumerate(traits):
+        parts: defaultdict[str, list[_Seen]] = defaultdict(list)
+        for each in seen:
+            parts[each.values[trait]].append(each)
+        large = {name for name, part in parts.items() if len(part) >= LEAST_OF_GROUP}
+        if len(parts) > 1 and large:
+            below = traits[number + 1 :]
+            rest = [each for name, part in parts.items() if name not in large for each in part]
+            found = {name: _grown(_moved(belief, parts[name], _OF_GROUP), parts[name], below) for name in sorted(large)}
+            return Group(belief, trait, found | {REST: _grown(belief, rest, below)})
+    return Group(belief)
 
 
 # --- What one recovery says -------------------------------------------------------------------------------------------
@@ -126,7 +155,7 @@ class _Seen:
     """How likely each explanation (a column) makes an outcome, by the pattern of open banks (a row).
 
     `banks`: the row of each bank. `never`: how likely it is if the payment never becomes possible. `counts`: as how
-    many recoveries it counts.
+    many recoveries it counts. `values`: its groups' names.
     """
 
     kind: str
@@ -134,10 +163,11 @@ class _Seen:
     banks: npt.NDArray[np.intp]
     never: float
     counts: float
+    values: Mapping[Trait, str]
 
 
-def _seen(outcome: Outcome, now: datetime) -> _Seen:
-    country = outcome.country.upper() if outcome.country else None
+def _seen(outcome: Outcome, now: datetime, medians: Mapping[str, int]) -> _Seen:
+    country = outcome.traits.country
     zone, failed_at = zone_of(country), outcome.declined[0]
     times = [*outcome.declined, *([outcome.accepted_at] if outcome.accepted_at else [])]
     possible = np.empty((len(times), _EXPLANATIONS), np.float32)
@@ -160,10 +190,11 @@ def _seen(outcome: Outcome, now: datetime) -> _Seen:
         likely[row] = (1 - accepted[:count]).prod(axis=0)
         if outcome.accepted_at is not None:
             likely[row] *= accepted[count] + _UNEXPLAINED
-    kind = kind_of(outcome.cause, credit=outcome.credit)
+    kind = kind_of(outcome.cause, credit=outcome.traits.funding == CREDIT)
     never = 1.0 if outcome.accepted_at is None else _UNEXPLAINED
     counts = 0.5 ** max(0.0, (now - outcome.last_at) / HALF_LIFE)
-    return _Seen(kind, likely, banks.reshape(-1), never, counts)
+    values = {trait: outcome.traits.value(trait, medians) for trait in Trait}
+    return _Seen(kind, likely, banks.reshape(-1), never, counts, values)
 
 
 @lru_cache(maxsize=20_000)

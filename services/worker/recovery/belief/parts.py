@@ -8,6 +8,8 @@ from typing import Final
 from services.worker.recovery.belief.paydays import CONVENTIONS, VARIANTS
 from shared.policy import DeclineCause
 
+CREDIT: Final = "credit"
+"""Stripe's `card.funding` of a credit card."""
 NEVER: Final = "never"
 WAGES: Final = "wages"
 """The money comes with the customer's wages, and goes again."""
