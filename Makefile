@@ -57,10 +57,11 @@ bench: .venv/bench ## the queue and the intake beside their peers and the limit 
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(BENCH)
 
 .PHONY: worlds
-worlds: .venv/demo ## the default policy in the shipped and in 200 random worlds (FAILURES=10000, RANDOM=200, SEED=1000)
+worlds: .venv/demo ## the default policy in the shipped and 200 random worlds, and the bound (FAILURES=, RANDOM=, SEED=)
 	@$(BIN)/citadel simulate --seed 21 --failures $(or $(FAILURES),10000) \
 	  $(patsubst console/evaluation/worlds/shipped/%.json,--world %,$(wildcard console/evaluation/worlds/shipped/*.json))
 	@$(BIN)/citadel simulate --random-worlds $(or $(RANDOM),200) --seed $(or $(SEED),1000) --failures 1500
+	@$(BIN)/citadel bound
 
 .PHONY: format
 format: .venv/dev ## format the code and mend what the linter can mend

@@ -16,6 +16,7 @@ import asyncpg
 import typer
 
 from console.backtest import backtest
+from console.bound import bound
 from console.database import DATA, DataDir, database_url
 from console.emails import emails_app
 from console.keys import keys_app
@@ -45,6 +46,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(emails_app, name="emails")
 app.command()(simulate)
 app.command()(backtest)
+app.command()(bound)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(policy_app, name="policy")
 app.add_typer(recovery_app, name="recovery")
