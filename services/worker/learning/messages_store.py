@@ -26,8 +26,14 @@ SELECT r.merchant_id, r.id AS recovery_id, r.country, t.detail ->> 'kind' AS kin
         )
     END AS paid_at
 FROM ({recoveries}) AS r
-JOIN recovery_timeline AS t ON t.recovery_id = r.id
-WHERE t.kind = 'messaged' AND t.at <= $1
+-- By each recovery's index: a policy has 61 days of messages at most, and without a limit the planner may read it all.
+CROSS JOIN LATERAL (
+    SELECT id, at, detail
+    FROM recovery_timeline
+    WHERE recovery_id = r.id AND kind = 'messaged' AND at <= $1
+    ORDER BY id
+    LIMIT 100
+) AS t
 ORDER BY r.place, r.id, t.id
 """
 
