@@ -65,7 +65,8 @@ class HourOfMessages:
         found = self._after(self.rule, as_utc("due", due), ends, tries=True)
         if self.now is None or self.now - found.at < ONE_HOUR:
             return found
-        return self._after(self.rule, as_utc("now", self.now), ends, tries=False)
+        again = self._after(self.rule, as_utc("now", self.now), ends, tries=False)
+        return Moment(again.at, again.why or found.why)  # why it waited is true, however late it is
 
     def _after(self, rule: HourWindow | LikeliestHour, due: datetime, ends: datetime, *, tries: bool) -> Moment:
         match rule:

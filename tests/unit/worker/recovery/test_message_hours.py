@@ -133,6 +133,13 @@ def test_on_the_day_on_which_clocks_change_the_hour_is_the_customers() -> None:
         assert local(found.at).hour == 17
 
 
+def test_a_late_message_still_says_why_it_waited() -> None:
+    due = datetime(2026, 9, 7, 1, tzinfo=UTC)
+    hours = untried(due)
+    late = replace(hours, now=due + 8 * HOUR).moment(due, FAR)
+    assert (late.at, late.why) == (due + 8 * HOUR, hours.moment(due, FAR).why)
+
+
 def test_what_waits_together_does_not_go_out_together() -> None:
     due = datetime(2026, 9, 7, 1, tzinfo=UTC)
     at = sorted(likeliest(key=f"r{number}").moment(due, FAR).at for number in range(400))
