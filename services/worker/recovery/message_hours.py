@@ -101,6 +101,8 @@ class HourOfMessages:
         waited, hour, at = max(candidates, key=lambda each: factors[each[1]] * _WORTH[each[0]])
         if not waited:
             return Moment(at)
+        if not self.answers.messages:
+            return Moment(at, "at night customers are taken to answer less; nothing was learned so far")
         due_hour, usual = candidates[0][1], sum(factors) / len(factors)
         named = self._around(hour, usual + _NAMED * (factors[hour] - usual))
         if due_hour in NIGHT and len(named) > len(HOURS) // 3:

@@ -219,7 +219,7 @@ async def test_a_customer_is_written_to_in_the_policys_hours(world: World, polic
     refused = {each["action"]: each["rejected_because"] for each in row["detail"]["reason"]["considered"]}
     assert ("message_when_due" in refused) == (policy != "any")
     if policy == "likeliest":
-        assert refused["message_when_due"] == "at night customers answer less, and by day no hour stands out"
+        assert refused["message_when_due"] == "at night customers are taken to answer less; nothing was learned so far"
 
 
 async def test_what_was_learned_moves_the_next_message_and_the_timeline_says_when_and_why(

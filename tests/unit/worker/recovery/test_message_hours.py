@@ -104,9 +104,15 @@ def test_before_anything_was_learned_nobody_is_written_to_at_night_and_by_day_no
         found = untried(due).moment(due, FAR)
         if local(due).hour in NIGHT:
             assert local(found.at).hour == 7
-            assert found.why == "at night customers answer less, and by day no hour stands out"
+            assert found.why == "at night customers are taken to answer less; nothing was learned so far"
         else:
             assert found.at == due
+
+
+def test_where_it_was_learned_that_only_nights_differ_the_reason_says_so() -> None:
+    due = datetime(2026, 9, 7, 1, tzinfo=UTC)
+    found = untried(due, Answers(ASSUMED, (0.01,) * 24, 5_000)).moment(due, FAR)
+    assert (local(found.at).hour, found.why) == (7, "at night customers answer less, and by day no hour stands out")
 
 
 def test_at_three_in_the_morning_somebody_is_written_to_only_where_that_was_learned() -> None:
