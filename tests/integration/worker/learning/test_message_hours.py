@@ -302,3 +302,35 @@ async def test_merchants_with_few_attempts_but_messages_are_counted_too(world: W
     assert (await kept(world, world.merchant_id))["messages"] == 1
     async with world.worker.transaction() as db:
         assert await store.belief_of(db, world.merchant_id) is None, "too few to believe something of wages"
+
+
+# --- What is late -----------------------------------------------------------------------------------------------------
+
+
+async def _at_half_past_nine(world: World) -> Any:
+    """A renewal that fails at 21:30 in Berlin: its message is due at once, and the night is near."""
+    await world.policy(message_days=[0], message_hours={"kind": "likeliest"}, timing="rules")
+    await world.pass_time(hours=7, minutes=30)
+    return await world.fail(decline="lost_card", country="DE")
+
+
+async def test_a_message_whose_worker_was_away_waits_for_the_morning(world: World) -> None:
+    failed = await _at_half_past_nine(world)
+    await world.pass_time(hours=5)
+    for _ in range(7):  # from half past two on
+        await world.work()
+        await world.pass_time(hours=1)
+    (row,) = await failed.story("messaged")
+    assert (row["at"] + 2 * HOUR).hour in (7, 8)
+
+
+async def test_an_email_that_may_be_out_is_handed_over_again_at_night(world: World) -> None:
+    failed = await _at_half_past_nine(world)
+    await world.control.add_fault("drop", method="POST", path="/emails", times=1, after_effect=True)
+    await world.work()
+    assert await failed.story("messaged") == []
+    await world.pass_time(hours=3)
+    await world.work()
+    (row,) = await failed.story("messaged")
+    assert (row["at"] + 2 * HOUR).hour == 0, "half past midnight: the customer has it already, so the timeline is told"
+    assert len(await world.control.outbox()) == 1
