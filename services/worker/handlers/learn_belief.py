@@ -51,9 +51,9 @@ class Lessons:
 
     until: datetime
     attempts: tuple[Tried, ...]
-    written: tuple[Written, ...] = ()
     before: Any = None
     merchants: int = 1
+    written: tuple[Written, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +95,13 @@ class LearnBelief(Handler[LearnPayload, Plan, Outcome]):
                 await store.attempts_of_pool(db, until),
                 await messages_store.messages_of_pool(db, until),
             )
-            return Lessons(until, attempts, written, merchants=LEAST_MERCHANTS)
+            return Lessons(until, attempts, merchants=LEAST_MERCHANTS, written=written)
         merchant = await find_merchant(db, task.merchant_id)
         if merchant is None or not merchant.active:
             return Nothing("the merchant is gone")
         attempts = await store.attempts_of(db, task.merchant_id, until)
         written = await messages_store.messages_of(db, task.merchant_id, until)
-        return Lessons(until, attempts, written, await store.belief_of(db, POOL))
+        return Lessons(until, attempts, await store.belief_of(db, POOL), written=written)
 
     async def perform(self, remote: Remote, plan: Plan) -> Outcome:  # noqa: ARG002 - nobody is asked
         """Learn, off the event loop."""
