@@ -42,7 +42,8 @@ class Writer:
             if (about, segment) not in self._gaps:
                 self._gaps[about, segment] = message_gaps(policy, about)
         else:
-            hours = HourOfMessages(policy.message_hours, kind.country, f"simulated/{kind.spread}", self._answers)
+            key, learns = f"simulated/{kind.spread}", policy.timing == "learned"
+            hours = HourOfMessages(policy.message_hours, kind.country, key, self._answers, tries=learns)
             return tuple(kind.opened_at + gap for gap in message_gaps(policy, about, kind.opened, hours))
         return tuple(kind.opened_at + gap for gap in self._gaps[about, segment])
 

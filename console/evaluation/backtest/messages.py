@@ -35,7 +35,8 @@ class MessageDays:
 
 def _gaps(policy: Policy, asks: Sequence[tuple[float, MessageKind]], past: Past) -> tuple[float, ...]:
     opened, sent = past.opened, list[SentMessage]()
-    hours = HourOfMessages(policy.message_hours, past.card.country, past.failure.invoice)
+    learns = policy.timing == "learned"
+    hours = HourOfMessages(policy.message_hours, past.card.country, past.failure.invoice, tries=learns)
     for number, (after, kind) in enumerate(asks):
         now = opened + timedelta(seconds=after)
         until: datetime | None = None

@@ -187,7 +187,8 @@ class Dossier:
 
     def _hours(self, policy: Policy, now: datetime | None = None) -> HourOfMessages:
         """For which hour of the customer's day messages wait, under this policy."""
-        return HourOfMessages(policy.message_hours, self.country, str(self.recovery_id), self.timing.answers, now)
+        answers, learns = self.timing.answers, policy.timing == "learned"
+        return HourOfMessages(policy.message_hours, self.country, str(self.recovery_id), answers, now, learns)
 
     @property
     def in_holdout(self) -> bool:

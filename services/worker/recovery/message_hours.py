@@ -48,7 +48,8 @@ class HourOfMessages:
     """One recovery's hours: the policy's rule, the country of its card, its own key, and what was learned.
 
     `now`: when it is asked. A message that should have gone out an hour before or more (no worker ran, its merchant was
-    paused) is late: it waits for an hour from now on. None: nobody asks whether it is late.
+    paused) is late: it waits for an hour from now on. None: nobody asks whether it is late. `tries`: whether one
+    message in ten tries another hour; there is no use in it where nothing is learned.
     """
 
     rule: MessageHours = ANY_HOUR
@@ -56,13 +57,14 @@ class HourOfMessages:
     key: str = ""
     answers: Answers = NOTHING_LEARNED
     now: datetime | None = None
+    tries: bool = True
 
     def moment(self, due: datetime, ends: datetime) -> Moment:
         """When a message that is due then goes out, in UTC: not before, less than a day later, and while there is time
         to answer before the window `ends`. A late one: by the same rule from `now` on, without trying any."""
         if isinstance(self.rule, AnyHour):
             return Moment(due)
-        found = self._after(self.rule, as_utc("due", due), ends, tries=True)
+        found = self._after(self.rule, as_utc("due", due), ends, tries=self.tries)
         if self.now is None or self.now - found.at < ONE_HOUR:
             return found
         again = self._after(self.rule, as_utc("now", self.now), ends, tries=False)
@@ -94,6 +96,8 @@ class HourOfMessages:
         tried = max(by_day, key=lambda each: self._drawn(each[1], key) * _WORTH[each[0]])[2]
         if tried == best.at:
             return best
+        if tried == due:
+            return Moment(due)
         return Moment(tried, "one message in ten tries another hour, so that it is learned when customers answer")
 
     def _best(self, candidates: list[tuple[int, int, datetime]]) -> Moment:

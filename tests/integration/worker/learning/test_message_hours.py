@@ -10,6 +10,7 @@ from services.worker.dossier.learned import MESSAGE_HOURS, answers_of
 from services.worker.engine.periodic import PeriodicRunner
 from services.worker.learning import messages_store, store
 from services.worker.learning.schedule import LEARNING, next_task
+from services.worker.recovery import message_hours
 from services.worker.recovery.message_answers import LAYOUT, NOTHING_LEARNED, Answers, Written
 from shared import pool
 from shared.database import Database
@@ -223,8 +224,9 @@ async def test_a_customer_is_written_to_in_the_policys_hours(world: World, polic
 
 
 async def test_what_was_learned_moves_the_next_message_and_the_timeline_says_when_and_why(
-    world: World, now: datetime
+    world: World, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(message_hours, "TRIED", 0.0)
     await write_answered_at(world, world.merchant_id, 2_000, EVENING, now)
     await learn_now(world, world.merchant_id)
     first, second = await messaged(world, {"message_hours": {"kind": "likeliest"}}, days=5)

@@ -164,6 +164,11 @@ def test_one_message_in_ten_tries_another_hour_of_the_day_and_says_so() -> None:
     assert len(hours) >= 8, "no hour of the day is unlearnable"
 
 
+def test_where_nothing_is_learned_nothing_is_tried() -> None:
+    due = datetime(2026, 9, 7, 9, tzinfo=UTC)
+    assert all(replace(likeliest(key=f"r{n}"), tries=False).moment(due, FAR).at == due for n in range(200))
+
+
 def test_what_is_known_surely_is_not_tried_against() -> None:
     due = datetime(2026, 9, 7, 9, tzinfo=UTC)
     sure = answers(range(17, 20))
