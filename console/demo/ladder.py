@@ -18,7 +18,8 @@ from math import inf
 from typing import Any, Final
 
 from console.evaluation.ladders import LADDERS, Rungs
-from console.evaluation.strategies import asks_for, message_gaps
+from console.evaluation.strategies import asks_for
+from console.evaluation.writing import message_gaps
 from services.worker.recovery import Decline, MessageKind, Policy, classify
 
 _DAY: Final = 86_400
@@ -42,6 +43,7 @@ class LadderOutcome:
 def climb(rungs: Rungs, fates: Iterable[Fate], ends: float) -> dict[str, LadderOutcome]:
     """The outcomes of all failed renewals under a ladder, by invoice. `ends`: the story's last second."""
     policy = Policy.default()
+    # The simulator's customers answer at any hour, so no email waits for one.
     gaps = {kind: message_gaps(policy, kind) for kind in MessageKind}
     outcomes = {}
     for fate in fates:

@@ -2,7 +2,8 @@
 
 It has the window, the messages, the number of attempts, the minimum gap and the attempt times of a policy, obeys hard
 declines and the networks' limits, and knows the failure's fate and every draw. It makes the attempts that are paid
-soonest. The draw of the next attempt may be a luckier one, so it may try in vain before, as early as the rules allow.
+soonest, and where messages may wait for an hour, it knows in which each is answered. The draw of the next attempt may
+be a luckier one, so it may try in vain before, as early as the rules allow.
 
 No strategy that obeys the same rules has a failure paid that it has not: such a strategy's n-th attempt is never
 earlier than the clairvoyant's n-th could be, and that attempts in vain were made earlier only helps, because networks'
@@ -13,9 +14,10 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from console.evaluation.play import NOBODY, RETRY, Fate, messages_until, paid_by_customer
+from console.evaluation.play import ALONE, MESSAGE, NOBODY, RETRY, Fate, messages_until, paid_by_customer
 from console.evaluation.population import NEVER, Failure, Kind
-from console.evaluation.strategies import Planned, Step, declined, invoice_of, segment_for
+from console.evaluation.strategies import Plan, Planned, Step, declined, invoice_of, segment_for
+from console.evaluation.writing import Writer, answered_soonest
 from services.worker.recovery import CURRENT_RULES, NotBefore, Origin, Policy, check, classify
 from services.worker.recovery.attempt_times import next_open
 from services.worker.recovery.networks import Never
@@ -33,7 +35,11 @@ class Clairvoyant:
         self._always = policy.attempt_times.always and not policy.segments
         # Its plan's attempts are the earliest that the rules allow; it makes them only as far as they help.
         self._planned = Planned(
-            self.name, policy, lambda kind: _earliest(policy, kind), in_detail=bool(policy.segments)
+            self.name,
+            policy,
+            lambda kind: _earliest(policy, kind),
+            in_detail=bool(policy.segments),
+            writer=Writer(foreseen=policy.writes_when_likeliest),
         )
 
     def earliest(self, kind: Kind) -> Sequence[Step]:
@@ -43,7 +49,7 @@ class Clairvoyant:
     def play(self, failure: Failure) -> Fate:
         """The best that can become of a failure: paid as soon as possible, with as few attempts as that takes."""
         plan = self._planned.plan(failure.kind)
-        paid_at, by = paid_by_customer(plan, failure)
+        paid_at, by = self._by_customer(plan, failure)
         until, made = min(paid_at, plan.ends), 0
         if failure.fate.spans:
             tried = [failure.kind.opened_at]
@@ -64,6 +70,20 @@ class Clairvoyant:
                         paid_at, by, made = updated_at, RETRY, number
                         break
         return Fate(paid_at, by if paid_at < NEVER else NOBODY, made, 0, messages_until(plan, paid_at))
+
+    def _by_customer(self, plan: Plan, failure: Failure) -> tuple[float, str]:
+        """As `paid_by_customer`; where the policy lets messages wait for an hour, each goes out in the first hour in
+        which it is answered."""
+        if failure.attention is None or not self._policy.writes_when_likeliest:
+            return paid_by_customer(plan, failure)
+        paid_at, by = failure.alone_at, ALONE
+        for number, due_at in enumerate(plan.messages[: len(failure.answers)]):
+            if due_at >= paid_at:
+                break
+            answered_at = answered_soonest(failure, number, due_at, plan.ends)
+            if answered_at < paid_at:
+                paid_at, by = answered_at, MESSAGE
+        return paid_at, by
 
     def _soonest(self, failure: Failure, number: int, not_before: float, tried: list[float], until: float) -> float:
         """When the `number`-th attempt (from 0) would first succeed, if it is not made before; NEVER by `until`."""

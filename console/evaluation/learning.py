@@ -3,8 +3,8 @@
 They are failures of other customers, drawn from the same world: so many in the twelve weeks before, and as many a week
 in the compared ones. They are played in the order of time under the policy: at the end of each week what was tried so
 far (the last 2,000, as in production) teaches the estimator and the belief, by which the next week's attempts are
-planned. A compared renewal is planned by what was learned until the week in which it fails; nothing is learned from
-the compared customers.
+planned, and in which hours customers answer. A compared renewal is planned by what was learned until the week in which
+it fails; nothing is learned from the compared customers.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,15 +15,17 @@ from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from console.evaluation.play import RETRY, play
+from console.evaluation.play import ALONE, MESSAGE, RETRY, play
 from console.evaluation.population import DAY, DAYS, FIRST_DAY, Failure, Kind, Population, cause_of
-from console.evaluation.strategies import Brain, Plan, Strategy, amount_of
+from console.evaluation.strategies import Brain, Plan, Strategy, amount_of, asks_for
 from console.evaluation.worlds import World
+from console.evaluation.writing import answers_by, written_about
 from services.worker.recovery import BY_THE_RULES, DeclineCause, Policy, Timing
 from services.worker.recovery.belief import learning as beliefs
 from services.worker.recovery.belief.beliefs import traits_of
 from services.worker.recovery.case import is_explored
 from services.worker.recovery.estimator import ONE_HOUR, Estimator, Observed
+from services.worker.recovery.message_answers import Written
 from services.worker.recovery.timezones import zone_of
 from services.worker.recovery.timing import Hours
 
@@ -101,12 +103,14 @@ class Weekly:
 @dataclass(frozen=True, slots=True)
 class _Past:
     """A failure of the past, the times of its attempts, and whether the last one was paid. `renewed`: the last one was
-    made with a renewed card."""
+    made with a renewed card. `messages` are those that went out; `customer_paid_at`: when the customer paid it."""
 
     kind: Kind
     attempts: tuple[float, ...]
     paid: bool
     renewed: bool
+    messages: tuple[float, ...] = ()
+    customer_paid_at: float | None = None
 
 
 def learn(policy: Policy, failures: int, seed: int, world: World) -> Lessons:
@@ -149,18 +153,26 @@ def _past(brain: Weekly, failure: Failure) -> _Past:
     renewed = len(times) < fate.attempts
     if renewed:  # the attempts with a renewed card are in no plan; the first is made when it comes
         times.append(failure.fate.updated_at)
-    return _Past(failure.kind, tuple(times), fate.by == RETRY and fate.paid_at in times, renewed)
+    paid = fate.by == RETRY and fate.paid_at in times
+    written = plan.messages[: fate.messages]
+    by_customer = fate.paid_at if fate.by in (MESSAGE, ALONE) else None
+    return _Past(failure.kind, tuple(times), paid, renewed, written, by_customer)
 
 
 def _lesson(policy: Policy, pasts: Sequence[_Past], until: float) -> Lesson:
     """What can be known at a time, from the attempts before it."""
     hours, retries = _learned([each for past in pasts for each in _retries(past)], until)
+    answers = answers_by((_written(past, until) for past in pasts), until)
     if policy.learns_hours:
-        return Lesson(Timing(hours=remembering(hours)), retries)
+        return Lesson(Timing(hours=remembering(hours), answers=answers), retries)
     if not pasts:
         return Lesson(BY_THE_RULES, retries)
     learned = beliefs.learn([_outcome(past, until) for past in pasts], datetime.fromtimestamp(until, UTC))
-    return Lesson(Timing(learned=learned), retries)
+    return Lesson(Timing(learned=learned, answers=answers), retries)
+
+
+def _written(past: _Past, until: float) -> list[Written]:
+    return written_about(past.kind, asks_for(past.kind.decline), past.messages, past.customer_paid_at, until)
 
 
 def _learned(retries: list[tuple[float, Observed]], until: float) -> tuple[Estimator, int]:

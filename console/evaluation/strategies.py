@@ -6,7 +6,7 @@ needed, and kept, because failures of one kind share it.
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, Protocol, assert_never
 
 from console.evaluation.courses import Courses
@@ -14,6 +14,7 @@ from console.evaluation.harmless import harmless
 from console.evaluation.ladders import LADDERS
 from console.evaluation.population import DAY, Kind
 from console.evaluation.unfolding import Unfolding
+from console.evaluation.writing import Writer
 from services.worker.recovery import (
     BY_THE_RULES,
     CURRENT_RULES,
@@ -33,13 +34,11 @@ from services.worker.recovery import (
     Policy,
     RecoveryFacts,
     RequireAction,
-    SentMessage,
     Timing,
     Wait,
     check,
     classify,
     decide,
-    next_message,
 )
 from services.worker.recovery.belief.beliefs import traits_of
 from services.worker.recovery.belief.parts import CREDIT
@@ -114,13 +113,14 @@ class Planned:
         in_detail: bool = False,
         by_credit: bool = False,
         by_group: Callable[[Kind], Hashable] | None = None,
+        writer: Writer | None = None,
     ) -> None:
         self._name = name
         self._messages = messages
         self._steps = steps
         self._in_detail, self._by_credit, self._by_group = in_detail, by_credit, by_group
         self._plans: dict[Hashable, Plan] = {}
-        self._gaps: dict[tuple[MessageKind, str | None], tuple[float, ...]] = {}
+        self._writer = writer or Writer()
 
     @property
     def name(self) -> str:
@@ -144,10 +144,7 @@ class Planned:
     def _planned(self, kind: Kind) -> Plan:
         segment = segment_for(self._messages, kind)
         policy = self._messages if segment is None else self._messages.segment(segment)
-        about = asks_for(kind.decline)
-        if (about, segment) not in self._gaps:
-            self._gaps[about, segment] = message_gaps(policy, about)
-        messages = tuple(kind.opened_at + gap for gap in self._gaps[about, segment])
+        messages = self._writer.messages(policy, segment, kind, asks_for(kind.decline))
         return Plan(Unfolding(self._steps(kind)), messages, kind.opened_at + policy.window_days * DAY)
 
 
@@ -169,6 +166,7 @@ class Brain(Planned):
             in_detail=bool(policy.segments),
             by_credit=policy.believes,
             by_group=group,
+            writer=Writer(timing.answers) if policy.timing == "learned" else None,
         )
         self.predicts = policy.believes
 
@@ -294,17 +292,6 @@ def is_breach(kind: Kind, attempts: Sequence[PastAttempt], now: datetime) -> boo
         return True
     verdict = check(CURRENT_RULES, kind.card, attempts, amount_of(kind), now)
     return not isinstance(verdict, Allowed)
-
-
-def message_gaps(policy: Policy, about: MessageKind) -> tuple[float, ...]:
-    """The seconds from the opening to each message, while nothing is paid."""
-    opened = datetime(2026, 1, 1, tzinfo=UTC)  # any time: messages depend on the days since the opening only
-    sent: list[SentMessage] = []
-    now = opened
-    while (due := next_message(policy, opened, sent, about, now)) is not None:
-        now = max(now, due)
-        sent.append(SentMessage(about, now))
-    return tuple((message.at - opened).total_seconds() for message in sent)
 
 
 def asks_for(decline: Decline) -> MessageKind:

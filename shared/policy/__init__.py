@@ -19,18 +19,23 @@ from shared.policy.document import (
     Weekday,
     json_schema,
 )
+from shared.policy.message_hours import AnyHour, HourWindow, LikeliestHour, MessageHours
 from shared.policy.validation import PolicyProblem, PolicyRefused, problems_of, read_policy
 
 __all__ = [
     "SCHEMA_VERSION",
     "WEEKDAYS",
+    "AnyHour",
     "AttemptTimes",
     "Conditions",
     "DeclineCause",
     "Delays",
     "Difference",
     "EndAction",
+    "HourWindow",
     "Likeliest",
+    "LikeliestHour",
+    "MessageHours",
     "Overrides",
     "Paydays",
     "Policy",

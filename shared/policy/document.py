@@ -8,24 +8,17 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from shared.policy.causes import DeclineCause
 from shared.policy.contradictions import Contradiction, rising_within
+from shared.policy.fields import Document, Hour, Zone
+from shared.policy.message_hours import LikeliestHour, MessageHours
 from shared.policy.paydays import PAYDAYS
 from shared.recovery_model import BillingReason
 
-SCHEMA_VERSION = 5
-
-
-def _known_zone(name: str) -> str:
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"{name!r} is no time zone of the IANA database") from error
-    return name
+SCHEMA_VERSION = 6
 
 
 def _known_payday(name: str) -> str:
@@ -36,33 +29,22 @@ def _known_payday(name: str) -> str:
 
 
 Hours = Annotated[int, Field(ge=1, le=60 * 24)]
-Hour = Annotated[int, Field(ge=0, le=23)]
 Day = Annotated[int, Field(ge=0, le=60)]
 Days = Annotated[tuple[Day, ...], Field(max_length=61)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[a-z]{3}$")]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 StripeId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
 SegmentName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-Zone = Annotated[str, AfterValidator(_known_zone)]
 PaydayName = Annotated[str, AfterValidator(_known_payday), Field(json_schema_extra={"enum": list(PAYDAYS)})]
 MinorUnits = Annotated[int, Field(ge=0, le=10**12)]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 WEEKDAYS: tuple[Weekday, ...] = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def __hash__(self) -> int:
-        # Pydantic's own hash would fail on the mappings, which nobody changes.
-        values = self.__dict__.values()
-        return hash(tuple(frozenset(each.items()) if isinstance(each, Mapping) else each for each in values))
-
-
 # --- When the next attempt is made ------------------------------------------------------------------------------------
 
 
-class Delays(_Document):
+class Delays(Document):
     """Retry after the first delay, then the second, …; the last one repeats.
 
     max_attempts: no more than this many of our attempts with one payment method whose last decline had this cause;
@@ -74,7 +56,7 @@ class Delays(_Document):
     max_attempts: Annotated[int, Field(ge=0, le=20)] | None = None
 
 
-class Paydays(_Document):
+class Paydays(Document):
     """Retry on the morning of the next likely payday, at least `after_hours` after the last attempt.
 
     The morning begins at `from_hour` in the card country's time and lasts `over_minutes`, in which attempts spread.
@@ -98,7 +80,7 @@ class Paydays(_Document):
         return self
 
 
-class Likeliest(_Document):
+class Likeliest(Document):
     """Retry when the attempts that are left are likeliest to collect, by what is believed of customers after this cause
     (`services/worker/recovery/belief`): of their paydays, of how long money stays, of the hours at which banks decline.
 
@@ -124,7 +106,7 @@ class Likeliest(_Document):
 Schedule = Annotated[Delays | Paydays | Likeliest, Field(discriminator="kind")]
 
 
-class Schedules(_Document):
+class Schedules(Document):
     """One schedule for each cause that can be soft."""
 
     insufficient_funds: Schedule = Likeliest()
@@ -144,7 +126,7 @@ class Schedules(_Document):
         return found
 
 
-class AttemptTimes(_Document):
+class AttemptTimes(Document):
     """The local times at which attempts may be made; outside of them an attempt waits for the next that may.
 
     zone: `card_country` (UTC where the card's country is not known), or the merchant's own zone by its IANA name.
@@ -169,7 +151,7 @@ class AttemptTimes(_Document):
 # --- Whom which rules are for -----------------------------------------------------------------------------------------
 
 
-class Conditions(_Document):
+class Conditions(Document):
     """What an invoice has to be; all that are given have to hold. An unknown fact holds for no condition about it.
 
     amount_at_least, amount_below: minor units by currency; for other currencies the condition does not hold.
@@ -196,19 +178,20 @@ class Conditions(_Document):
 EndAction = Literal["leave", "cancel", "pause", "mark_uncollectible"]
 
 
-class Overrides(_Document):
+class Overrides(Document):
     """What is different for a segment; what is not named stays as it is for all."""
 
     max_attempts: Annotated[int, Field(ge=1, le=20)] | None = None
     window_days: Annotated[int, Field(ge=1, le=60)] | None = None
     message_days: Days | None = None
+    message_hours: MessageHours | None = None
     schedules: Mapping[str, Schedule] | None = None
     attempt_times: AttemptTimes | None = None
     backup_methods: bool | None = None
     end_action: EndAction | None = None
 
 
-class Segment(_Document):
+class Segment(Document):
     """Invoices for which something is different. The first segment that fits is taken, and only that one."""
 
     name: SegmentName
@@ -219,7 +202,7 @@ class Segment(_Document):
 # --- The document -----------------------------------------------------------------------------------------------------
 
 
-class PolicyFields(_Document):
+class PolicyFields(Document):
     """How a merchant's failed invoices are recovered, value by value; `Policy` is one that nowhere contradicts itself.
 
     driver: who makes the retries. `auto`: we retry where Stripe has nothing scheduled, and keep away from what it has.
@@ -232,6 +215,7 @@ class PolicyFields(_Document):
     window_days: from the opening to the end; 60 is the longest that Stripe itself retries. max_attempts: of ours.
     message_days: on which days, counted from the opening, the customer is written to; action_required_days and
     new_method_days: the same while the customer has to authenticate or to bring another card; null: as message_days.
+    message_hours: in which hour of the customer's day they go out; the first request to authenticate never waits.
     card_expiring_days: that many days before a renewal, a customer whose card will have expired is told, once per card;
     0: never. thank_you: whether a customer is thanked for a payment that came in.
 
@@ -248,12 +232,12 @@ class PolicyFields(_Document):
     tell_end_customer, tell_end_merchant: whether the customer and the merchant are told when the end action was carried
     out.
     holdout_share: this share of invoices is watched and left alone, so that what the rest gains can be measured.
-    timing: `learned`: schedules of the kind `likeliest` plan by what the merchant's own recoveries have taught (where
-    they are few, those of all merchants); in a policy without any, the others pick the best hours by the merchant's
-    retries, within the rules. `rules`: nothing is learned.
+    timing: `learned`: schedules and message_hours of the kind `likeliest` plan by what the merchant's own recoveries
+    have taught (where they are few, those of all merchants); in a policy without such schedules, the others pick the
+    best hours by the merchant's retries, within the rules. `rules`: nothing is learned.
     """
 
-    schema_version: Literal[5] = 5
+    schema_version: Literal[6] = 6
     driver: Literal["auto", "citadel", "stripe"] = "auto"
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 15
     window_days: Annotated[int, Field(ge=1, le=60)] = 21
@@ -265,6 +249,7 @@ class PolicyFields(_Document):
     message_days: Days = (0, 3, 7, 14, 21)
     action_required_days: Days | None = None
     new_method_days: Days | None = None
+    message_hours: MessageHours = LikeliestHour()
     card_expiring_days: Annotated[int, Field(ge=0, le=60)] = 14
     thank_you: bool = True
     billing_reasons: Annotated[tuple[BillingReason, ...], Field(min_length=1, max_length=3)] = tuple(BillingReason)
@@ -284,17 +269,19 @@ class PolicyFields(_Document):
             return document
         match document.get("schema_version"):
             case 1:
-                before: Mapping[str, Any] = {**_BEFORE_5, **_BEFORE_4, **_BEFORE_3, **_BEFORE_2}
+                before: Mapping[str, Any] = {**_BEFORE_6, **_BEFORE_5, **_BEFORE_4, **_BEFORE_3, **_BEFORE_2}
             case 2:
-                before = {**_BEFORE_5, **_BEFORE_4, **_BEFORE_3}
+                before = {**_BEFORE_6, **_BEFORE_5, **_BEFORE_4, **_BEFORE_3}
             case 3:
-                before = {**_BEFORE_5, **_BEFORE_4}
+                before = {**_BEFORE_6, **_BEFORE_5, **_BEFORE_4}
             case 4:
-                before = _BEFORE_5
+                before = {**_BEFORE_6, **_BEFORE_5}
+            case 5:
+                before = _BEFORE_6
             case _:
                 return document
         found = {**before, **document, "schema_version": SCHEMA_VERSION}
-        if isinstance(found["schedules"], Mapping):
+        if "schedules" in before and isinstance(found["schedules"], Mapping):
             found["schedules"] = {**_BEFORE_5["schedules"], **found["schedules"]}
         return found
 
@@ -347,13 +334,22 @@ class Policy(PolicyFields):
         """Whether it picks the best hours for its schedules by the merchant's own retries."""
         return self.timing == "learned" and not self.believes
 
+    @property
+    def writes_when_likeliest(self) -> bool:
+        """Whether messages wait for the hour of the likeliest answer, for all invoices or for a segment's."""
+        rules = (self.message_hours, *(each.then.message_hours for each in self.segments))
+        return any(isinstance(each, LikeliestHour) for each in rules)
+
     def segment(self, name: str | None) -> "Policy":
         """This policy with the overrides of the named segment; itself for None and for an unknown name."""
         found = next((each for each in self.segments if each.name == name), None)
         return self if found is None else _overridden(self, found)
 
 
-# The values that a document of version 3 (then of 2, then of 1) did not have, as they were in effect then.
+# The values that a document of version 5 (then of 4, …, of 1) did not have, as they were in effect then.
+_BEFORE_6: Mapping[str, Any] = {
+    "message_hours": {"kind": "any"},
+}
 _BEFORE_5: Mapping[str, Any] = {
     "max_attempts": 8,
     "timing": "rules",

@@ -328,4 +328,4 @@ class Run:
         segment = segment_of(policy, segment_facts(past.invoice, past.cause), past.opened) if policy.segments else None
         asks = tuple(((at - past.opened).total_seconds(), kind) for at, kind in self._asks)
         end, opened = min(self._trace.ends_at, self._closed_at), past.opened_at
-        return tuple([at for gap in self._rules.messages.gaps(segment, asks) if (at := opened + gap) < end])
+        return tuple([at for gap in self._rules.messages.gaps(segment, asks, past) if (at := opened + gap) < end])

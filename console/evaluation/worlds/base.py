@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from shared.policy import WEEKDAYS
-from shared.policy.document import Country, Hour
+from shared.policy.document import Country
+from shared.policy.fields import Hour
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole: 0.25 is a quarter. Also a chance."""

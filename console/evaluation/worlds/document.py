@@ -27,7 +27,8 @@ from console.evaluation.worlds.calendars import DAYS, FIRST_DAY, run_days_of
 from console.evaluation.worlds.wages import Wages
 from services.worker.recovery import Decline, classify
 from shared.policy.contradictions import Contradiction
-from shared.policy.document import Country, Currency, Hour, Weekday
+from shared.policy.document import Country, Currency, Weekday
+from shared.policy.fields import Hour
 
 SCHEMA_VERSION = 1
 ROUNDING = 0.001

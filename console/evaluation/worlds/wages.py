@@ -7,7 +7,8 @@ from pydantic import Field
 
 from console.evaluation.worlds.base import DayOfMonth, For, Part, Share, Source, number_of
 from services.worker.recovery.business_days import A_DAY, is_business_day, last_business_day
-from shared.policy.document import Hour, Weekday
+from shared.policy.document import Weekday
+from shared.policy.fields import Hour
 
 # So that "even" weeks have the numbers of ISO 8601 in 2026, also in the years around it.
 _EVEN_MONDAY: Final = date(2026, 1, 5)

@@ -13,7 +13,7 @@ from services.ledger.api.schemas import Body, Outgoing
 class Difference(Outgoing):
     """Where customers clearly differ from what was expected before anything was seen."""
 
-    about: Literal["payday", "stay", "bank_hours", "weekend"]
+    about: Literal["payday", "stay", "bank_hours", "weekend", "message_hours"]
     text: str = Field(description="a sentence for the merchant")
     share: float = Field(description="as learned, from 0 to 1")
     expected: float = Field(description="as believed before anything was seen")

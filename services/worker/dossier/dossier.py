@@ -13,9 +13,11 @@ from services.worker.recovery import (
     Decision,
     Decline,
     FirstDefault,
+    HourOfMessages,
     InvoiceStatus,
     InvoiceTruth,
     MessageKind,
+    Moment,
     Origin,
     PastAttempt,
     Policy,
@@ -25,9 +27,11 @@ from services.worker.recovery import (
     Timing,
     decide,
     in_holdout,
-    next_message,
+    missed_message,
+    next_moment,
 )
 from services.worker.recovery.case import window_end
+from services.worker.recovery.message_hours import UNTIMED
 from services.worker.recovery.refusals import merchants_matter
 from shared.ids import (
     AccountId,
@@ -87,7 +91,8 @@ class Dossier:
     the window's end where it is later than the policy's days say. `paid_before` is what of the invoice had been paid
     when it opened; `stripe_attempts` is how often Stripe had tried by itself when the invoice was last read.
     `left_alone` has until when the customer or the subscription is left alone, None for good. `paused_by_us`: an end
-    action of ours paused the subscription's collection while this recovery was open.
+    action of ours paused the subscription's collection while this recovery was open. `country` is the card's, as read
+    last; None: not known yet.
     """
 
     recovery_id: RecoveryId
@@ -121,6 +126,7 @@ class Dossier:
     left_alone: tuple[datetime | None, ...] = ()
     paused_by_us: bool = False
     next_prediction: Prediction | None = None
+    country: str | None = None
 
     @property
     def counted_from(self) -> datetime:
@@ -148,13 +154,41 @@ class Dossier:
         return window_end(self.counted_from + timedelta(days=self.policy.window_days), self.window_until)
 
     def message_due(
-        self, kind: MessageKind, *, besides: tuple[SentMessage, ...] = (), policy: Policy | None = None
+        self,
+        kind: MessageKind,
+        *,
+        besides: tuple[SentMessage, ...] = (),
+        policy: Policy | None = None,
+        begun: bool = False,
     ) -> datetime | None:
-        """When the next message of this kind is due, after those that were sent or canceled, and `besides`; None: none
-        follows."""
+        """When the next message of this kind goes out, after those that were sent or canceled, and `besides`; None:
+        none follows. `begun`: its email may be out already, so it waits for no hour."""
+        found = self.message_moment(kind, besides=besides, policy=policy, begun=begun)
+        return None if found is None else found.at
+
+    def message_moment(
+        self,
+        kind: MessageKind,
+        *,
+        besides: tuple[SentMessage, ...] = (),
+        policy: Policy | None = None,
+        begun: bool = False,
+    ) -> Moment | None:
+        """As `message_due`, with the reason for the hour."""
         sent, canceled = (*self.sent, *besides), self.story.canceled_messages
         rules = policy or self.policy
-        return next_message(rules, self.counted_from, sent, kind, self.now, self.window_until, canceled)
+        hours = UNTIMED if begun else self._hours(rules, self.now)
+        return next_moment(rules, self.counted_from, sent, kind, self.now, self.window_until, canceled, hours)
+
+    def message_missed(self, kind: MessageKind, until: datetime) -> bool:
+        """Whether a message of this kind should have gone out long before `until`, and did not."""
+        hours = self._hours(self.policy)
+        return missed_message(self.policy, self.counted_from, self.sent, kind, until, self.window_until, hours)
+
+    def _hours(self, policy: Policy, now: datetime | None = None) -> HourOfMessages:
+        """For which hour of the customer's day messages wait, under this policy."""
+        answers, learns = self.timing.answers, policy.timing == "learned"
+        return HourOfMessages(policy.message_hours, self.country, str(self.recovery_id), answers, now, learns)
 
     @property
     def in_holdout(self) -> bool:

@@ -9,6 +9,8 @@ from typing import Any, Final
 from services.worker.recovery.belief.beliefs import Learned
 from services.worker.recovery.belief.document import LAYOUT, WrongDocument, read_document
 from services.worker.recovery.belief.kept import Kept
+from services.worker.recovery.message_answers import LAYOUT as LAYOUT_OF_HOURS
+from services.worker.recovery.message_answers import Answers, Counts, believed, read_counts
 from shared.database import Connection
 from shared.ids import MerchantId
 from shared.logging import get_logger
@@ -39,6 +41,28 @@ async def learned_of(db: Connection, merchant_id: MerchantId) -> Learned | None:
         for found in await _belief(db, row["merchant_id"], row["learned_at"]):
             return found
     return None
+
+
+MESSAGE_HOURS = """
+SELECT merchant_id, messages, hours
+FROM learned_message_hours
+WHERE merchant_id = ANY ($1::text[]) AND layout = $2
+"""
+
+
+async def answers_of(db: Connection, merchant_id: MerchantId) -> Answers:
+    """In which hours the merchant's customers are believed to answer: by its own counts and the pool's.
+
+    Counts that cannot be read are passed by, and the log says so.
+    """
+    counts: dict[str, Counts] = {}
+    for row in await db.fetch(MESSAGE_HOURS, [merchant_id, POOL], LAYOUT_OF_HOURS):
+        found = read_counts(row["messages"], row["hours"])
+        if found is None:
+            log.warning("message_hours_unreadable", merchant_id=row["merchant_id"])
+        else:
+            counts[row["merchant_id"]] = found
+    return believed(counts.get(POOL), counts.get(merchant_id))
 
 
 async def _belief(db: Connection, merchant_id: MerchantId, learned_at: datetime) -> tuple[Learned, ...]:

@@ -7,7 +7,7 @@ import orjson
 
 from services.worker.dossier.attempt_store import COLUMNS, decline_of, known_attempt
 from services.worker.dossier.dossier import Dossier, cards_of, method_in
-from services.worker.dossier.learned import learned_of
+from services.worker.dossier.learned import answers_of, learned_of
 from services.worker.dossier.story import NEWS, UNREAD_NEWS, Story, Told
 from services.worker.merchants import merchant_key
 from services.worker.outside.invoices import Reading
@@ -22,6 +22,7 @@ from services.worker.recovery import (
     classify,
 )
 from services.worker.recovery.estimator import Estimator, Observed
+from services.worker.recovery.message_answers import NOTHING_LEARNED
 from services.worker.recovery.timezones import zone_of
 from shared.database import Connection
 from shared.ids import MerchantId, PaymentMethodId, RecoveryId
@@ -34,7 +35,7 @@ READ_DOSSIER = """
 SELECT r.invoice_id, r.state, r.stop_requested, r.amount_due, r.currency, r.opened_at, r.next_attempt_at,
     r.customer_id, r.subscription_id, r.cards, r.next_method, r.next_fingerprint, r.next_chance,
     r.next_after_cause, r.brought, r.first_default, r.window_until, r.end_reason, r.recovered_by, r.paid_before,
-    r.stripe_attempts, p.document AS policy,
+    r.stripe_attempts, r.segment_facts ->> 'country' AS country, p.document AS policy,
     citadel_now() AS now,
     m.stripe_connect_id AS account, COALESCE(m.status = 'active', false) AS merchant_active,
     ARRAY(
@@ -201,14 +202,16 @@ async def open_dossier(
         left_alone=tuple(row["left_alone"]),
         paused_by_us=row["paused_by_us"],
         next_prediction=_prediction(row["next_chance"], row["next_after_cause"]),
+        country=row["country"],
     )
 
 
 async def _timing(db: Connection, merchant_id: MerchantId, policy: Policy) -> Timing:
     """The timing that was learned: the belief for schedules of the kind `likeliest`; hours where there are none."""
+    answers = await answers_of(db, merchant_id) if policy.writes_when_likeliest else NOTHING_LEARNED
     if policy.believes:
-        return Timing(learned=await learned_of(db, merchant_id))
-    return Timing(hours=await _hours(db, merchant_id))
+        return Timing(learned=await learned_of(db, merchant_id), answers=answers)
+    return Timing(hours=await _hours(db, merchant_id), answers=answers)
 
 
 async def _hours(db: Connection, merchant_id: MerchantId) -> Estimator:

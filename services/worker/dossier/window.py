@@ -15,7 +15,6 @@ from services.worker.dossier.next_message import kind_now, withheld
 from services.worker.dossier.story import Told
 from services.worker.handler import Job
 from services.worker.outside.invoices import Reading
-from services.worker.recovery import missed_message
 from shared import recoveries
 from shared.database import Connection
 from shared.recovery_model import CANCELED_BY_OPERATOR, Entry, EntryKind, RecoveryState
@@ -90,7 +89,7 @@ def message_is_missing(dossier: Dossier, at: datetime) -> bool:
         return False
     if _fell_silent(dossier):
         return False
-    return missed_message(dossier.policy, dossier.counted_from, dossier.sent, kind, at, dossier.window_until)
+    return dossier.message_missed(kind, at)
 
 
 def is_unannounced(dossier: Dossier) -> bool:

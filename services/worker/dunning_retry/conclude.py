@@ -297,19 +297,19 @@ async def _step(
             entry = _decided(reading, reason, "attempt" if planned else "look again", until)
             await _go_on(db, dossier, RecoveryState.WAITING, entry, next_attempt_at=until if planned else None)
             await _evaluate_at(db, dossier, until)
-            await next_message.plan(db, dossier, decision, MessageKind.PAYMENT_FAILED)
+            await next_message.plan(db, dossier, reading, decision, MessageKind.PAYMENT_FAILED)
         case RequireAction(reason, deadline):
             await _remember(db, dossier, reading, decision)
             entry = _decided(reading, reason, "wait for the customer to authenticate", deadline)
             await _go_on(db, dossier, RecoveryState.ACTION_REQUIRED, entry)
             await _evaluate_at(db, dossier, deadline)
-            await next_message.plan(db, dossier, decision, MessageKind.ACTION_REQUIRED)
+            await next_message.plan(db, dossier, reading, decision, MessageKind.ACTION_REQUIRED)
         case AskNewMethod(reason, deadline):
             await _remember(db, dossier, reading, decision)
             entry = _decided(reading, reason, "wait for another payment method", deadline)
             await _go_on(db, dossier, RecoveryState.NEEDS_NEW_METHOD, entry)
             await _evaluate_at(db, dossier, deadline)
-            await next_message.plan(db, dossier, decision, MessageKind.NEW_METHOD_NEEDED)
+            await next_message.plan(db, dossier, reading, decision, MessageKind.NEW_METHOD_NEEDED)
         case _:
             assert_never(decision)
 

@@ -23,7 +23,7 @@ from services.worker.messages.delivery import NOT_SENT, Delivered, Due, NotSent,
 from services.worker.messages.drafting import Part
 from services.worker.outside.mail_quota import check_quota
 from services.worker.outside.remote import Remote
-from services.worker.recovery import MessageKind, SentMessage
+from services.worker.recovery import MessageKind, Moment, SentMessage
 from shared import recoveries, recovery_tasks, silences
 from shared.database import Connection
 from shared.ids import AccountId, InvoiceId, RecoveryId
@@ -142,7 +142,8 @@ async def _plan(
     """The email that is due now, with the customer's turn taken; else Nothing with the time when one is due."""
     turn = await turns.ask(db, recipient, task.claimed)
     lead = _part(dossier)
-    due = _due(dossier)
+    # In another try the email may be out already: it is handed over again, under the same key, whatever the hour.
+    due = _due(dossier, begun=bool(turn.ours))
     if lead is None or due is None or due > dossier.now:
         return Nothing("no message is due", again=None if lead is None else due)
     planned_at = dossier.next_attempt_at if dossier.attempt_is_due else None
@@ -194,15 +195,15 @@ async def _other(db: Connection, recipient: Recipient, recovery_id: RecoveryId) 
     return replace(part, due=due <= dossier.now)
 
 
-def _due(dossier: Dossier) -> datetime | None:
-    return dossier.message_due(messages.kind_now(dossier.state))
+def _due(dossier: Dossier, *, begun: bool = False) -> datetime | None:
+    return dossier.message_due(messages.kind_now(dossier.state), begun=begun)
 
 
-def _following(dossier: Dossier, kind: MessageKind) -> datetime | None:
-    """When the message after this one is due, by what is known now."""
+def _following(dossier: Dossier, kind: MessageKind) -> Moment | None:
+    """When the message after this one goes out, by what is known now."""
     if dossier.state.ended or dossier.stop_requested is not None:
         return None
-    return dossier.message_due(messages.kind_now(dossier.state), besides=(SentMessage(kind, dossier.now),))
+    return dossier.message_moment(messages.kind_now(dossier.state), besides=(SentMessage(kind, dossier.now),))
 
 
 async def _give_back(db: Connection, task: Job[NotifyPayload], dossier: Dossier, outcome: Outcome) -> None:
@@ -279,6 +280,7 @@ def _entry(dossier: Dossier, delivered: Delivered, kind: MessageKind) -> Entry:
     text = _MESSAGED[delivered.message]
     if sent.printed:
         text = "A message was printed: there is no key for the email service."
+    waited = messages.why_not_before(dossier, kind)
     reason = {
         "rule": "message_due",
         "text": text,
@@ -286,12 +288,14 @@ def _entry(dossier: Dossier, delivered: Delivered, kind: MessageKind) -> Entry:
         "considered": [
             {"action": "wait", "rejected_because": "it is due by the policy's days, or the first that asks for this"},
             {"action": "no_message", "rejected_because": "the invoice was read and is open, the customer not silenced"},
+            *([] if waited is None else [{"action": "message_when_due", "rejected_because": waited}]),
         ],
     }
     following = _following(dossier, kind)
-    step = "no further message" if following is None else "the next message"
+    step = "no further message" if following is None else messages.announced(following)
     entry_kind = EntryKind.PRINTED if sent.printed else EntryKind.MESSAGED
-    return Entry(entry_kind, "message_due", text, {**detail, "reason": reason}, step, following)
+    at = None if following is None else following.at
+    return Entry(entry_kind, "message_due", text, {**detail, "reason": reason}, step, at)
 
 
 _MESSAGED = {

@@ -10,7 +10,7 @@ from typing import Final
 
 from services.worker import metrics
 from services.worker.engine.periodic import Periodic
-from services.worker.learning import store
+from services.worker.learning import messages_store, store
 from services.worker.learning.store import Rhythm
 from shared.clock import business_now
 from shared.database import Connection
@@ -58,7 +58,10 @@ async def forget_gone(db: Connection) -> bool:
     gone = await store.forget_gone(db, FORGOTTEN)
     if gone:
         metrics.PRUNED.labels("learned_beliefs").inc(gone)
-    return gone == FORGOTTEN
+    hours = await messages_store.forget_gone(db, POOL, FORGOTTEN)
+    if hours:
+        metrics.PRUNED.labels("learned_message_hours").inc(hours)
+    return FORGOTTEN in (gone, hours)
 
 
 def next_task(merchant_id: MerchantId, until: datetime, at: datetime) -> NewTask:

@@ -6,7 +6,8 @@ No I/O, no clock, no randomness. `decide` is the rulebook; the other modules are
 from services.worker.recovery.attribution import attribute_payment
 from services.worker.recovery.decide import HOLDS, decide
 from services.worker.recovery.declines import Classified, Hardness, classify
-from services.worker.recovery.messages import MessageKind, SentMessage, missed_message, next_message
+from services.worker.recovery.message_hours import HourOfMessages, Moment
+from services.worker.recovery.messages import MessageKind, SentMessage, missed_message, next_message, next_moment
 from services.worker.recovery.model import (
     AskNewMethod,
     AttemptNow,
@@ -56,10 +57,12 @@ __all__ = [
     "Delays",
     "FirstDefault",
     "Hardness",
+    "HourOfMessages",
     "InvoiceStatus",
     "InvoiceTruth",
     "Likeliest",
     "MessageKind",
+    "Moment",
     "Never",
     "NotBefore",
     "OnFile",
@@ -85,6 +88,7 @@ __all__ = [
     "in_holdout",
     "missed_message",
     "next_message",
+    "next_moment",
     "next_retry",
     "segment_facts",
 ]

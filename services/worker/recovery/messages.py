@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.worker.recovery.case import window_end
+from services.worker.recovery.message_hours import UNTIMED, HourOfMessages, Moment
 from services.worker.recovery.model import as_utc
 from shared.policy import Policy
 
@@ -41,8 +42,24 @@ def next_message(
     now: datetime,
     window_until: datetime | None = None,
     canceled: Sequence[SentMessage] = (),
+    hours: HourOfMessages = UNTIMED,
 ) -> datetime | None:
-    """When the next message of `kind` is due (at or before `now`: due now); None when none follows.
+    """When the next message of `kind` goes out; as `next_moment`, without the reason."""
+    found = next_moment(policy, opened_at, sent, kind, now, window_until, canceled, hours)
+    return None if found is None else found.at
+
+
+def next_moment(
+    policy: Policy,
+    opened_at: datetime,
+    sent: Sequence[SentMessage],
+    kind: MessageKind,
+    now: datetime,
+    window_until: datetime | None = None,
+    canceled: Sequence[SentMessage] = (),
+    hours: HourOfMessages = UNTIMED,
+) -> Moment | None:
+    """When the next message of `kind` goes out (at or before `now`: now); None when none follows.
 
     It is due on the policy's days for that kind, counted from `opened_at`. The first message of another kind than all
     before does not wait for its day. Missed days become one message. Two messages are never within 24 hours, except
@@ -50,7 +67,8 @@ def next_message(
     window's last day is due at the beginning of that day. `window_until` is the window's end if it is later.
 
     `canceled` are messages that an operator took away, at the times when they were due: each uses up the days of its
-    kind until then, and no other.
+    kind until then, and no other. `hours` say for which hour of the customer's day it waits once it is due: less than
+    a day, and not at all for the first request to authenticate.
     """
     opened_at, now = as_utc("opened_at", opened_at), as_utc("now", now)
     end = window_end(opened_at + timedelta(days=policy.window_days), window_until)
@@ -70,9 +88,12 @@ def next_message(
             return None
         overdue = [day for day in ahead if day <= now]
         due = overdue[-1] if overdue else ahead[0]
-    if last is not None and not (kind is MessageKind.ACTION_REQUIRED and first_of_its_kind):
+    hurries = kind is MessageKind.ACTION_REQUIRED and first_of_its_kind
+    if last is not None and not hurries:
         due = max(due, last + ONE_DAY)
-    return due if due < end else None
+    if due >= end:
+        return None
+    return Moment(due) if hurries else hours.moment(due, end)
 
 
 def missed_message(
@@ -82,9 +103,10 @@ def missed_message(
     kind: MessageKind,
     until: datetime,
     window_until: datetime | None = None,
+    hours: HourOfMessages = UNTIMED,
 ) -> bool:
     """Whether a message of `kind` was due long enough before `until` to be sent by then, and was not."""
-    due = next_message(policy, opened_at, sent, kind, until - MESSAGE_TAKES, window_until)
+    due = next_message(policy, opened_at, sent, kind, until - MESSAGE_TAKES, window_until, hours=hours)
     return due is not None and due <= until - MESSAGE_TAKES
 
 

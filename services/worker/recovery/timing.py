@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from services.worker.recovery.belief.beliefs import Learned, believed_before
 from services.worker.recovery.belief.stories import Stories
+from services.worker.recovery.message_answers import NOTHING_LEARNED, Answers
 from services.worker.recovery.model import Card
 from shared.money import Money
 from shared.policy import DeclineCause
@@ -33,10 +34,12 @@ class Hours(Protocol):
 @dataclass(frozen=True, slots=True)
 class Timing:
     """What was learned: the belief by which schedules of the kind `likeliest` plan, and the hours by which the others
-    pick. Where nothing was learned, the prior and the schedule's own time."""
+    pick; and the hours in which customers answer messages. Where nothing was learned, the prior and the schedule's own
+    time."""
 
     hours: Hours | None = None
     learned: Learned | None = None
+    answers: Answers = NOTHING_LEARNED
 
     def pick(
         self, cause: DeclineCause, scheduled: datetime, between: tuple[datetime, datetime], zone: ZoneInfo

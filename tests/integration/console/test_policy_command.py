@@ -45,16 +45,16 @@ def test_a_policy_goes_from_a_file_into_force_and_back(citadel: Citadel, tmp_pat
     made = citadel("policy", "create", _document(tmp_path, window_days=10, message_days=[0]), "--note", "short")
     policy_id = made.stdout.strip().splitlines()[-1]
     assert str(UUID(policy_id)) == policy_id
-    assert "in force: version 6" in citadel("policy", "activate", policy_id).stdout
+    assert "in force: version 7" in citadel("policy", "activate", policy_id).stdout
     listed = citadel("policy", "list").stdout
     (line,) = [each for each in listed.splitlines() if policy_id in each]
     assert "in force" in line
     assert "short" in line
-    before = next(each.split()[0] for each in listed.splitlines() if each.split()[1:2] == ["5"])
+    before = next(each.split()[0] for each in listed.splitlines() if each.split()[1:2] == ["6"])
     diff = citadel("policy", "diff", before, policy_id).stdout
     assert diff.splitlines() == ["window_days: 21 -> 10", "message_days: [0,3,7,14,21] -> [0]"]
     assert json.loads(citadel("policy", "show", policy_id).stdout)["window_days"] == 10
-    assert "in force: version 5" in citadel("policy", "rollback").stdout
+    assert "in force: version 6" in citadel("policy", "rollback").stdout
 
 
 def test_every_problem_is_listed_with_its_place(citadel: Citadel, tmp_path: Path) -> None:

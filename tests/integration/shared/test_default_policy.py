@@ -12,7 +12,7 @@ from tests.world import open_recovery
 async def test_the_default_policy_is_written_out_in_full(database: Database) -> None:
     async with database.transaction() as db:
         [row] = await db.fetch("SELECT version, active, document FROM policies WHERE merchant_id IS NULL AND active")
-    assert (row["version"], row["active"]) == (5, True)
+    assert (row["version"], row["active"]) == (6, True)
     assert row["document"] == Policy.default().model_dump(mode="json")
 
 

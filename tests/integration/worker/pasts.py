@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from services.worker.recovery.timezones import zone_of
 from shared.ids import MerchantId
 from tests.world import World
 
@@ -86,4 +87,71 @@ async def _write(db: Any, merchant_id: MerchantId, tries: Sequence[Try]) -> UUID
             each.at,
             None if each.result == "processing" else each.at + each.takes,
         )
+    return recovery_id
+
+
+# --- Messages ---------------------------------------------------------------------------------------------------------
+
+MESSAGE = """
+INSERT INTO recovery_timeline (recovery_id, merchant_id, at, kind, rule, explanation, detail)
+VALUES ($1, $2, $3, $4, 'message_due', '', jsonb_build_object('kind', $5::text))
+"""
+PAID = """
+UPDATE recoveries SET state = 'recovered', recovered_by = $2, end_reason = 'paid_by_' || $2, closed_at = $3
+WHERE id = $1
+"""
+CHARGED = """
+INSERT INTO recovered_charges (merchant_id, charge_id, recovery_id, amount, currency, charged_at)
+VALUES ($1, 'ch_' || $2::uuid, $2, 100, 'usd', $3)
+"""
+COUNTRY = "UPDATE recoveries SET segment_facts = jsonb_build_object('country', $2::text) WHERE id = $1"
+
+
+async def write_messages(
+    world: World,
+    merchant_id: MerchantId,
+    messages: Sequence[datetime],
+    *,
+    paid: datetime | None = None,
+    kind: str = "payment_failed",
+    entry: str = "messaged",
+    country: str | None = "DE",
+) -> UUID:
+    """A recovery that was opened with the first of these messages; `paid`: on the hosted page, at that time."""
+    async with world.database.transaction() as db:
+        await db.execute("SET LOCAL session_replication_role = replica")
+        return await _write_messages(db, merchant_id, messages, paid, kind, entry, country)
+
+
+async def write_answered_at(
+    world: World, merchant_id: MerchantId, count: int, hours: Sequence[int], now: datetime, *, country: str = "DE"
+) -> None:
+    """So many recoveries with one message, at all hours of the day in turn; half of those in these local hours are paid
+    two hours later, and one in twenty of the others."""
+    async with world.database.transaction() as db:
+        await db.execute("SET LOCAL session_replication_role = replica")
+        for number in range(count):
+            at = (now - timedelta(days=10 + number % 50)).replace(hour=number % 24, minute=30)
+            local = at.astimezone(zone_of(country)).hour
+            pays = number // 24 % 2 == 0 if local in hours else number // 24 % 20 == 0
+            paid = at + timedelta(hours=2) if pays else None
+            await _write_messages(db, merchant_id, [at], paid, "payment_failed", "messaged", country)
+
+
+async def _write_messages(
+    db: Any,
+    merchant_id: MerchantId,
+    messages: Sequence[datetime],
+    paid: datetime | None,
+    kind: str,
+    entry: str,
+    country: str | None,
+) -> UUID:
+    recovery_id: UUID = await db.fetchval(OPEN, merchant_id, f"in_past_{next(_numbers)}", messages[0])
+    await db.execute(COUNTRY, recovery_id, country)
+    for at in messages:
+        await db.execute(MESSAGE, recovery_id, merchant_id, at, entry, kind)
+    if paid is not None:
+        await db.execute(PAID, recovery_id, "message", paid + timedelta(days=1))  # the news of it came late
+        await db.execute(CHARGED, merchant_id, recovery_id, paid)
     return recovery_id

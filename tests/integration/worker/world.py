@@ -33,6 +33,10 @@ from tests.world import open_recovery
 
 # A Tuesday in the middle of a month, far from every payday.
 START = int(datetime(2026, 9, 8, 12, tzinfo=UTC).timestamp())
+# Tests of other things have messages go out when they are due, as the policies of schema 5 and before.
+MESSAGES_WHEN_DUE = """
+UPDATE policies SET document = jsonb_set(document, '{message_hours}', '{"kind": "any"}') WHERE merchant_id IS NULL
+"""
 PACE = Pace(concurrency=8, batch=8, lease=timedelta(seconds=5), grace_seconds=5)
 
 
@@ -139,8 +143,9 @@ class World(world.World):
         return await self.engine.run_due()
 
     async def policy(self, **document: Any) -> UUID:
-        """The merchant has this policy from now on; recoveries that are open keep theirs."""
-        checked = Policy.model_validate(document).model_dump(mode="json")
+        """The merchant has this policy from now on; recoveries that are open keep theirs. Messages wait for no hour
+        unless it says so."""
+        checked = Policy.model_validate({"message_hours": {"kind": "any"}, **document}).model_dump(mode="json")
         async with self.database.transaction() as db:
             await db.execute("UPDATE policies SET active = false WHERE merchant_id = $1", self.merchant_id)
             made: UUID = await db.fetchval(
@@ -244,7 +249,8 @@ class Failed:
 async def worker_world(
     database: Database, open_database: OpenDatabase, shop: dict[str, Any] | None = None, **settings: Any
 ) -> AsyncIterator[World]:
-    """A world at START with one merchant, whose account at Stripe has what `shop` says; `settings` are the worker's."""
+    """A world at START with one merchant, whose account at Stripe has what `shop` says; `settings` are the worker's.
+    Messages wait for no hour."""
     async with (
         simulated(seed=7, start=START) as stripe,
         going_outside(worker_settings(stripe.url, **settings), database) as outside,
@@ -254,5 +260,6 @@ async def worker_world(
         engine = Engine("worker-0", worker, discover(), outside, PACE)
         async with database.transaction() as db:
             await travel_to(db, datetime.fromtimestamp(START, UTC))
+            await db.execute(MESSAGES_WHEN_DUE)
         merchant_id = await world.World(database).connect(account, tokens=False)
         yield World(database, worker, stripe, outside, engine, account, merchant_id)

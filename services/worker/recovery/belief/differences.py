@@ -31,12 +31,13 @@ _HOURS: Final = 24
 
 
 class About(StrEnum):
-    """What a difference is about: when wages come, how long money stays, when banks decline."""
+    """What a difference is about: when wages come, how long money stays, when banks decline, when customers answer."""
 
     PAYDAY = "payday"
     STAY = "stay"
     BANK_HOURS = "bank_hours"
     WEEKEND = "weekend"
+    MESSAGE_HOURS = "message_hours"
 
 
 @dataclass(frozen=True, slots=True)

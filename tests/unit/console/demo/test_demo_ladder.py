@@ -10,7 +10,8 @@ import pytest
 
 from console.demo.ladder import climb, decline_of
 from console.evaluation.ladders import LADDERS, Rungs
-from console.evaluation.strategies import asks_for, message_gaps
+from console.evaluation.strategies import asks_for
+from console.evaluation.writing import message_gaps
 from services.worker.recovery import MessageKind, Policy, classify
 from simulator import Simulator
 from simulator.errors import ApiError

@@ -126,4 +126,4 @@ def test_a_policy_may_leave_what_ends_uncollected(collects: bool, ending: bool, 
 def test_older_documents_collect_what_ends(schema: int) -> None:
     policy = Policy.model_validate({"schema_version": schema})
     assert policy.collect_ending
-    assert policy.model_dump()["schema_version"] == 5
+    assert policy.model_dump()["schema_version"] == 6

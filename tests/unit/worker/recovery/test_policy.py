@@ -5,12 +5,14 @@ import pytest
 from pydantic import ValidationError
 
 from services.worker.recovery import Delays, Paydays, Policy
+from shared.policy import LikeliestHour
 
 
 def test_the_default_is_what_the_product_promises() -> None:
     policy = Policy.default()
     assert (policy.max_attempts, policy.window_days, policy.message_days) == (15, 21, (0, 3, 7, 14, 21))
     assert (policy.timing, policy.believes) == ("learned", True)
+    assert policy.message_hours == LikeliestHour()
     assert policy.end_action == "leave"
 
 
@@ -35,7 +37,11 @@ def test_older_documents_keep_their_schedules(schema: int) -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        {"schema_version": 6},
+        {"schema_version": 7},
+        {"message_hours": {"kind": "whenever"}},
+        {"message_hours": {"kind": "window", "from_hour": 8, "until_hour": 8}},
+        {"message_hours": {"kind": "window", "zone": "Nowhere"}},
+        {"message_hours": {"kind": "any", "from_hour": 8}},
         {"driver": "nobody"},
         {"end_action": "delete"},
         {"max_attempts": 0},

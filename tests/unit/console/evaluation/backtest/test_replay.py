@@ -14,6 +14,7 @@ from console.evaluation.backtest.replay import Replay
 from console.evaluation.backtest.trace import Trace
 from console.evaluation.history import Attempt, Failure, Header
 from services.worker.recovery import Delays, Policy, Schedules
+from shared.policy import AnyHour, HourWindow
 from tests.unit.console.evaluation.backtest.synthetic import CITADEL, UNTIL, at, declined, failure, paid
 
 DAILY = CITADEL.model_copy(
@@ -51,6 +52,24 @@ def test_the_first_attempt_that_nobody_made_ends_what_is_known() -> None:
     assert 0 < result.by_retry < 1
     assert 1 < result.attempts < 4
     assert result.estimated == result.attempts
+
+
+def test_messages_wait_for_the_hours_of_the_policy_and_older_policies_for_none() -> None:
+    given = failure(declined(0.25), card={"fingerprint": "f", "network": "visa", "country": "DE"})
+    opened = given.attempts[0].at
+    hours = {
+        kind: [
+            (each - opened) / 3_600 for each in trace(given, DAILY.model_copy(update={"message_hours": rule})).messages
+        ]
+        for kind, rule in {"any": AnyHour(), "window": HourWindow(from_hour=20, until_hour=22, zone="UTC")}.items()
+    }
+    assert hours["any"] == [0, 72]
+    begins = 20 - datetime.fromtimestamp(opened, UTC).hour
+    assert all(begins <= later < begins + 1 for later in (hours["window"][0], hours["window"][1] - 72))
+    assert trace(given, Policy.model_validate({"schema_version": 5, "message_days": [0, 3]})).messages == (
+        opened,
+        opened + 72 * 3_600,
+    )
 
 
 def test_the_chances_of_a_way_are_those_of_its_steps() -> None:
