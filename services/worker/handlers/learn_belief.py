@@ -14,7 +14,6 @@ from pydantic import AwareDatetime
 
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.learning import store
-from services.worker.learning.outcomes import Tried, outcomes_of
 from services.worker.learning.schedule import ENOUGH
 from services.worker.merchants import find_merchant
 from services.worker.outside.remote import Remote
@@ -22,6 +21,7 @@ from services.worker.recovery.belief.beliefs import Learned
 from services.worker.recovery.belief.differences import Difference, differences
 from services.worker.recovery.belief.document import WrongDocument, read_document, to_document
 from services.worker.recovery.belief.learning import learn
+from services.worker.recovery.outcomes import Tried, outcomes_of
 from shared.database import Connection
 from shared.logging import get_logger
 from shared.pool import POOL

@@ -11,8 +11,9 @@ from itertools import groupby
 from typing import Final
 from uuid import UUID
 
-from services.worker.recovery import AttemptResult, Decline, classify
 from services.worker.recovery.belief.learning import Outcome
+from services.worker.recovery.declines import classify
+from services.worker.recovery.model import AttemptResult, Decline
 from shared.ids import MerchantId
 
 # Stripe's `card.brand` (https://docs.stripe.com/api/payment_methods/object, read November 2026). For anything that is
