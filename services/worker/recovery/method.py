@@ -245,6 +245,8 @@ def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
             rule, text = "likeliest", f"{text} {_expected(upcoming.planned)}"
             first, last = upcoming.planned[0], upcoming.planned[-1]
             inputs |= {"chance": round(first.chance, 3), "collected": round(last.collected, 3), "by": iso(last.at)}
+            if case.policy.timing == "learned" and case.timing.earlier and case.timing.earlier.outcomes:
+                inputs["earlier_recoveries"] = len(case.timing.earlier.outcomes)
     if due <= case.now:
         road = Considered("wait", f"the attempt was due at {iso(due)}")
         expected = Prediction(upcoming.planned[0].chance, cause) if upcoming.planned else None

@@ -11,6 +11,7 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from services.worker.recovery.belief.beliefs import Learned, believed_before
+from services.worker.recovery.belief.customers import Earlier, believed_of
 from services.worker.recovery.belief.stories import Stories
 from services.worker.recovery.model import Card
 from shared.policy import DeclineCause
@@ -32,10 +33,11 @@ class Hours(Protocol):
 @dataclass(frozen=True, slots=True)
 class Timing:
     """What was learned: the belief by which schedules of the kind `likeliest` plan, and the hours by which the others
-    pick. Where nothing was learned, the prior and the schedule's own time."""
+    pick. Where nothing was learned, the prior and the schedule's own time. `earlier`: what is known of the customer."""
 
     hours: Hours | None = None
     learned: Learned | None = None
+    earlier: Earlier | None = None
 
     def pick(
         self, cause: DeclineCause, scheduled: datetime, between: tuple[datetime, datetime], zone: ZoneInfo
@@ -44,8 +46,10 @@ class Timing:
         return scheduled if self.hours is None else self.hours.pick(cause, scheduled, between, zone)
 
     def believed(self, cause: DeclineCause, card: Card | None, wages: Mapping[str, float]) -> Stories:
-        """What is believed of customers after a decline of this cause. `wages`: the shares of paydays that the merchant
-        knows."""
+        """What is believed after a decline of this cause: of this customer, if there were earlier recoveries; else of
+        all. `wages`: the shares of paydays that the merchant knows."""
+        if self.earlier is not None and self.earlier.outcomes:
+            return believed_of(self.earlier, self.learned, cause, card, wages)
         if self.learned is None:
             return believed_before(cause, card, wages)
         return self.learned.believed(cause, card, wages)
