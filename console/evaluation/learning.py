@@ -72,6 +72,16 @@ def as_learned(policy: Policy) -> Policy:
     return policy.model_copy(update={"timing": "learned"})
 
 
+def outcome_of(brain: Brain, failure: Failure, until: float) -> beliefs.Outcome | None:
+    """What the rows say of a failure that was played and had ended by then; None if it had not, or they say nothing:
+    that takes an answer of the bank beside the first."""
+    fate, ends = play(brain, failure), brain.plan(failure.kind).ends
+    if min(fate.paid_at, ends) > until:
+        return None
+    outcome = _outcome(_past(brain, failure), until)
+    return outcome if len(outcome.declined) + (outcome.accepted_at is not None) > 1 else None
+
+
 def _past(brain: Brain, failure: Failure) -> _Past:
     """What is on record of a failure that was played."""
     fate, plan = play(brain, failure), brain.plan(failure.kind)

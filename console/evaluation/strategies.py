@@ -12,7 +12,7 @@ from typing import Final, Protocol, assert_never
 from console.evaluation.courses import Courses
 from console.evaluation.harmless import harmless
 from console.evaluation.ladders import LADDERS
-from console.evaluation.population import DAY, Kind
+from console.evaluation.population import DAY, Failure, Kind
 from console.evaluation.unfolding import Unfolding
 from services.worker.recovery import (
     BY_THE_RULES,
@@ -41,6 +41,8 @@ from services.worker.recovery import (
     decide,
     next_message,
 )
+from services.worker.recovery.belief.customers import Earlier
+from services.worker.recovery.belief.learning import Outcome
 from services.worker.recovery.segments import segment_facts
 from shared.ids import PaymentMethodId
 from shared.money import Money
@@ -91,7 +93,10 @@ class Strategy(Protocol):
         """Whether it says how likely its attempts are to succeed."""
 
     def plan(self, kind: Kind) -> Plan:
-        """What it does about failures of a kind."""
+        """What it does about failures of a kind, of customers of whom nothing is known."""
+
+    def plan_of(self, failure: Failure) -> Plan:
+        """What it does about this failure."""
 
 
 class Planned:
@@ -133,18 +138,28 @@ class Planned:
         if plan is None and self._in_detail:
             plan = self._plans[kind] = self._planned(kind)
         elif plan is None:
-            seen = replace(kind, funding=CREDIT if credit else None, currency=None, amount=None)
-            plan = self._plans[key] = self._planned(seen)
+            plan = self._plans[key] = self._planned(self._known(kind))
         return plan
 
-    def _planned(self, kind: Kind) -> Plan:
+    def plan_of(self, failure: Failure) -> Plan:
+        """What it does about this failure: as about all of its kind."""
+        return self.plan(failure.kind)
+
+    def _known(self, kind: Kind) -> Kind:
+        """What of a kind its plan depends on."""
+        if self._in_detail:
+            return kind
+        credit = self._by_credit and kind.funding == CREDIT
+        return replace(kind, funding=CREDIT if credit else None, currency=None, amount=None)
+
+    def _planned(self, kind: Kind, steps: Callable[[Kind], Iterator[Step]] | None = None) -> Plan:
         segment = segment_for(self._messages, kind)
         policy = self._messages if segment is None else self._messages.segment(segment)
         about = asks_for(kind.decline)
         if (about, segment) not in self._gaps:
             self._gaps[about, segment] = message_gaps(policy, about)
         messages = tuple(kind.opened_at + gap for gap in self._gaps[about, segment])
-        return Plan(Unfolding(self._steps(kind)), messages, kind.opened_at + policy.window_days * DAY)
+        return Plan(Unfolding((steps or self._steps)(kind)), messages, kind.opened_at + policy.window_days * DAY)
 
 
 class Brain(Planned):
@@ -157,6 +172,7 @@ class Brain(Planned):
 
     def __init__(self, name: str, policy: Policy, timing: Timing = BY_THE_RULES) -> None:
         courses = Courses(policy, timing)
+        self._policy, self._timing = policy, timing
         super().__init__(
             name,
             policy,
@@ -165,6 +181,12 @@ class Brain(Planned):
             by_credit=policy.believes,
         )
         self.predicts = policy.believes
+
+    def plan_after(self, kind: Kind, outcomes: tuple[Outcome, ...]) -> Plan:
+        """What it does about a failure of a customer whose earlier ones ended so. It is not kept."""
+        timing = replace(self._timing, earlier=Earlier(outcomes, kind.opened))
+        courses = Courses(self._policy, timing)
+        return self._planned(self._known(kind), lambda known: _decided(self._policy, known, timing, courses))
 
 
 class Ladder(Planned):
