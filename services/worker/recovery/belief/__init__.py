@@ -4,6 +4,7 @@
     prior     what is believed before anything was seen, by cause and country: data, with its sources
     stories   the belief: many possible stories, each says at which times the bank would accept the payment
     planning  belief → the attempts that are likeliest to collect in all, each with its chance
+    customers what one customer's own earlier recoveries say: belief → the customer's
     kept      a bounded memory of what was worked out
 
 A story is one way in which the payment may become possible: the wages come on the 25th and last for two days, and
