@@ -11,11 +11,12 @@ from rich.table import Table
 from console.evaluation.clairvoyant import Clairvoyant
 from console.evaluation.learning import learn
 from console.evaluation.many_worlds import Played, show_worlds, worlds_as_json
+from console.evaluation.remembering import Remembering
 from console.evaluation.report import show
 from console.evaluation.seeds import all_as_json, show_all
 from console.evaluation.simulate import Simulation
 from console.evaluation.simulate import simulate as play_all
-from console.evaluation.strategies import Brain, Strategy, common_ladders
+from console.evaluation.strategies import Strategy, common_ladders
 from console.evaluation.worlds import World, WorldRefused, as_made, read_world, shipped, shipped_names
 from console.evaluation.worlds.prior import HELD_OUT, random_worlds, written
 from console.terminal import print_json, read_json, read_policy_file, refuse, show_problems, terminal
@@ -116,8 +117,8 @@ class _Strategies:
     def __init__(self, own: Own, histories: Sequence[int]) -> None:
         self._default = Policy.default()
         self._own, self._histories = own, histories
-        self._given: Strategy | None = Brain(*own) if own is not None else None
-        self._by_rules = Brain("citadel default", self._default)
+        self._given: Strategy | None = Remembering(*own) if own is not None else None
+        self._by_rules = Remembering("citadel default", self._default)
         self._ladders = common_ladders(self._default)
 
     @property

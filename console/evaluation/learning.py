@@ -9,21 +9,20 @@ it fails; nothing is learned from the compared customers.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from console.evaluation.play import ALONE, MESSAGE, RETRY, play
-from console.evaluation.population import DAY, DAYS, FIRST_DAY, Failure, Kind, Population, cause_of
-from console.evaluation.strategies import Brain, Plan, Strategy, amount_of, asks_for
+from console.evaluation.on_record import Past, outcome_until, past_of
+from console.evaluation.population import DAYS, FIRST_DAY, Failure, Population, cause_of
+from console.evaluation.strategies import Strategy, asks_for
+from console.evaluation.weekly import BEGINS, WEEK, Weekly, midnight
 from console.evaluation.worlds import World
 from console.evaluation.writing import answers_by, written_about
 from services.worker.recovery import BY_THE_RULES, DeclineCause, Policy, Timing
 from services.worker.recovery.belief import learning as beliefs
-from services.worker.recovery.belief.beliefs import traits_of
-from services.worker.recovery.case import is_explored
 from services.worker.recovery.estimator import ONE_HOUR, Estimator, Observed
 from services.worker.recovery.message_answers import Written
 from services.worker.recovery.timezones import zone_of
@@ -32,16 +31,8 @@ from services.worker.recovery.timing import Hours
 WEEKS: Final = 12
 REMEMBERED: Final = 2_000
 """How many of a merchant's last retries are used, as in the worker (`services/worker/dossier/store.py`)."""
-_WEEK: Final = 7 * DAY
 _COMPARED_WEEKS: Final = -(-DAYS // 7)
 _QUARTER: Final = 900
-
-
-def _midnight(day: date) -> float:
-    return datetime.combine(day, datetime.min.time(), UTC).timestamp()
-
-
-_BEGINS: Final = _midnight(FIRST_DAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,66 +57,21 @@ class Lessons:
     def strategy(self, name: str, policy: Policy) -> Strategy:
         """The brain, which plans each renewal by what was learned until the week in which it fails."""
         policy = as_learned(policy)
-        return Weekly([Brain(name, policy, each.timing) for each in self.of_weeks], Brain(name, policy))
-
-
-@dataclass(frozen=True, slots=True)
-class Weekly:
-    """The brain with what was learned until each of the compared weeks; and without it for those that it explores."""
-
-    of_weeks: Sequence[Brain]
-    unlearned: Brain
-
-    @property
-    def name(self) -> str:
-        """As of each."""
-        return self.of_weeks[0].name
-
-    @property
-    def hears_of_new_cards(self) -> bool:
-        """As each."""
-        return self.of_weeks[0].hears_of_new_cards
-
-    @property
-    def predicts(self) -> bool:
-        """As each."""
-        return self.of_weeks[0].predicts
-
-    def plan(self, kind: Kind) -> Plan:
-        """By the brain of the week in which it fails."""
-        # Kinds have few jitter keys, so that they share plans: it is another key that says who is explored.
-        if is_explored(f"{kind.opened_at}/{kind.code}/{kind.country}/{kind.network}/{kind.amount}"):
-            return self.unlearned.plan(kind)
-        week = int((kind.opened_at - _BEGINS) // _WEEK)
-        return self.of_weeks[min(max(week, 0), len(self.of_weeks) - 1)].plan(kind)
-
-
-@dataclass(frozen=True, slots=True)
-class _Past:
-    """A failure of the past, the times of its attempts, and whether the last one was paid. `renewed`: the last one was
-    made with a renewed card. `messages` are those that went out; `customer_paid_at`: when the customer paid it."""
-
-    kind: Kind
-    attempts: tuple[float, ...]
-    paid: bool
-    renewed: bool
-    messages: tuple[float, ...] = ()
-    customer_paid_at: float | None = None
+        return Weekly.of(name, policy, [each.timing for each in self.of_weeks])
 
 
 def learn(policy: Policy, failures: int, seed: int, world: World) -> Lessons:
     """The learned timing after so many failed renewals in the twelve weeks before, and as many a week from then on; the
     same for the same seed and world."""
     policy = as_learned(policy)
-    unlearned = Brain("past", policy)
-    pasts: list[_Past] = []
+    pasts: list[Past] = []
     taught: list[Lesson] = []
     for week, of_week in enumerate(_by_week(failures, seed, world), start=-WEEKS):
-        lesson = _lesson(policy, pasts, _BEGINS + week * _WEEK)
+        lesson = _lesson(policy, pasts, BEGINS + week * WEEK)
         if week >= 0:
             taught.append(lesson)
-        brain = Weekly([Brain("past", policy, lesson.timing)], unlearned)
-        pasts += [_past(brain, failure) for failure in of_week]
+        brain = Weekly.of("past", policy, [lesson.timing])
+        pasts += [past_of(brain, failure) for failure in of_week]
     return Lessons(tuple(taught))
 
 
@@ -137,7 +83,7 @@ def _by_week(failures: int, seed: int, world: World) -> Iterator[list[Failure]]:
         failed = islice(Population(world, f"{called} of {seed}", first_day, weeks * 7), count)
         by_week: list[list[Failure]] = [[] for _ in range(weeks)]
         for failure in sorted(failed, key=lambda each: each.kind.opened_at):
-            by_week[int((failure.kind.opened_at - _midnight(first_day)) // _WEEK)].append(failure)
+            by_week[int((failure.kind.opened_at - midnight(first_day)) // WEEK)].append(failure)
         yield from by_week
 
 
@@ -146,20 +92,7 @@ def as_learned(policy: Policy) -> Policy:
     return policy.model_copy(update={"timing": "learned"})
 
 
-def _past(brain: Weekly, failure: Failure) -> _Past:
-    """What is on record of a failure that was played."""
-    fate, plan = play(brain, failure), brain.plan(failure.kind)
-    times = [step.at for step, _ in zip(plan.attempts, range(fate.attempts), strict=False)]
-    renewed = len(times) < fate.attempts
-    if renewed:  # the attempts with a renewed card are in no plan; the first is made when it comes
-        times.append(failure.fate.updated_at)
-    paid = fate.by == RETRY and fate.paid_at in times
-    written = plan.messages[: fate.messages]
-    by_customer = fate.paid_at if fate.by in (MESSAGE, ALONE) else None
-    return _Past(failure.kind, tuple(times), paid, renewed, written, by_customer)
-
-
-def _lesson(policy: Policy, pasts: Sequence[_Past], until: float) -> Lesson:
+def _lesson(policy: Policy, pasts: Sequence[Past], until: float) -> Lesson:
     """What can be known at a time, from the attempts before it."""
     hours, retries = _learned([each for past in pasts for each in _retries(past)], until)
     answers = answers_by((_written(past, until) for past in pasts), until)
@@ -167,11 +100,11 @@ def _lesson(policy: Policy, pasts: Sequence[_Past], until: float) -> Lesson:
         return Lesson(Timing(hours=remembering(hours), answers=answers), retries)
     if not pasts:
         return Lesson(BY_THE_RULES, retries)
-    learned = beliefs.learn([_outcome(past, until) for past in pasts], datetime.fromtimestamp(until, UTC))
+    learned = beliefs.learn([outcome_until(past, until) for past in pasts], datetime.fromtimestamp(until, UTC))
     return Lesson(Timing(learned=learned, answers=answers), retries)
 
 
-def _written(past: _Past, until: float) -> list[Written]:
+def _written(past: Past, until: float) -> list[Written]:
     return written_about(past.kind, asks_for(past.kind.decline), past.messages, past.customer_paid_at, until)
 
 
@@ -181,22 +114,12 @@ def _learned(retries: list[tuple[float, Observed]], until: float) -> tuple[Estim
     return Estimator.learn(observed for _, observed in made), len(made)
 
 
-def _retries(past: _Past) -> Iterator[tuple[float, Observed]]:
+def _retries(past: Past) -> Iterator[tuple[float, Observed]]:
     """The retries of a failure as the worker would read them from its rows."""
     cause, zone = cause_of(past.kind.code), zone_of(past.kind.country)
     for at in past.attempts:
         paid = past.paid and at == past.attempts[-1]
         yield at, Observed(cause, datetime.fromtimestamp(at, UTC).astimezone(zone), paid)
-
-
-def _outcome(past: _Past, until: float) -> beliefs.Outcome:
-    """What is known of a failure's attempts with its first card at a time."""
-    made = past.attempts[:-1] if past.renewed else past.attempts
-    times = [datetime.fromtimestamp(at, UTC) for at in (past.kind.opened_at, *made) if at < until]
-    paid = past.paid and not past.renewed and past.attempts[-1] < until
-    declined, accepted_at = (times[:-1], times[-1]) if paid else (times, None)
-    traits = traits_of(past.kind.card, amount_of(past.kind))
-    return beliefs.Outcome(cause_of(past.kind.code), traits, tuple(declined), accepted_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from console.evaluation.population import NEVER, Failure, Kind
+from console.evaluation.population import NEVER, Failure
 from console.evaluation.strategies import Plan, Strategy
 
 RETRY: Final = "retry"
@@ -28,7 +28,7 @@ class Fate:
 
 def play(strategy: Strategy, failure: Failure) -> Fate:
     """Play one failure under one strategy: attempts and messages go on until it is paid."""
-    plan = strategy.plan(failure.kind)
+    plan = strategy.plan_of(failure)
     paid_at, by = paid_by_customer(plan, failure)
     made = breaches = 0
     tried = [failure.kind.opened_at]
@@ -42,7 +42,7 @@ def play(strategy: Strategy, failure: Failure) -> Fate:
         tried.append(step.at)
     updated_at = failure.fate.updated_at
     if strategy.hears_of_new_cards and updated_at < min(paid_at, plan.ends):
-        for at in _with_renewed_card(strategy, failure.kind, updated_at):
+        for at in _with_renewed_card(strategy, failure, updated_at):
             if at >= min(paid_at, plan.ends):
                 break
             made += 1
@@ -52,10 +52,11 @@ def play(strategy: Strategy, failure: Failure) -> Fate:
     return Fate(paid_at, by if paid_at < NEVER else NOBODY, made, breaches, messages_until(plan, paid_at))
 
 
-def _with_renewed_card(strategy: Strategy, kind: Kind, updated_at: float) -> Iterator[float]:
+def _with_renewed_card(strategy: Strategy, failure: Failure, updated_at: float) -> Iterator[float]:
     """At once; and if that is declined, which says nothing of its cause here, as after any decline."""
     yield updated_at
-    for step in strategy.plan(replace(kind, code=UNEXPLAINED, opened_at=updated_at)).attempts:
+    kind = replace(failure.kind, code=UNEXPLAINED, opened_at=updated_at)
+    for step in strategy.plan(kind).attempts:
         yield step.at
 
 

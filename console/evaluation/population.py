@@ -47,6 +47,7 @@ from shared.money import Money
 __all__ = ["DAY", "DAYS", "FIRST_DAY", "HORIZON_DAYS", "NEVER", "Failure", "Fate", "Kind", "Population", "cause_of"]
 
 K = TypeVar("K")
+_Paid = tuple[WageGroup, tuple[float, ...]]
 
 # Failures of one kind in a run share their plan, which makes a simulation fast. Their attempts are spread over a
 # morning by this many keys.
@@ -118,7 +119,7 @@ class Attention:
 class Failure:
     """A failed renewal and its fate. `draws` decide single attempts; `answers` are the seconds after which each message
     would be answered, or NEVER; `attention`: by the hour of the message, too; `alone_at` is when the customer pays
-    without a message."""
+    without a message. `earlier`: the same customer's failures before, in the order of time (`again.py`)."""
 
     kind: Kind
     amount: Money
@@ -127,6 +128,7 @@ class Failure:
     answers: tuple[float, ...]
     alone_at: float
     attention: Attention | None = None
+    earlier: tuple["Failure", ...] = ()
 
     def approves(self, at: float, number: int, tried: Sequence[float] = ()) -> bool:
         """Whether the bank accepts the `number`-th attempt (from 0), made at `at`.
@@ -168,6 +170,15 @@ class Fate:
         return 0.0
 
 
+@dataclass(slots=True)
+class Customer:
+    """What stays the same for a customer, as far as it is drawn: the number of the wage group in the set that fits the
+    card, and the bank (a tuple of one, which is None for one that declines for no reason of its own)."""
+
+    group: int | None = None
+    bank: tuple[Bank | None, ...] = ()
+
+
 class Population:
     """Draws failures of a world, always the same ones for a seed. Iteration never ends.
 
@@ -191,7 +202,7 @@ class Population:
         if not self._runs:
             raise ValueError(f"{world.name} has no run of renewals in the {days} days from {first_day} on")
         self._start = datetime.combine(first_day, datetime.min.time(), UTC).timestamp()
-        self._wages: dict[tuple[str, str], Callable[[float], tuple[WageGroup, tuple[float, ...]]]] = {}
+        self._wages: dict[tuple[str, str], tuple[Sequence[_Paid], Callable[[float], int]]] = {}
         self._ways: dict[tuple[str, str], tuple[int, Callable[[float], Way]]] = {}
         self._closed: dict[tuple[int, str], Bank] = {}
         self._factors = _factors(world)
@@ -200,30 +211,39 @@ class Population:
         return self
 
     def __next__(self) -> Failure:
+        return self.failure(*self._drawn(), Customer())
+
+    def _drawn(self) -> tuple[Kind, Code]:
+        """What is known of the next failure when it happens, and why it fails."""
         draw, hours = self._random.random, self._world.renewals.run_hours
         model, country = self._codes(draw()), self._countries(draw())
         run = self._runs[int(draw() * len(self._runs))]
         opened_at = self._start + run * DAY + hours[run % len(hours)] * HOUR
         network, spread, amount = self._networks(draw()), int(draw() * SPREADS), self._amounts(draw())
         currency, funding = self._currency[country], self._funding(self._more.random())
-        kind = Kind(model.code, opened_at, country, network, spread, funding, currency, amount)
-        fate = self._fate(kind, model)
+        return Kind(model.code, opened_at, country, network, spread, funding, currency, amount), model
+
+    def failure(self, kind: Kind, model: Code, customer: Customer) -> Failure:
+        """A failure of a kind, with the fate that is drawn for it; what the customer has not yet is drawn as well."""
+        draw, opened_at = self._random.random, kind.opened_at
+        fate = self._fate(kind, model, customer)
         draws = tuple([draw() for _ in range(ATTEMPTS_DRAWN)])
-        answers, attention = self._answers(model, country)
+        answers, attention = self._answers(model, kind.country)
         alone_at = opened_at + draw() * HORIZON_DAYS * DAY if draw() < self._world.alone.share else NEVER
-        return Failure(kind, Money(amount, currency), fate, draws, answers, alone_at, attention)
+        amount = Money(kind.amount or 0, kind.currency or "")
+        return Failure(kind, amount, fate, draws, answers, alone_at, attention)
 
     # -- how the failure clears ---------------------------------------------------------------------------------------
 
-    def _fate(self, kind: Kind, model: Code) -> Fate:
+    def _fate(self, kind: Kind, model: Code, customer: Customer) -> Fate:
         if self._random.random() >= model.clears:
             return Fate((), 0.0)
         way = self._way(model, kind)
-        bank = self._bank(kind)
+        bank = self._bank(kind, customer)
         begins, updated_at, rest = kind.opened_at, NEVER, None
         match way:
             case ByWages():
-                return Fate(self._funded(kind), model.approves, bank=bank)
+                return Fate(self._funded(kind, customer), model.approves, bank=bank)
             case ByLimit():
                 begins = limit_ends(way.every, kind.country, kind.opened_at)
             case ByDelay():
@@ -254,9 +274,9 @@ class Population:
 
     # -- money --------------------------------------------------------------------------------------------------------
 
-    def _funded(self, kind: Kind) -> tuple[tuple[float, float], ...]:
+    def _funded(self, kind: Kind, customer: Customer) -> tuple[tuple[float, float], ...]:
         """The spans with enough money on the account: from each payday on, for some days."""
-        group, days = self._paid(kind)
+        group, days = self._paid(kind, customer)
         opened_at, ends = kind.opened_at, kind.opened_at + HORIZON_DAYS * DAY
         if isinstance(group.on, Irregular):
             wages: Sequence[float] = list(self._irregular(group.on.every_days, opened_at, ends))
@@ -269,17 +289,21 @@ class Population:
             wages = sorted(each for each in moved if opened_at < each < ends)
         return tuple(spans(self._world.funds, wages, kind.amount or 0, self._random))
 
-    def _paid(self, kind: Kind) -> tuple[WageGroup, tuple[float, ...]]:
+    def _paid(self, kind: Kind, customer: Customer) -> "_Paid":
         """How a customer is paid, and the paydays of the whole time."""
         key = kind.country, kind.funding or ""
-        table = self._wages.get(key)
-        if table is None:
+        found = self._wages.get(key)
+        if found is None:
             groups = next(each.groups for each in self._world.wages.sets if each.fits(*key))
             first = self._first_day - timedelta(days=_EARLIER_DAYS)
             days = _EARLIER_DAYS + self._days + HORIZON_DAYS
-            paid = [(each, paydays(each, kind.country, first, days, self._late)) for each in groups]
-            table = self._wages[key] = _table(zip(paid, [each.share for each in groups], strict=True))
-        return table(self._random.random())
+            paid: Sequence[_Paid] = [(each, paydays(each, kind.country, first, days, self._late)) for each in groups]
+            table = _table((number, each.share) for number, each in enumerate(groups))
+            found = self._wages[key] = paid, table
+        paid, table = found
+        if customer.group is None:
+            customer.group = table(self._random.random())
+        return paid[customer.group]
 
     def _late(self, day: date) -> int:
         return self._world.wages.shift_days + self._world.drifted(day).wages_days
@@ -297,8 +321,13 @@ class Population:
 
     # -- banks --------------------------------------------------------------------------------------------------------
 
-    def _bank(self, kind: Kind) -> Bank | None:
+    def _bank(self, kind: Kind, customer: Customer) -> Bank | None:
         """The card's bank; None for one that declines for no reason of its own."""
+        if not customer.bank:
+            customer.bank = (self._drawn_bank(kind),)
+        return customer.bank[0]
+
+    def _drawn_bank(self, kind: Kind) -> Bank | None:
         banks, funding = self._world.banks, kind.funding or ""
         if not banks.groups and not banks.outages:
             return None

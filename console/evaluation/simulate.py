@@ -8,9 +8,10 @@ from itertools import islice
 from math import sqrt
 from typing import Final
 
+from console.evaluation.again import population_of
 from console.evaluation.clairvoyant import Clairvoyant
 from console.evaluation.play import NOBODY, RETRY, Fate, play
-from console.evaluation.population import DAY, Failure, Population, cause_of
+from console.evaluation.population import DAY, Failure, cause_of
 from console.evaluation.resting import collector_rests
 from console.evaluation.strategies import Step, Strategy
 from console.evaluation.worlds import World
@@ -140,12 +141,12 @@ def simulate(
     causes: defaultdict[DeclineCause, dict[str, Tally]] = defaultdict(lambda: {name: Tally() for name in names})
     paired = {name: _Paired() for name in names[1:]}
     with collector_rests():
-        for failure in islice(Population(world, seed), failures):
+        for failure in islice(population_of(world, seed), failures):
             of_cause = causes[cause_of(failure.kind.code)]
             fates = [play(strategy, failure) for strategy in strategies]
             for strategy, own in zip(strategies, fates, strict=True):
                 if strategy.predicts:
-                    tallies[strategy.name].compare(strategy.plan(failure.kind).attempts, own)
+                    tallies[strategy.name].compare(strategy.plan_of(failure).attempts, own)
             if clairvoyant is not None:
                 fates.append(clairvoyant.play(failure))
             first_paid, possible = fates[0].by != NOBODY, clairvoyant is None or fates[-1].by != NOBODY

@@ -12,7 +12,7 @@ from typing import Final, Protocol, assert_never
 from console.evaluation.courses import Courses
 from console.evaluation.harmless import harmless
 from console.evaluation.ladders import LADDERS
-from console.evaluation.population import DAY, Kind
+from console.evaluation.population import DAY, Failure, Kind
 from console.evaluation.unfolding import Unfolding
 from console.evaluation.writing import Writer
 from services.worker.recovery import (
@@ -41,6 +41,8 @@ from services.worker.recovery import (
     decide,
 )
 from services.worker.recovery.belief.beliefs import traits_of
+from services.worker.recovery.belief.customers import Earlier
+from services.worker.recovery.belief.learning import Outcome
 from services.worker.recovery.belief.parts import CREDIT
 from services.worker.recovery.segments import segment_facts
 from shared.ids import PaymentMethodId
@@ -91,7 +93,10 @@ class Strategy(Protocol):
         """Whether it says how likely its attempts are to succeed."""
 
     def plan(self, kind: Kind) -> Plan:
-        """What it does about failures of a kind."""
+        """What it does about failures of a kind, of customers of whom nothing is known."""
+
+    def plan_of(self, failure: Failure) -> Plan:
+        """What it does about this failure."""
 
 
 class Planned:
@@ -136,16 +141,26 @@ class Planned:
         if plan is None and self._in_detail:
             plan = self._plans[kind] = self._planned(kind)
         elif plan is None:
-            # Whoever plans by groups looks at all of it, and the first kind of a group stands for the others.
-            seen = kind if group is not None else replace(kind, funding=CREDIT if credit else None, currency=None, amount=None)
-            plan = self._plans[key] = self._planned(seen)
+            plan = self._plans[key] = self._planned(self._known(kind))
         return plan
 
-    def _planned(self, kind: Kind) -> Plan:
+    def plan_of(self, failure: Failure) -> Plan:
+        """What it does about this failure: as about all of its kind."""
+        return self.plan(failure.kind)
+
+    def _known(self, kind: Kind) -> Kind:
+        """What of a kind its plan depends on."""
+        # Whoever plans by groups looks at all of it, and the first kind of a group stands for the others.
+        if self._in_detail or self._by_group is not None:
+            return kind
+        credit = self._by_credit and kind.funding == CREDIT
+        return replace(kind, funding=CREDIT if credit else None, currency=None, amount=None)
+
+    def _planned(self, kind: Kind, steps: Callable[[Kind], Iterator[Step]] | None = None) -> Plan:
         segment = segment_for(self._messages, kind)
         policy = self._messages if segment is None else self._messages.segment(segment)
         messages = self._writer.messages(policy, segment, kind, asks_for(kind.decline))
-        return Plan(Unfolding(self._steps(kind)), messages, kind.opened_at + policy.window_days * DAY)
+        return Plan(Unfolding((steps or self._steps)(kind)), messages, kind.opened_at + policy.window_days * DAY)
 
 
 class Brain(Planned):
@@ -159,6 +174,7 @@ class Brain(Planned):
     def __init__(self, name: str, policy: Policy, timing: Timing = BY_THE_RULES) -> None:
         group = _group_by(timing) if policy.timing == "learned" else None
         courses = Courses(policy, timing, group)
+        self._policy, self._timing = policy, timing
         super().__init__(
             name,
             policy,
@@ -169,6 +185,12 @@ class Brain(Planned):
             writer=Writer(timing.answers) if policy.timing == "learned" else None,
         )
         self.predicts = policy.believes
+
+    def plan_after(self, kind: Kind, outcomes: tuple[Outcome, ...]) -> Plan:
+        """What it does about a failure of a customer whose earlier ones ended so. It is not kept."""
+        timing = replace(self._timing, earlier=Earlier(outcomes, kind.opened))
+        courses = Courses(self._policy, timing)
+        return self._planned(self._known(kind), lambda known: _decided(self._policy, known, timing, courses))
 
 
 def _group_by(timing: Timing) -> Callable[[Kind], Hashable] | None:

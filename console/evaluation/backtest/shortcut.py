@@ -329,9 +329,10 @@ class Shortcut:
     def _believed(self, now: datetime, step: int) -> Hashable:
         """Names what is believed of this failure in this step: failures for which it is the same share a plan."""
         learned = self._shortcuts.lessons.learned(now)
-        if learned is None or is_explored(self._past.failure.invoice):
+        if learned is None:
             return ()
-        return step, learned.path(traits_of(self._past.card, self._past.amount))
+        path = learned.path(traits_of(self._past.card, self._past.amount))
+        return step, is_explored(self._past.failure.invoice), path
 
     def _planned(self, so_far: Situation, schedule: Likeliest, attempts: Sequence[PastAttempt]) -> Iterator[datetime]:
         kind, past, now = self._kind, self._past, so_far.now

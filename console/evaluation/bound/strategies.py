@@ -235,7 +235,7 @@ class Planner:
 
     def weights(self, country: str, timing: Timing = BY_THE_RULES) -> Weights:
         """What it believes after a decline for missing funds."""
-        belief = timing.learned.of(Traits(country)) if timing.learned is not None else prior(country)
+        belief = timing.learned.doubted(Traits(country), explores=False) if timing.learned is not None else prior(country)
         return belief.weights(_FUNDS, self.schedule.wages, credit=False)
 
 

@@ -72,6 +72,7 @@ class Renewals(Part):
 
     run_hours: the hours (UTC) of the runs of successive days; after the last hour the first one comes again.
     run_days: the days of the month that have a run; empty: all.
+    again: the share of failures whose customers have failed before, once to three times in the last six months.
     """
 
     source: Source
@@ -81,6 +82,7 @@ class Renewals(Part):
     amounts: Annotated[tuple[AmountShare, ...], Field(min_length=1, max_length=12)]
     run_hours: Annotated[tuple[Hour, ...], Field(min_length=1, max_length=60)]
     run_days: Annotated[tuple[DayOfMonth, ...], Field(max_length=31)] = ()
+    again: Share = 0.0
 
 
 # --- Why they fail, and how that clears -------------------------------------------------------------------------------

@@ -5,9 +5,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from services.worker.dossier.dossier import Dossier, KnownAttempt
 from services.worker.outside.invoices import SeenCharge
 from services.worker.recovery import AttemptResult, Card, Decline, Origin, PastAttempt
+from services.worker.recovery.outcomes import Tried
 from shared.database import Connection
 from shared.ids import ChargeId, PaymentIntentId, PaymentMethodId
 from shared.money import Money
@@ -102,6 +105,25 @@ WHERE recovery_id = $1 AND origin = 'stripe'
 ON CONFLICT (recovery_id, charge_id) WHERE charge_id IS NOT NULL DO NOTHING
 RETURNING id
 """
+
+# What recoveries are learned from: their attempts, with the answers that were known by $1, so that a repeat reads what
+# the first run has read. `{recoveries}` gives each one's id, merchant and place.
+ATTEMPTS_OF = """
+SELECT a.merchant_id, a.recovery_id, a.started_at, a.result, a.payment_method_id, a.card_fingerprint,
+    a.card_network, a.card_country, a.card_funding, a.amount, a.currency, a.error_code, a.decline_code, a.advice_code,
+    a.network_decline_code, a.network_advice_code
+FROM ({recoveries}) AS r
+JOIN attempts AS a ON a.recovery_id = r.id AND a.merchant_id = r.merchant_id
+WHERE a.result IN ('declined', 'succeeded', 'requires_action', 'processing')
+    AND COALESCE(a.finished_at, a.started_at) <= $1
+ORDER BY r.place, r.id, a.started_at, a.origin DESC, a.number
+"""
+
+# A recovery may say something if a bank has answered twice. Only so many of the latest are looked through for those.
+MAY_TEACH = """(
+    SELECT count(*) FROM attempts AS a
+    WHERE a.recovery_id = r.id AND a.merchant_id = r.merchant_id AND a.result IN ('declined', 'succeeded')
+) >= 2"""
 
 
 async def start_attempt(db: Connection, dossier: Dossier) -> KnownAttempt:
@@ -258,4 +280,21 @@ def decline_of(row: Mapping[str, Any]) -> Decline:
         row["advice_code"],
         row["network_decline_code"],
         row["network_advice_code"],
+    )
+
+
+def tried_of(row: asyncpg.Record) -> Tried:
+    """A row of `ATTEMPTS_OF`."""
+    return Tried(
+        row["merchant_id"],
+        row["recovery_id"],
+        row["started_at"],
+        AttemptResult(row["result"]),
+        row["payment_method_id"],
+        row["card_fingerprint"],
+        row["card_network"],
+        row["card_country"],
+        row["card_funding"],
+        Money(row["amount"], row["currency"]),
+        decline_of(dict(row)),
     )

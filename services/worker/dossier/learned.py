@@ -1,4 +1,5 @@
-"""What was learned of a merchant's customers, as its decisions use it: its own belief, else the pool's, else none.
+"""What was learned, as decisions use it: of a merchant's customers its own belief, else the pool's, else none; and of
+the customer how the earlier recoveries ended.
 
 A belief is parsed once in a process for as long as its row stays as it is; which row that is, is asked every time.
 """
@@ -6,13 +7,16 @@ A belief is parsed once in a process for as long as its row stays as it is; whic
 from datetime import datetime
 from typing import Any, Final
 
+from services.worker.dossier.attempt_store import ATTEMPTS_OF, MAY_TEACH, tried_of
 from services.worker.recovery.belief.beliefs import Learned
+from services.worker.recovery.belief.customers import Earlier
 from services.worker.recovery.belief.document import LAYOUT, WrongDocument, read_document
 from services.worker.recovery.belief.kept import Kept
 from services.worker.recovery.message_answers import LAYOUT as LAYOUT_OF_HOURS
 from services.worker.recovery.message_answers import Answers, Counts, believed, read_counts
+from services.worker.recovery.outcomes import outcomes_of
 from shared.database import Connection
-from shared.ids import MerchantId
+from shared.ids import CustomerId, MerchantId
 from shared.logging import get_logger
 from shared.pool import POOL
 
@@ -20,6 +24,8 @@ log = get_logger(__name__)
 
 # A belief of many countries takes a hundred kilobytes.
 KEPT: Final = 200
+REMEMBERED_OF_CUSTOMER: Final = 6
+"""How many of a customer's earlier recoveries are learned from: the latest."""
 # An unreadable one is kept as nothing, so that it is told once.
 _parsed: Final[Kept[tuple[MerchantId, datetime], tuple[Learned, ...]]] = Kept(KEPT)
 
@@ -30,6 +36,29 @@ WHERE merchant_id = ANY ($1::text[]) AND layout = $2
 ORDER BY merchant_id = $3
 """
 BELIEF = "SELECT belief FROM learned_beliefs WHERE merchant_id = $1 AND learned_at = $2 AND layout = $3"
+
+# The latest of a customer's recoveries that had ended by $1, by the end in the timeline: that stays there when money
+# comes later or the merchant comes back. Only so many of the latest are looked through.
+EARLIER = ATTEMPTS_OF.replace(
+    "{recoveries}",
+    f"""
+    SELECT r.id, r.merchant_id, row_number() OVER (ORDER BY r.opened_at DESC, r.id DESC) AS place
+    FROM (
+        SELECT id, merchant_id, opened_at
+        FROM recoveries
+        WHERE customer_id = $3 AND merchant_id = $2 AND opened_at < $1
+        ORDER BY opened_at DESC, id DESC
+        LIMIT $4 * 3
+    ) AS r
+    WHERE {MAY_TEACH}
+        AND EXISTS (
+            SELECT FROM recovery_timeline AS t
+            WHERE t.recovery_id = r.id AND t.to_state IN ('recovered', 'exhausted', 'stopped') AND t.at <= $1
+        )
+    ORDER BY r.opened_at DESC, r.id DESC
+    LIMIT $4
+""",  # noqa: S608 - constants of this module and of `attempt_store`
+)
 
 
 async def learned_of(db: Connection, merchant_id: MerchantId) -> Learned | None:
@@ -63,6 +92,19 @@ async def answers_of(db: Connection, merchant_id: MerchantId) -> Answers:
         else:
             counts[row["merchant_id"]] = found
     return believed(counts.get(POOL), counts.get(merchant_id))
+
+
+async def earlier_of(
+    db: Connection, merchant_id: MerchantId, customer_id: CustomerId | None, opened_at: datetime
+) -> Earlier | None:
+    """What the customer's earlier recoveries at this merchant say to one that opened then; None without a customer.
+
+    It is what was known at the opening, so that it does not change while the recovery goes on.
+    """
+    if customer_id is None:
+        return None
+    rows = await db.fetch(EARLIER, opened_at, merchant_id, customer_id, REMEMBERED_OF_CUSTOMER)
+    return Earlier(tuple([outcome for _, outcome in outcomes_of(map(tried_of, rows))]), opened_at)
 
 
 async def _belief(db: Connection, merchant_id: MerchantId, learned_at: datetime) -> tuple[Learned, ...]:

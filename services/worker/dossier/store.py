@@ -7,7 +7,7 @@ import orjson
 
 from services.worker.dossier.attempt_store import COLUMNS, decline_of, known_attempt
 from services.worker.dossier.dossier import Dossier, cards_of, method_in
-from services.worker.dossier.learned import answers_of, learned_of
+from services.worker.dossier.learned import answers_of, earlier_of, learned_of
 from services.worker.dossier.story import NEWS, UNREAD_NEWS, Story, Told
 from services.worker.merchants import merchant_key
 from services.worker.outside.invoices import Reading
@@ -25,7 +25,7 @@ from services.worker.recovery.estimator import Estimator, Observed
 from services.worker.recovery.message_answers import NOTHING_LEARNED
 from services.worker.recovery.timezones import zone_of
 from shared.database import Connection
-from shared.ids import MerchantId, PaymentMethodId, RecoveryId
+from shared.ids import CustomerId, MerchantId, PaymentMethodId, RecoveryId
 from shared.money import Money
 from shared.recovery_model import EndReason, RecoveredBy, RecoveryState
 
@@ -194,7 +194,11 @@ async def open_dossier(
         story=Story(tuple(_told(*each) for each in row["story"])),
         now=row["now"],
         window_until=row["window_until"],
-        timing=await _timing(db, merchant_id, pinned) if pinned.timing == "learned" else BY_THE_RULES,
+        timing=(
+            await _timing(db, merchant_id, pinned, row["customer_id"], row["opened_at"])
+            if pinned.timing == "learned"
+            else BY_THE_RULES
+        ),
         end_reason=EndReason(row["end_reason"]) if row["end_reason"] else None,
         recovered_by=RecoveredBy(row["recovered_by"]) if row["recovered_by"] else None,
         paid_before=row["paid_before"],
@@ -206,11 +210,15 @@ async def open_dossier(
     )
 
 
-async def _timing(db: Connection, merchant_id: MerchantId, policy: Policy) -> Timing:
-    """The timing that was learned: the belief for schedules of the kind `likeliest`; hours where there are none."""
+async def _timing(
+    db: Connection, merchant_id: MerchantId, policy: Policy, customer_id: CustomerId | None, opened_at: datetime
+) -> Timing:
+    """The timing that was learned: what is believed of the merchant's customers and of this one, for schedules of the
+    kind `likeliest`; hours where there are none."""
     answers = await answers_of(db, merchant_id) if policy.writes_when_likeliest else NOTHING_LEARNED
     if policy.believes:
-        return Timing(learned=await learned_of(db, merchant_id), answers=answers)
+        learned = await learned_of(db, merchant_id)
+        return Timing(None, learned, answers, await earlier_of(db, merchant_id, customer_id, opened_at))
     return Timing(hours=await _hours(db, merchant_id), answers=answers)
 
 

@@ -15,7 +15,6 @@ from pydantic import AwareDatetime
 
 from services.worker.handler import Handler, Job, Nothing, Payload, handles
 from services.worker.learning import messages_store, store
-from services.worker.learning.outcomes import Tried, outcomes_of
 from services.worker.learning.schedule import ENOUGH
 from services.worker.merchants import find_merchant
 from services.worker.outside.remote import Remote
@@ -25,6 +24,7 @@ from services.worker.recovery.belief.document import WrongDocument, read_documen
 from services.worker.recovery.belief.learning import learn
 from services.worker.recovery.message_answers import Counts, Written
 from services.worker.recovery.message_differences import hours_told
+from services.worker.recovery.outcomes import Tried, outcomes_of
 from shared.database import Connection
 from shared.ids import MerchantId
 from shared.logging import get_logger

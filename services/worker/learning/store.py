@@ -5,26 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import asyncpg
-
-from services.worker.dossier.attempt_store import decline_of
-from services.worker.learning.outcomes import Tried
-from services.worker.recovery import AttemptResult
+from services.worker.dossier.attempt_store import ATTEMPTS_OF, MAY_TEACH, tried_of
 from services.worker.recovery.belief.differences import Difference
 from services.worker.recovery.belief.document import LAYOUT
 from services.worker.recovery.belief.learning import REMEMBERED
+from services.worker.recovery.outcomes import Tried
 from shared.database import Connection
 from shared.ids import MerchantId
-from shared.money import Money
 from shared.pool import POOL
 
 # --- Who is looked at -------------------------------------------------------------------------------------------------
-
-# A recovery may say something if a bank has answered twice. Only so many of the latest are looked through for those.
-_MAY_TEACH = """(
-    SELECT count(*) FROM attempts AS a
-    WHERE a.recovery_id = r.id AND a.merchant_id = r.merchant_id AND a.result IN ('declined', 'succeeded')
-) >= 2"""
 
 # Those whose last look is longest ago. `fresh`: recoveries that opened since the last learning, counted up to `wanted`.
 # What was learned in another layout cannot be read, and counts as not learned.
@@ -56,7 +46,7 @@ SELECT merchant_id, (
             ORDER BY opened_at DESC, id DESC
             LIMIT 2000
         ) AS r
-        WHERE {_MAY_TEACH}
+        WHERE {MAY_TEACH}
         LIMIT wanted
     ) AS fresh
 ) >= wanted AS enough
@@ -93,18 +83,6 @@ RETURNING 1
 
 # --- What is learned from ---------------------------------------------------------------------------------------------
 
-# Answers that were known by $1, so that a repeat reads what the first run has read.
-_ATTEMPTS = """
-SELECT a.merchant_id, a.recovery_id, a.started_at, a.result, a.payment_method_id, a.card_fingerprint,
-    a.card_network, a.card_country, a.card_funding, a.amount, a.currency, a.error_code, a.decline_code, a.advice_code,
-    a.network_decline_code, a.network_advice_code
-FROM ({recoveries}) AS r
-JOIN attempts AS a ON a.recovery_id = r.id AND a.merchant_id = r.merchant_id
-WHERE a.result IN ('declined', 'succeeded', 'requires_action', 'processing')
-    AND COALESCE(a.finished_at, a.started_at) <= $1
-ORDER BY r.place, r.id, a.started_at, a.origin DESC, a.number
-"""
-
 _LATEST = f"""
     SELECT r.id, r.merchant_id, row_number() OVER (ORDER BY r.opened_at DESC, r.id DESC) AS place
     FROM (
@@ -114,12 +92,12 @@ _LATEST = f"""
         ORDER BY opened_at DESC, id DESC
         LIMIT {{limit}} * 3
     ) AS r
-    WHERE {_MAY_TEACH}
+    WHERE {MAY_TEACH}
     ORDER BY r.opened_at DESC, r.id DESC
     LIMIT {{limit}}
 """  # noqa: S608 - constants of this file
 
-OF_MERCHANT = _ATTEMPTS.replace("{recoveries}", _LATEST.format(merchant="$2", limit="$3"))
+OF_MERCHANT = ATTEMPTS_OF.replace("{recoveries}", _LATEST.format(merchant="$2", limit="$3"))
 
 # Another choice each day, where there are more merchants than are asked; the same in a repeat.
 POOLED_MERCHANTS = """
@@ -141,7 +119,7 @@ _LATEST_OF_EACH = f"""
     LIMIT $4
 """  # noqa: S608 - constants of this file
 
-OF_POOL = _ATTEMPTS.replace("{recoveries}", _LATEST_OF_EACH)
+OF_POOL = ATTEMPTS_OF.replace("{recoveries}", _LATEST_OF_EACH)
 
 # --- What is kept -----------------------------------------------------------------------------------------------------
 
@@ -253,20 +231,4 @@ async def forget(db: Connection, merchant_id: MerchantId, learned_at: datetime) 
 
 async def _tried(db: Connection, statement: str, *arguments: Any) -> tuple[Tried, ...]:
     """The attempts, read piece by piece, so that the process's other tasks go on between."""
-    return tuple([_of_row(row) async for row in db.cursor(statement, *arguments, prefetch=_AT_A_TIME)])
-
-
-def _of_row(row: asyncpg.Record) -> Tried:
-    return Tried(
-        row["merchant_id"],
-        row["recovery_id"],
-        row["started_at"],
-        AttemptResult(row["result"]),
-        row["payment_method_id"],
-        row["card_fingerprint"],
-        row["card_network"],
-        row["card_country"],
-        row["card_funding"],
-        Money(row["amount"], row["currency"]),
-        decline_of(dict(row)),
-    )
+    return tuple([tried_of(row) async for row in db.cursor(statement, *arguments, prefetch=_AT_A_TIME)])

@@ -38,7 +38,8 @@ from shared.policy.segments import Budget, budget_of
 LONGEST_BACKOFF = timedelta(days=1)
 ONE_HOUR = timedelta(hours=1)
 EXPLORED = 1 / 20
-"""So many recoveries are planned as if nothing had been learned, so that learning sees other times, too."""
+"""So many recoveries are planned with all doubt of what was learned, so that it is learned what other times are worth.
+"""
 # Why the request names another payment method than the first in Stripe's order.
 Named = Literal["brought", "default", "backup"]
 
@@ -223,13 +224,14 @@ def network_allows(case: Case) -> int:
 def _belief(case: Case, schedule: Likeliest, cause: DeclineCause) -> tuple[Stories, list[datetime]]:
     """What is believed after this cause, and the declines that count for it, the failure first."""
     declined = [each.over_at for each in case.on_method] or [case.recovery.opened_at]
-    timing = case.timing if case.policy.timing == "learned" and not explores(case) else BY_THE_RULES
+    timing = BY_THE_RULES
+    if case.policy.timing == "learned":
+        timing = replace(case.timing, explores=True) if explores(case) else case.timing
     return timing.believed(cause, case.invoice.card, case.invoice.amount_remaining, schedule.wages), declined
 
 
 def explores(case: Case) -> bool:
-    """Whether its attempts are planned as if nothing had been learned, although something was: always the same for a
-    recovery."""
+    """Whether its attempts are planned with all doubt of what was learned: always the same for a recovery."""
     return case.timing.learned is not None and is_explored(case.recovery.jitter_key)
 
 

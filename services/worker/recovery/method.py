@@ -247,6 +247,8 @@ def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
             inputs |= {"chance": round(first.chance, 3), "collected": round(last.collected, 3), "by": iso(last.at)}
             if case.policy.timing == "learned" and explores(case):
                 text, inputs["explores"] = f"{text} {_EXPLORES}", True
+            if case.policy.timing == "learned" and case.timing.earlier and case.timing.earlier.outcomes:
+                inputs["earlier_recoveries"] = len(case.timing.earlier.outcomes)
     if due <= case.now:
         road = Considered("wait", f"the attempt was due at {iso(due)}")
         expected = Prediction(upcoming.planned[0].chance, cause) if upcoming.planned else None
@@ -261,8 +263,8 @@ def _retry_by_schedule(case: Case) -> AttemptNow | Wait:
 
 
 _EXPLORES = (
-    "This is one of the few recoveries that are planned as if nothing had been learned of your customers, to see "
-    "whether other times have become better."
+    "This is one of the few recoveries that also try times beside those that were learned of your customers, to see "
+    "whether these are better."
 )
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from services.worker.recovery.belief.beliefs import Learned, believed_before
+from services.worker.recovery.belief.customers import Earlier, believed_of
 from services.worker.recovery.belief.stories import Stories
 from services.worker.recovery.message_answers import NOTHING_LEARNED, Answers
 from services.worker.recovery.model import Card
@@ -35,11 +36,14 @@ class Hours(Protocol):
 class Timing:
     """What was learned: the belief by which schedules of the kind `likeliest` plan, and the hours by which the others
     pick; and the hours in which customers answer messages. Where nothing was learned, the prior and the schedule's own
-    time."""
+    time. `earlier`: what is known of the customer. `explores`: whether this recovery is planned with all doubt of what
+    was learned, to see what other times are worth."""
 
     hours: Hours | None = None
     learned: Learned | None = None
     answers: Answers = NOTHING_LEARNED
+    earlier: Earlier | None = None
+    explores: bool = False
 
     def pick(
         self, cause: DeclineCause, scheduled: datetime, between: tuple[datetime, datetime], zone: ZoneInfo
@@ -50,11 +54,13 @@ class Timing:
     def believed(
         self, cause: DeclineCause, card: Card | None, amount: Money | None, wages: Mapping[str, float]
     ) -> Stories:
-        """What is believed of customers after a decline of this cause, of so much. `wages`: the shares of paydays that
-        the merchant knows."""
+        """What is believed after a decline of this cause, of so much: of this customer, if there were earlier
+        recoveries; else of all who are like it. `wages`: the shares of paydays that the merchant knows."""
+        if self.earlier is not None and self.earlier.outcomes:
+            return believed_of(self.earlier, self.learned, cause, card, amount, wages, explores=self.explores)
         if self.learned is None:
             return believed_before(cause, card, wages)
-        return self.learned.believed(cause, card, amount, wages)
+        return self.learned.believed(cause, card, amount, wages, explores=self.explores)
 
 
 BY_THE_RULES = Timing()

@@ -43,7 +43,7 @@ PERFORMERS = (
     "outside/stripe_objects.py",
     "catch_up/listing.py",
     "catch_up/plan.py",
-    "learning/outcomes.py",
+    "recovery/outcomes.py",
     "outside/email.py",
     "messages/brand.py",
     "messages/campaign.py",

@@ -6,6 +6,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Final
 
+from services.worker.recovery.belief.doubt import DOUBT, doubted
 from services.worker.recovery.belief.groups import Group, Path, Traits
 from services.worker.recovery.belief.kept import Kept
 from services.worker.recovery.belief.parts import CREDIT, Belief
@@ -17,10 +18,10 @@ from shared.policy import DeclineCause
 
 KEPT: Final = 1_024
 """So many stories (of up to 45 KB, 46 MB in all) are kept in a process, of all that was learned of whomever."""
-_Key = tuple[DeclineCause, str | None, bool, tuple[tuple[str, float], ...]]
+Key = tuple[DeclineCause, str | None, bool, tuple[tuple[str, float], ...]]
 
 _numbers = count()
-_kept: Final[Kept[tuple[int, Path, _Key], Stories]] = Kept(KEPT)
+_kept: Final[Kept[tuple[int, bool, Path, Key], Stories]] = Kept(KEPT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +37,22 @@ class Learned:
     _number: int = field(default_factory=lambda: next(_numbers), init=False, repr=False, compare=False)
 
     @property
+    def number(self) -> int:
+        """Of no other object of the process."""
+        return self._number
+
+    @property
     def everywhere(self) -> Belief:
         """What is believed of all."""
         return self.root.belief
 
     def of(self, traits: Traits) -> Belief:
-        """What is believed of the customers whose payments are like this one."""
+        """What was learned of the customers whose payments are like this one."""
         return self.root.find(traits, self.medians)[1].belief
+
+    def doubted(self, traits: Traits, *, explores: bool) -> Belief:
+        """The same, as plans take it; with all doubt if they explore."""
+        return doubted(self.of(traits), 1.0 if explores else DOUBT)
 
     def path(self, traits: Traits) -> Path:
         """The groups that such a payment belongs to: with the same, and a card of the same country, stories are the
@@ -50,16 +60,22 @@ class Learned:
         return self.root.find(traits, self.medians)[0]
 
     def believed(
-        self, cause: DeclineCause, card: Card | None, amount: Money | None, wages: Mapping[str, float]
+        self,
+        cause: DeclineCause,
+        card: Card | None,
+        amount: Money | None,
+        wages: Mapping[str, float],
+        *,
+        explores: bool = False,
     ) -> Stories:
         """The stories after a decline of this cause."""
-        key = _key(cause, card, wages)
-        path, group = self.root.find(traits_of(card, amount), self.medians)
-        found = _kept.get((self._number, path, key))
+        common, traits = key_of(cause, card, wages), traits_of(card, amount)
+        key = (self._number, explores, self.path(traits), common)
+        found = _kept.get(key)
         if found is None:
-            _, country, credit, _ = key
-            weights = group.belief.weights(cause, wages, credit=credit)
-            found = _kept.keep((self._number, path, key), Stories(weights, country))
+            _, country, credit, _ = common
+            weights = self.doubted(traits, explores=explores).weights(cause, wages, credit=credit)
+            found = _kept.keep(key, Stories(weights, country))
         return found
 
 
@@ -72,15 +88,17 @@ def traits_of(card: Card | None, amount: Money | None) -> Traits:
 
 def believed_before(cause: DeclineCause, card: Card | None, wages: Mapping[str, float]) -> Stories:
     """The stories of the prior after a decline of this cause."""
-    return _before(_key(cause, card, wages))
+    return _before(key_of(cause, card, wages))
 
 
 @lru_cache(maxsize=256)
-def _before(key: _Key) -> Stories:
+def _before(key: Key) -> Stories:
     cause, country, credit, wages = key
     return Stories(prior(country).weights(cause, dict(wages), credit=credit), country)
 
 
-def _key(cause: DeclineCause, card: Card | None, wages: Mapping[str, float]) -> _Key:
+def key_of(cause: DeclineCause, card: Card | None, wages: Mapping[str, float]) -> Key:
+    """What stories depend on beside the belief: the cause, the card's country, whether it is a credit card, and the
+    shares of paydays that the merchant knows."""
     country = card.country.upper() if card and card.country else None
     return cause, country, card is not None and card.funding == CREDIT, tuple(sorted(wages.items()))

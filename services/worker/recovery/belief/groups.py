@@ -79,7 +79,8 @@ class Group:
         return tuple(path), group
 
     def each(self) -> Iterator[tuple[tuple[tuple[Trait, str], ...], "Group"]]:
-        """All groups that something was learned about, this one first; each with the traits and values it is made by."""
+        """All groups that something was learned about, this one first; each with the traits and values that it is made
+        by."""
         yield (), self
         for name, part in sorted(self.parts.items()):
             for traits, group in part.each():

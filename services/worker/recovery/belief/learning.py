@@ -95,7 +95,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Strength:
+class Strength:
     """As how many recoveries the belief before counts, for each part; and how often the shares are moved."""
 
     ways: float
@@ -106,8 +106,8 @@ class _Strength:
     rounds: int
 
 
-_OF_ALL: Final = _Strength(ways=30, paydays=15, conventions=10, stays=20, banks=15, rounds=25)
-_OF_GROUP: Final = _Strength(ways=60, paydays=40, conventions=30, stays=60, banks=30, rounds=12)
+_OF_ALL: Final = Strength(ways=30, paydays=15, conventions=10, stays=20, banks=15, rounds=25)
+_OF_GROUP: Final = Strength(ways=60, paydays=40, conventions=30, stays=60, banks=30, rounds=12)
 
 
 def learn(outcomes: Sequence[Outcome], now: datetime, before: Learned | None = None) -> Learned:
@@ -147,6 +147,13 @@ def _grown(belief: Belief, seen: "Sequence[_Seen]", traits: Sequence[Trait]) -> 
     return Group(belief)
 
 
+def moved(
+    before: Belief, outcomes: Sequence[Outcome], now: datetime, strength: Strength, half_life: timedelta = HALF_LIFE
+) -> Belief:
+    """The belief after these outcomes, at `now`, each of which counts half after `half_life`."""
+    return _moved(before, [_seen(each, now, {}, half_life) for each in outcomes], strength)
+
+
 # --- What one recovery says -------------------------------------------------------------------------------------------
 
 
@@ -166,7 +173,7 @@ class _Seen:
     values: Mapping[Trait, str]
 
 
-def _seen(outcome: Outcome, now: datetime, medians: Mapping[str, int]) -> _Seen:
+def _seen(outcome: Outcome, now: datetime, medians: Mapping[str, int], half_life: timedelta = HALF_LIFE) -> _Seen:
     country = outcome.traits.country
     zone, failed_at = zone_of(country), outcome.declined[0]
     times = [*outcome.declined, *([outcome.accepted_at] if outcome.accepted_at else [])]
@@ -192,7 +199,7 @@ def _seen(outcome: Outcome, now: datetime, medians: Mapping[str, int]) -> _Seen:
             likely[row] *= accepted[count] + _UNEXPLAINED
     kind = kind_of(outcome.cause, credit=outcome.traits.funding == CREDIT)
     never = 1.0 if outcome.accepted_at is None else _UNEXPLAINED
-    counts = 0.5 ** max(0.0, (now - outcome.last_at) / HALF_LIFE)
+    counts = 0.5 ** max(0.0, (now - outcome.last_at) / half_life)
     values = {trait: outcome.traits.value(trait, medians) for trait in Trait}
     return _Seen(kind, likely, banks.reshape(-1), never, counts, values)
 
@@ -200,8 +207,7 @@ def _seen(outcome: Outcome, now: datetime, medians: Mapping[str, int]) -> _Seen:
 @lru_cache(maxsize=20_000)
 def _money(country: str | None, day: date, hour: int) -> Likelihoods:
     """How likely there is money at a local hour: for each rule, by each stay."""
-    since = [hours_since(rule, country, day, hour) for rule in _RULES]
-    gone = np.log([np.inf if hours is None else max(0.5, hours) for hours in since])[:, None]
+    gone = np.log(np.maximum(0.5, hours_since(country, day, hour)))[:, None]
     part: Likelihoods = np.clip((_STAYS_TO - gone) / (_STAYS_TO - _STAYS_FROM), 0, 1).reshape(-1).astype(np.float32)
     return part
 
@@ -243,7 +249,7 @@ class _Sums:
             np.array(belief.banks),
         )
 
-    def times(self, strength: _Strength) -> "_Sums":
+    def times(self, strength: Strength) -> "_Sums":
         return _Sums(
             {kind: strength.ways * shares for kind, shares in self.ways.items()},
             strength.paydays * self.paydays,
@@ -265,7 +271,7 @@ class _Sums:
         return shares
 
 
-def _moved(before: Belief, seen: Sequence[_Seen], strength: _Strength) -> Belief:
+def _moved(before: Belief, seen: Sequence[_Seen], strength: Strength) -> Belief:
     """The belief after what was seen."""
     own = _Sums.of(before)
     by_kind: defaultdict[str, list[_Seen]] = defaultdict(list)

@@ -8,7 +8,7 @@ A story of wages has money for so many hours from each payday on; a delayed one 
 each story has one number of hours, and whether it accepts is a comparison with the hours that have passed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -73,7 +73,10 @@ class Stories:
     together keep `KEPT_DAYS`.
     """
 
-    def __init__(self, weights: Weights, country: str | None, size: int = SIZE) -> None:
+    def __init__(
+        self, weights: Weights, country: str | None, size: int = SIZE, told: Mapping[str, str] | None = None
+    ) -> None:
+        """`told`: the reasons of some ways, where they are others than usual."""
         self.zone, self.all, self._country = zone_of(country), _filled(size, 0, size), country
         self.number = next(_numbers)
         runs = runs_of(weights, size)
@@ -82,7 +85,7 @@ class Stories:
         self._reset = [(run.way, _filled(size, run.first, run.count)) for run in runs if run.way in RESETS]
         self._open = _open_hours(weights.banks, size)
         self._noise = _noise(size)
-        self._reasons = _Reasons(runs)
+        self._reasons = _Reasons(runs, told or {})
 
     def accepting(self, at: datetime, failed_at: datetime) -> Bits:
         """The stories in which the bank accepts an attempt at `at`, of a payment that failed first at `failed_at`."""
@@ -201,11 +204,13 @@ def _in_whole_bytes(runs: Sequence[Run], otherwise: int) -> tuple[slice, npt.NDA
     return slice(begins, ends), found
 
 
-def hours_since(rule: str, country: str | None, day: date, hour: int) -> int | None:
-    """How many hours ago wages came by this rule at the latest, at a local hour; None when that is long ago."""
+def hours_since(country: str | None, day: date, hour: int) -> npt.NDArray[np.float64]:
+    """How many hours ago wages came at the latest, at a local hour, by each of `RULES`; infinity when that is long
+    ago."""
     early = hour < PAID_AT_HOUR
-    days = int(_days_since(country, day - timedelta(days=1) if early else day)[_PLACE_OF_RULE[rule]])
-    return None if days == _LONG else days * _HOURS + hour - PAID_AT_HOUR + (_HOURS if early else 0)
+    days = _days_since(country, day - timedelta(days=1) if early else day)
+    hours = days * float(_HOURS) + (hour - PAID_AT_HOUR + (_HOURS if early else 0))
+    return np.where(days == _LONG, np.inf, hours)
 
 
 @lru_cache(maxsize=4_096)
@@ -256,10 +261,10 @@ def _reset_at(window: str, today: date, zone: ZoneInfo) -> float:
 class _Reasons:
     """The reasons for an attempt, and the stories for which each speaks."""
 
-    def __init__(self, runs: Sequence[Run]) -> None:
+    def __init__(self, runs: Sequence[Run], others: Mapping[str, str]) -> None:
         self._first = [run.first for run in runs]
         self._ends = max((run.first + run.count for run in runs), default=0)
-        told = [_reason(run.way) for run in runs]
+        told = [others.get(run.way) or _reason(run.way) for run in runs]
         self._texts = list(dict.fromkeys(told))
         # A payday has a rule for each convention: their stories speak for one reason.
         self._speaks = np.zeros((len(told), len(self._texts)), np.uint16)

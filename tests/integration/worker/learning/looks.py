@@ -4,11 +4,11 @@ from datetime import datetime
 from typing import Any
 
 from services.worker.learning import store
-from services.worker.learning.outcomes import outcomes_of
 from services.worker.learning.schedule import next_task, queue_due
 from services.worker.recovery import DeclineCause
 from services.worker.recovery.belief.document import read_document
 from services.worker.recovery.belief.learning import Outcome
+from services.worker.recovery.outcomes import outcomes_of
 from shared.clock import business_now
 from shared.ids import MerchantId
 from shared.queue import tasks

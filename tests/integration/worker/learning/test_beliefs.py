@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from services.worker.learning import store
-from services.worker.learning.outcomes import outcomes_of
 from services.worker.learning.schedule import ENOUGH
+from services.worker.recovery.outcomes import outcomes_of
 from shared import pool
 from shared.pool import POOL
 from tests.integration.worker.learning.looks import kept, learn_now, payday, queue

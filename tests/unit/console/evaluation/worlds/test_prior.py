@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from console.evaluation.population import Population
-from console.evaluation.worlds import read_world
+from console.evaluation.worlds import prior, read_world
 from console.evaluation.worlds.prior import DESIGN, HELD_OUT, random_world, random_worlds, written
 
 
@@ -42,3 +42,14 @@ def test_the_prior_is_wide() -> None:
         [world.messages.hours for world in worlds],
     ):
         assert 5 < sum(bool(named) for named in each) < 55
+
+
+def test_who_comes_again_is_drawn_beside_all_else_of_a_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    worlds = list(random_worlds(0, 40))
+    shares = [each.renewals.again for each in worlds]
+    assert 0.1 <= min(shares) < 0.2
+    assert 0.4 < max(shares) <= 0.5
+    monkeypatch.setattr(prior, "_again", lambda _: 0.0)
+    for each, without in zip(worlds, random_worlds(0, 40), strict=True):
+        renewals = each.renewals.model_copy(update={"again": 0.0})
+        assert each.model_copy(update={"renewals": renewals}) == without

@@ -11,9 +11,10 @@ from itertools import groupby
 from typing import Final
 from uuid import UUID
 
-from services.worker.recovery import AttemptResult, Decline, classify
 from services.worker.recovery.belief.groups import Traits
 from services.worker.recovery.belief.learning import Outcome
+from services.worker.recovery.declines import classify
+from services.worker.recovery.model import AttemptResult, Decline
 from shared.ids import MerchantId
 from shared.money import Money
 
