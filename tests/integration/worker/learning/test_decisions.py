@@ -70,8 +70,8 @@ async def test_without_a_belief_of_its_own_a_merchant_has_the_pools(world: World
     ("spoiled", "is_told"),
     [
         ("UPDATE learned_beliefs SET layout = 'another'", False),
-        ("UPDATE learned_beliefs SET belief = jsonb_set(belief, '{everywhere,stays,0}', '0.9')", True),
-        ("UPDATE learned_beliefs SET belief = belief - 'everywhere'", True),
+        ("UPDATE learned_beliefs SET belief = jsonb_set(belief, '{all,belief,stays,0}', '0.9')", True),
+        ("UPDATE learned_beliefs SET belief = belief - 'all'", True),
         ("DELETE FROM learned_beliefs", False),
     ],
 )
@@ -93,7 +93,7 @@ async def test_an_unreadable_belief_is_told_once_and_the_pools_is_taken(
         await write_paid_on(world, merchant_id, ENOUGH, 22, now)
     await learn_now(world, POOL, world.merchant_id)
     await world.execute(
-        "UPDATE learned_beliefs SET belief = belief - 'countries' WHERE merchant_id = $1", world.merchant_id
+        "UPDATE learned_beliefs SET belief = belief - 'medians' WHERE merchant_id = $1", world.merchant_id
     )
     async with world.worker.transaction() as db:
         found = [await learned_of(db, world.merchant_id) for _ in range(3)]
@@ -124,7 +124,7 @@ async def test_a_belief_is_parsed_once_until_it_is_learned_anew(
     anew = await ask(merchants[0])
     assert anew.everywhere.paydays["day_8"] > one.everywhere.paydays["day_8"]
     card = Card(country="DE")
-    assert anew.believed(FUNDS, card, {}) is anew.believed(FUNDS, card, {})
+    assert anew.believed(FUNDS, card, None, {}) is anew.believed(FUNDS, card, None, {})
     for merchant_id in merchants[1:]:
         await ask(merchant_id)
     assert len(learned_module._parsed) == 2

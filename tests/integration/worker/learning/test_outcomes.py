@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from services.worker.recovery.belief.groups import Traits
+from shared.money import Money
 from tests.integration.worker.learning.looks import FUNDS, outcomes
 from tests.integration.worker.pasts import Try, write
 from tests.integration.worker.world import World
@@ -133,7 +135,7 @@ async def test_what_is_read_as_an_outcome(world: World, now: datetime, name: str
     (one,) = found
     count, accepted = expected
     assert one.cause is FUNDS
-    assert (one.country, one.credit) == ("DE", False)
+    assert one.traits == Traits("DE", "debit", "visa", Money(100, "usd"))
     assert len(one.declined) == count
     assert one.declined[0] == days(now, 0)
     assert one.accepted_at == (None if accepted is None else days(now, accepted))
@@ -158,7 +160,7 @@ async def test_a_credit_card_is_told_from_a_debit_card(world: World, now: dateti
     tries = [Try(days(now, day), origin="stripe", funding="credit") for day in (0, 3)]
     await write(world, world.merchant_id, tries)
     (one,) = await outcomes(world, world.merchant_id, now)
-    assert one.credit
+    assert one.traits.funding == "credit"
 
 
 async def test_what_was_known_later_is_not_read(world: World, now: datetime) -> None:

@@ -38,7 +38,7 @@ def test_only_what_was_tried_before_is_known_and_only_the_last_of_it() -> None:
 
 
 def test_a_lesson_is_the_seed_s_own_and_always_the_same() -> None:
-    lessons = [learn(DEFAULT, 200, seed, as_made()) for seed in (1, 1, 2)]
+    lessons = [learn(DEFAULT, 200, seed, as_made()).first for seed in (1, 1, 2)]
     plans = [
         [[step.at for step in Brain("b", as_learned(DEFAULT), each.timing).plan(kind).attempts] for kind in KINDS[:40]]
         for each in lessons
@@ -49,7 +49,7 @@ def test_a_lesson_is_the_seed_s_own_and_always_the_same() -> None:
 
 def test_little_data_changes_nothing() -> None:
     for failures in (0, 40):
-        timing = learn(DEFAULT, failures, 3, as_made()).timing
+        timing = learn(DEFAULT, failures, 3, as_made()).first.timing
         result = simulate(
             [Brain("rules", DEFAULT), Brain("learned", as_learned(DEFAULT), timing)],
             failures=1_500,
@@ -61,7 +61,7 @@ def test_little_data_changes_nothing() -> None:
 
 def test_much_data_costs_nothing_that_matters() -> None:
     """The model is not what the estimator was made for: it may gain nothing, and it must not lose paydays again."""
-    lesson = learn(DEFAULT, 1_200, 1, as_made())
+    lesson = learn(DEFAULT, 1_200, 1, as_made()).first
     strategies = [Brain("rules", DEFAULT), Brain("learned", as_learned(DEFAULT), lesson.timing)]
     result = simulate(strategies, failures=4_000, seed=1, world=as_made())
     assert lesson.retries > 1_000

@@ -37,7 +37,7 @@ def hours_of(world: World, answers: Answers, failures: int = 300) -> set[int]:
 
 def gain(world: str, failures: int = 4_000) -> Difference:
     """By how much more is paid with hours that 800 failures have taught than with messages when they are due."""
-    lesson = learn(FIXED, 800, 3, shipped(world))
+    lesson = learn(FIXED, 800, 3, shipped(world)).first
     strategies = [Brain("learned", FIXED, lesson.timing), Brain("when due", WHEN_DUE, lesson.timing)]
     return simulate(strategies, failures=failures, seed=8, world=shipped(world)).against["when due"]
 
@@ -55,7 +55,7 @@ def test_where_hours_do_not_matter_they_cost_nothing_that_matters() -> None:
 def test_night_workers_are_written_to_at_night_once_that_was_learned() -> None:
     world = shipped("night_workers")
     assert not hours_of(world, NOTHING_LEARNED) & set(range(1, 7))
-    taught = learn(WHEN_DUE, 3_000, 3, world).timing.answers
+    taught = learn(WHEN_DUE, 3_000, 3, world).first.timing.answers
     assert taught.factors[2] > taught.factors[12]
     assert hours_of(world, taught) & set(range(1, 7))
 

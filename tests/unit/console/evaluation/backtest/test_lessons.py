@@ -13,8 +13,10 @@ from console.evaluation.backtest.trace import Trace
 from console.evaluation.history import Attempt, Failure
 from console.evaluation.learning import REMEMBERED
 from services.worker.recovery import DeclineCause, Likeliest, Policy, Schedules
+from services.worker.recovery.belief.groups import Traits
 from services.worker.recovery.belief.learning import Outcome, learn
 from services.worker.recovery.estimator import Estimator, Observed
+from shared.money import Money
 from tests.unit.console.evaluation.backtest.synthetic import CITADEL, OPENED, UNTIL, at, declined, failure, paid
 
 LEARNED = Policy.model_validate(
@@ -221,15 +223,17 @@ def test_an_outcome_ends_with_the_success_the_customer_or_a_decline_for_good() -
         return tuple(datetime.fromtimestamp(at(number), UTC) for number in numbers)
 
     no, funds = "insufficient_funds", DeclineCause.INSUFFICIENT_FUNDS
-    assert told(declined(1, no), paid(2)) == Outcome(funds, "US", days(0, 1), days(2)[0])
-    assert told(declined(1, no), paid(2, by="customer")) == Outcome(funds, "US", days(0, 1))
-    assert told(declined(1, no), declined(2, "lost_card"), declined(3, no)) == Outcome(funds, "US", days(0, 1))
-    assert told(declined(1, no, method="pm_9"), declined(2, no)) == Outcome(funds, "US", days(0, 2))
+    american = Traits("US", None, "visa", Money(1000, "usd"))
+    german = Traits("DE", "credit", None, Money(1000, "usd"))
+    assert told(declined(1, no), paid(2)) == Outcome(funds, american, days(0, 1), days(2)[0])
+    assert told(declined(1, no), paid(2, by="customer")) == Outcome(funds, american, days(0, 1))
+    assert told(declined(1, no), declined(2, "lost_card"), declined(3, no)) == Outcome(funds, american, days(0, 1))
+    assert told(declined(1, no, method="pm_9"), declined(2, no)) == Outcome(funds, american, days(0, 2))
     assert told(paid(1, by="customer")) is None
     assert told() is None
     assert outcome(Past(failure(declined(0, "lost_card"), declined(1)), UNTIL)) is None
     credit = told(paid(1), card={"country": "DE", "funding": "credit"})
-    assert credit == Outcome(funds, "DE", days(0), days(1)[0], credit=True)
+    assert credit == Outcome(funds, german, days(0), days(1)[0])
 
 
 def test_stripes_retries_teach_beliefs() -> None:

@@ -10,6 +10,7 @@ from services.worker.recovery import BY_THE_RULES, AttemptNow, Card, DeclineCaus
 from services.worker.recovery.belief import customers
 from services.worker.recovery.belief.beliefs import Learned, believed_before
 from services.worker.recovery.belief.customers import HALF_LIFE, OF_CUSTOMER, Earlier
+from services.worker.recovery.belief.groups import Group, Traits
 from services.worker.recovery.belief.kept import Kept
 from services.worker.recovery.belief.learning import Outcome, moved
 from services.worker.recovery.belief.parts import BANKS, Belief
@@ -33,12 +34,14 @@ def paid_on(day: int, *months: int, year: int = 2026, hour: int = 9) -> tuple[Ou
 def _paid(failed: datetime, day: int, hour: int) -> Outcome:
     accepted_at = failed.replace(day=day, hour=hour)
     times = [failed + timedelta(days=3 * number, hours=1) for number in range(1, 10)]
-    return Outcome(FUNDS, "DE", (failed, *[at for at in times if at < accepted_at - timedelta(days=1)]), accepted_at)
+    return Outcome(
+        FUNDS, Traits("DE"), (failed, *[at for at in times if at < accepted_at - timedelta(days=1)]), accepted_at
+    )
 
 
 def planned(outcomes: Sequence[Outcome], learned: Learned | None = None) -> tuple[Planned, ...]:
     timing = Timing(learned=learned, earlier=Earlier(tuple(outcomes), FAILED))
-    return plan(timing.believed(FUNDS, CARD, {}), [FAILED], LIMITS)
+    return plan(timing.believed(FUNDS, CARD, None, {}), [FAILED], LIMITS)
 
 
 def after(outcomes: Sequence[Outcome], at: datetime = FAILED, before: Belief | None = None) -> Belief:
@@ -68,7 +71,7 @@ def test_the_more_payments_the_surer_and_one_alone_leaves_other_paydays_in_the_p
 
 def test_without_earlier_recoveries_nothing_differs_and_nothing_is_worked_out() -> None:
     for earlier in (None, Earlier((), FAILED)):
-        assert Timing(earlier=earlier).believed(FUNDS, CARD, {}) is believed_before(FUNDS, CARD, {})
+        assert Timing(earlier=earlier).believed(FUNDS, CARD, None, {}) is believed_before(FUNDS, CARD, {})
 
 
 def test_an_outcome_fades_with_the_years_and_does_not_while_a_recovery_goes_on() -> None:
@@ -83,7 +86,7 @@ def test_an_outcome_fades_with_the_years_and_does_not_while_a_recovery_goes_on()
     times: list[datetime] = []
     truth = invoice(card=replace(VISA, country="DE"))
     promised = plan(
-        timing.believed(FUNDS, truth.card, {}),
+        timing.believed(FUNDS, truth.card, truth.amount_remaining, {}),
         [OPENED],
         replace(LIMITS, until=OPENED + timedelta(days=policy.window_days)),
     )
@@ -103,7 +106,7 @@ def test_a_bank_that_answered_at_night_only_is_asked_at_night() -> None:
     for month in (5, 6, 7, 8, 9):
         failed = datetime(2026, month, 5, 12, tzinfo=UTC)
         by_day = tuple(failed + timedelta(days=number) for number in range(3))
-        outcomes.append(Outcome(DeclineCause.DO_NOT_HONOR, "DE", by_day, failed + timedelta(days=2, hours=10)))
+        outcomes.append(Outcome(DeclineCause.DO_NOT_HONOR, Traits("DE"), by_day, failed + timedelta(days=2, hours=10)))
     belief = after(outcomes)
 
     def closed_at_noon(each: Belief) -> float:
@@ -119,7 +122,7 @@ def test_a_bank_that_answered_at_night_only_is_asked_at_night() -> None:
 
 def test_why_it_failed_now_is_hardly_what_it_was_before() -> None:
     never = [
-        Outcome(FUNDS, "DE", tuple(FAILED - timedelta(days=30 * n + 3 * k) for k in range(6, -1, -1)))
+        Outcome(FUNDS, Traits("DE"), tuple(FAILED - timedelta(days=30 * n + 3 * k) for k in range(6, -1, -1)))
         for n in (1, 2, 3)
     ]
     belief = after(never)
@@ -129,10 +132,10 @@ def test_why_it_failed_now_is_hardly_what_it_was_before() -> None:
 
 def test_it_begins_with_what_was_learned_of_the_merchants_customers_and_what_the_merchant_knows() -> None:
     fifth = replace(prior("DE"), paydays={"day_12": 1.0})
-    learned = Learned(fifth)
+    learned = Learned(Group(fifth))
     assert best(planned(paid_on(25, 9), learned=learned)).at.day in (11, 12, 13)
     timing = Timing(earlier=Earlier(paid_on(25, 9, 8), FAILED))
-    stories = timing.believed(FUNDS, CARD, {"day_12": 0.5})
+    stories = timing.believed(FUNDS, CARD, None, {"day_12": 0.5})
     days = [each.at.day for each in sorted(plan(stories, [FAILED], LIMITS), key=lambda each: -each.chance)[:4]]
     assert 12 in days
     assert 25 in days
@@ -141,12 +144,12 @@ def test_it_begins_with_what_was_learned_of_the_merchants_customers_and_what_the
 def test_the_same_outcomes_give_the_same_stories_which_are_kept_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(customers, "_kept", Kept(2))
     timings = [Timing(earlier=Earlier(paid_on(day, 9), FAILED)) for day in (8, 15, 25)]
-    first = timings[0].believed(FUNDS, CARD, {})
-    assert Timing(earlier=Earlier(paid_on(8, 9), FAILED)).believed(FUNDS, CARD, {}) is first
+    first = timings[0].believed(FUNDS, CARD, None, {})
+    assert Timing(earlier=Earlier(paid_on(8, 9), FAILED)).believed(FUNDS, CARD, None, {}) is first
     before = plan(first, [FAILED], LIMITS)
     for timing in timings[1:]:
-        timing.believed(FUNDS, CARD, {})
-    again = timings[0].believed(FUNDS, CARD, {})
+        timing.believed(FUNDS, CARD, None, {})
+    again = timings[0].believed(FUNDS, CARD, None, {})
     assert again is not first, "it was forgotten"
     assert plan(again, [FAILED], LIMITS) == before
 

@@ -7,6 +7,7 @@ import pytest
 
 from services.worker.recovery import DeclineCause
 from services.worker.recovery.belief.differences import ENOUGH, About, Difference, differences
+from services.worker.recovery.belief.groups import Traits
 from services.worker.recovery.belief.learning import Outcome
 from services.worker.recovery.belief.paydays import RULES
 from services.worker.recovery.belief.prior import payday_shares
@@ -87,7 +88,7 @@ def test_what_only_one_half_says_is_not_told() -> None:
     """Every second recovery, by time, is of customers who are paid on the 25th; the others never pay."""
     by_time = sorted(tried("DE", 600, paid_on(25)), key=lambda each: each.last_at)
     mixed = [
-        each if place % 2 else Outcome(FUNDS, "DE", (each.declined[0], each.last_at))
+        each if place % 2 else Outcome(FUNDS, Traits("DE"), (each.declined[0], each.last_at))
         for place, each in enumerate(by_time)
     ]
     assert [each for each in differences(mixed, NOW) if each.about is About.PAYDAY] == []

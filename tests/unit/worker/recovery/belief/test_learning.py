@@ -1,6 +1,7 @@
 """What recoveries teach: paydays, stays and hours that nobody knew; little from little; nothing from none."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from random import Random
 from zoneinfo import ZoneInfo
@@ -10,8 +11,9 @@ import pytest
 from services.worker.recovery import Card, DeclineCause
 from services.worker.recovery.belief import beliefs
 from services.worker.recovery.belief.beliefs import Learned
+from services.worker.recovery.belief.groups import REST, Group, Trait, Traits
 from services.worker.recovery.belief.kept import Kept
-from services.worker.recovery.belief.learning import LEAST_OF_COUNTRY, Outcome, learn
+from services.worker.recovery.belief.learning import LEAST_OF_GROUP, Outcome, learn
 from services.worker.recovery.belief.parts import BANKS, WAYS, Belief
 from services.worker.recovery.belief.paydays import CONVENTIONS, RULES, variant
 from services.worker.recovery.belief.planning import Limits, plan
@@ -27,7 +29,7 @@ Accepts = Callable[[datetime], bool]
 def tried(country: str, count: int, accepts: Accepts, *, cause: DeclineCause = FUNDS, seed: int = 1) -> list[Outcome]:
     """Recoveries of the months before NOW with an attempt a day at some hour; `accepts` is asked by local time."""
     random = Random(seed)  # noqa: S311 - repeatable
-    return [Outcome(cause, country, *_days(country, random, accepts)) for _ in range(count)]
+    return [Outcome(cause, Traits(country), *_days(country, random, accepts)) for _ in range(count)]
 
 
 def _days(country: str, random: Random, accepts: Accepts) -> tuple[tuple[datetime, ...], datetime | None]:
@@ -40,6 +42,11 @@ def _days(country: str, random: Random, accepts: Accepts) -> tuple[tuple[datetim
             return tuple(declined), at
         declined.append(at)
     return tuple(declined), None
+
+
+def with_traits(outcomes: list[Outcome], *given: Traits) -> list[Outcome]:
+    """The outcomes, whose payments have these traits in turn."""
+    return [replace(each, traits=given[number % len(given)]) for number, each in enumerate(outcomes)]
 
 
 def paid_on(day: int, *, for_hours: float = 40) -> Accepts:
@@ -67,7 +74,7 @@ def test_a_payday_that_nobody_knew_is_learned_and_planned_for() -> None:
     assert payday_days(learned.everywhere, 11, 12) > 0.5
     failed = datetime(2026, 11, 3, 9, tzinfo=UTC)
     limits = Limits(timedelta(hours=20), failed + timedelta(days=21), 3, 0.01, AttemptTimes(), "DE")
-    found = plan(learned.believed(FUNDS, Card(country="DE"), {}), [failed], limits)
+    found = plan(learned.believed(FUNDS, Card(country="DE"), None, {}), [failed], limits)
     assert any(each.at.day in (12, 13) and each.chance > 0.4 for each in found)
     assert any(each.why == "customers are paid on the 12." for each in found)
 
@@ -102,7 +109,7 @@ def test_little_changes_little_and_nothing_changes_nothing() -> None:
     few = learn(tried("DE", 4, paid_on(12)), NOW).everywhere
     assert payday_days(few, 11, 12) < 0.25
     before = prior("DE")
-    none = learn([], NOW, Learned(before)).everywhere
+    none = learn([], NOW, Learned(Group(before))).everywhere
     for one, other in zip(shares(none), shares(before), strict=True):
         assert sorted(each for each in one if each) == pytest.approx(sorted(each for each in other if each))
 
@@ -111,7 +118,7 @@ def test_what_has_changed_is_forgotten() -> None:
     old = [
         Outcome(
             FUNDS,
-            "DE",
+            Traits("DE"),
             tuple(at - timedelta(days=365 * 2) for at in each.declined),
             each.accepted_at and each.accepted_at - timedelta(days=365 * 2),
         )
@@ -122,14 +129,16 @@ def test_what_has_changed_is_forgotten() -> None:
 
 
 def test_countries_with_enough_recoveries_are_learned_about_by_themselves() -> None:
-    seen = [*tried("DE", LEAST_OF_COUNTRY + 50, paid_on(5)), *tried("JP", LEAST_OF_COUNTRY + 50, paid_on(22))]
+    seen = [*tried("DE", LEAST_OF_GROUP + 50, paid_on(5)), *tried("JP", LEAST_OF_GROUP + 50, paid_on(22))]
     learned = learn(seen, NOW)
-    assert learned.countries.keys() == {"DE", "JP"}
-    assert payday_days(learned.of("DE"), 4, 5) > 2 * payday_days(learned.of("DE"), 21, 22)
-    assert payday_days(learned.of("JP"), 21, 22) > 2 * payday_days(learned.of("JP"), 4, 5)
-    assert learned.of("FR") == learned.everywhere
-    few = learn([*seen[: LEAST_OF_COUNTRY - 1], *seen[-LEAST_OF_COUNTRY:]], NOW)
-    assert few.countries.keys() == {"JP"}
+    assert learned.root.by is Trait.COUNTRY
+    assert learned.root.parts.keys() == {"DE", "JP", REST}
+    assert payday_days(learned.of(Traits("DE")), 4, 5) > 2 * payday_days(learned.of(Traits("DE")), 21, 22)
+    assert payday_days(learned.of(Traits("JP")), 21, 22) > 2 * payday_days(learned.of(Traits("JP")), 4, 5)
+    assert learned.of(Traits("FR")) == learned.everywhere
+    few = learn([*seen[: LEAST_OF_GROUP - 1], *seen[-LEAST_OF_GROUP:]], NOW)
+    assert few.root.parts.keys() == {"JP", REST}
+    assert few.of(Traits("DE")) == few.everywhere
 
 
 def test_every_part_stays_a_whole_and_nothing_is_ruled_out() -> None:
@@ -155,7 +164,7 @@ def test_an_unknown_cause_is_learned_as_an_unknown_one() -> None:
 
 def test_what_the_merchant_knows_comes_before_what_was_learned() -> None:
     learned = learn(tried("DE", 200, paid_on(12)), NOW)
-    known = dict(learned.of("DE").weights(FUNDS, {"day_7": 1.0}, credit=False).ways)
+    known = dict(learned.of(Traits("DE")).weights(FUNDS, {"day_7": 1.0}, credit=False).ways)
     assert not any("day_12" in way for way in known)
     assert sum(share for way, share in known.items() if "day_7" in way) == pytest.approx(
         learned.everywhere.kinds[FUNDS][WAYS.index("wages")]
@@ -178,17 +187,17 @@ def test_when_wages_come_whose_day_is_a_weekend_is_learned(convention: str, paid
 
 def test_a_failure_that_no_attempt_followed_says_next_to_nothing() -> None:
     failed = datetime.combine(date(2026, 10, 14), time(9), UTC)
-    learned = learn([Outcome(FUNDS, "DE", (failed,))] * 50, NOW).everywhere
+    learned = learn([Outcome(FUNDS, Traits("DE"), (failed,))] * 50, NOW).everywhere
     assert learned.kinds[FUNDS][0] == pytest.approx(prior("DE").kinds[FUNDS][0], abs=0.12)
 
 
 def test_stories_are_made_once_and_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beliefs, "_kept", Kept(2))
-    one, other = (Learned(prior(country)) for country in ("DE", "US"))
-    first = one.believed(FUNDS, Card(country="DE"), {})
-    assert one.believed(FUNDS, Card(country="DE"), {}) is first
-    assert other.believed(FUNDS, Card(country="DE"), {}) is not first, "another belief, another story"
-    assert one.believed(FUNDS, Card(country="DE"), {}) is first
-    one.believed(FUNDS, Card(country="FR"), {})
+    one, other = (Learned(Group(prior(country))) for country in ("DE", "US"))
+    first = one.believed(FUNDS, Card(country="DE"), None, {})
+    assert one.believed(FUNDS, Card(country="DE"), None, {}) is first
+    assert other.believed(FUNDS, Card(country="DE"), None, {}) is not first, "another belief, another story"
+    assert one.believed(FUNDS, Card(country="DE"), None, {}) is first
+    one.believed(FUNDS, Card(country="FR"), None, {})
     assert len(beliefs._kept) == 2
-    assert one.believed(FUNDS, Card(country="DE"), {}) is not first, "what was made first is forgotten first"
+    assert one.believed(FUNDS, Card(country="DE"), None, {}) is not first, "what was made first is forgotten first"
