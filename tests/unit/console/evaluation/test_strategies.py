@@ -1,5 +1,6 @@
 """A brain's plans where only its schedules can speak are the ones that it makes when it is asked for every decision."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -11,11 +12,14 @@ import pytest
 from console.evaluation import strategies
 from console.evaluation.courses import Courses
 from console.evaluation.harmless import harmless
-from console.evaluation.population import Kind, Population
+from console.evaluation.population import DAY, Kind, Population
 from console.evaluation.strategies import Brain, Ladder, Step, amount_of, is_breach
 from console.evaluation.unfolding import Unfolding
 from console.evaluation.worlds import as_made
-from services.worker.recovery import BY_THE_RULES, Decision, Likeliest, Origin, Policy, Schedules, decide
+from services.worker.recovery import BY_THE_RULES, Decision, Likeliest, Origin, Policy, Schedules, Timing, decide
+from services.worker.recovery.belief.beliefs import Learned
+from services.worker.recovery.belief.groups import REST, Group, Trait
+from services.worker.recovery.belief.prior import prior
 from tests.unit.console.evaluation.backtest import random_pasts
 
 BELIEVES = Likeliest()
@@ -49,6 +53,36 @@ def test_courses_are_what_the_brain_decides(seed: int) -> None:
     for kind in kinds(120, seed):
         quick = list(strategies._decided(policy, kind, BY_THE_RULES, courses))
         assert quick == list(strategies._decided(policy, kind, BY_THE_RULES)), (kind, policy.model_dump_json())
+
+
+def _in_groups() -> Timing:
+    """Who is paid when differs by funding, among debit cards by the amount, and among prepaid cards by the network."""
+
+    def paid(day: int, by: Trait | None = None, **parts: Group) -> Group:
+        belief = replace(prior(None), paydays={f"day_{day}": 1.0})
+        return Group(belief, by, {**parts, REST: Group(belief)} if by else {})
+
+    debit = paid(5, Trait.AMOUNT, small=paid(9), large=paid(22))
+    root = paid(27, Trait.FUNDING, debit=debit, prepaid=paid(14, Trait.NETWORK, visa=paid(2)))
+    return Timing(learned=Learned(root, {"usd": 1_900, "eur": 1_900}))
+
+
+@pytest.mark.parametrize("explores", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_kinds_that_share_a_plan_are_those_of_which_the_same_was_learned(seed: int, *, explores: bool) -> None:
+    random = Random(seed)  # noqa: S311 - see above
+    policy = LIKELIEST.model_copy(update={"timing": "learned"})
+    timing = replace(_in_groups(), explores=explores)
+    brain, found = Brain("ours", policy, timing), defaultdict(set)
+    for kind in kinds(60, seed):
+        opened_at = kind.opened_at - kind.opened_at % (14 * DAY)
+        for funding in ("debit", "prepaid", "credit", None):
+            amount = random.choice((900, 9_900))
+            given = replace(kind, opened_at=opened_at, funding=funding, currency="usd", amount=amount)
+            alone = list(strategies._decided(policy, given, timing))
+            assert list(brain.plan(given).attempts) == alone, given
+            found[given.code, given.country, opened_at].add(tuple(step.at // DAY for step in alone))
+    assert max(map(len, found.values())) > 2, "it matters which group a failure belongs to"
 
 
 def test_the_brain_is_asked_only_where_more_than_a_schedule_can_speak(monkeypatch: pytest.MonkeyPatch) -> None:

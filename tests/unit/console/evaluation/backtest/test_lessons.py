@@ -13,8 +13,10 @@ from console.evaluation.backtest.trace import Trace
 from console.evaluation.history import Attempt, Failure
 from console.evaluation.learning import REMEMBERED
 from services.worker.recovery import DeclineCause, Likeliest, Policy, Schedules
-from services.worker.recovery.belief.groups import Traits
-from services.worker.recovery.belief.learning import Outcome, learn
+from services.worker.recovery.belief.beliefs import traits_of
+from services.worker.recovery.belief.groups import LARGE, SMALL, Traits
+from services.worker.recovery.belief.learning import LEAST_OF_GROUP, Outcome, learn
+from services.worker.recovery.case import is_explored
 from services.worker.recovery.estimator import Estimator, Observed
 from shared.money import Money
 from tests.unit.console.evaluation.backtest.synthetic import CITADEL, OPENED, UNTIL, at, declined, failure, paid
@@ -150,12 +152,12 @@ def paid_on_the_12th(count: int) -> list[Past]:
     return [Past(_waged(random, number), UNTIL) for number in range(count)]
 
 
-def _waged(random: Random, number: int) -> Failure:
+def _waged(random: Random, number: int, *, payday: int = PAYDAY) -> Failure:
     moment = random.randrange(150 * 24)
     attempts = [declined(moment / 24, "insufficient_funds")]
     for _ in range(20):
         moment += random.randrange(20, 30)
-        if (OPENED + timedelta(hours=moment)).day in (PAYDAY, PAYDAY + 1):
+        if (OPENED + timedelta(hours=moment)).day in (payday, payday + 1):
             attempts.append(paid(moment / 24))
             break
         attempts.append(declined(moment / 24, "insufficient_funds"))
@@ -187,6 +189,52 @@ def test_shortcuts_plan_by_what_was_learned(driver: str, code: str) -> None:
     policy = PLANNED.model_copy(update={"driver": driver, "schedules": schedules, "max_attempts": 9})
     pasts = WAGED if code == "insufficient_funds" else PASTS[:150]
     assert traces(policy, pasts) == traces(policy, pasts, shortcuts=False)
+
+
+# Half a year of two kinds of cards, which are paid on different days, and of small and large amounts.
+MANY = [
+    Past(
+        Failure.model_validate(
+            _waged(Random(number), number, payday=(12, 25)[number % 2]).model_dump()  # noqa: S311 - see above
+            | {
+                "amount": (500, 900, 9_900)[number // 2 % 3],
+                "card": {
+                    "fingerprint": f"m{number}",
+                    "network": ("visa", "mastercard")[number // 6 % 2],
+                    "country": "DE",
+                    "funding": ("debit", "prepaid")[number % 2],
+                },
+            }
+        ),
+        UNTIL,
+    )
+    for number in range(8 * LEAST_OF_GROUP)
+]
+
+
+def test_shortcuts_plan_by_the_group_that_a_failure_belongs_to_and_by_whether_it_explores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lessons = Lessons(MANY)
+    asked = sorted((each for each in MANY if each.opened_at > at(110)), key=lambda each: each.opened_at)[:240]
+
+    def replayed(*, shortcuts: bool = True) -> dict[str, Trace]:
+        found = Replay(PLANNED, lessons, shortcuts=shortcuts)(asked)
+        return {trace.past.failure.invoice: trace for trace in found}
+
+    quick = replayed()
+    assert quick == replayed(shortcuts=False)
+    learned = lessons.learned(OPENED + timedelta(days=130))
+    assert learned is not None
+    paths = {learned.path(traits_of(each.card, each.amount)) for each in asked}
+    assert {path[0] for path in paths} == {"debit", "prepaid"}
+    assert {SMALL, LARGE} <= {name for path in paths for name in path}
+    explored = {each.failure.invoice for each in asked if is_explored(each.failure.invoice)}
+    assert len(explored) > 5
+    monkeypatch.setattr("services.worker.recovery.case.EXPLORED", 0)
+    differ = {invoice for invoice, trace in replayed().items() if trace.steps != quick[invoice].steps}
+    assert differ
+    assert differ <= explored
 
 
 def test_beliefs_are_learned_every_fourth_week_from_what_was_before() -> None:
