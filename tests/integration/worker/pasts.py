@@ -15,14 +15,14 @@ _numbers = itertools.count(1)
 
 OPEN = """
 INSERT INTO recoveries (merchant_id, invoice_id, amount_due, currency, policy_id, opened_at)
-SELECT $1, $2, 100, 'usd', id, $3 FROM policies LIMIT 1
+SELECT $1, $2, $4, 'usd', id, $3 FROM policies LIMIT 1
 RETURNING id
 """
 TRY = """
 INSERT INTO attempts (recovery_id, merchant_id, origin, number, idempotency_key, result, amount, currency,
     payment_method_id, card_fingerprint, card_network, card_country, card_funding, decline_code, started_at,
     finished_at)
-VALUES ($1, $2, $3, $4, CASE WHEN $3 = 'citadel' THEN $5 END, $6, 100, 'usd', $7, $8, $9, $10, $11, $12, $13, $14)
+VALUES ($1, $2, $3, $4, CASE WHEN $3 = 'citadel' THEN $5 END, $6, $15, 'usd', $7, $8, $9, $10, $11, $12, $13, $14)
 """
 
 
@@ -39,6 +39,7 @@ class Try:
     network: str | None = "visa"
     country: str | None = "DE"
     funding: str | None = "debit"
+    amount: int = 100
     takes: timedelta = field(default=timedelta(0))
 
 
@@ -50,25 +51,36 @@ async def write(world: World, merchant_id: MerchantId, tries: Sequence[Try]) -> 
 
 
 async def write_paid_on(
-    world: World, merchant_id: MerchantId, count: int, day: int, now: datetime, *, country: str = "DE"
+    world: World,
+    merchant_id: MerchantId,
+    count: int,
+    day: int,
+    now: datetime,
+    *,
+    country: str = "DE",
+    funding: str | None = "debit",
+    amounts: Sequence[int] = (100,),
 ) -> None:
-    """So many recoveries of customers who are paid on this day of the month, tried daily until the money is there."""
+    """So many recoveries of customers who are paid on this day of the month, tried daily until the money is there; of
+    these amounts in turn."""
     async with world.database.transaction() as db:
         await db.execute("SET LOCAL session_replication_role = replica")
         for number in range(count):
             failed = now - timedelta(days=25 + number * 90 / count, hours=(number * 7) % 24)
-            tries = [Try(failed, origin="stripe", country=country)]
+            amount = amounts[number % len(amounts)]
+            tries = [Try(failed, origin="stripe", country=country, funding=funding, amount=amount)]
             for later in range(1, 24):
                 at = failed + timedelta(days=later, hours=(number * 5 + later * 3) % 11)
                 there = at.day == day and at.hour >= 6
-                tries.append(Try(at, "succeeded" if there else "declined", country=country))
+                said = "succeeded" if there else "declined"
+                tries.append(Try(at, said, country=country, funding=funding, amount=amount))
                 if there:
                     break
             await _write(db, merchant_id, tries)
 
 
 async def _write(db: Any, merchant_id: MerchantId, tries: Sequence[Try]) -> UUID:
-    recovery_id: UUID = await db.fetchval(OPEN, merchant_id, f"in_past_{next(_numbers)}", tries[0].at)
+    recovery_id: UUID = await db.fetchval(OPEN, merchant_id, f"in_past_{next(_numbers)}", tries[0].at, tries[0].amount)
     for number, each in enumerate(tries, 1):
         await db.execute(
             TRY,
@@ -86,6 +98,7 @@ async def _write(db: Any, merchant_id: MerchantId, tries: Sequence[Try]) -> UUID
             each.code if each.result == "declined" else None,
             each.at,
             None if each.result == "processing" else each.at + each.takes,
+            each.amount,
         )
     return recovery_id
 
@@ -147,7 +160,7 @@ async def _write_messages(
     entry: str,
     country: str | None,
 ) -> UUID:
-    recovery_id: UUID = await db.fetchval(OPEN, merchant_id, f"in_past_{next(_numbers)}", messages[0])
+    recovery_id: UUID = await db.fetchval(OPEN, merchant_id, f"in_past_{next(_numbers)}", messages[0], 100)
     await db.execute(COUNTRY, recovery_id, country)
     for at in messages:
         await db.execute(MESSAGE, recovery_id, merchant_id, at, entry, kind)

@@ -5,6 +5,7 @@ from datetime import datetime
 import pytest
 
 from services.worker.dossier import learned as learned_module
+from services.worker.recovery import case
 from shared.clock import business_now
 from tests.integration.worker.world import World
 
@@ -13,6 +14,12 @@ from tests.integration.worker.world import World
 def nothing_is_parsed() -> None:
     """What another test's database held is not known."""
     learned_module._parsed.clear()
+
+
+@pytest.fixture(autouse=True)
+def nobody_explores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which recoveries explore depends on their ids, which are others in every run."""
+    monkeypatch.setattr(case, "EXPLORED", 0)
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_there_is_a_lesson_for_each_compared_week(drifted: Lessons) -> None:
 
 def test_paydays_that_move_on_the_first_compared_day_are_learned_during_the_compared_weeks(drifted: Lessons) -> None:
     before, after = (first_paydays(each.timing, 8, 16) for each in (drifted.first, drifted.of_weeks[-1]))
-    assert before[0] > 0.6
+    assert before[0] > 0.5
     assert before[1] < 0.02
     assert after[1] > 10 * before[1]
     assert after[1] > 0.15
@@ -137,7 +137,7 @@ def test_the_first_week_is_planned_by_what_was_learned_before_it_and_the_last_by
         return sum(step.chance or 0.0 for step in steps)
 
     first, last = kind_in(1 / 7), kind_in(3 + 1 / 7)
-    assert chance_on(first, 8) > 0.25 > chance_on(first, 16)
+    assert chance_on(first, 8) > 4 * chance_on(first, 16)
     assert chance_on(last, 16) > 2 * chance_on(first, 16)
     for kind, lesson in ((first, drifted.first), (last, drifted.of_weeks[-1])):
         assert times(brain.plan(kind)) == times(Brain("alone", POLICY, lesson.timing).plan(kind))
@@ -147,7 +147,7 @@ def test_where_nothing_moves_the_lesson_stays() -> None:
     lessons = learn(POLICY, FAILURES, 1, world_of(8))
     for each in lessons.of_weeks:
         eighth, sixteenth = first_paydays(each.timing, 8, 16)
-        assert eighth > 0.6
+        assert eighth > 0.5
         assert sixteenth < 0.02
 
 
@@ -159,7 +159,7 @@ def test_learning_during_the_compared_weeks_is_worth_payments_and_attempts_where
     result = simulate(strategies, failures=2_000, seed=4, world=world_of(8, moves_by=8))
     found = result.against["stops"]
     assert found.share - found.plus_minus > 0.01
-    assert result.tallies["goes on"].attempts < 0.95 * result.tallies["stops"].attempts
+    assert result.tallies["goes on"].attempts < result.tallies["stops"].attempts
 
 
 def test_nothing_that_fails_in_a_week_or_after_is_known_in_it_and_nobody_of_the_compared(

@@ -18,6 +18,7 @@ from services.worker.recovery import (
     Wait,
     decide,
 )
+from services.worker.recovery.belief import beliefs
 from services.worker.recovery.belief.beliefs import Learned
 from services.worker.recovery.belief.customers import Earlier
 from services.worker.recovery.belief.groups import Group, Traits
@@ -47,6 +48,12 @@ SAYS_SO = "This is one of the few recoveries that also try times beside those th
 
 
 Decisions = list[AttemptNow | Wait]
+
+
+@pytest.fixture(autouse=True)
+def plans_have_little_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much it is, those that explore have all of it."""
+    monkeypatch.setattr(beliefs, "DOUBT", 0.5)
 
 
 def played(key: str, timing: Timing = TIMING, policy: Policy = POLICY) -> tuple[Decisions, list[datetime]]:
