@@ -60,7 +60,7 @@ bench: .venv/bench ## the queue and the intake beside their peers and the limit 
 worlds: .venv/demo ## the default policy in the shipped and 200 random worlds, and the bound (FAILURES=, RANDOM=, SEED=)
 	@$(BIN)/citadel simulate --seed 21 --failures $(or $(FAILURES),10000) \
 	  $(patsubst console/evaluation/worlds/shipped/%.json,--world %,$(wildcard console/evaluation/worlds/shipped/*.json))
-	@$(BIN)/citadel simulate --random-worlds $(or $(RANDOM),200) --seed $(or $(SEED),1000) --failures 1500
+	@$(BIN)/citadel simulate --random-worlds $(or $(RANDOM),200) --seed $(or $(SEED),2000) --failures 1500
 	@$(BIN)/citadel bound
 
 .PHONY: format

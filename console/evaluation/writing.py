@@ -1,6 +1,6 @@
 """When customers are written to in a simulation: by the worker's function, from what a simulated past has taught."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -34,18 +34,25 @@ class Writer:
 
     def __init__(self, answers: Answers = NOTHING_LEARNED, *, foreseen: bool = False) -> None:
         self._answers, self._foreseen = answers, foreseen
-        self._gaps: dict[tuple[MessageKind, str | None], tuple[float, ...]] = {}
+        # Many kinds of failures share their messages: those of one hour, in one country, with one key.
+        self._sent: dict[Hashable, tuple[float, ...]] = {}
 
     def messages(self, policy: Policy, segment: str | None, kind: Kind, about: MessageKind) -> tuple[float, ...]:
         """When messages about a failure of this kind go out; `policy` is the segment's. Seconds since the epoch."""
+        shared = (about, segment, kind.opened_at, kind.country, kind.spread)
+        found = self._sent.get(shared)
+        if found is None:
+            found = self._sent[shared] = self._messages(policy, kind, about)
+        return found
+
+    def _messages(self, policy: Policy, kind: Kind, about: MessageKind) -> tuple[float, ...]:
         if self._foreseen or isinstance(policy.message_hours, AnyHour):
-            if (about, segment) not in self._gaps:
-                self._gaps[about, segment] = message_gaps(policy, about)
+            gaps = message_gaps(policy, about, kind.opened)
         else:
             key, learns = f"simulated/{kind.spread}", policy.timing == "learned"
             hours = HourOfMessages(policy.message_hours, kind.country, key, self._answers, tries=learns)
-            return tuple(kind.opened_at + gap for gap in message_gaps(policy, about, kind.opened, hours))
-        return tuple(kind.opened_at + gap for gap in self._gaps[about, segment])
+            gaps = message_gaps(policy, about, kind.opened, hours)
+        return tuple([kind.opened_at + gap for gap in gaps])
 
 
 def message_gaps(

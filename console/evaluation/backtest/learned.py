@@ -9,6 +9,18 @@ from services.worker.recovery.belief.groups import Trait
 from services.worker.recovery.belief.parts import BANKS, STAYS, Belief
 from services.worker.recovery.belief.paydays import RULES
 
+_KNOWN: Final = {
+    Trait.COUNTRY: "in {}",
+    Trait.FUNDING: "{} cards",
+    Trait.AMOUNT: "{} amounts",
+    Trait.NETWORK: "{}",
+}
+_UNKNOWN: Final = {
+    Trait.COUNTRY: "in an unknown country",
+    Trait.FUNDING: "cards of unknown funding",
+    Trait.AMOUNT: "unknown amounts",
+    Trait.NETWORK: "an unknown network",
+}
 _MOST: Final = 3
 _LEAST: Final = 0.05
 
@@ -22,13 +34,7 @@ def told(learned: Learned | None) -> Sequence[str]:
 
 def _where(path: Sequence[tuple[Trait, str]]) -> str:
     """Whom a group is of: `in DE, prepaid cards, small amounts: `; empty for all."""
-    told = {
-        Trait.COUNTRY: "in {}",
-        Trait.FUNDING: "{} cards",
-        Trait.AMOUNT: "{} amounts",
-        Trait.NETWORK: "{}",
-    }
-    said = [told[trait].format(value or f"an unknown {trait}") for trait, value in path]
+    said = [_KNOWN[trait].format(value) if value else _UNKNOWN[trait] for trait, value in path]
     return f"{', '.join(said)}: " if said else ""
 
 

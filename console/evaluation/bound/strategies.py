@@ -235,7 +235,8 @@ class Planner:
 
     def weights(self, country: str, timing: Timing = BY_THE_RULES) -> Weights:
         """What it believes after a decline for missing funds."""
-        belief = timing.learned.doubted(Traits(country), explores=False) if timing.learned is not None else prior(country)
+        learned = timing.learned
+        belief = prior(country) if learned is None else learned.doubted(Traits(country), explores=False)
         return belief.weights(_FUNDS, self.schedule.wages, credit=False)
 
 

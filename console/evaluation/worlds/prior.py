@@ -23,8 +23,8 @@ K = TypeVar("K")
 
 DESIGN: Final = range(1_000)
 """The generator's seeds by which strategies may be designed and tuned."""
-HELD_OUT: Final = range(1_000, 1_200)
-"""The generator's seeds that are kept for the final measurement."""
+HELD_OUT: Final = range(2_000, 2_200)
+"""The generator's seeds that are kept for the final measurement. Those from 1,000 on were played in one before."""
 
 # How likely a country is to be among a merchant's, and its currency. Without India, whose cards allow no retry.
 COUNTRIES: Final[Mapping[str, tuple[str, float]]] = {

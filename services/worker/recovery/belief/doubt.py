@@ -17,7 +17,7 @@ from services.worker.recovery.belief.prior import prior
 from shared.policy import WEEKDAYS
 from shared.policy.paydays import PAYDAYS
 
-DOUBT: Final = 0.6
+DOUBT: Final = 0.8
 """So much of a learned belief is spread out before plans are made of it. Chosen with the design seeds 0 to 11."""
 # A payday that is spread out keeps the first part; each of those a day, two and three before and after gets another.
 _BESIDE: Final = (0.4, 0.2, 0.07, 0.03)
@@ -69,7 +69,7 @@ def _beside(payday: str) -> Mapping[str, float]:
 
 def _parts(payday: str) -> Iterator[tuple[str, float]]:
     day = re.fullmatch(r"(day|business_day)_(\d+)", payday)
-    weekday = re.fullmatch(rf"(weekly|last|biweekly)_({'|'.join(WEEKDAYS)})(_[01])?", payday)
+    weekday = re.fullmatch(rf"(weekly|last|biweekly)_({'|'.join(WEEKDAYS)})(?:_([01]))?", payday)
     if day:
         for off, part in _offsets():
             number = int(day[2]) + off
@@ -79,8 +79,11 @@ def _parts(payday: str) -> Iterator[tuple[str, float]]:
                 yield name, part
     elif weekday:
         for off, part in _offsets():
-            name = f"{weekday[1]}_{WEEKDAYS[(WEEKDAYS.index(weekday[2]) + off) % 7]}{weekday[3] or ''}"
-            yield name, part
+            first = WEEKDAYS.index(weekday[2])
+            name = f"{weekday[1]}_{WEEKDAYS[(first + off) % 7]}"
+            # The weeks of every other week begin on Sundays: the Sunday after a Saturday is in the next one.
+            weeks = (first + off + 1) // 7 - (first + 1) // 7
+            yield name if weekday[3] is None else f"{name}_{(int(weekday[3]) + weeks) % 2}", part
     else:
         yield payday, _BESIDE[0]
         if payday == "last_business_day":
