@@ -2,8 +2,8 @@
 
 It has the window, the messages, the number of attempts, the minimum gap and the attempt times of a policy, obeys hard
 declines and the networks' limits, and knows the failure's fate and every draw. It makes the attempts that are paid
-soonest, and where messages may wait for an hour, it knows in which each is answered. The draw of the next attempt may
-be a luckier one, so it may try in vain before, as early as the rules allow.
+soonest, and knows in which hour of the day from when it is due each message is answered. The draw of the next attempt
+may be a luckier one, so it may try in vain before, as early as the rules allow.
 
 No strategy that obeys the same rules has a failure paid that it has not: such a strategy's n-th attempt is never
 earlier than the clairvoyant's n-th could be, and that attempts in vain were made earlier only helps, because networks'
@@ -39,7 +39,7 @@ class Clairvoyant:
             policy,
             lambda kind: _earliest(policy, kind),
             in_detail=bool(policy.segments),
-            writer=Writer(foreseen=policy.writes_when_likeliest),
+            writer=Writer(foreseen=True),
         )
 
     def earliest(self, kind: Kind) -> Sequence[Step]:
@@ -72,9 +72,9 @@ class Clairvoyant:
         return Fate(paid_at, by if paid_at < NEVER else NOBODY, made, 0, messages_until(plan, paid_at))
 
     def _by_customer(self, plan: Plan, failure: Failure) -> tuple[float, str]:
-        """As `paid_by_customer`; where the policy lets messages wait for an hour, each goes out in the first hour in
-        which it is answered."""
-        if failure.attention is None or not self._policy.writes_when_likeliest:
+        """As `paid_by_customer`, but each message goes out in the first hour in which it is answered, whatever the
+        policy says of hours: others may wait for it."""
+        if failure.attention is None:
             return paid_by_customer(plan, failure)
         paid_at, by = failure.alone_at, ALONE
         for number, due_at in enumerate(plan.messages[: len(failure.answers)]):

@@ -100,7 +100,8 @@ def _lesson(policy: Policy, pasts: Sequence[Past], until: float) -> Lesson:
         return Lesson(Timing(hours=remembering(hours), answers=answers), retries)
     if not pasts:
         return Lesson(BY_THE_RULES, retries)
-    learned = beliefs.learn([outcome_until(past, until) for past in pasts], datetime.fromtimestamp(until, UTC))
+    outcomes = [found for past in pasts if (found := outcome_until(past, until)) is not None]
+    learned = beliefs.learn(outcomes, datetime.fromtimestamp(until, UTC))
     return Lesson(Timing(learned=learned, answers=answers), retries)
 
 

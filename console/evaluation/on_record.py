@@ -24,13 +24,11 @@ class Past:
 
 
 def outcome_of(strategy: Strategy, failure: Failure, until: float) -> Outcome | None:
-    """What the rows say of a failure that was played and had ended by then; None if it had not, or they say nothing:
-    that takes an answer of the bank beside the first."""
+    """What the rows say of a failure that was played and had ended by then; None if it had not, or they say nothing."""
     fate, ends = play(strategy, failure), strategy.plan(failure.kind).ends
     if min(fate.paid_at, ends) > until:
         return None
-    outcome = outcome_until(past_of(strategy, failure), until)
-    return outcome if len(outcome.declined) + (outcome.accepted_at is not None) > 1 else None
+    return outcome_until(past_of(strategy, failure), until)
 
 
 def past_of(strategy: Strategy, failure: Failure) -> Past:
@@ -46,11 +44,14 @@ def past_of(strategy: Strategy, failure: Failure) -> Past:
     return Past(failure.kind, tuple(times), paid, renewed, written, by_customer)
 
 
-def outcome_until(past: Past, until: float) -> Outcome:
-    """What is known of a failure's attempts with its first card at a time."""
+def outcome_until(past: Past, until: float) -> Outcome | None:
+    """What is known of a failure's attempts with its first card at a time; None if that is nothing: it takes an answer
+    of the bank beside the first."""
     made = past.attempts[:-1] if past.renewed else past.attempts
     times = [datetime.fromtimestamp(at, UTC) for at in (past.kind.opened_at, *made) if at < until]
     paid = past.paid and not past.renewed and past.attempts[-1] < until
     declined, accepted_at = (times[:-1], times[-1]) if paid else (times, None)
+    if len(times) < 2:
+        return None
     traits = traits_of(past.kind.card, amount_of(past.kind))
     return Outcome(cause_of(past.kind.code), traits, tuple(declined), accepted_at)

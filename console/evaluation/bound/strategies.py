@@ -20,6 +20,7 @@ from console.evaluation.strategies import Brain
 from console.evaluation.worlds import World
 from console.evaluation.worlds.banks import HOUR
 from services.worker.recovery import BY_THE_RULES, DeclineCause, Policy, Timing
+from services.worker.recovery.belief.doubt import PLANS
 from services.worker.recovery.belief.groups import Traits
 from services.worker.recovery.belief.parts import Weights
 from services.worker.recovery.belief.prior import prior
@@ -236,7 +237,7 @@ class Planner:
     def weights(self, country: str, timing: Timing = BY_THE_RULES) -> Weights:
         """What it believes after a decline for missing funds."""
         learned = timing.learned
-        belief = prior(country) if learned is None else learned.doubted(Traits(country), explores=False)
+        belief = prior(country) if learned is None else learned.doubted(Traits(country), PLANS)
         return belief.weights(_FUNDS, self.schedule.wages, credit=False)
 
 

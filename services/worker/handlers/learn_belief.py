@@ -144,7 +144,7 @@ def _learned(lessons: Lessons) -> TooFew | Found:
     if len(found) < ENOUGH or len({merchant_id for merchant_id, _ in found}) < lessons.merchants:
         return TooFew(lessons.until, counts)
     outcomes = [outcome for _, outcome in found]
-    learned = learn(outcomes, lessons.until, _believed(lessons.before))
+    learned = learn(outcomes, lessons.until, _believed(lessons.before), least_merchants=lessons.merchants)
     told = (*differences(outcomes, lessons.until), *hours_told(lessons.written))
     return Found(lessons.until, len(outcomes), to_document(learned), told, counts)
 

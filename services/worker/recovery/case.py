@@ -186,7 +186,7 @@ def _scheduled(case: Case, cause: DeclineCause, since: datetime) -> Due:
 
 def by_belief(case: Case, schedule: Likeliest, cause: DeclineCause) -> Due:
     """The first of the attempts that are likeliest to collect in all; within its hour, spread by the recovery's key."""
-    stories, declined = _belief(case, schedule, cause)
+    stories, told, declined = _belief(case, schedule, cause)
     most = case.budget.attempts_left + len(declined) - 1
     if schedule.max_attempts is not None:
         most = min(most, schedule.max_attempts - used_for(case, cause) + len(declined) - 1)
@@ -201,7 +201,7 @@ def by_belief(case: Case, schedule: Likeliest, cause: DeclineCause) -> Due:
         _country(case),
         _takes(case),
     )
-    planned = plan(stories, declined, limits)
+    planned = plan(stories, declined, limits, told)
     if not planned:
         return Due(case.deadline, cause, worthless=True)
     share = spread(case.recovery.jitter_key, max(1, len(case.on_method)))
@@ -221,17 +221,20 @@ def network_allows(case: Case) -> int:
     return retries_within(case.rules, case.invoice.card, case.invoice.amount_remaining, span)
 
 
-def _belief(case: Case, schedule: Likeliest, cause: DeclineCause) -> tuple[Stories, list[datetime]]:
-    """What is believed after this cause, and the declines that count for it, the failure first."""
+def _belief(case: Case, schedule: Likeliest, cause: DeclineCause) -> tuple[Stories, Stories, list[datetime]]:
+    """What plans believe after this cause, by what their chances are told, and the declines that count for it, the
+    failure first."""
     declined = [each.over_at for each in case.on_method] or [case.recovery.opened_at]
     timing = BY_THE_RULES
     if case.policy.timing == "learned":
         timing = replace(case.timing, explores=True) if explores(case) else case.timing
-    return timing.believed(cause, case.invoice.card, case.invoice.amount_remaining, schedule.wages), declined
+    about = cause, case.invoice.card, case.invoice.amount_remaining, schedule.wages
+    return timing.believed(*about), timing.told(*about), declined
 
 
 def explores(case: Case) -> bool:
-    """Whether its attempts are planned with all doubt of what was learned: always the same for a recovery."""
+    """Whether its attempts are planned with all doubt of what was learned. It is the same for a recovery as long as
+    something is learned."""
     return case.timing.learned is not None and is_explored(case.recovery.jitter_key)
 
 
@@ -247,7 +250,8 @@ def _in_its_hour(case: Case, due: Due) -> Due:
     at = max(due.at, case.now)
     if not due.planned or not isinstance(schedule, Likeliest) or at < due.planned[0].at + ONE_HOUR:
         return due
-    return replace(due, planned=(at_another_time(*_belief(case, schedule, due.cause), at),))
+    _, told, declined = _belief(case, schedule, due.cause)
+    return replace(due, planned=(at_another_time(told, declined, at),))
 
 
 def _country(case: Case) -> str | None:

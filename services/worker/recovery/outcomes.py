@@ -86,7 +86,7 @@ def outcome_of(attempts: Sequence[Tried]) -> Outcome | None:
     funding = next((each.funding for each in same if each.funding), None)
     network = next(iter(networks)) if len(networks) == 1 else None
     traits = Traits(country.upper() if country else None, funding, network, first.amount)
-    return Outcome(cause.cause, traits, declined, accepted_at)
+    return Outcome(cause.cause, traits, declined, accepted_at, first.merchant_id)
 
 
 def _same_card(first: Tried, other: Tried) -> bool:

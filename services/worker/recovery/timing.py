@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from services.worker.recovery.belief.beliefs import Learned, believed_before
 from services.worker.recovery.belief.customers import Earlier, believed_of
+from services.worker.recovery.belief.doubt import EXPLORES, PLANS, TELLS
 from services.worker.recovery.belief.stories import Stories
 from services.worker.recovery.message_answers import NOTHING_LEARNED, Answers
 from services.worker.recovery.model import Card
@@ -56,11 +57,20 @@ class Timing:
     ) -> Stories:
         """What is believed after a decline of this cause, of so much: of this customer, if there were earlier
         recoveries; else of all who are like it. `wages`: the shares of paydays that the merchant knows."""
+        return self._stories(EXPLORES if self.explores else PLANS, cause, card, amount, wages)
+
+    def told(self, cause: DeclineCause, card: Card | None, amount: Money | None, wages: Mapping[str, float]) -> Stories:
+        """As `believed`, by which the chances of attempts are told."""
+        return self._stories(TELLS, cause, card, amount, wages)
+
+    def _stories(
+        self, doubt: float, cause: DeclineCause, card: Card | None, amount: Money | None, wages: Mapping[str, float]
+    ) -> Stories:
         if self.earlier is not None and self.earlier.outcomes:
-            return believed_of(self.earlier, self.learned, cause, card, amount, wages, explores=self.explores)
+            return believed_of(self.earlier, self.learned, cause, card, amount, wages, doubt)
         if self.learned is None:
             return believed_before(cause, card, wages)
-        return self.learned.believed(cause, card, amount, wages, explores=self.explores)
+        return self.learned.believed(cause, card, amount, wages, doubt)
 
 
 BY_THE_RULES = Timing()

@@ -6,7 +6,7 @@ from functools import lru_cache
 from itertools import count
 from typing import Final
 
-from services.worker.recovery.belief.doubt import DOUBT, doubted
+from services.worker.recovery.belief.doubt import PLANS, doubted
 from services.worker.recovery.belief.groups import Group, Path, Traits
 from services.worker.recovery.belief.kept import Kept
 from services.worker.recovery.belief.parts import CREDIT, Belief
@@ -21,7 +21,7 @@ KEPT: Final = 1_024
 Key = tuple[DeclineCause, str | None, bool, tuple[tuple[str, float], ...]]
 
 _numbers = count()
-_kept: Final[Kept[tuple[int, bool, Path, Key], Stories]] = Kept(KEPT)
+_kept: Final[Kept[tuple[int, float, Path, Key], Stories]] = Kept(KEPT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class Learned:
         """What was learned of the customers whose payments are like this one."""
         return self.root.find(traits, self.medians)[1].belief
 
-    def doubted(self, traits: Traits, *, explores: bool) -> Belief:
-        """The same, as plans take it; with all doubt if they explore."""
-        return doubted(self.of(traits), 1.0 if explores else DOUBT)
+    def doubted(self, traits: Traits, doubt: float) -> Belief:
+        """The same with doubt."""
+        return doubted(self.of(traits), doubt)
 
     def path(self, traits: Traits) -> Path:
         """The groups that such a payment belongs to: with the same, and a card of the same country, stories are the
@@ -65,16 +65,15 @@ class Learned:
         card: Card | None,
         amount: Money | None,
         wages: Mapping[str, float],
-        *,
-        explores: bool = False,
+        doubt: float = PLANS,
     ) -> Stories:
-        """The stories after a decline of this cause."""
+        """The stories after a decline of this cause, with so much doubt of what was learned."""
         common, traits = key_of(cause, card, wages), traits_of(card, amount)
-        key = (self._number, explores, self.path(traits), common)
+        key = (self._number, doubt, self.path(traits), common)
         found = _kept.get(key)
         if found is None:
             _, country, credit, _ = common
-            weights = self.doubted(traits, explores=explores).weights(cause, wages, credit=credit)
+            weights = self.doubted(traits, doubt).weights(cause, wages, credit=credit)
             found = _kept.keep(key, Stories(weights, country))
         return found
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from services.worker.recovery.belief.beliefs import Key, Learned, key_of, traits_of
+from services.worker.recovery.belief.doubt import PLANS
 from services.worker.recovery.belief.groups import Path
 from services.worker.recovery.belief.kept import Kept
 from services.worker.recovery.belief.learning import Outcome, Strength, moved
@@ -47,7 +48,7 @@ class Earlier:
     at: datetime
 
 
-_Key = tuple[tuple[int, bool, Path] | None, Key, Earlier]
+_Key = tuple[tuple[int, float, Path] | None, Key, Earlier]
 _kept: Final[Kept[_Key, Stories]] = Kept(KEPT)
 
 
@@ -58,8 +59,7 @@ def believed_of(
     card: Card | None,
     amount: Money | None,
     wages: Mapping[str, float],
-    *,
-    explores: bool = False,
+    doubt: float = PLANS,
 ) -> Stories:
     """The stories of this customer after a decline of this cause; `learned` of the merchant's, or None for the prior.
 
@@ -67,11 +67,11 @@ def believed_of(
     """
     common = key_of(cause, card, wages)
     traits = traits_of(card, amount)
-    key = (None if learned is None else (learned.number, explores, learned.path(traits)), common, earlier)
+    key = (None if learned is None else (learned.number, doubt, learned.path(traits)), common, earlier)
     found = _kept.get(key)
     if found is None:
         _, country, credit, _ = common
-        before = prior(country) if learned is None else learned.doubted(traits, explores=explores)
+        before = prior(country) if learned is None else learned.doubted(traits, doubt)
         before = replace(before, paydays=among(before.paydays, wages))
         after = moved(before, earlier.outcomes, earlier.at, OF_CUSTOMER, HALF_LIFE)
         weights = after.weights(cause, {}, credit=credit)

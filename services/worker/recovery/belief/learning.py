@@ -79,14 +79,15 @@ _DELAYS_FROM, _DELAYS_TO = (np.log([each[end] for each in DELAYS]) for end in (0
 class Outcome:
     """What became of the attempts of one recovery; `declined` are their times, the failure first.
 
-    `cause` is the failure's; `traits` are its card's and what was due. `accepted_at`: when an attempt succeeded; None
-    if none has, so far.
+    `whose`: the merchant's id, where several teach. `cause` is the failure's; `traits` are its card's and what was due.
+    `accepted_at`: when an attempt succeeded; None if none has, so far.
     """
 
     cause: DeclineCause
     traits: Traits
     declined: tuple[datetime, ...]
     accepted_at: datetime | None = None
+    whose: str = ""
 
     @property
     def last_at(self) -> datetime:
@@ -110,40 +111,56 @@ _OF_ALL: Final = Strength(ways=30, paydays=15, conventions=10, stays=20, banks=1
 _OF_GROUP: Final = Strength(ways=60, paydays=40, conventions=30, stays=60, banks=30, rounds=12)
 
 
-def learn(outcomes: Sequence[Outcome], now: datetime, before: Learned | None = None) -> Learned:
+def learn(
+    outcomes: Sequence[Outcome], now: datetime, before: Learned | None = None, *, least_merchants: int = 1
+) -> Learned:
     """What is believed after these outcomes, at `now`; `before` them it was the prior, if it is not given.
 
-    The same outcomes give the same answer. Without outcomes it is what was believed before.
+    The same outcomes give the same answer. Without outcomes it is what was believed before. `least_merchants`: from so
+    many merchants the outcomes of each group have to come, so that no group is one of them.
     """
     latest = sorted(outcomes, key=lambda each: each.last_at)[-REMEMBERED:]
-    medians = _medians(latest)
+    medians = _medians(latest, least_merchants)
     seen = [_seen(each, now, medians) for each in latest]
     countries = Counter(each.values[Trait.COUNTRY] or None for each in seen)
     everywhere = _moved(before.everywhere if before else prior_among(countries), seen, _OF_ALL)
-    return Learned(_grown(everywhere, seen, tuple(Trait)), medians)
+    return Learned(_grown(everywhere, seen, tuple(Trait), least_merchants), medians)
 
 
-def _medians(outcomes: Sequence[Outcome]) -> dict[str, int]:
-    """The median amount of each currency."""
+def _medians(outcomes: Sequence[Outcome], least_merchants: int) -> dict[str, int]:
+    """The median amount of each currency, where there are enough for a group: of few it would be one invoice's."""
     amounts: defaultdict[str, list[int]] = defaultdict(list)
+    whose: defaultdict[str, set[str]] = defaultdict(set)
     for each in outcomes:
         if each.traits.amount is not None:
             amounts[each.traits.amount.currency].append(each.traits.amount.amount)
-    return {currency: median_low(each) for currency, each in sorted(amounts.items())}
+            whose[each.traits.amount.currency].add(each.whose)
+    return {
+        currency: median_low(each)
+        for currency, each in sorted(amounts.items())
+        if len(each) >= LEAST_OF_GROUP and len(whose[currency]) >= least_merchants
+    }
 
 
-def _grown(belief: Belief, seen: "Sequence[_Seen]", traits: Sequence[Trait]) -> Group:
+def _grown(belief: Belief, seen: "Sequence[_Seen]", traits: Sequence[Trait], least_merchants: int) -> Group:
     """A group with this belief, and its parts by the first of the traits that tells enough recoveries from others."""
     for number, trait in enumerate(traits):
         parts: defaultdict[str, list[_Seen]] = defaultdict(list)
         for each in seen:
             parts[each.values[trait]].append(each)
-        large = {name for name, part in parts.items() if len(part) >= LEAST_OF_GROUP}
+        large = {
+            name
+            for name, part in parts.items()
+            if len(part) >= LEAST_OF_GROUP and len({each.whose for each in part}) >= least_merchants
+        }
         if len(parts) > 1 and large:
             below = traits[number + 1 :]
             rest = [each for name, part in parts.items() if name not in large for each in part]
-            found = {name: _grown(_moved(belief, parts[name], _OF_GROUP), parts[name], below) for name in sorted(large)}
-            return Group(belief, trait, found | {REST: _grown(belief, rest, below)})
+            found = {
+                name: _grown(_moved(belief, parts[name], _OF_GROUP), parts[name], below, least_merchants)
+                for name in sorted(large)
+            }
+            return Group(belief, trait, found | {REST: _grown(belief, rest, below, least_merchants)})
     return Group(belief)
 
 
@@ -162,7 +179,7 @@ class _Seen:
     """How likely each explanation (a column) makes an outcome, by the pattern of open banks (a row).
 
     `banks`: the row of each bank. `never`: how likely it is if the payment never becomes possible. `counts`: as how
-    many recoveries it counts. `values`: its groups' names.
+    many recoveries it counts. `values`: its groups' names. `whose`: the merchant's id.
     """
 
     kind: str
@@ -171,6 +188,7 @@ class _Seen:
     never: float
     counts: float
     values: Mapping[Trait, str]
+    whose: str
 
 
 def _seen(outcome: Outcome, now: datetime, medians: Mapping[str, int], half_life: timedelta = HALF_LIFE) -> _Seen:
@@ -201,7 +219,7 @@ def _seen(outcome: Outcome, now: datetime, medians: Mapping[str, int], half_life
     never = 1.0 if outcome.accepted_at is None else _UNEXPLAINED
     counts = 0.5 ** max(0.0, (now - outcome.last_at) / half_life)
     values = {trait: outcome.traits.value(trait, medians) for trait in Trait}
-    return _Seen(kind, likely, banks.reshape(-1), never, counts, values)
+    return _Seen(kind, likely, banks.reshape(-1), never, counts, values, outcome.whose)
 
 
 @lru_cache(maxsize=20_000)

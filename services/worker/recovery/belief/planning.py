@@ -63,14 +63,18 @@ class Limits:
     takes: timedelta = timedelta(0)
 
 
-def plan(stories: Stories, declined: Sequence[datetime], limits: Limits) -> tuple[Planned, ...]:
-    """The attempts to make, in the order of time; empty when none is worth it.
+def plan(
+    stories: Stories, declined: Sequence[datetime], limits: Limits, told: Stories | None = None
+) -> tuple[Planned, ...]:
+    """The attempts to make, in the order of time; empty when none is worth it. Their chances are `told` by these
+    stories, without them by the same.
 
     `declined` are the attempts so far, the failure first. All times count by the hour, so that invoices that failed in
     one hour share a plan. While the attempts are made as they were planned after the failure, that plan is followed:
     it has reckoned with each decline. Otherwise the rest is planned anew.
     """
-    first = _planned(stories, (_hour(declined[0]),), limits)
+    told = told or stories
+    first = _planned(stories, (_hour(declined[0]),), limits, told)
     made = len(declined) - 1
     if made == 0:
         return first
@@ -78,7 +82,7 @@ def plan(stories: Stories, declined: Sequence[datetime], limits: Limits) -> tupl
     followed = len(first) >= made and all(
         each.at <= at < each.at + _AN_HOUR for each, at in zip(first, declined[1:], strict=False)
     )
-    return _from(first, made) if followed else _planned(stories, tuple([_hour(at) for at in declined]), limits)
+    return _from(first, made) if followed else _planned(stories, tuple([_hour(at) for at in declined]), limits, told)
 
 
 def at_another_time(stories: Stories, declined: Sequence[datetime], at: datetime) -> Planned:
@@ -86,8 +90,7 @@ def at_another_time(stories: Stories, declined: Sequence[datetime], at: datetime
     hours, made = [_hour(each) for each in declined], _hour(at)
     alive = _alive(stories, hours)
     reached = alive & stories.ruled_out(stories.accepting(made, hours[0]), made.timestamp())
-    before = how_many(alive)
-    chance = 1 - how_many(alive & ~reached) / before if before else 0.0
+    chance = _lost(how_many(alive & ~reached), how_many(alive))
     return Planned(made, chance, chance, *stories.why(reached[None, :]))
 
 
@@ -100,30 +103,32 @@ def _alive(stories: Stories, declined: Sequence[datetime]) -> Bits:
 def _from(planned: tuple[Planned, ...], made: int) -> tuple[Planned, ...]:
     """The rest of a plan after so many declines: what it collects counts from here."""
     missed = 1 - planned[made - 1].collected
-    return tuple([replace(each, collected=1 - (1 - each.collected) / missed) for each in planned[made:]])
+    return tuple([replace(each, collected=_lost(1 - each.collected, missed)) for each in planned[made:]])
 
 
 def _hour(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-_Key = tuple[int, tuple[datetime, ...], timedelta, timedelta, datetime, int, float, AttemptTimes | None, str | None]
+_Key = tuple[
+    int, int, tuple[datetime, ...], timedelta, timedelta, datetime, int, float, AttemptTimes | None, str | None
+]
 _plans: Final[Kept[_Key, tuple[Planned, ...]]] = Kept(KEPT_PLANS)
 
 
-def _planned(stories: Stories, declined: tuple[datetime, ...], limits: Limits) -> tuple[Planned, ...]:
+def _planned(stories: Stories, declined: tuple[datetime, ...], limits: Limits, told: Stories) -> tuple[Planned, ...]:
     """The plan after declines in these hours, until the hour of the limits' end."""
     times = None if limits.times.always else limits.times
     until, country = _hour(limits.until), None if times is None else limits.country
     apart = (limits.after, limits.takes)
-    key = (stories.number, declined, *apart, until, limits.most, limits.least_chance, times, country)
+    key = (stories.number, told.number, declined, *apart, until, limits.most, limits.least_chance, times, country)
     found = _plans.get(key)
     if found is None:
-        found = _plans.keep(key, _made(stories, declined, replace(limits, until=until)))
+        found = _plans.keep(key, _made(stories, declined, replace(limits, until=until), told))
     return found
 
 
-def _made(stories: Stories, declined: tuple[datetime, ...], limits: Limits) -> tuple[Planned, ...]:
+def _made(stories: Stories, declined: tuple[datetime, ...], limits: Limits, told: Stories) -> tuple[Planned, ...]:
     alive, most = _alive(stories, declined), limits.most - (len(declined) - 1)
     # The decline was at some minute of its hour.
     first = (declined[-1] + limits.after + _AN_HOUR).timestamp()
@@ -153,7 +158,11 @@ def _made(stories: Stories, declined: tuple[datetime, ...], limits: Limits) -> t
             worth = counts * kept
             worth[dropped] = -1
     chosen.sort()
-    return _in_order(stories, at[chosen], accepting[chosen], alive)
+    if told is stories or not chosen:
+        return _in_order(stories, at[chosen], accepting[chosen], alive)
+    moments = [datetime.fromtimestamp(each, UTC) for each in at[chosen]]
+    known = [told.accepting(moment, declined[0]) for moment in moments]
+    return _in_order(told, at[chosen], np.stack(known), _alive(told, declined))
 
 
 def _in_order(stories: Stories, times: Times, accepting: Bits, alive: Bits) -> tuple[Planned, ...]:
@@ -165,10 +174,15 @@ def _in_order(stories: Stories, times: Times, accepting: Bits, alive: Bits) -> t
         remaining.append(how_many(left))
     return tuple(
         [
-            Planned(datetime.fromtimestamp(at, UTC), 1 - after / before, 1 - after / remaining[0], why)
+            Planned(datetime.fromtimestamp(at, UTC), _lost(after, before), _lost(after, remaining[0]), why)
             for at, (before, after), why in zip(times, pairwise(remaining), stories.why(reached), strict=True)
         ]
     )
+
+
+def _lost(after: float, before: float) -> float:
+    """The share that is gone; none of nothing, as where what is told leaves no story for what was planned."""
+    return 1 - after / before if before else 0.0
 
 
 def _counts(accepting: Bits, left: Bits) -> npt.NDArray[np.uint16]:

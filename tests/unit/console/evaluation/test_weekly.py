@@ -295,6 +295,7 @@ def test_what_is_tried_of_a_group_is_recorded_with_what_it_is_known_by() -> None
     kind = kind_in(0.2, funding="prepaid", amount=4_900)
     failure = replace(next(Population(as_made(), 1)), kind=kind)
     outcome = outcome_until(past_of(Brain("ours", POLICY), failure), BEGINS + 60 * DAY)
+    assert outcome is not None
     traits = outcome.traits
     assert (traits.country, traits.funding, traits.network) == ("DE", "prepaid", "visa")
     assert traits.amount is not None

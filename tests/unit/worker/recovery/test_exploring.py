@@ -18,11 +18,12 @@ from services.worker.recovery import (
     Wait,
     decide,
 )
-from services.worker.recovery.belief import beliefs
+from services.worker.recovery import timing as module
 from services.worker.recovery.belief.beliefs import Learned
 from services.worker.recovery.belief.customers import Earlier
 from services.worker.recovery.belief.groups import Group, Traits
 from services.worker.recovery.belief.learning import Outcome
+from services.worker.recovery.belief.planning import Limits, plan
 from services.worker.recovery.belief.prior import prior
 from services.worker.recovery.case import EXPLORED, is_explored
 from tests.unit.worker.recovery.builders import (
@@ -53,7 +54,7 @@ Decisions = list[AttemptNow | Wait]
 @pytest.fixture(autouse=True)
 def plans_have_little_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     """However much it is, those that explore have all of it."""
-    monkeypatch.setattr(beliefs, "DOUBT", 0.5)
+    monkeypatch.setattr(module, "PLANS", 0.5)
 
 
 def played(key: str, timing: Timing = TIMING, policy: Policy = POLICY) -> tuple[Decisions, list[datetime]]:
@@ -106,13 +107,29 @@ def test_it_says_so_with_every_decision_about_an_attempt_and_no_other_recovery_d
         assert SAYS_SO not in each.reason.text
 
 
-def test_its_chances_are_those_that_its_doubt_believes() -> None:
-    """They are held against what comes: with more doubt no attempt is as sure."""
-    chances = [
-        max(each.prediction.chance for each in decisions if isinstance(each, AttemptNow) and each.prediction)
-        for decisions, _ in (played(OTHER), played(EXPLORES))
-    ]
-    assert chances[1] < 0.8 * chances[0]
+def test_chances_are_told_with_less_doubt_than_plans_are_made_with() -> None:
+    """A time is worth a try for what it may teach; that makes it no likelier."""
+    wages: dict[str, float] = {}
+    about = FUNDS, VISA, DUE, wages
+    told, explored = TIMING.told(*about), replace(TIMING, explores=True)
+    assert explored.told(*about) is told, "the same for those that explore"
+    for key, timing in ((OTHER, TIMING), (EXPLORES, explored)):
+        decisions, _ = played(key)
+        first = next(each for each in decisions if isinstance(each, AttemptNow) and each.prediction)
+        assert first.prediction is not None
+        planned, *_ = plan(timing.believed(*about), [OPENED], limits())
+        alike, *_ = plan(timing.believed(*about), [OPENED], limits(), told)
+        assert first.prediction.chance == pytest.approx(alike.chance)
+        assert abs(alike.chance - planned.chance) > 0.01
+        assert alike.at == planned.at
+
+
+def limits() -> Limits:
+    schedule = POLICY.schedules.insufficient_funds
+    assert isinstance(schedule, Likeliest)
+    until = OPENED + timedelta(days=POLICY.window_days)
+    gap = timedelta(hours=schedule.after_hours)
+    return Limits(gap, until, POLICY.max_attempts, schedule.least_chance, POLICY.attempt_times, "DE")
 
 
 @pytest.mark.parametrize(

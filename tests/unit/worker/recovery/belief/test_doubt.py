@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from services.worker.recovery import Card
 from services.worker.recovery.belief.beliefs import Learned
-from services.worker.recovery.belief.doubt import DOUBT, doubted
+from services.worker.recovery.belief.doubt import EXPLORES, PLANS, TELLS, doubted
 from services.worker.recovery.belief.groups import Group, Traits
 from services.worker.recovery.belief.learning import Outcome, learn
 from services.worker.recovery.belief.parts import BANKS, STAYS, Belief
@@ -197,14 +197,14 @@ def test_of_banks_half_of_the_doubt_is_what_was_believed_before() -> None:
 
 def test_plans_are_made_with_doubt_and_those_that_explore_with_all_of_it() -> None:
     learned = Learned(Group(paid(day_14=1.0)))
-    assert 0 < DOUBT < 1
+    assert 0 < TELLS < PLANS < EXPLORES == 1
     assert learned.of(Traits()).paydays == {"day_14": 1.0}, "what was learned is kept as it was"
-    assert learned.doubted(Traits(), explores=False) == doubted(learned.everywhere, DOUBT)
-    assert learned.doubted(Traits(), explores=True) == doubted(learned.everywhere, 1.0)
+    for doubt in (TELLS, PLANS, EXPLORES):
+        assert learned.doubted(Traits(), doubt) == doubted(learned.everywhere, doubt)
     card = Card(country="DE")
-    plain, exploring = (learned.believed(FUNDS, card, None, {}, explores=each) for each in (False, True))
+    plain, exploring = (learned.believed(FUNDS, card, None, {}, each) for each in (PLANS, EXPLORES))
     assert plain is not exploring
-    assert learned.believed(FUNDS, card, None, {}, explores=True) is exploring
+    assert learned.believed(FUNDS, card, None, {}, EXPLORES) is exploring
     day_before = datetime(2026, 10, 13, 16, tzinfo=UTC)
     failed = datetime(2026, 10, 2, 8, tzinfo=UTC)
     some, more = (how_many(each.accepting(day_before, failed)) for each in (plain, exploring))
@@ -263,13 +263,13 @@ def test_learning_alone_is_stuck_with_the_15th_and_doubt_finds_the_14th() -> Non
     assert 14 not in stuck
     again = learn(tried_on(sorted(stuck), 400, 2), NOW).everywhere
     assert 14 not in planned_days(again), "and so it goes on"
-    assert 14 in planned_days(doubted(belief, DOUBT))
+    assert 14 in planned_days(doubted(belief, PLANS))
     assert 14 in planned_days(doubted(belief, 1.0))
 
 
 def test_what_doubt_has_found_is_learned() -> None:
     before = learn(tried_on([11, 15, 19], 400, 1), NOW).everywhere
-    days = sorted(planned_days(doubted(before, DOUBT)))
+    days = sorted(planned_days(doubted(before, PLANS)))
     after = learn(tried_on(days, 400, 2), NOW).everywhere
     assert after.paydays["day_14"] > 3 * before.paydays["day_14"]
     assert 14 in planned_days(after), "now also without doubt"

@@ -1,6 +1,7 @@
 """Whom something is learned of by itself: where there are enough of them, and others; and what plans make of it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -140,6 +141,23 @@ def test_up_to_the_median_of_its_currency_an_amount_is_small() -> None:
     asked = [Money(2, "eur"), Money(3, "eur"), Money(200, "jpy"), Money(201, "jpy"), Money(2, "usd"), None]
     found = [learned.path(Traits("DE", amount=each)) for each in asked]
     assert found == [(SMALL,), (LARGE,), (SMALL,), (LARGE,), (REST,), (REST,)]
+
+
+def test_few_amounts_of_a_currency_have_no_median_that_would_be_one_invoice_s() -> None:
+    euros, yen = Traits("DE", amount=Money(900, "eur")), Traits("JP", amount=Money(123_457, "jpy"))
+    assert learn(of_each((euros, LEAST_OF_GROUP), (yen, LEAST_OF_GROUP - 1)), NOW).medians == {"eur": 900}
+
+
+@pytest.mark.parametrize(("merchants", "groups"), [(1, set()), (2, set()), (3, {"debit", "prepaid"})])
+def test_a_group_of_several_merchants_is_never_one_or_two_of_them(merchants: int, groups: set[str]) -> None:
+    """Else whoever plans by it would be told what one other merchant's customers do."""
+    euros = Money(900, "eur")
+    debit, prepaid = replace(DEBIT, amount=euros), replace(PREPAID, amount=euros)
+    seen = of_each((debit, LEAST_OF_GROUP), (prepaid, LEAST_OF_GROUP))
+    pooled = [replace(each, whose=f"acct_{number % merchants}") for number, each in enumerate(seen)]
+    learned = learn(pooled, NOW, least_merchants=3)
+    assert splits(learned.root) == ((Trait.FUNDING, groups | {REST}) if groups else (None, set()))
+    assert learned.medians == ({"eur": 900} if groups else {})
 
 
 def test_every_group_is_told_with_the_traits_that_it_is_made_by_and_the_rest_by_none() -> None:
