@@ -63,6 +63,13 @@ STRIPE_IS_EARLY = timedelta(minutes=5)
 # How our end action `pause` pauses: `stripe_calls.pause_subscription`.
 OUR_PAUSE = "keep_as_draft"
 
+STATE_OF_KIND = {
+    MessageKind.PAYMENT_FAILED: RecoveryState.WAITING,
+    MessageKind.ACTION_REQUIRED: RecoveryState.ACTION_REQUIRED,
+    MessageKind.NEW_METHOD_NEEDED: RecoveryState.NEEDS_NEW_METHOD,
+}
+"""In which state messages of a kind are sent."""
+
 
 @dataclass(frozen=True, slots=True)
 class KnownAttempt:
@@ -178,10 +185,12 @@ class Dossier:
         sent, canceled = (*self.sent, *besides), self.story.canceled_messages
         rules = policy or self.policy
         hours = UNTIMED if begun else self._hours(rules, self.now)
-        return next_moment(rules, self.counted_from, sent, kind, self.now, self.window_until, canceled, hours)
+        since = self.story.since(STATE_OF_KIND[kind]) or self.now
+        return next_moment(rules, self.counted_from, sent, kind, self.now, self.window_until, canceled, hours, since)
 
     def message_missed(self, kind: MessageKind, until: datetime) -> bool:
-        """Whether a message of this kind should have gone out long before `until`, and did not."""
+        """Whether a message of this kind was due before `until`, and did not go out although there was time, or because
+        it waits for its hour, or as the first of all."""
         hours = self._hours(self.policy)
         return missed_message(self.policy, self.counted_from, self.sent, kind, until, self.window_until, hours)
 

@@ -3,17 +3,14 @@
 from dataclasses import replace
 from datetime import datetime
 
-from services.worker.dossier.dossier import Dossier
+from services.worker.dossier.dossier import STATE_OF_KIND, Dossier
 from services.worker.outside.invoices import Reading
 from services.worker.recovery import Decision, MessageKind, Moment
 from shared import recovery_tasks
 from shared.database import Connection
 from shared.recovery_model import RecoveryState
 
-KIND_OF_STATE = {
-    RecoveryState.ACTION_REQUIRED: MessageKind.ACTION_REQUIRED,
-    RecoveryState.NEEDS_NEW_METHOD: MessageKind.NEW_METHOD_NEEDED,
-}
+KIND_OF_STATE = {state: kind for kind, state in STATE_OF_KIND.items()}
 
 
 def kind_now(state: RecoveryState) -> MessageKind:

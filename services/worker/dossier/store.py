@@ -39,7 +39,8 @@ SELECT r.invoice_id, r.state, r.stop_requested, r.amount_due, r.currency, r.open
     citadel_now() AS now,
     m.stripe_connect_id AS account, COALESCE(m.status = 'active', false) AS merchant_active,
     ARRAY(
-        SELECT ROW (t.id, t.at, t.kind, t.rule, t.next_at, t.detail::text)  -- jsonb has no codec inside a row
+        -- jsonb has no codec inside a row
+        SELECT ROW (t.id, t.at, t.kind, t.rule, t.next_at, t.detail::text, t.to_state)
         FROM recovery_timeline AS t
         WHERE t.recovery_id = r.id
         ORDER BY t.id
@@ -300,5 +301,8 @@ async def remember_stripes_attempts(db: Connection, dossier: Dossier, reading: R
         await db.execute(REMEMBER_STRIPES, dossier.recovery_id, reading.stripe_attempts)
 
 
-def _told(row_id: int, at: datetime, kind: str, rule: str, next_at: datetime | None, detail: str) -> Told:
-    return Told(row_id, at, kind, rule, next_at, orjson.loads(detail))
+def _told(
+    row_id: int, at: datetime, kind: str, rule: str, next_at: datetime | None, detail: str, to_state: str | None
+) -> Told:
+    state = None if to_state is None else RecoveryState(to_state)
+    return Told(row_id, at, kind, rule, next_at, orjson.loads(detail), state)

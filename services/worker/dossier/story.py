@@ -18,6 +18,7 @@ from shared.recovery_model import (
     SUBSCRIPTION_CHANGED,
     WANTED_AGAIN,
     EntryKind,
+    RecoveryState,
 )
 
 NEWS = frozenset({CARD_CHANGED, FAILED_AGAIN, INVOICE_CHANGED, PAID_SOMEHOW, PAYMENT_NEWS, SUBSCRIPTION_CHANGED})
@@ -41,6 +42,7 @@ class Told:
     rule: str
     next_at: datetime | None
     detail: dict[str, Any]
+    to_state: RecoveryState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,18 @@ class Story:
             and row.detail.get("kind") in set(MessageKind)
             and row.detail.get("task_id") not in wanted
         )
+
+    def since(self, state: RecoveryState) -> datetime | None:
+        """When the recovery came into the state that it is in; None: it is in another. Attempts do not count: after one
+        it goes on in the state that it was in, or comes into another."""
+        since = None
+        for row in reversed(self.rows):
+            if row.to_state is None or row.to_state is RecoveryState.ATTEMPTING:
+                continue
+            if row.to_state is not state:
+                break
+            since = row.at
+        return since
 
     @property
     def turned(self) -> Told | None:

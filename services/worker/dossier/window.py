@@ -83,7 +83,7 @@ def missing(dossier: Dossier, at: datetime) -> str | None:
 
 
 def message_is_missing(dossier: Dossier, at: datetime) -> bool:
-    """Whether a message was due long before `at`, and was not sent although it could have been."""
+    """Whether a message was due before `at`, and was not sent although it could have been."""
     kind = kind_now(dossier.state)
     if dossier.customer_id is None or dossier.in_holdout or withheld(dossier, kind):
         return False

@@ -2,10 +2,11 @@
 
 With `likeliest` it waits, for less than a day, for the hour in which an answer is worth most: the hour's factor, less
 what waiting costs. As that cost is a share of what is left, an hour that was worth waiting for is still the best one
-when it has come, so that nobody waits twice. One message in ten tries another hour of the day, so that hours at which
-nobody is written to are learned of, too; which one, and at which hour, is drawn by the recovery's key (Thompson
-sampling: an hour is drawn as often as it may be the best one; Russo et al., 2018, https://arxiv.org/abs/1707.02038). At
-night nothing is tried.
+when it has come, so that nobody waits twice. A late message avoids the night, and waits for nothing else.
+
+One message in ten tries another hour of the day, so that hours at which nobody is written to are learned of, too; which
+one, and at which hour, is drawn by the recovery's key (Thompson sampling: an hour is drawn as often as it may be the
+best one; Russo et al., 2018, https://arxiv.org/abs/1707.02038). At night nothing is tried.
 """
 
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from services.worker.recovery.timezones import zone_of
 from shared.policy import AnyHour, HourWindow, LikeliestHour, MessageHours
 
 ONE_HOUR: Final = timedelta(hours=1)
+ONE_DAY: Final = timedelta(days=1)
 LEFT_TO_ANSWER: Final = timedelta(hours=12)
 """No message waits longer than until so long before the window's end: an email that nobody can answer helps nobody."""
 A_DAY_LATER: Final = 0.9
@@ -48,8 +50,8 @@ class HourOfMessages:
     """One recovery's hours: the policy's rule, the country of its card, its own key, and what was learned.
 
     `now`: when it is asked. A message that should have gone out an hour before or more (no worker ran, its merchant was
-    paused) is late: it waits for an hour from now on. None: nobody asks whether it is late. `tries`: whether one
-    message in ten tries another hour; there is no use in it where nothing is learned.
+    paused) is late. None: nobody asks whether it is late. `tries`: whether one message in ten tries another hour; there
+    is no use in it where nothing is learned.
     """
 
     rule: MessageHours = ANY_HOUR
@@ -61,37 +63,65 @@ class HourOfMessages:
 
     def moment(self, due: datetime, ends: datetime) -> Moment:
         """When a message that is due then goes out, in UTC: not before, less than a day later, and while there is time
-        to answer before the window `ends`. A late one: by the same rule from `now` on, without trying any."""
+        to answer before the window `ends`. One that is late by an hour goes out now, but not at night or outside of the
+        policy's window while that ends within its day: however often it is late, a day after it was due it waits for
+        nothing."""
         if isinstance(self.rule, AnyHour):
             return Moment(due)
-        found = self._after(self.rule, as_utc("due", due), ends, tries=self.tries)
+        due = as_utc("due", due)
+        before = min(due + ONE_DAY, ends - LEFT_TO_ANSWER)
+        match self.rule:
+            case HourWindow() as rule:
+                found = self._within(rule, due, before) or Moment(due)
+            case LikeliestHour():
+                found = self._likeliest(due, before)
+            case _:
+                assert_never(self.rule)
         if self.now is None or self.now - found.at < ONE_HOUR:
             return found
-        again = self._after(self.rule, as_utc("now", self.now), ends, tries=False)
-        return Moment(again.at, again.why or found.why)  # why it waited is true, however late it is
+        now = as_utc("now", self.now)
+        again = self._within(self.rule, now, before) if isinstance(self.rule, HourWindow) else self._by_day(now, before)
+        # Why it did not go out when it was due is true, however late it is.
+        return Moment(now, found.why) if again is None or again.at == now else again
 
-    def _after(self, rule: HourWindow | LikeliestHour, due: datetime, ends: datetime, *, tries: bool) -> Moment:
-        match rule:
-            case HourWindow():
-                return self._within(rule, due, ends)
-            case LikeliestHour():
-                return self._likeliest(due, ends, tries=tries)
-            case _:
-                assert_never(rule)
+    def last_due(self, ends: datetime) -> datetime:
+        """The latest time at which a message is due, in a window that `ends` then: a day before. A policy's window that
+        opens too late after that has it due in its last hour before."""
+        last = as_utc("ends", ends) - ONE_DAY
+        if not isinstance(self.rule, HourWindow) or self._within(self.rule, last, ends - LEFT_TO_ANSWER) is not None:
+            return last
+        zone = self._zone
+        share, begins = spread(self.key, 0), last - _into(last.astimezone(zone))
+        sooner = (begins + (share - back) * ONE_HOUR for back in HOURS[1:])
+        return next((at for at in sooner if self.rule.holds(at.astimezone(zone).hour)), last)
 
-    def _within(self, rule: HourWindow, due: datetime, ends: datetime) -> Moment:
-        zone = zone_of(self.country) if rule.zone == "card_country" else ZoneInfo(rule.zone)
-        for waited, hour, at in self._candidates(due, ends, zone):
+    @property
+    def _zone(self) -> ZoneInfo:
+        if isinstance(self.rule, HourWindow) and self.rule.zone != "card_country":
+            return ZoneInfo(self.rule.zone)
+        return zone_of(self.country)
+
+    def _within(self, rule: HourWindow, due: datetime, before: datetime) -> Moment | None:
+        """When the policy's hours have come; None: not before that time."""
+        for waited, hour, at in self._candidates(due, before):
             if rule.holds(hour):
                 why = f"the policy writes to customers between {rule.from_hour} and {rule.until_hour}"
                 return Moment(at, why if waited else None)
-        return Moment(due, "too little time is left to wait for the policy's hours")
+        return None
 
-    def _likeliest(self, due: datetime, ends: datetime, *, tries: bool) -> Moment:
-        candidates = list(self._candidates(due, ends, zone_of(self.country)))
+    def _by_day(self, now: datetime, before: datetime) -> Moment | None:
+        """When it is not night; None: not before that time. A night in which customers answer is none."""
+        factors = self.answers.factors
+        for waited, hour, at in self._candidates(now, before):
+            if hour not in NIGHT or (not waited and factors[hour] >= sum(factors) / len(factors)):
+                return Moment(at, "a late message does not go out at night" if waited else None)
+        return None
+
+    def _likeliest(self, due: datetime, before: datetime) -> Moment:
+        candidates = list(self._candidates(due, before))
         best, key = self._best(candidates), f"{self.key}/{due.isoformat()}"
         by_day = [each for each in candidates if each[1] not in NIGHT]
-        if not tries or spread(key, 0) >= TRIED or not by_day:
+        if not self.tries or spread(key, 0) >= TRIED or not by_day:
             return best
         tried = max(by_day, key=lambda each: self._drawn(each[1], key) * _WORTH[each[0]])[2]
         if tried == best.at:
@@ -127,19 +157,23 @@ class HourOfMessages:
         share = min(max(spread(key, 1 + hour), 1e-6), 1 - 1e-6)
         return self.answers.factors[hour] + self.answers.unsure[hour] * _NORMAL.inv_cdf(share)
 
-    def _candidates(self, due: datetime, ends: datetime, zone: ZoneInfo) -> Iterator[tuple[int, int, datetime]]:
-        """(full hours waited, local hour, when) for the hour of `due` and the 23 after it, while there is time to
-        answer; in each but the first, the recovery's key says when, so that what waits together does not go out
-        together."""
+    def _candidates(self, due: datetime, before: datetime) -> Iterator[tuple[int, int, datetime]]:
+        """(full hours waited, local hour, when) for the hour of `due`, and for the 23 after it up to `before`; in each
+        but the first, the recovery's key says when, so that what waits together does not go out together."""
+        zone = self._zone
         local = due.astimezone(zone)
         yield 0, local.hour, due
-        into = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
-        begins, share = due - into, spread(self.key, 0)
+        begins, share = due - _into(local), spread(self.key, 0)
         for waited in HOURS[1:]:
             at = begins + (waited + share) * ONE_HOUR
-            if at > ends - LEFT_TO_ANSWER:
+            if at >= before:
                 return
             yield waited, at.astimezone(zone).hour, at
+
+
+def _into(local: datetime) -> timedelta:
+    """How much of its hour is over."""
+    return timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
 
 
 UNTIMED: Final = HourOfMessages()

@@ -1,5 +1,6 @@
 """An end action takes something away from a customer: it is carried out only where it is sure."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -293,3 +294,49 @@ async def test_while_workers_run_the_window_is_the_policy_s(world: World) -> Non
     row = await failed.recovery()
     assert (row["closed_at"] - row["opened_at"]).days == 9
     assert row["window_until"] is None
+
+
+# --- Messages that wait for their hour --------------------------------------------------------------------------------
+
+
+def _in_hours(now: datetime, ahead: int) -> dict[str, Any]:
+    """Customers are written to in one hour of the day only, so many hours from now."""
+    hour = (now.hour + ahead) % 24
+    return {"kind": "window", "from_hour": hour, "until_hour": (hour + 1) % 24, "zone": "UTC"}
+
+
+@pytest.mark.parametrize(("waits", "told"), [(False, "end_action_done"), (True, "not_all_was_done")])
+async def test_nothing_ends_before_the_customer_was_written_to(world: World, waits: bool, told: str) -> None:
+    (row,) = await world.rows("SELECT citadel_now() AS now")
+    quick = {"kind": "delays", "hours": [5]}
+    await world.policy(
+        driver="citadel",
+        max_attempts=2,
+        end_action="cancel",
+        message_days=[0, 3, 7],
+        minimum_gap_hours=5,
+        schedules={"insufficient_funds": quick, "unknown": quick},
+        message_hours=_in_hours(row["now"], 14) if waits else {"kind": "any"},
+    )
+    failed = await world.fail(decline="insufficient_funds")
+    ended = await failed.finish()
+    assert ended["closed_at"] - ended["opened_at"] < timedelta(hours=14)
+    await world.pass_time(hours=1)
+    await world.work()
+    assert await _told(failed) == [told]
+    assert await _untouched(failed) is waits
+    assert len(await failed.story("messaged", "printed")) == (0 if waits else 1)
+
+
+@pytest.mark.parametrize("hours", ["window", "likeliest"])
+async def test_the_end_follows_when_the_last_message_has_waited_for_its_hour(world: World, hours: str) -> None:
+    (row,) = await world.rows("SELECT citadel_now() AS now")
+    rule = _in_hours(row["now"], 14) if hours == "window" else {"kind": hours}
+    await world.policy(driver="stripe", end_action="cancel", window_days=5, message_days=[0, 5], message_hours=rule)
+    failed = await world.fail(decline="do_not_honor")
+    for _ in range(24 * 7):
+        await world.work()
+        await world.pass_time(hours=1)
+    assert await _told(failed) == ["end_action_done"]
+    sent = await failed.story("messaged", "printed")
+    assert [row["detail"]["announced"] for row in sent] == [False, True]

@@ -8,9 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.recovery import HourOfMessages, MessageKind, Policy, SentMessage, missed_message, next_moment
+from services.worker.recovery import (
+    HourOfMessages,
+    MessageKind,
+    Moment,
+    Policy,
+    SentMessage,
+    missed_message,
+    next_moment,
+)
 from services.worker.recovery.message_answers import ASSUMED, NIGHT, NOTHING_LEARNED, Answers
-from services.worker.recovery.message_hours import LEFT_TO_ANSWER, TRIED
+from services.worker.recovery.message_hours import LEFT_TO_ANSWER, TRIED, UNTIMED
 from services.worker.recovery.timezones import zone_of
 from shared.policy import AnyHour, HourWindow, LikeliestHour, MessageHours
 
@@ -221,14 +229,121 @@ def test_the_first_request_to_authenticate_goes_out_at_once_at_three_in_the_morn
     assert again.at <= OPENED + 5 * HOUR, "however late it is"
 
 
-def test_a_message_that_waits_for_its_hour_is_not_missed() -> None:
+@given(
+    days=st.sets(st.integers(0, 20), min_size=1, max_size=20).map(lambda each: tuple(sorted(each))),
+    lateness=st.lists(st.floats(0, 30), min_size=1, max_size=8),
+    opened=moments,
+    country=st.sampled_from(COUNTRIES),
+    known=learned,
+    rule=rules,
+)
+def test_however_late_workers_are_each_time_a_message_waits_for_less_than_a_day(
+    days: tuple[int, ...],
+    lateness: list[float],
+    opened: datetime,
+    country: str | None,
+    known: Answers,
+    rule: MessageHours,
+) -> None:
+    policy = Policy(message_days=days)
+    due = min(opened + days[0] * DAY, opened + (policy.window_days - 1) * DAY)
+    now = opened
+    for looked in range(60):
+        hours = HourOfMessages(rule, country, "k", known, now)
+        found = next_moment(policy, opened, [], MessageKind.PAYMENT_FAILED, now, hours=hours)
+        if found is None or found.at <= now:
+            return
+        assert now < found.at < due + DAY
+        now = found.at + lateness[looked % len(lateness)] * HOUR
+    raise AssertionError("it is put off for ever")
+
+
+@pytest.mark.parametrize("minutes", [30, 65, 200, 600])
+@pytest.mark.parametrize("rule", [LikeliestHour(), HourWindow(from_hour=9, until_hour=11)], ids=["likeliest", "window"])
+def test_a_worker_that_is_late_every_day_sends_on_the_first(minutes: int, rule: MessageHours) -> None:
+    now = OPENED
+    for _ in range(3):
+        hours = HourOfMessages(rule, "DE", "k", EVENING.answers, now, tries=False)
+        found = next_moment(POLICY, OPENED, [], MessageKind.PAYMENT_FAILED, now, hours=hours)
+        assert found is not None
+        if found.at <= now:
+            break
+        now = found.at + timedelta(minutes=minutes)
+    assert now < OPENED + DAY + timedelta(minutes=minutes)
+    assert found is not None
+    assert found.at <= now
+
+
+def test_a_late_message_goes_out_by_day_and_at_night_where_customers_answer_then() -> None:
+    due = datetime(2026, 9, 7, 19, tzinfo=UTC)  # 21 in Berlin
+    midnight, noon = due + 4 * HOUR, due + 15 * HOUR
+    waits = replace(untried(due), now=midnight).moment(due, FAR)
+    assert (local(waits.at).hour, waits.why) == (7, "a late message does not go out at night")
+    assert replace(untried(due), now=noon).moment(due, FAR) == Moment(noon)
+    owls = answers(range(2))
+    assert replace(untried(due, owls), now=midnight).moment(due, FAR).at == midnight
+    assert replace(untried(due), now=due + 30 * HOUR).moment(due, FAR) == Moment(due + 30 * HOUR), "a day is enough"
+
+
+def test_a_request_that_begins_at_noon_says_nothing_of_the_night() -> None:
+    policy, noon = Policy(message_days=(3, 7, 14)), OPENED + DAY + 9 * HOUR
+    asked = replace(untried(noon), now=noon)
+    found = next_moment(policy, OPENED, [], MessageKind.NEW_METHOD_NEEDED, noon, hours=asked, since=noon)
+    assert found == Moment(noon)
+    at_night = OPENED + 5 * DAY
+    waits = replace(untried(at_night), now=at_night)
+    found = next_moment(policy, OPENED, [], MessageKind.NEW_METHOD_NEEDED, at_night, hours=waits, since=at_night)
+    assert found is not None
+    assert local(found.at).hour == 7, "it has just begun: it is not late"
+
+
+@given(opened=moments, country=st.sampled_from(COUNTRIES), rule=windows, known=learned)
+def test_the_last_message_keeps_to_the_policys_window_too(
+    opened: datetime, country: str | None, rule: HourWindow, known: Answers
+) -> None:
+    policy, ends = Policy(message_days=(0, 21)), opened + 21 * DAY
+    sent, now = list[SentMessage](), opened
+    for _ in range(9):
+        hours = HourOfMessages(rule, country, "k", known, now)
+        found = next_moment(policy, opened, sent, MessageKind.PAYMENT_FAILED, now, hours=hours)
+        if found is None:
+            break
+        now = max(now, found.at)
+        sent.append(SentMessage(MessageKind.PAYMENT_FAILED, now))
+    assert len(sent) == 2, "one that is due sooner than usual does not go out twice"
+    assert ends - 2 * DAY <= sent[1].at <= max(ends - DAY, ends - LEFT_TO_ANSWER)
+    skipped = rule.from_hour in (2, 3) and rule.until_hour == rule.from_hour + 1
+    assert skipped or rule.holds(local(sent[1].at, country).hour)
+    assert not missed_message(policy, opened, sent, MessageKind.PAYMENT_FAILED, ends, hours=replace(hours, now=None))
+
+
+def test_the_last_message_is_a_day_after_the_one_before_it_whatever_the_window() -> None:
+    opened = datetime(2026, 9, 7, 19, tzinfo=UTC)  # 21 in Berlin: the last message cannot wait for the morning
+    policy, last = Policy(message_days=(0, 21)), opened + 20 * DAY
+    hours = HourOfMessages(HourWindow(from_hour=9, until_hour=20), "DE", "k")
+    before = SentMessage(MessageKind.PAYMENT_FAILED, last - 20 * HOUR)
+    found = next_moment(policy, opened, [before], MessageKind.PAYMENT_FAILED, before.at, hours=hours)
+    assert found == Moment(before.at + DAY)
+
+
+def test_a_message_that_waits_for_its_hour_is_missed_from_when_it_was_due() -> None:
     opened = OPENED - 9 * HOUR  # 18 in Berlin: the first hour of the next evening is most of a day away
-    policy = Policy(message_days=(0,))
-    late_evening = likeliest(key=untried(opened).key, answers=answers(range(17, 18), 3))
-    until = opened + 20 * HOUR
-    assert missed_message(policy, opened, [], MessageKind.PAYMENT_FAILED, until)
-    assert not missed_message(policy, opened, [], MessageKind.PAYMENT_FAILED, until, hours=late_evening)
-    assert missed_message(policy, opened, [], MessageKind.PAYMENT_FAILED, until + DAY, hours=late_evening)
+    policy, once = Policy(message_days=(0, 3)), [SentMessage(MessageKind.PAYMENT_FAILED, opened)]
+    due = opened + 3 * DAY
+    late_evening = likeliest(key=untried(due).key, answers=answers(range(17, 18), 3))
+    waits = late_evening.moment(due, FAR).at
+
+    def missed(until: datetime, sent: list[SentMessage]) -> bool:
+        return missed_message(policy, opened, sent, MessageKind.PAYMENT_FAILED, until, hours=late_evening)
+
+    assert waits > due + 20 * HOUR
+    assert not missed(due - HOUR, once)
+    assert missed(due + HOUR, once), "no grace hides that it waits"
+    assert missed(due + 20 * HOUR, once)
+    assert missed(opened + HOUR, []), "nobody was written to"
+    assert not missed(due + 20 * HOUR, [*once, SentMessage(MessageKind.PAYMENT_FAILED, due)])
+    at_once = UNTIMED
+    assert not missed_message(policy, opened, once, MessageKind.PAYMENT_FAILED, due + HOUR, hours=at_once)
 
 
 @pytest.mark.parametrize("schema", [1, 2, 3, 4, 5])

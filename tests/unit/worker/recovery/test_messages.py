@@ -32,7 +32,7 @@ def due(messages: list[SentMessage], now: float, kind: MessageKind = FAILED, pol
         (sent(0, 3), 3, 7),
         (sent(0, 3, 7, 14), 14.5, 20),  # the last day's at its beginning
         (sent(0, 3, 7, 14, 20), 20.1, None),
-        (sent(0), 8, 7),  # days 3 and 7 were missed: one message, now
+        (sent(0), 8, 3),  # days 3 and 7 were missed: one message, now
         (sent(0, 2.9), 2.95, 3.9),  # never two within a day
         (sent(0, 19.5), 19.6, 20.5),
         (sent(0, 20.5), 20.6, None),
