@@ -1,7 +1,8 @@
 """What was learned, as decisions use it: of a merchant's customers its own belief, else the pool's, else none; and of
 the customer how the earlier recoveries ended.
 
-A belief is parsed once in a process for as long as its row stays as it is; which row that is, is asked every time.
+A belief, or counts, are parsed once in a process for as long as their row stays as it is; which row that is, is asked
+every time.
 """
 
 from datetime import datetime
@@ -28,6 +29,7 @@ REMEMBERED_OF_CUSTOMER: Final = 6
 """How many of a customer's earlier recoveries are learned from: the latest."""
 # An unreadable one is kept as nothing, so that it is told once.
 _parsed: Final[Kept[tuple[MerchantId, datetime], tuple[Learned, ...]]] = Kept(KEPT)
+_counted: Final[Kept[tuple[MerchantId, datetime], tuple[Counts, ...]]] = Kept(KEPT)
 
 LEARNED_AT = """
 SELECT merchant_id, learned_at
@@ -73,7 +75,7 @@ async def learned_of(db: Connection, merchant_id: MerchantId) -> Learned | None:
 
 
 MESSAGE_HOURS = """
-SELECT merchant_id, messages, hours
+SELECT merchant_id, learned_at, messages, hours
 FROM learned_message_hours
 WHERE merchant_id = ANY ($1::text[]) AND layout = $2
 """
@@ -84,13 +86,13 @@ async def answers_of(db: Connection, merchant_id: MerchantId) -> Answers:
 
     Counts that cannot be read are passed by, and the log says so.
     """
-    counts: dict[str, Counts] = {}
+    counts: dict[MerchantId, Counts] = {}
     for row in await db.fetch(MESSAGE_HOURS, [merchant_id, POOL], LAYOUT_OF_HOURS):
-        found = read_counts(row["messages"], row["hours"])
+        key = (row["merchant_id"], row["learned_at"])
+        found = _counted.get(key)
         if found is None:
-            log.warning("message_hours_unreadable", merchant_id=row["merchant_id"])
-        else:
-            counts[row["merchant_id"]] = found
+            found = _counted.keep(key, _read_counts(row["merchant_id"], row["messages"], row["hours"]))
+        counts.update((row["merchant_id"], each) for each in found)
     return believed(counts.get(POOL), counts.get(merchant_id))
 
 
@@ -99,7 +101,8 @@ async def earlier_of(
 ) -> Earlier | None:
     """What the customer's earlier recoveries at this merchant say to one that opened then; None without a customer.
 
-    It is what was known at the opening, so that it does not change while the recovery goes on.
+    It is what had happened by the opening, so that it does not change while the recovery goes on; but for a charge that
+    Stripe made before and told of after it.
     """
     if customer_id is None:
         return None
@@ -122,3 +125,11 @@ def _read(merchant_id: MerchantId, document: Any) -> tuple[Learned, ...]:
     except WrongDocument as wrong:
         log.warning("belief_unreadable", merchant_id=merchant_id, reason=str(wrong))
         return ()
+
+
+def _read_counts(merchant_id: MerchantId, messages: int, document: Any) -> tuple[Counts, ...]:
+    found = read_counts(messages, document)
+    if found is None:
+        log.warning("message_hours_unreadable", merchant_id=merchant_id)
+        return ()
+    return (found,)

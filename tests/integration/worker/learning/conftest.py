@@ -14,6 +14,7 @@ from tests.integration.worker.world import World
 def nothing_is_parsed() -> None:
     """What another test's database held is not known."""
     learned_module._parsed.clear()
+    learned_module._counted.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -145,12 +145,16 @@ async def test_a_merchant_without_messages_goes_by_the_pools(world: World, now: 
     assert max(range(24), key=found.factors.__getitem__) in EVENING
 
 
-async def test_counts_that_cannot_be_read_are_passed_by(world: World, now: datetime) -> None:
+async def test_counts_that_cannot_be_read_are_passed_by_and_told_of_once(
+    world: World, now: datetime, capsys: pytest.CaptureFixture[str]
+) -> None:
     await write_answered_at(world, world.merchant_id, 240, EVENING, now)
     await learn_now(world, world.merchant_id)
     await world.execute("UPDATE learned_message_hours SET hours = hours - 'usual'")
-    assert await believed(world, world.merchant_id) == NOTHING_LEARNED
+    assert [await believed(world, world.merchant_id) for _ in range(3)] == [NOTHING_LEARNED] * 3
+    assert capsys.readouterr().out.count("message_hours_unreadable") == 1
     await learn_now(world, world.merchant_id, until=now + DAY)
+    assert await believed(world, world.merchant_id) != NOTHING_LEARNED, "learned anew, it is read anew"
     await world.execute("UPDATE learned_message_hours SET layout = 'another'")
     assert await believed(world, world.merchant_id) == NOTHING_LEARNED
 
