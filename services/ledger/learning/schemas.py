@@ -1,7 +1,6 @@
 """What was learned, as the API shows it."""
 
 from datetime import datetime
-from typing import Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -13,7 +12,9 @@ from services.ledger.api.schemas import Body, Outgoing
 class Difference(Outgoing):
     """Where customers clearly differ from what was expected before anything was seen."""
 
-    about: Literal["payday", "stay", "bank_hours", "weekend", "message_hours"]
+    about: str = Field(
+        description="`payday`, `stay`, `bank_hours`, `weekend` or `message_hours`; or what a newer worker tells of"
+    )
     text: str = Field(description="a sentence for the merchant")
     share: float = Field(description="as learned, from 0 to 1")
     expected: float = Field(description="as believed before anything was seen")

@@ -57,6 +57,16 @@ async def test_the_platform_sees_each_merchant_and_the_pool(api: Api, world: Wor
     assert (nothing["learned_at"], nothing["recoveries"], nothing["differences"]) == (None, None, [])
 
 
+async def test_what_a_newer_worker_tells_of_is_shown_as_it_says(api: Api, world: World) -> None:
+    mine = await world.connect()
+    newer = sentence("Most pay at high tide.") | {"about": "tides"}
+    await world.execute(KEEP, mine, 300, [newer])
+    own = api.as_(await world.key(mine))
+    for found in (await own.get(PATH), await own.get(REPORT)):
+        assert found.status == 200
+    assert (await own.get(PATH)).body["differences"] == [newer]
+
+
 async def test_a_merchant_leaves_the_pool_and_comes_back(api: Api, world: World) -> None:
     mine, other = await world.connect(), await world.connect()
     own = api.as_(await world.key(mine))
