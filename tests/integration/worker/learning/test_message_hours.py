@@ -340,3 +340,29 @@ async def test_an_email_that_may_be_out_is_handed_over_again_at_night(world: Wor
     (row,) = await failed.story("messaged")
     assert (row["at"] + 2 * HOUR).hour == 0, "half past midnight: the customer has it already, so the timeline is told"
     assert len(await world.control.outbox()) == 1
+
+
+@pytest.mark.parametrize(("after", "hour", "waited"), [(33, 12, False), (24, 7, True)])
+async def test_a_request_that_begins_later_says_what_is_true_of_its_own_hour(
+    world: World, after: int, hour: int, waited: bool
+) -> None:
+    """It begins when an attempt says that the card is lost: at noon of the next day, or at three in its morning."""
+    delays = {"kind": "delays", "hours": [after]}
+    await world.policy(
+        driver="citadel",
+        message_days=[3],
+        message_hours={"kind": "likeliest"},
+        timing="rules",
+        schedules={"insufficient_funds": delays},
+    )
+    await world.pass_time(hours=13)
+    failed = await world.fail(decline="insufficient_funds", country="DE")
+    await world.work()
+    await world.control.set_script(failed.payment_method, decline="lost_card")
+    for _ in range(48):
+        await world.work()
+        await world.pass_time(hours=1)
+    (row,) = await failed.story("messaged")
+    assert (row["at"] + 2 * HOUR).hour in (hour, hour + 1)
+    refused = [each["action"] for each in row["detail"]["reason"]["considered"]]
+    assert ("message_when_due" in refused) is waited
