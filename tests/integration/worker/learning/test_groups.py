@@ -84,15 +84,3 @@ async def test_a_recovery_that_explores_says_so_in_its_timeline(
     _, inputs, text = await planned(world)
     assert inputs.get("explores") == (True if explored else None)
     assert ("one of the few recoveries that also try times beside those that were learned" in text) is bool(explored)
-
-
-async def test_the_chance_of_one_that_explores_is_what_it_believes(
-    world: World, now: datetime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await world.policy(**POLICY.model_dump(mode="json"))
-    await write_paid_on(world, world.merchant_id, LEAST_OF_GROUP, 22, now)
-    await learn_now(world, world.merchant_id)
-    _, usual, _ = await planned(world)
-    monkeypatch.setattr(case, "EXPLORED", 1)
-    _, exploring, _ = await planned(world)
-    assert exploring["chance"] < usual["chance"]
