@@ -68,8 +68,9 @@ async def test_somebody_acts_in_the_middle_of_a_request(stage: Stage) -> None:
 
 
 async def test_what_goes_wrong_is_found(stage: Stage) -> None:
-    """A merchant's letters are doctored: an amount that is wrong in each."""
-    world = World(stage, story())
+    """A merchant's letters are doctored: an amount that is wrong in each. They go out when they are due: one that waits
+    for its hour may come when the invoice is paid."""
+    world = World(stage, story(message_hours={"kind": "any"}))
     accept = Resend.accept
     world.simulation.resend.accept = (  # type: ignore[method-assign]  # the doctor
         lambda body, key: accept(world.simulation.resend, body.replace(b"42.00", b"24.00"), key)
