@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from console.evaluation.on_record import Past, outcome_until, past_of
+from console.evaluation.on_record import OnRecord, outcome_until, past_of
 from console.evaluation.population import DAYS, FIRST_DAY, Failure, Population, cause_of
 from console.evaluation.strategies import Strategy, asks_for
 from console.evaluation.weekly import BEGINS, WEEK, Weekly, midnight
@@ -64,7 +64,7 @@ def learn(policy: Policy, failures: int, seed: int, world: World) -> Lessons:
     """The learned timing after so many failed renewals in the twelve weeks before, and as many a week from then on; the
     same for the same seed and world."""
     policy = as_learned(policy)
-    pasts: list[Past] = []
+    pasts: list[OnRecord] = []
     taught: list[Lesson] = []
     for week, of_week in enumerate(_by_week(failures, seed, world), start=-WEEKS):
         lesson = _lesson(policy, pasts, BEGINS + week * WEEK)
@@ -92,7 +92,7 @@ def as_learned(policy: Policy) -> Policy:
     return policy.model_copy(update={"timing": "learned"})
 
 
-def _lesson(policy: Policy, pasts: Sequence[Past], until: float) -> Lesson:
+def _lesson(policy: Policy, pasts: Sequence[OnRecord], until: float) -> Lesson:
     """What can be known at a time, from the attempts before it."""
     hours, retries = _learned([each for past in pasts for each in _retries(past)], until)
     answers = answers_by((_written(past, until) for past in pasts), until)
@@ -105,7 +105,7 @@ def _lesson(policy: Policy, pasts: Sequence[Past], until: float) -> Lesson:
     return Lesson(Timing(learned=learned, answers=answers), retries)
 
 
-def _written(past: Past, until: float) -> list[Written]:
+def _written(past: OnRecord, until: float) -> list[Written]:
     return written_about(past.kind, asks_for(past.kind.decline), past.messages, past.customer_paid_at, until)
 
 
@@ -115,7 +115,7 @@ def _learned(retries: list[tuple[float, Observed]], until: float) -> tuple[Estim
     return Estimator.learn(observed for _, observed in made), len(made)
 
 
-def _retries(past: Past) -> Iterator[tuple[float, Observed]]:
+def _retries(past: OnRecord) -> Iterator[tuple[float, Observed]]:
     """The retries of a failure as the worker would read them from its rows."""
     cause, zone = cause_of(past.kind.code), zone_of(past.kind.country)
     for at in past.attempts:

@@ -11,7 +11,7 @@ from services.worker.recovery.belief.learning import Outcome
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class OnRecord:
     """A failure of the past, the times of its attempts, and whether the last one was paid. `renewed`: the last one was
     made with a renewed card. `messages` are those that went out; `customer_paid_at`: when the customer paid it."""
 
@@ -31,7 +31,7 @@ def outcome_of(strategy: Strategy, failure: Failure, until: float) -> Outcome | 
     return outcome_until(past_of(strategy, failure), until)
 
 
-def past_of(strategy: Strategy, failure: Failure) -> Past:
+def past_of(strategy: Strategy, failure: Failure) -> OnRecord:
     """What is on record of a failure that was played."""
     fate, plan = play(strategy, failure), strategy.plan(failure.kind)
     times = [step.at for step, _ in zip(plan.attempts, range(fate.attempts), strict=False)]
@@ -41,10 +41,10 @@ def past_of(strategy: Strategy, failure: Failure) -> Past:
     paid = fate.by == RETRY and fate.paid_at in times
     written = plan.messages[: fate.messages]
     by_customer = fate.paid_at if fate.by in (MESSAGE, ALONE) else None
-    return Past(failure.kind, tuple(times), paid, renewed, written, by_customer)
+    return OnRecord(failure.kind, tuple(times), paid, renewed, written, by_customer)
 
 
-def outcome_until(past: Past, until: float) -> Outcome | None:
+def outcome_until(past: OnRecord, until: float) -> Outcome | None:
     """What is known of a failure's attempts with its first card at a time; None if that is nothing: it takes an answer
     of the bank beside the first."""
     made = past.attempts[:-1] if past.renewed else past.attempts

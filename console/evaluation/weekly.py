@@ -55,6 +55,7 @@ class Weekly:
         return self.of_weeks[0].predicts
 
     def plan(self, kind: Kind) -> Plan:
+        """What it does about failures of a kind."""
         return self._for(kind).plan(kind)
 
     def plan_of(self, failure: Failure) -> Plan:

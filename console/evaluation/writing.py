@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from console.evaluation.population import NEVER, Failure, Kind
-from services.worker.recovery import HourOfMessages, MessageKind, Policy, SentMessage, next_message
+from services.worker.recovery import HourOfMessages, MessageKind, Policy, SentMessage, next_moment
 from services.worker.recovery.message_answers import (
     NOTHING_LEARNED,
     REMEMBERED,
@@ -61,8 +61,8 @@ def message_gaps(
     """The seconds from the opening to each message, while nothing is paid; as soon as each is due without `hours`."""
     sent: list[SentMessage] = []
     now = opened
-    while (due := next_message(policy, opened, sent, about, now, hours=hours)) is not None:
-        now = max(now, due)
+    while (found := next_moment(policy, opened, sent, about, now, hours=hours)) is not None:
+        now = max(now, found.at)
         sent.append(SentMessage(about, now))
     return tuple((message.at - opened).total_seconds() for message in sent)
 

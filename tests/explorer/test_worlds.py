@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from simulator.resend import Resend
 from tests.explorer.checks import findings
 from tests.explorer.evidence import Evidence, collect
 from tests.explorer.happenings import HAPPENINGS, TROUBLES
@@ -67,14 +66,13 @@ async def test_somebody_acts_in_the_middle_of_a_request(stage: Stage) -> None:
     assert [each.source for each in evidence.movements] == ["hosted_page"]
 
 
-async def test_what_goes_wrong_is_found(stage: Stage) -> None:
+async def test_what_goes_wrong_is_found(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A merchant's letters are doctored: an amount that is wrong in each. They go out when they are due: one that waits
     for its hour may come when the invoice is paid."""
     world = World(stage, story(message_hours={"kind": "any"}))
-    accept = Resend.accept
-    world.simulation.resend.accept = (  # type: ignore[method-assign]  # the doctor
-        lambda body, key: accept(world.simulation.resend, body.replace(b"42.00", b"24.00"), key)
-    )
+    resend = world.simulation.resend
+    accept = resend.accept
+    monkeypatch.setattr(resend, "accept", lambda body, key: accept(body.replace(b"42.00", b"24.00"), key))
     await world.play()
     assert "told: names another amount than is due" in {each.name for each in findings(await collect(world))}
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import asyncpg
 import orjson
+from aiohttp.test_utils import TestServer
 
 from services.ingress.app import INTAKE
 from services.worker.outside.circuits import Circuits
@@ -377,7 +378,9 @@ class World:
 
     async def _hand_over(self, event: Event) -> None:
         if not self._by_http:
-            await self.stage.ingress.server.app[INTAKE].accept(read_event(orjson.loads(event.body)))  # type: ignore[attr-defined]  # a TestServer's
+            served = self.stage.ingress.server
+            assert isinstance(served, TestServer)
+            await served.app[INTAKE].accept(read_event(orjson.loads(event.body)))
             return
         headers = {"Stripe-Signature": signature(event.body, WEBHOOK_SECRET, int(time.time()))}
         async with self.stage.ingress.post("/webhooks/stripe", data=event.body, headers=headers) as answer:

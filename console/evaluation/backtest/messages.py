@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from console.evaluation.backtest.past import Past
-from services.worker.recovery import HourOfMessages, MessageKind, Policy, SentMessage, next_message
+from services.worker.recovery import HourOfMessages, MessageKind, Policy, SentMessage, next_moment
 from shared.policy import AnyHour
 
 Asks = tuple[tuple[float, MessageKind], ...]
@@ -42,8 +42,8 @@ def _gaps(policy: Policy, asks: Sequence[tuple[float, MessageKind]], past: Past)
         until: datetime | None = None
         if number + 1 < len(asks):
             until = opened + timedelta(seconds=asks[number + 1][0])
-        while (due := next_message(policy, opened, sent, kind, now, hours=hours)) is not None:
-            now = max(now, due)
+        while (found := next_moment(policy, opened, sent, kind, now, hours=hours)) is not None:
+            now = max(now, found.at)
             if until is not None and now >= until:
                 break
             sent.append(SentMessage(kind, now))

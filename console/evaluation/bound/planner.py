@@ -37,7 +37,7 @@ class SureStories(Stories):
             kept[among] = True
             self.all = np.packbits(kept, bitorder="little").view(np.uint64)
 
-    def ruled_out(self, accepting: Bits, at: float) -> Bits:  # noqa: ARG002 - at any time
+    def ruled_out(self, accepting: Bits, at: float) -> Bits:  # noqa: ARG002 - no chance declines here, at no time
         """All that accept."""
         return accepting
 

@@ -19,7 +19,7 @@ _NEED_ATTENTION = f"""(
     SELECT t.recovery_id FROM scheduled_tasks AS t WHERE t.recovery_id IS NOT NULL AND {_IS_DEAD}
     UNION ALL
     SELECT t.recovery_id FROM scheduled_tasks AS t WHERE t.recovery_id IS NOT NULL AND {_IS_HELD}
-)"""  # noqa: S608 - this module's own SQL only
+)"""  # noqa: S608 - constants of this file
 
 # What was taken back of a recovery `r`, by its charges; the condition is that of an index.
 TAKEN_BACK = """CROSS JOIN LATERAL (

@@ -44,8 +44,8 @@ async def plan(db: Connection, dossier: Dossier, reading: Reading, decision: Dec
     """Queue the next message of this kind; it replaces one that was queued for a later time or another purpose.
 
     Its day comes from the policy of the segment that the decision was made for, its hour by the clock of the card's
-    country as it was just read. The holdout gets no messages, and of a
-    payment that the merchant's own rules refused the customer is not told.
+    country as it was just read. The holdout gets no messages, and of a payment that the merchant's own rules refused
+    the customer is not told.
     """
     if dossier.in_holdout or withheld(dossier, kind):
         return

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from asyncpg import Record
 
-from services.worker.learning.store import OF_ONE_AT_MOST, POOLED_AT_MOST, POOLED_MERCHANTS
+from services.worker.learning.store import pool_sample
 from services.worker.recovery.message_answers import LAYOUT, REMEMBERED, Counts, Sent, Written, written_of
 from services.worker.recovery.timezones import zone_of
 from shared.database import Connection
@@ -85,7 +85,6 @@ WHERE merchant_id IN (
 RETURNING 1
 """
 
-_READ_IN_ALL = 4 * REMEMBERED
 _AT_A_TIME = 200
 
 
@@ -96,10 +95,7 @@ async def messages_of(db: Connection, merchant_id: MerchantId, until: datetime) 
 
 async def messages_of_pool(db: Connection, until: datetime) -> tuple[Written, ...]:
     """The messages of a sample of the latest recoveries of the pool's merchants, with what each had brought by then."""
-    day = until.date().toordinal()
-    merchants = [row["merchant_id"] for row in await db.fetch(POOLED_MERCHANTS, day, POOLED_AT_MOST)]
-    of_each = min(OF_ONE_AT_MOST, _READ_IN_ALL // max(1, len(merchants)))
-    return await _written(db, until, MESSAGES_OF_POOL, merchants, of_each, REMEMBERED)
+    return await _written(db, until, MESSAGES_OF_POOL, *await pool_sample(db, until), REMEMBERED)
 
 
 async def keep(db: Connection, merchant_id: MerchantId, learned_at: datetime, counts: Counts) -> None:

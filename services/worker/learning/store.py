@@ -52,7 +52,7 @@ SELECT merchant_id, (
 ) >= wanted AS enough
 FROM asked
 ORDER BY looked_at NULLS FIRST, merchant_id
-"""  # noqa: S608 - constants of this file
+"""  # noqa: S608 - constants of this file and of `attempt_store`
 
 # Also at once when somebody has left the pool since.
 POOLS_LOOK_DUE = """
@@ -95,7 +95,7 @@ _LATEST = f"""
     WHERE {MAY_TEACH}
     ORDER BY r.opened_at DESC, r.id DESC
     LIMIT {{limit}}
-"""  # noqa: S608 - constants of this file
+"""  # noqa: S608 - constants of this file and of `attempt_store`
 
 OF_MERCHANT = ATTEMPTS_OF.replace("{recoveries}", _LATEST.format(merchant="$2", limit="$3"))
 
@@ -197,10 +197,13 @@ async def attempts_of(db: Connection, merchant_id: MerchantId, until: datetime) 
 
 async def attempts_of_pool(db: Connection, until: datetime) -> tuple[Tried, ...]:
     """The attempts of a sample of the latest recoveries of the pool's merchants, by what was known at `until`."""
-    day = until.date().toordinal()
-    merchants = [row["merchant_id"] for row in await db.fetch(POOLED_MERCHANTS, day, POOLED_AT_MOST)]
-    of_each = min(OF_ONE_AT_MOST, _READ_IN_ALL // max(1, len(merchants)))
-    return await _tried(db, OF_POOL, until, merchants, of_each, REMEMBERED)
+    return await _tried(db, OF_POOL, until, *await pool_sample(db, until), REMEMBERED)
+
+
+async def pool_sample(db: Connection, until: datetime) -> tuple[list[MerchantId], int]:
+    """The merchants that the pool is learned from on that day, and how many recoveries of each are read at most."""
+    rows = await db.fetch(POOLED_MERCHANTS, until.date().toordinal(), POOLED_AT_MOST)
+    return [row["merchant_id"] for row in rows], min(OF_ONE_AT_MOST, _READ_IN_ALL // max(1, len(rows)))
 
 
 async def belief_of(db: Connection, merchant_id: MerchantId) -> Any:

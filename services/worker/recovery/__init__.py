@@ -7,7 +7,7 @@ from services.worker.recovery.attribution import attribute_payment
 from services.worker.recovery.decide import HOLDS, decide
 from services.worker.recovery.declines import Classified, Hardness, classify
 from services.worker.recovery.message_hours import HourOfMessages, Moment
-from services.worker.recovery.messages import MessageKind, SentMessage, missed_message, next_message, next_moment
+from services.worker.recovery.messages import MessageKind, SentMessage, missed_message, next_moment
 from services.worker.recovery.model import (
     AskNewMethod,
     AttemptNow,
@@ -87,7 +87,6 @@ __all__ = [
     "end_of_card",
     "in_holdout",
     "missed_message",
-    "next_message",
     "next_moment",
     "next_retry",
     "segment_facts",

@@ -34,21 +34,6 @@ class SentMessage:
         object.__setattr__(self, "at", as_utc("SentMessage.at", self.at))
 
 
-def next_message(
-    policy: Policy,
-    opened_at: datetime,
-    sent: Sequence[SentMessage],
-    kind: MessageKind,
-    now: datetime,
-    window_until: datetime | None = None,
-    canceled: Sequence[SentMessage] = (),
-    hours: HourOfMessages = UNTIMED,
-) -> datetime | None:
-    """When the next message of `kind` goes out; as `next_moment`, without the reason."""
-    found = next_moment(policy, opened_at, sent, kind, now, window_until, canceled, hours)
-    return None if found is None else found.at
-
-
 def next_moment(
     policy: Policy,
     opened_at: datetime,

@@ -5,6 +5,7 @@
     prior        what is believed before anything was seen, by cause and country: data, with its sources
     stories      the belief: many possible stories, each says at which times the bank would accept the payment
     groups       whom something is learned of by itself: countries, kinds of cards, amounts, networks
+    doubt        what was learned, spread out over the times beside it
     beliefs      the stories for one declined payment, of the prior or of what was learned
     planning     belief → the attempts that are likeliest to collect in all, each with its chance
     learning     what a merchant's recoveries say: the belief after them, from the belief before

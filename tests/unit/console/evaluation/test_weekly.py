@@ -11,7 +11,7 @@ import pytest
 from console.evaluation import learning
 from console.evaluation.again import population_of
 from console.evaluation.learning import WEEKS, Lessons, as_learned, learn
-from console.evaluation.on_record import Past, outcome_until, past_of
+from console.evaluation.on_record import OnRecord, outcome_until, past_of
 from console.evaluation.population import DAY, DAYS, Failure, Kind, Population
 from console.evaluation.remembering import Remembering
 from console.evaluation.simulate import simulate
@@ -167,10 +167,10 @@ def test_nothing_that_fails_in_a_week_or_after_is_known_in_it_and_nobody_of_the_
 ) -> None:
     world, seed = as_made(), 3
     played: list[Failure] = []
-    pasts: list[Past] = []
+    pasts: list[OnRecord] = []
     taught: list[tuple[datetime, Sequence[Outcome]]] = []
 
-    def playing(strategy: Strategy, failure: Failure) -> Past:
+    def playing(strategy: Strategy, failure: Failure) -> OnRecord:
         played.append(failure)
         pasts.append(past_of(strategy, failure))
         return pasts[-1]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.recovery import MessageKind, Policy, SentMessage, next_message
+from services.worker.recovery import MessageKind, Moment, Policy, SentMessage, next_moment
 from tests.unit.worker.recovery.builders import DEADLINE, DEFAULT, OPENED
 
 FAILED, ACTION, METHOD = MessageKind.PAYMENT_FAILED, MessageKind.ACTION_REQUIRED, MessageKind.NEW_METHOD_NEEDED
@@ -20,8 +20,8 @@ def sent(*days: float, kind: MessageKind = FAILED) -> list[SentMessage]:
 
 def due(messages: list[SentMessage], now: float, kind: MessageKind = FAILED, policy: Policy = DEFAULT) -> float | None:
     """The next message's day, counted from the opening."""
-    at = next_message(policy, OPENED, messages, kind, OPENED + now * DAY)
-    return None if at is None else (at - OPENED) / DAY
+    found = next_moment(policy, OPENED, messages, kind, OPENED + now * DAY)
+    return None if found is None else (found.at - OPENED) / DAY
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,9 @@ def test_a_worker_that_asks_now_and_then_never_sends_two_a_day_nor_one_too_many(
     policy = Policy(message_days=days)
     now, out = OPENED, list[SentMessage]()
     for kind, step in zip(kinds, steps, strict=True):
-        at = next_message(policy, OPENED, out, kind, now)
-        assert at is None or OPENED <= at < DEADLINE
-        if at is not None and at <= now:
+        found = next_moment(policy, OPENED, out, kind, now)
+        assert found is None or OPENED <= found.at < DEADLINE
+        if found is not None and found.at <= now:
             out.append(SentMessage(kind, now))
         now += step * DAY
     assert all(m.at < DEADLINE for m in out)
@@ -98,7 +98,7 @@ def test_a_worker_that_asks_now_and_then_never_sends_two_a_day_nor_one_too_many(
 def test_a_naive_time_is_refused(naive: str) -> None:
     bad = datetime(2026, 9, 7)  # noqa: DTZ001 the naive one is the subject
     with pytest.raises(ValueError, match="aware"):
-        next_message(
+        next_moment(
             DEFAULT,
             bad if naive == "opened_at" else OPENED,
             [SentMessage(FAILED, bad)] if naive == "sent" else [],
@@ -120,12 +120,12 @@ def test_a_naive_time_is_refused(naive: str) -> None:
 def test_a_canceled_message_uses_up_its_day_and_no_other(
     messages: list[SentMessage], canceled: list[float], now: float, day: float | None
 ) -> None:
-    at = next_message(DEFAULT, OPENED, messages, FAILED, OPENED + now * DAY, canceled=sent(*canceled))
-    assert (None if at is None else (at - OPENED) / DAY) == day
+    found = next_moment(DEFAULT, OPENED, messages, FAILED, OPENED + now * DAY, canceled=sent(*canceled))
+    assert (None if found is None else (found.at - OPENED) / DAY) == day
 
 
 def test_a_canceled_reminder_does_not_hold_up_a_request_to_act() -> None:
-    asked = next_message(DEFAULT, OPENED, sent(0), METHOD, OPENED + 4 * DAY, canceled=sent(7))
-    assert asked == OPENED + DAY
-    once = next_message(DEFAULT, OPENED, sent(0), METHOD, OPENED + 4 * DAY, canceled=sent(4, kind=METHOD))
-    assert once == OPENED + 7 * DAY
+    asked = next_moment(DEFAULT, OPENED, sent(0), METHOD, OPENED + 4 * DAY, canceled=sent(7))
+    assert asked == Moment(OPENED + DAY)
+    once = next_moment(DEFAULT, OPENED, sent(0), METHOD, OPENED + 4 * DAY, canceled=sent(4, kind=METHOD))
+    assert once == Moment(OPENED + 7 * DAY)

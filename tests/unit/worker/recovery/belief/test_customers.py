@@ -10,7 +10,7 @@ from services.worker.recovery import BY_THE_RULES, AttemptNow, Card, DeclineCaus
 from services.worker.recovery.belief import customers
 from services.worker.recovery.belief.beliefs import Learned, believed_before
 from services.worker.recovery.belief.customers import HALF_LIFE, OF_CUSTOMER, Earlier
-from services.worker.recovery.belief.groups import Group, Traits
+from services.worker.recovery.belief.groups import REST, Group, Trait, Traits
 from services.worker.recovery.belief.kept import Kept
 from services.worker.recovery.belief.learning import Outcome, moved
 from services.worker.recovery.belief.parts import BANKS, Belief
@@ -166,3 +166,20 @@ def test_a_policy_by_the_rules_knows_no_customer(timing: str) -> None:
     assert (one == other) is (timing == "rules")
     if timing == "learned":
         assert other["earlier_recoveries"] == 2  # type: ignore[index]
+
+
+def test_a_customer_s_belief_begins_with_that_of_the_card_s_own_group() -> None:
+    """Debit cards are paid on the 10th, prepaid ones on the 20th; the customer paid once, which says neither."""
+    groups = {
+        "debit": Group(replace(prior("DE"), paydays={"day_10": 1.0})),
+        "prepaid": Group(replace(prior("DE"), paydays={"day_20": 1.0})),
+        REST: Group(prior("DE")),
+    }
+    learned = Learned(Group(prior("DE"), Trait.FUNDING, groups))
+    timing = Timing(learned=learned, earlier=Earlier(paid_on(28, 9), FAILED))
+    days = {}
+    for funding in ("debit", "prepaid"):
+        stories = timing.believed(FUNDS, Card(country="DE", funding=funding), None, {})
+        days[funding] = best(plan(stories, [FAILED], LIMITS)).at.day
+    assert days["debit"] in range(9, 13)
+    assert days["prepaid"] in range(19, 24)
