@@ -1,7 +1,7 @@
 """`learn_belief`: learns from a merchant's recoveries, or from the pool's. See `services.worker.learning`.
 
-`load` reads attempts and messages, `perform` computes in a thread of its own, `commit` keeps the belief and
-the hours in which customers answer. Nobody outside is asked.
+`load` reads attempts and messages, `perform` computes in a thread of its own, `commit` keeps the belief and the hours
+in which customers answer. Nobody outside is asked.
 A repeat learns from the same attempts, because the task names the time until which they count.
 """
 
@@ -91,10 +91,8 @@ class LearnBelief(Handler[LearnPayload, Plan, Outcome]):
         """Read what is learned from."""
         until = task.payload.until
         if task.merchant_id == POOL:
-            attempts, written = (
-                await store.attempts_of_pool(db, until),
-                await messages_store.messages_of_pool(db, until),
-            )
+            attempts = await store.attempts_of_pool(db, until)
+            written = await messages_store.messages_of_pool(db, until)
             return Lessons(until, attempts, merchants=LEAST_MERCHANTS, written=written)
         merchant = await find_merchant(db, task.merchant_id)
         if merchant is None or not merchant.active:
